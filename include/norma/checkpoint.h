@@ -1,0 +1,46 @@
+// safetensors files (https://huggingface.co/docs/safetensors: u64 header length, JSON header, tensors) and safe saving.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "norma/types.h"
+
+namespace norma {
+
+struct StoredTensor {
+  std::string name;
+  DType dtype = DType::f32;         // f32, u8, i32 or i64
+  std::vector<std::int64_t> shape;  // any rank; {} is a scalar
+  std::vector<std::byte> bytes;     // little-endian, row-major
+
+  static StoredTensor from(std::string name, std::vector<std::int64_t> shape, std::span<const float> values);
+  static StoredTensor from(std::string name, std::vector<std::int64_t> shape, std::span<const std::int64_t> values);
+  std::vector<float> floats() const;           // throws Error(data) if dtype is not f32
+  std::vector<std::int64_t> integers() const;  // i32 or i64
+};
+
+struct Checkpoint {
+  std::vector<StoredTensor> tensors;
+  std::map<std::string, std::string> metadata;
+
+  const StoredTensor* find(std::string_view name) const;  // null if absent
+};
+
+// Written to a temporary name in the same folder, fsync, rename, fsync of the folder: the file that was there survives any failure.
+// Throws Error(failure) naming the file and the cause.
+void write_file(const std::filesystem::path& file, std::span<const std::byte> bytes);
+void write_file(const std::filesystem::path& file, std::string_view text);
+
+void save_safetensors(const std::filesystem::path& file, const Checkpoint& checkpoint);
+
+// Throws Error(data) naming the file and what is wrong: header length, JSON, dtype, offsets that overlap, leave a gap or pass the end,
+// a size that is not shape * dtype, duplicate names.
+Checkpoint load_safetensors(const std::filesystem::path& file);
+
+}  // namespace norma

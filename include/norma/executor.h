@@ -1,0 +1,60 @@
+// Devices, and the Executor: one device's memory, and the running of Plans on it.
+#pragma once
+#include <cstddef>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "norma/plan.h"
+
+namespace norma {
+
+struct Device {
+  enum class Kind : std::uint8_t { cpu, cuda };
+  Kind kind = Kind::cpu;
+  int index = 0;
+
+  static Device cpu() { return {Kind::cpu, 0}; }
+  static Device cuda(int index = 0) { return {Kind::cuda, index}; }
+  // A usable GPU, else the CPU.
+  static Device best();
+  // "auto", "cpu", "cuda", "cuda:1". Throws Error(usage).
+  static Device parse(std::string_view text);
+};
+
+std::string to_string(const Device& d);
+
+// Why Device::best() chose what it chose, in one line: "no CUDA in this build".
+std::string best_device_reason();
+
+struct ExecutorOptions {
+  int threads = 0;           // 0: every core this process may use
+  std::string isa = "auto";  // "auto" or one of cpu_isa_levels()
+};
+
+// Instruction-set levels of the CPU kernels in this build that this machine can run, best first: {"avx512", "avx2"}.
+std::vector<std::string> cpu_isa_levels();
+
+class Executor {
+ public:
+  virtual ~Executor() = default;
+  // "cpu (avx512, 2 threads)"
+  virtual std::string description() const = 0;
+  // The lanes L a Plan for this device is lowered to.
+  virtual int lanes() const = 0;
+  // Makes memory for the Plan. Its persistent regions are those of the Plans prepared before, and keep their contents; new
+  // memory is zero. The Plan must outlive the Executor's use of it.
+  virtual void prepare(const Plan& plan) = 0;
+  // Raw bytes of value number `value`, in the device's layout.
+  virtual void write(const Plan& plan, int value, const void* source, std::size_t bytes, std::size_t offset = 0) = 0;
+  virtual void read(const Plan& plan, int value, void* destination, std::size_t bytes, std::size_t offset = 0) = 0;
+  // check_each: after each Call look for a non-finite output and throw Error(diverged) naming call, module and value.
+  virtual void run(const Plan& plan, bool check_each = false) = 0;
+  virtual void synchronize() = 0;
+};
+
+// Throws Error(device) where the device cannot be used.
+std::unique_ptr<Executor> make_executor(const Device& device, const ExecutorOptions& options = {});
+
+}  // namespace norma

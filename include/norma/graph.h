@@ -1,0 +1,103 @@
+// The graph of a net: nodes in the order they were built (so inputs precede users), each with its inferred shape and module path.
+// A Builder is what modules write to. Errors name the path: "[block2/bn] expects ...".
+#pragma once
+#include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "norma/module.h"
+#include "norma/shape.h"
+#include "norma/types.h"
+
+namespace norma {
+
+struct InputNode {};
+struct FlattenNode {};
+struct AddNode {};
+struct ActivationNode {
+  Activation act;
+};
+// A BatchNorm with the activation that follows it folded in (made by fuse).
+struct BatchNormNode {
+  nn::BatchNorm options;
+  Activation act = Activation::none;
+};
+using NodeOp = std::variant<InputNode, nn::Conv2d, nn::Linear, BatchNormNode, nn::MaxPool2d, nn::AvgPool2d, ActivationNode, nn::Dropout,
+                            FlattenNode, AddNode>;
+
+struct Node {
+  NodeOp op;
+  std::vector<Value> inputs;
+  Shape shape;              // with the batch: (N,C,H,W) or (N,F)
+  std::string path;         // conv1, block2/bn; an input's name
+  std::string output_path;  // path under which the output is read: differs from path where fuse folded a node in
+};
+
+// Where a parameter (or buffer) of a node comes from; made by Graph::parameters().
+struct ParameterInfo {
+  std::string name;  // conv1.weight
+  Shape shape;
+  Init init;
+  std::int64_t fan_in = 1, fan_out = 1;
+  double standard_value = 0;  // Init::standard of a parameter without fan: gamma 1, beta 0
+  bool buffer = false;        // running statistics: saved, not trained
+  DType dtype = DType::f32;
+  std::int32_t node = -1;
+};
+
+struct Graph {
+  std::vector<Node> nodes;
+  std::vector<Value> outputs;
+
+  const Node& operator[](Value v) const { return nodes[static_cast<std::size_t>(v.id)]; }
+  // Parameters and buffers of all nodes in node order; names are unique. PyTorch's state_dict names and shapes, '.' between path parts.
+  std::vector<ParameterInfo> parameters() const;
+  // One line a node: path, operation, shape.
+  std::string print() const;
+};
+
+class Builder {
+ public:
+  // An input of the net; shape includes the batch.
+  Value input(std::string name, const Shape& shape);
+  // The output shape is inferred from op and inputs; throws Error(usage) naming the current path.
+  Value emit(NodeOp op, std::vector<Value> inputs);
+  Value add(Value a, Value b) { return emit(AddNode{}, {a, b}); }
+  Value activation(Activation act, Value x) { return emit(ActivationNode{act}, {x}); }
+  const Shape& shape(Value v) const { return graph_[v].shape; }
+
+  // Path parts are pushed for the lifetime of a Scope.
+  class Scope {
+   public:
+    Scope(Builder& b, std::string_view name);
+    ~Scope();
+    Scope(const Scope&) = delete;
+    Scope& operator=(const Scope&) = delete;
+
+   private:
+    Builder& builder_;
+    std::size_t length_;
+  };
+  const std::string& path() const { return path_; }
+  // Throws Error(usage, "[path] message").
+  [[noreturn]] void fail(const std::string& message) const;
+
+  Graph finish(std::vector<Value> outputs) &&;
+
+ private:
+  std::string unique_path(std::string_view fallback);
+  Graph graph_;
+  std::string path_;
+  std::map<std::string, int> used_;
+};
+
+// Runs the module on inputs of the given shape (batch included) and returns the graph. Input name: "x"; output: the last node.
+Graph trace(const Module& module, const Shape& input);
+
+// Folds an activation into the batch norm it follows, where nothing else reads that batch norm.
+Graph fuse(Graph graph);
+
+}  // namespace norma

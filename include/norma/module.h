@@ -1,0 +1,200 @@
+// Modules: plain values that say what a layer is. A module has no data and no base class; it is anything with
+//   Value operator()(Builder&, Value) const
+// Channels and input sizes are inferred. Options and defaults are PyTorch's. Names of parameters come from the place in the net:
+// nn::Sequential calls its children by kind and number (conv1, bn1, relu1, pool1, fc1, ...) unless given names.
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <initializer_list>
+#include <optional>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "norma/types.h"
+
+namespace norma {
+
+class Builder;
+
+// A node of the graph under construction.
+struct Value {
+  std::int32_t id = -1;
+};
+
+// (height, width); one number means both.
+struct Size2 {
+  std::int64_t h = 1, w = 1;
+  constexpr Size2() = default;
+  constexpr Size2(std::int64_t both) : h(both), w(both) {}  // NOLINT: kernel = 5
+  constexpr Size2(std::int64_t height, std::int64_t width) : h(height), w(width) {}
+  friend constexpr bool operator==(const Size2&, const Size2&) = default;
+};
+
+// How a parameter starts. fan_in = inputs of one output element; fan_out likewise.
+struct Init {
+  enum class Kind : std::uint8_t {
+    standard,        // PyTorch's default for the layer: U(-1/sqrt(fan_in), 1/sqrt(fan_in)); gamma 1, beta 0
+    constant,        // a
+    uniform,         // U(a, b)
+    normal,          // N(a, b^2): mean a, standard deviation b
+    xavier_uniform,  // U(-s, s), s = gain sqrt(6/(fan_in + fan_out)), gain = a (Glorot and Bengio 2010)
+    xavier_normal,   // standard deviation gain sqrt(2/(fan_in + fan_out))
+    he_uniform,      // U(-s, s), s = gain sqrt(3/fan_in), gain = a (He et al. 2015)
+    he_normal,       // standard deviation gain / sqrt(fan_in)
+  };
+  Kind kind = Kind::standard;
+  double a = 0, b = 0;
+
+  static constexpr Init constant(double value) { return {Kind::constant, value, 0}; }
+  static constexpr Init uniform(double low, double high) { return {Kind::uniform, low, high}; }
+  static constexpr Init normal(double mean, double standard_deviation) { return {Kind::normal, mean, standard_deviation}; }
+  static constexpr Init xavier_uniform(double gain = 1) { return {Kind::xavier_uniform, gain, 0}; }
+  static constexpr Init xavier_normal(double gain = 1) { return {Kind::xavier_normal, gain, 0}; }
+  static constexpr Init he_uniform(double gain = 1.4142135623730951) { return {Kind::he_uniform, gain, 0}; }
+  static constexpr Init he_normal(double gain = 1.4142135623730951) { return {Kind::he_normal, gain, 0}; }
+};
+
+// Any module, held by value.
+class Module {
+ public:
+  template <class M>
+  requires(!std::is_same_v<std::remove_cvref_t<M>, Module> && std::is_invocable_r_v<Value, const M&, Builder&, Value>) Module(M module)
+      : call_(std::move(module)) {  // NOLINT: modules convert
+    if constexpr (requires { M::kind; }) kind_ = M::kind;
+  }
+
+  Value operator()(Builder& b, Value x) const { return call_(b, x); }
+  // Stem of the name a Sequential gives it.
+  const std::string& kind() const { return kind_; }
+
+ private:
+  std::function<Value(Builder&, Value)> call_;
+  std::string kind_ = "module";
+};
+
+namespace nn {
+
+// (N,C,H,W) -> (N,out,H',W'), H' = floor((H + 2 padding - dilation (kernel - 1) - 1) / stride) + 1
+// parameters: weight (out, C/groups, kernel.h, kernel.w), bias (out)
+struct Conv2d {
+  static constexpr const char* kind = "conv";
+  std::int64_t out = 0;
+  Size2 kernel = 1, stride = 1, padding = 0, dilation = 1;
+  std::int64_t groups = 1;
+  bool bias = true;
+  Init weight_init{}, bias_init{};
+  Value operator()(Builder& b, Value x) const;
+};
+
+// (N,F) -> (N,out); parameters: weight (out, F), bias (out)
+struct Linear {
+  static constexpr const char* kind = "fc";
+  std::int64_t out = 0;
+  bool bias = true;
+  Init weight_init{}, bias_init{};
+  Value operator()(Builder& b, Value x) const;
+};
+
+// BatchNorm1d on (N,C), BatchNorm2d on (N,C,H,W) (Ioffe and Szegedy 2015). Training normalises by the batch's biased variance and
+// moves the running statistics, with the unbiased one; evaluation uses the running statistics (or, without them, the batch's).
+// momentum is the weight of the new value; none: cumulative average.
+// parameters: weight (C), bias (C) when affine; buffers: running_mean (C), running_var (C), num_batches_tracked ()
+struct BatchNorm {
+  static constexpr const char* kind = "bn";
+  double eps = 1e-5;
+  std::optional<double> momentum = 0.1;
+  bool affine = true, track_running_stats = true;
+  Init weight_init{}, bias_init{};
+  Value operator()(Builder& b, Value x) const;
+};
+
+// (N,C,H,W) -> (N,C,H',W'); stride defaults to kernel; padding at most half the kernel
+struct MaxPool2d {
+  static constexpr const char* kind = "pool";
+  Size2 kernel = 2;
+  std::optional<Size2> stride{};
+  Size2 padding = 0, dilation = 1;
+  bool ceil_mode = false;
+  Value operator()(Builder& b, Value x) const;
+};
+
+struct AvgPool2d {
+  static constexpr const char* kind = "pool";
+  Size2 kernel = 2;
+  std::optional<Size2> stride{};
+  Size2 padding = 0;
+  bool ceil_mode = false, count_include_pad = true;
+  Value operator()(Builder& b, Value x) const;
+};
+
+// (N,C,H,W) -> (N,C,1,1): the mean of every channel
+struct GlobalAvgPool2d {
+  static constexpr const char* kind = "pool";
+  Value operator()(Builder& b, Value x) const;
+};
+
+struct ReLU {
+  static constexpr const char* kind = "relu";
+  Value operator()(Builder& b, Value x) const;
+};
+
+struct Sigmoid {
+  static constexpr const char* kind = "sigmoid";
+  Value operator()(Builder& b, Value x) const;
+};
+
+struct Tanh {
+  static constexpr const char* kind = "tanh";
+  Value operator()(Builder& b, Value x) const;
+};
+
+// Training: each element is 0 with probability p, else divided by 1-p. Evaluation: the identity.
+struct Dropout {
+  static constexpr const char* kind = "dropout";
+  double p = 0.5;
+  Value operator()(Builder& b, Value x) const;
+};
+
+// (N,C,H,W) -> (N, C*H*W); (N,F) stays
+struct Flatten {
+  static constexpr const char* kind = "flatten";
+  Value operator()(Builder& b, Value x) const;
+};
+
+// Children one after another.
+class Sequential {
+ public:
+  static constexpr const char* kind = "sequential";
+
+  struct Child {
+    template <class M>
+    requires std::is_constructible_v<Module, M> Child(M m) : module(std::move(m)) {}  // NOLINT: modules convert
+    Child(std::string n, Module m) : name(std::move(n)), module(std::move(m)) {}
+    std::string name;  // empty: by kind and number
+    Module module;
+  };
+
+  Sequential() = default;
+  Sequential(std::initializer_list<Child> children) : children_(children) {}
+  Sequential& append(Child child) {
+    children_.push_back(std::move(child));
+    return *this;
+  }
+  Value operator()(Builder& b, Value x) const;
+
+ private:
+  std::vector<Child> children_;
+};
+
+// x + body(x), the shapes equal; with a projection, projection(x) + body(x)
+struct Residual {
+  static constexpr const char* kind = "residual";
+  Module body;
+  std::optional<Module> projection{};
+  Value operator()(Builder& b, Value x) const;
+};
+
+}  // namespace nn
+}  // namespace norma

@@ -1,0 +1,62 @@
+// One module (or any small graph) run alone: tensors go in and come out by name.
+//
+//   ModuleRunner run{nn::BatchNorm{}, {1, 3, 3, 3}};
+//   run.write("x", x);  run.write("dy", dy);
+//   run.step();
+//   run.read("y"), run.read("dx"), run.read("bn.weight.grad"), run.read("bn.running_mean")
+#pragma once
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "norma/executor.h"
+#include "norma/graph.h"
+#include "norma/module.h"
+
+namespace norma {
+
+class ModuleRunner {
+ public:
+  struct Options {
+    Mode mode = Mode::train;
+    Device device = Device::cpu();
+    ExecutorOptions executor{};
+    std::uint64_t seed = 0;
+    bool fuse = true, reuse = false;  // without reuse every value can be read after the step
+    bool backward = true;
+    int lanes = 0;  // 0: the device's own
+  };
+  using Function = std::function<Value(Builder&, const std::vector<Value>&)>;
+
+  // Input "x" of the given shape (batch included).
+  ModuleRunner(const Module& module, const Shape& x) : ModuleRunner(module, x, Options{}) {}
+  ModuleRunner(const Module& module, const Shape& x, Options options);
+  // Several named inputs.
+  ModuleRunner(const Function& function, const std::vector<std::pair<std::string, Shape>>& inputs, Options options);
+  ~ModuleRunner();
+  ModuleRunner(ModuleRunner&&) noexcept;
+  ModuleRunner& operator=(ModuleRunner&&) noexcept;
+
+  // Names: inputs ("x"), upstream gradient "dy", parameters and buffers ("conv.weight", "bn.running_var"). NCHW order.
+  // Throws Error(usage) for an unknown name or a wrong number of elements.
+  void write(std::string_view name, std::span<const float> values);
+  // Also: "y", gradients of inputs ("dx"; for an input "a": "da") and of parameters ("conv.weight.grad"), any node by its path.
+  std::vector<float> read(std::string_view name) const;
+  Shape shape(std::string_view name) const;
+
+  // Forward, backward, running statistics.
+  void step();
+
+  const Graph& graph() const;
+  const Plan& plan() const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace norma

@@ -1,0 +1,51 @@
+// Optimizers and learning-rate schedules: plain descriptions, PyTorch's options, defaults and arithmetic.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <variant>
+#include <vector>
+
+namespace norma {
+
+struct Sgd {
+  double lr = 1e-3, momentum = 0, dampening = 0, weight_decay = 0;
+  bool nesterov = false;  // needs momentum and no dampening
+};
+
+// decoupled: AdamW (Loshchilov and Hutter 2019), whose default weight_decay in PyTorch is 0.01
+struct Adam {
+  double lr = 1e-3, beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weight_decay = 0;
+  bool decoupled = false;
+};
+
+constexpr Adam adamw(double lr = 1e-3, double weight_decay = 0.01) { return {.lr = lr, .weight_decay = weight_decay, .decoupled = true}; }
+
+using Optimizer = std::variant<Sgd, Adam>;
+
+double learning_rate(const Optimizer& o);
+// Throws Error(usage) naming the option that is out of range.
+void validate(const Optimizer& o);
+
+// The learning rate of every step, as a factor of the optimizer's lr. warm-up (linear from warmup_start) comes first and
+// takes its steps from the same total.
+struct Schedule {
+  enum class Kind : std::uint8_t {
+    constant,
+    step,       // times gamma every step_epochs epochs (StepLR)
+    cosine,     // from 1 to final_factor over the run, per step (CosineAnnealingLR)
+    one_cycle,  // OneCycleLR, cosine: lr is the peak; from 1/div_factor up over pct_start, down to 1/(div_factor*final_div_factor)
+  };
+  Kind kind = Kind::constant;
+  std::int64_t step_epochs = 30;
+  double gamma = 0.1;
+  double final_factor = 0;
+  double pct_start = 0.3, div_factor = 25, final_div_factor = 1e4;
+  double warmup_epochs = 0, warmup_start = 0;
+
+  // Factor at optimizer step `step` (from 0) of `total`, `per_epoch` steps an epoch.
+  double factor(std::int64_t step, std::int64_t per_epoch, std::int64_t total) const;
+};
+
+void validate(const Schedule& s);
+
+}  // namespace norma

@@ -1,0 +1,47 @@
+// A Plan is a net compiled for one batch size and mode: an ordered list of Calls over one preallocated arena.
+// It is built by Trainer and ModuleRunner, knows no device, and can be printed.
+#pragma once
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "norma/shape.h"
+#include "norma/types.h"
+
+namespace norma {
+
+struct Plan;  // src/plan.h
+
+// Where a value lives. All but activations are shared by the Plans of one run and outlive a step.
+enum class Region : std::uint8_t { parameters, gradients, optimizer, buffers, state, data, activations };
+inline constexpr std::size_t region_count = 7;
+const char* name_of(Region r);
+
+struct PlanOperand {
+  std::string role, value;  // role in the Call ("x"), name of the value ("conv1")
+  Shape shape;
+  DType dtype = DType::f32;
+  Region region = Region::activations;
+  std::size_t offset = 0, bytes = 0;  // in its region
+  bool written = false;
+};
+
+struct PlanLine {
+  std::string call, path, detail;  // "conv2d_forward", "conv1", "5x5"
+  std::vector<PlanOperand> operands;
+  double bytes = 0, flops = 0;
+};
+
+struct MemoryReport {
+  std::array<std::size_t, region_count> bytes{};
+  std::size_t activations_without_reuse = 0;
+};
+
+std::vector<PlanLine> describe(const Plan& plan);
+MemoryReport memory(const Plan& plan);
+// A table: number, call, module path, shapes, offset, bytes moved, flops; then the memory report.
+std::string print(const Plan& plan);
+
+}  // namespace norma

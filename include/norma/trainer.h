@@ -1,0 +1,129 @@
+// Training, evaluation and checkpoints of one net on one device.
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "norma/checkpoint.h"
+#include "norma/dataset.h"
+#include "norma/executor.h"
+#include "norma/graph.h"
+#include "norma/module.h"
+#include "norma/optimizer.h"
+#include "norma/plan.h"
+
+namespace norma {
+
+// Against integer labels in 0 .. C-1; the net's output is (N,C).
+struct CrossEntropy {
+  Reduction reduction = Reduction::mean;
+  double label_smoothing = 0;
+  std::int32_t ignore_index = -100;
+};
+
+// Against one-hot labels: the net's output is (N,C).
+struct MeanSquared {
+  Reduction reduction = Reduction::mean;
+};
+
+using Loss = std::variant<CrossEntropy, MeanSquared>;
+
+// From stored samples to the net's input, in this order.
+struct Transform {
+  bool to_unit = true;               // bytes / 255
+  std::vector<double> mean, stddev;  // then (x - mean[c]) / stddev[c]; one value serves all channels
+  std::optional<Size2> resize{};     // bilinear, antialiased
+};
+
+struct TrainerOptions {
+  Shape input;  // one stored sample: (C,H,W) or (F), before the transform
+  std::int64_t batch = 256;
+  Optimizer optimizer = Sgd{};
+  Schedule schedule{};
+  Loss loss = CrossEntropy{};
+  Transform transform{};
+  Device device = Device::cpu();
+  ExecutorOptions executor{};
+  std::uint64_t seed = 0;
+  bool shuffle = true, drop_last = false;
+  // Ways of running that must not change the result; for looking for a fault.
+  bool fuse = true, reuse = true, check_each = false;
+};
+
+struct Evaluation {
+  double loss = 0, accuracy = 0;  // mean over the samples; share in 0..1
+  std::int64_t samples = 0;
+  double seconds = 0;
+};
+
+struct EpochMetrics {
+  std::int64_t epoch = 0;  // from 1
+  double train_loss = 0, train_accuracy = 0;
+  std::optional<double> test_loss, test_accuracy;
+  double seconds = 0, train_seconds = 0, samples_per_second = 0, learning_rate = 0;
+  std::string parameters_hash;
+};
+
+struct Progress {
+  std::int64_t epoch = 0, epochs = 0, batch = 0, batches = 0;
+  double loss = 0, accuracy = 0;  // running means of this epoch
+  double samples_per_second = 0, seconds = 0;
+};
+
+struct FitOptions {
+  std::int64_t epochs = 1;  // in total, counting those a loaded checkpoint has done
+  // After every step; false: stop after this step, with the state ready to be saved.
+  std::function<bool(const Progress&)> on_step{};
+  std::function<void(const EpochMetrics&)> on_epoch{};
+};
+
+class Trainer {
+ public:
+  // Traces and compiles the net, and initialises its parameters from the seed. Throws Error(usage) naming the layer at fault.
+  Trainer(Module net, TrainerOptions options);
+  ~Trainer();
+  Trainer(Trainer&&) noexcept;
+  Trainer& operator=(Trainer&&) noexcept;
+
+  // Trains until options.epochs; false if on_step stopped it. Before the first step, throws Error(usage) if the last batch of an epoch
+  // could not be normalised. A non-finite loss or gradient throws Error(diverged) naming layer and step, with the state before that step.
+  bool fit(const Dataset& train, const Dataset* test, const FitOptions& options);
+  bool fit(const DatasetPair& data, const FitOptions& options) { return fit(data.train, &data.test, options); }
+
+  Evaluation evaluate(const Dataset& data);
+  // The net's output, (count, classes), in evaluation mode.
+  std::vector<float> predict(const Dataset& data);
+
+  // model: parameters and buffers under their state_dict names; training: optimizer state, counters, history.
+  Checkpoint model() const;
+  Checkpoint training() const;
+  // Throws Error(data) naming the first tensor that is missing, unknown or of another shape; nothing is changed then.
+  void load_model(const Checkpoint& model);
+  void load_training(const Checkpoint& training);
+
+  // One tensor by name: parameters ("conv1.weight"), buffers, and after a step gradients ("conv1.weight.grad").
+  std::vector<float> read(std::string_view name) const;
+
+  std::int64_t epochs_done() const;
+  std::int64_t steps_done() const;
+  const std::vector<EpochMetrics>& history() const;
+  std::string parameters_hash() const;
+  std::string device_description() const;
+  std::int64_t parameter_count() const;
+  const Graph& graph() const;
+  // The Plan for this batch size (default: options.batch).
+  const Plan& plan(Mode mode, std::int64_t batch = 0) const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace norma

@@ -1,0 +1,49 @@
+// The small enumerations shared by the public API and the kernels. Host and device code: standard C++ only.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+namespace norma {
+
+enum class DType : std::uint8_t { f32, u8, i32, i64, bytes };  // bytes: an opaque struct such as StepState
+
+constexpr std::size_t size_of(DType t) {
+  switch (t) {
+    case DType::f32:
+    case DType::i32: return 4;
+    case DType::i64: return 8;
+    case DType::u8:
+    case DType::bytes: return 1;
+  }
+  return 1;
+}
+
+constexpr const char* name_of(DType t) {
+  switch (t) {
+    case DType::f32: return "f32";
+    case DType::u8: return "u8";
+    case DType::i32: return "i32";
+    case DType::i64: return "i64";
+    case DType::bytes: return "bytes";
+  }
+  return "?";
+}
+
+// none is the identity: it stands in a Call whose activation was not fused.
+enum class Activation : std::uint8_t { none, relu, sigmoid, tanh };
+
+constexpr const char* name_of(Activation a) {
+  switch (a) {
+    case Activation::none: return "none";
+    case Activation::relu: return "relu";
+    case Activation::sigmoid: return "sigmoid";
+    case Activation::tanh: return "tanh";
+  }
+  return "?";
+}
+
+enum class Reduction : std::uint8_t { mean, sum };
+
+enum class Mode : std::uint8_t { train, eval };
+
+}  // namespace norma

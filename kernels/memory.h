@@ -1,0 +1,47 @@
+// What a kernel sees of a Plan's memory: one address per value, on the device that runs the kernel.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+namespace norma::kernels {
+
+// Index into a Plan's value table; a default one stands for an operand that is absent.
+struct ValueId {
+  std::int32_t index = -1;
+  constexpr explicit operator bool() const { return index >= 0; }
+  friend constexpr bool operator==(ValueId, ValueId) = default;
+};
+
+struct Memory {
+  std::byte* const* address = nullptr;  // [values]
+
+  // Address of a value, or null for an absent operand.
+  template <class T>
+  T* at(ValueId v) const {
+    return v ? reinterpret_cast<T*>(address[v.index]) : nullptr;
+  }
+};
+
+// Counters of a run that live beside the data, so that a Plan never changes from step to step.
+// The host writes it before an epoch; Advance moves it. All of it is saved in a checkpoint.
+struct StepState {
+  std::uint64_t seed = 0;     // keys Philox, with step and layer
+  std::int64_t step = 0;      // optimizer steps done since the start of training
+  std::int64_t position = 0;  // index into `order` of the next sample
+  std::int64_t batch = 0;     // index into `rates` of the next step: batches done this epoch
+  std::int64_t status = 0;    // 0, or 1 once a loss or gradient was not finite: from then on nothing is updated
+  std::int64_t samples = 0;   // samples seen since the host cleared it
+  std::int64_t correct = 0;   // of them, with the label on top
+  std::int64_t counted = 0;   // of them, not ignored by the loss
+  double loss_sum = 0;        // sum of the samples' losses
+};
+
+// Result of one loss Call.
+struct LossResult {
+  double loss = 0;      // reduced as asked for: what is differentiated
+  double loss_sum = 0;  // sum over the samples that count
+  std::int64_t correct = 0;
+  std::int64_t counted = 0;  // samples (cross entropy: not ignored; mean squared error: N)
+};
+
+}  // namespace norma::kernels
