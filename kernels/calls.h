@@ -20,7 +20,7 @@ namespace norma::kernels {
 enum class Access : std::uint8_t { read, write, update };  // update: read and written in place
 
 struct Operand {
-  ValueId value;
+  ValueId value{};
   Access access;
   const char* name;
 };
@@ -38,11 +38,12 @@ inline constexpr double f32_bytes = 4;
 // targets_out[i,:] = targets[order[position + i],:]                         (when given: float targets)
 struct Gather {
   static constexpr const char* name = "gather";
-  ValueId y, labels_out, targets_out;      // (N,C,H,W) in lanes; i32 (N); (N,T) in lanes
-  ValueId source, labels, targets, order;  // u8 or f32 [population][C][H][W]; i32 [population]; f32 [population][T]; i32 [population]
-  ValueId scale, offset;                   // f32 (C), or absent: 1 and 0
-  ValueId state;                           // StepState: position
-  Dims dims, target_dims;
+  ValueId y{}, labels_out{}, targets_out{};  // (N,C,H,W) in lanes; i32 (N); (N,T) in lanes
+  ValueId source{}, labels{}, targets{},
+      order{};                // u8 or f32 [population][C][H][W]; i32 [population]; f32 [population][T]; i32 [population]
+  ValueId scale{}, offset{};  // f32 (C), or absent: 1 and 0
+  ValueId state{};            // StepState: position
+  Dims dims{}, target_dims{};
   DType source_type = DType::u8;
 
   constexpr std::array<Operand, 10> operands() const {
@@ -64,8 +65,8 @@ struct Gather {
 // widened by s (PIL's and torchvision's antialias=True). Weights of each output position are normalised to sum 1.
 struct Resize {
   static constexpr const char* name = "resize";
-  ValueId y, x;
-  Dims y_dims, x_dims;
+  ValueId y{}, x{};
+  Dims y_dims{}, x_dims{};
 
   constexpr std::array<Operand, 2> operands() const { return {{{y, Access::write, "y"}, {x, Access::read, "x"}}}; }
   constexpr Cost cost() const { return {(x_dims.count() + y_dims.count()) * f32_bytes, 8.0 * y_dims.count()}; }
@@ -76,8 +77,8 @@ struct Resize {
 // y[n,k,p,q] = b[k] + sum over (c,r,s) of w[k,c,r,s] * x[n, group(k)*C/groups + c, p*stride - pad + r*dilation, ...]
 struct Conv2dForward {
   static constexpr const char* name = "conv2d_forward";
-  ValueId y, x, w, b;  // b may be absent
-  ConvShape shape;
+  ValueId y{}, x{}, w{}, b{};  // b may be absent
+  ConvShape shape{};
 
   constexpr std::array<Operand, 4> operands() const {
     return {{{y, Access::write, "y"}, {x, Access::read, "x"}, {w, Access::read, "w"}, {b, Access::read, "b"}}};
@@ -90,8 +91,8 @@ struct Conv2dForward {
 // dx = transposed convolution of dy with w. Padding lanes of dx are 0 because those of dy are.
 struct Conv2dBackwardInput {
   static constexpr const char* name = "conv2d_backward_input";
-  ValueId dx, dy, w;
-  ConvShape shape;
+  ValueId dx{}, dy{}, w{};
+  ConvShape shape{};
 
   constexpr std::array<Operand, 3> operands() const {
     return {{{dx, Access::write, "dx"}, {dy, Access::read, "dy"}, {w, Access::read, "w"}}};
@@ -103,8 +104,8 @@ struct Conv2dBackwardInput {
 // partial: [chunks][weights + filters] floats; the samples' groups are cut into `chunks` parts, added in index order.
 struct Conv2dBackwardWeight {
   static constexpr const char* name = "conv2d_backward_weight";
-  ValueId dw, db, dy, x, partial;
-  ConvShape shape;
+  ValueId dw{}, db{}, dy{}, x{}, partial{};
+  ConvShape shape{};
   std::int64_t chunks = 1;
 
   constexpr std::array<Operand, 5> operands() const {
@@ -126,8 +127,8 @@ struct Conv2dBackwardWeight {
 // y[n,o] = b[o] + sum over f of w[o,f] * x[n,f]        x (N,F,1,1), y (N,O,1,1), w [O][F]
 struct LinearForward {
   static constexpr const char* name = "linear_forward";
-  ValueId y, x, w, b;  // b may be absent
-  Dims x_dims, y_dims;
+  ValueId y{}, x{}, w{}, b{};  // b may be absent
+  Dims x_dims{}, y_dims{};
 
   constexpr std::array<Operand, 4> operands() const {
     return {{{y, Access::write, "y"}, {x, Access::read, "x"}, {w, Access::read, "w"}, {b, Access::read, "b"}}};
@@ -141,8 +142,8 @@ struct LinearForward {
 // dx[n,f] = sum over o of w[o,f] * dy[n,o]
 struct LinearBackwardInput {
   static constexpr const char* name = "linear_backward_input";
-  ValueId dx, dy, w;
-  Dims x_dims, y_dims;
+  ValueId dx{}, dy{}, w{};
+  Dims x_dims{}, y_dims{};
 
   constexpr std::array<Operand, 3> operands() const {
     return {{{dx, Access::write, "dx"}, {dy, Access::read, "dy"}, {w, Access::read, "w"}}};
@@ -155,8 +156,8 @@ struct LinearBackwardInput {
 // dw[o,f] = sum over n of dy[n,o] * x[n,f];  db[o] = sum over n of dy[n,o] (when given)
 struct LinearBackwardWeight {
   static constexpr const char* name = "linear_backward_weight";
-  ValueId dw, db, dy, x;
-  Dims x_dims, y_dims;
+  ValueId dw{}, db{}, dy{}, x{};
+  Dims x_dims{}, y_dims{};
 
   constexpr std::array<Operand, 4> operands() const {
     return {{{dw, Access::write, "dw"}, {db, Access::write, "db"}, {dy, Access::read, "dy"}, {x, Access::read, "x"}}};
@@ -175,8 +176,8 @@ struct LinearBackwardWeight {
 // partial: f64 [groups][C][2].
 struct BatchNormStatistics {
   static constexpr const char* name = "batch_norm_statistics";
-  ValueId mean, var, rstd, x, partial;  // f32 (C) each but x
-  Dims dims;
+  ValueId mean{}, var{}, rstd{}, x{}, partial{};  // f32 (C) each but x
+  Dims dims{};
   double eps = 1e-5;
 
   constexpr std::array<Operand, 5> operands() const {
@@ -193,7 +194,7 @@ struct BatchNormStatistics {
 // rstd[c] = 1/sqrt(var[c] + eps): evaluation, from the running variance
 struct BatchNormRstd {
   static constexpr const char* name = "batch_norm_rstd";
-  ValueId rstd, var;
+  ValueId rstd{}, var{};
   std::int64_t channels = 0;
   double eps = 1e-5;
 
@@ -204,8 +205,8 @@ struct BatchNormRstd {
 // y = act(gamma[c] * ((x - mean[c]) * rstd[c]) + beta[c])                   gamma, beta absent: 1, 0
 struct BatchNormApply {
   static constexpr const char* name = "batch_norm_apply";
-  ValueId y, x, mean, rstd, gamma, beta;
-  Dims dims;
+  ValueId y{}, x{}, mean{}, rstd{}, gamma{}, beta{};
+  Dims dims{};
   Activation act = Activation::none;
 
   constexpr std::array<Operand, 6> operands() const {
@@ -223,8 +224,8 @@ struct BatchNormApply {
 // y is read only when act is not none. Sums as in BatchNormStatistics; partial: f64 [groups][C][2].
 struct BatchNormBackwardReduce {
   static constexpr const char* name = "batch_norm_backward_reduce";
-  ValueId dgamma, dbeta, dy, y, x, mean, rstd, partial;
-  Dims dims;
+  ValueId dgamma{}, dbeta{}, dy{}, y{}, x{}, mean{}, rstd{}, partial{};
+  Dims dims{};
   Activation act = Activation::none;
 
   constexpr std::array<Operand, 8> operands() const {
@@ -245,8 +246,8 @@ struct BatchNormBackwardReduce {
 // dx = gamma[c] * rstd[c] * g. g, xhat as above; gamma absent: 1. Padding lanes of dx are set to 0.
 struct BatchNormBackwardApply {
   static constexpr const char* name = "batch_norm_backward_apply";
-  ValueId dx, dy, y, x, mean, rstd, gamma, dgamma, dbeta;
-  Dims dims;
+  ValueId dx{}, dy{}, y{}, x{}, mean{}, rstd{}, gamma{}, dgamma{}, dbeta{};
+  Dims dims{};
   Activation act = Activation::none;
   bool batch_statistics = true;
 
@@ -268,9 +269,9 @@ struct BatchNormBackwardApply {
 // running_mean += f * (mean - running_mean); running_var += f * (var * m/(m-1) - running_var), written as (1-f)*old + f*new.
 struct BatchNormRunningUpdate {
   static constexpr const char* name = "batch_norm_running_update";
-  ValueId running_mean, running_var, tracked;  // f32 (C), f32 (C), i64 []
-  ValueId mean, var, state;                    // state absent: always update
-  std::int64_t channels = 0, count = 0;        // count: m
+  ValueId running_mean{}, running_var{}, tracked{};  // f32 (C), f32 (C), i64 []
+  ValueId mean{}, var{}, state{};                    // state absent: always update
+  std::int64_t channels = 0, count = 0;              // count: m
   double momentum = 0.1;
   bool cumulative = false;
 
@@ -290,8 +291,8 @@ struct BatchNormRunningUpdate {
 // y = act(x)
 struct ActivationForward {
   static constexpr const char* name = "activation_forward";
-  ValueId y, x;
-  Dims dims;
+  ValueId y{}, x{};
+  Dims dims{};
   Activation act = Activation::relu;
 
   constexpr std::array<Operand, 2> operands() const { return {{{y, Access::write, "y"}, {x, Access::read, "x"}}}; }
@@ -301,8 +302,8 @@ struct ActivationForward {
 // dx = dy * act'(y), from the output: relu y > 0; sigmoid y*(1-y); tanh 1-y*y
 struct ActivationBackward {
   static constexpr const char* name = "activation_backward";
-  ValueId dx, dy, y;
-  Dims dims;
+  ValueId dx{}, dy{}, y{};
+  Dims dims{};
   Activation act = Activation::relu;
 
   constexpr std::array<Operand, 3> operands() const {
@@ -314,8 +315,8 @@ struct ActivationBackward {
 // y = a + b
 struct Add {
   static constexpr const char* name = "add";
-  ValueId y, a, b;
-  Dims dims;
+  ValueId y{}, a{}, b{};
+  Dims dims{};
 
   constexpr std::array<Operand, 3> operands() const { return {{{y, Access::write, "y"}, {a, Access::read, "a"}, {b, Access::read, "b"}}}; }
   constexpr Cost cost() const { return {3.0 * dims.count() * f32_bytes, 1.0 * dims.count()}; }
@@ -326,8 +327,8 @@ struct Add {
 // with the same step it draws the same mask. p = 1 gives 0.
 struct Dropout {
   static constexpr const char* name = "dropout";
-  ValueId y, x, state;  // state: seed, step
-  Dims dims;
+  ValueId y{}, x{}, state{};  // state: seed, step
+  Dims dims{};
   double p = 0.5;
   std::int64_t layer = 0;
 
@@ -342,8 +343,8 @@ struct Dropout {
 // y = max over the window, padding is -infinity, NaN wins; argmax = r * kernel_w + s of the first maximum (when given; dims of y)
 struct MaxPoolForward {
   static constexpr const char* name = "max_pool_forward";
-  ValueId y, argmax, x;
-  PoolShape shape;
+  ValueId y{}, argmax{}, x{};
+  PoolShape shape{};
   DType index_type = DType::u8;  // u8 up to 256 positions, else i32
 
   constexpr std::array<Operand, 3> operands() const {
@@ -358,8 +359,8 @@ struct MaxPoolForward {
 // dx = 0; dx[position of argmax] += dy, windows in order (p, q)
 struct MaxPoolBackward {
   static constexpr const char* name = "max_pool_backward";
-  ValueId dx, dy, argmax;
-  PoolShape shape;
+  ValueId dx{}, dy{}, argmax{};
+  PoolShape shape{};
   DType index_type = DType::u8;
 
   constexpr std::array<Operand, 3> operands() const {
@@ -374,8 +375,8 @@ struct MaxPoolBackward {
 // a window hanging over the padded edge by ceil_mode never counts what is beyond the padding)
 struct AvgPoolForward {
   static constexpr const char* name = "avg_pool_forward";
-  ValueId y, x;
-  PoolShape shape;
+  ValueId y{}, x{};
+  PoolShape shape{};
   bool include_pad = true;
 
   constexpr std::array<Operand, 2> operands() const { return {{{y, Access::write, "y"}, {x, Access::read, "x"}}}; }
@@ -385,8 +386,8 @@ struct AvgPoolForward {
 // dx = 0; dx[each position inside x] += dy / divisor, windows in order (p, q)
 struct AvgPoolBackward {
   static constexpr const char* name = "avg_pool_backward";
-  ValueId dx, dy;
-  PoolShape shape;
+  ValueId dx{}, dy{};
+  PoolShape shape{};
   bool include_pad = true;
 
   constexpr std::array<Operand, 2> operands() const { return {{{dx, Access::write, "dx"}, {dy, Access::read, "dy"}}}; }
@@ -400,9 +401,9 @@ struct AvgPoolBackward {
 // dlogits (when given) = (p - q) * (mean: 1/counted, sum: 1), 0 for ignored samples and padding lanes. Summed in sample order in double.
 struct SoftmaxCrossEntropy {
   static constexpr const char* name = "softmax_cross_entropy";
-  ValueId loss, dlogits, logits, labels;  // LossResult; (N,C,1,1) in lanes; i32 (N)
-  ValueId partial;                        // f64 (N): the samples' losses
-  Dims dims;
+  ValueId loss{}, dlogits{}, logits{}, labels{};  // LossResult; (N,C,1,1) in lanes; i32 (N)
+  ValueId partial{};                              // f64 (N): the samples' losses
+  Dims dims{};
   Reduction reduction = Reduction::mean;
   double smoothing = 0;
   std::int32_t ignore_index = -100;
@@ -421,8 +422,8 @@ struct SoftmaxCrossEntropy {
 // loss_sum is the sum over samples of each sample's own loss (its mean, or its sum). partial: f64 (N).
 struct MeanSquaredError {
   static constexpr const char* name = "mean_squared_error";
-  ValueId loss, dx, x, target, partial;
-  Dims dims;
+  ValueId loss{}, dx{}, x{}, target{}, partial{};
+  Dims dims{};
   Reduction reduction = Reduction::mean;
 
   constexpr std::array<Operand, 5> operands() const {
@@ -440,7 +441,7 @@ struct MeanSquaredError {
 // state.status = 1 if loss.loss or any of the n gradients is not finite
 struct CheckFinite {
   static constexpr const char* name = "check_finite";
-  ValueId state, loss, gradients;  // loss, gradients may be absent
+  ValueId state{}, loss{}, gradients{};  // loss, gradients may be absent
   std::int64_t n = 0;
 
   constexpr std::array<Operand, 3> operands() const {
@@ -454,7 +455,7 @@ struct CheckFinite {
 // d = nesterov ? g + momentum*velocity : velocity;  w -= rates[state.batch] * d
 struct Sgd {
   static constexpr const char* name = "sgd";
-  ValueId w, velocity, gradients, state, rates;
+  ValueId w{}, velocity{}, gradients{}, state{}, rates{};
   std::int64_t n = 0;
   double momentum = 0, dampening = 0, weight_decay = 0;
   bool nesterov = false;
@@ -474,7 +475,7 @@ struct Sgd {
 // w -= lr/(1-b1^t) * m / (sqrt(v)/sqrt(1-b2^t) + eps)
 struct Adam {
   static constexpr const char* name = "adam";
-  ValueId w, m, v, gradients, state, rates;
+  ValueId w{}, m{}, v{}, gradients{}, state{}, rates{};
   std::int64_t n = 0;
   double beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weight_decay = 0;
   bool decoupled = false;
@@ -494,7 +495,7 @@ struct Adam {
 // state's sums (samples, correct, counted, loss_sum).
 struct Advance {
   static constexpr const char* name = "advance";
-  ValueId state, loss;
+  ValueId state{}, loss{};
   std::int64_t samples = 0;
   bool training = true;
 
@@ -505,7 +506,7 @@ struct Advance {
 // y = value, all n stored floats
 struct Fill {
   static constexpr const char* name = "fill";
-  ValueId y;
+  ValueId y{};
   std::int64_t n = 0;
   float value = 0;
 

@@ -17,12 +17,13 @@ using kernels::Dims;
 using kernels::ValueId;
 
 struct PlanValue {
-  std::string name;
+  std::string name{};
   DType dtype = DType::f32;
   Shape shape;  // logical
   Dims dims{};  // of an activation in lanes; dims.n == 0 for a flat value
   Region region = Region::activations;
-  std::size_t bytes = 0;      // stored
+  std::size_t bytes = 0;      // stored; 0 in Region::data, whose size is that of the data set bound to it
+  bool whole = false;         // stands for all of its region, padding included: the optimizer's flat pass
   std::size_t offset = 0;     // in its region, set by assign
   int first = -1, last = -1;  // Calls that touch it first and last, set by assign
 
@@ -68,7 +69,7 @@ inline kernels::Cost cost(const Call& call) {
 
 struct AssignOptions {
   bool reuse = true;      // off: every activation has its own memory
-  std::size_t guard = 0;  // bytes left free after every value, for tests that watch them
+  std::size_t guard = 0;  // bytes left free before and after every activation, for tests that watch them
 };
 
 inline constexpr std::size_t alignment = 256;

@@ -43,6 +43,30 @@ inline DatasetPair load_fashion_mnist(const std::optional<std::filesystem::path>
   return load_dataset("fashion-mnist", data_dir);
 }
 
+// Sets whose files are known byte for byte: "fashion-mnist", "mnist".
+std::vector<std::string> known_datasets();
+
+// Where fetched sets are kept: $XDG_CACHE_HOME/norma/datasets, default ~/.cache/norma/datasets. Throws Error(failure) without a home.
+std::filesystem::path dataset_cache();
+
+// One file of a known set on disk, held against what was published.
+struct FileCheck {
+  enum class Status : std::uint8_t { ok, missing, mismatch };
+  Status status = Status::missing;
+  std::string file;            // "train-images-idx3-ubyte"
+  std::filesystem::path path;  // the file found, raw or .gz; where missing, the .gz that was looked for
+  std::uint64_t bytes = 0;     // decompressed
+  std::string sha256;          // of the decompressed bytes; empty where they could not be read
+  std::string expected;        // the published one
+  std::string detail;          // what is wrong: "gzip stream cut short at byte 4096"; empty when ok
+};
+
+// The four files of a known set in `folder`. Throws Error(usage) for a name that is not known; what is wrong with the files is in the rows.
+std::vector<FileCheck> check_dataset(const std::string& name, const std::filesystem::path& folder);
+
+// The same for one file at any path, where it is to be `file` of the set.
+FileCheck check_dataset_file(const std::string& name, const std::string& file, const std::filesystem::path& path);
+
 // Any pair of IDX files (images with magic 0x803, labels 0x801; gzip or raw). classes 0: one more than the largest label.
 Dataset load_idx(const std::filesystem::path& images, const std::filesystem::path& labels, std::int64_t classes = 0);
 

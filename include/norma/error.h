@@ -2,6 +2,8 @@
 #pragma once
 #include <stdexcept>
 #include <string>
+#include <string_view>
+#include <vector>
 
 namespace norma {
 
@@ -23,5 +25,9 @@ class Error : public std::runtime_error {
  private:
   ErrorKind kind_;
 };
+
+// For a message about a name that is not known: "; did you mean \"conv1\"?", or "" where no known name is within a third of its length
+// in edits.
+std::string suggestion(std::string_view wrong, const std::vector<std::string>& known);
 
 }  // namespace norma

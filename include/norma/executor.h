@@ -46,6 +46,9 @@ class Executor {
   // Makes memory for the Plan. Its persistent regions are those of the Plans prepared before, and keep their contents; new
   // memory is zero. The Plan must outlive the Executor's use of it.
   virtual void prepare(const Plan& plan) = 0;
+  // A value of Region::data stands for these bytes of the host from now on, in every Plan that names it alike: the CPU reads them in
+  // place, a GPU copies them. They must stay until the next bind or the Executor's end.
+  virtual void bind(const Plan& plan, int value, const void* source, std::size_t bytes) = 0;
   // Raw bytes of value number `value`, in the device's layout.
   virtual void write(const Plan& plan, int value, const void* source, std::size_t bytes, std::size_t offset = 0) = 0;
   virtual void read(const Plan& plan, int value, void* destination, std::size_t bytes, std::size_t offset = 0) = 0;

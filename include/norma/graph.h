@@ -18,11 +18,11 @@ struct InputNode {};
 struct FlattenNode {};
 struct AddNode {};
 struct ActivationNode {
-  Activation act;
+  Activation act = Activation::relu;
 };
 // A BatchNorm with the activation that follows it folded in (made by fuse).
 struct BatchNormNode {
-  nn::BatchNorm options;
+  nn::BatchNorm options{};
   Activation act = Activation::none;
 };
 using NodeOp = std::variant<InputNode, nn::Conv2d, nn::Linear, BatchNormNode, nn::MaxPool2d, nn::AvgPool2d, ActivationNode, nn::Dropout,
@@ -38,9 +38,9 @@ struct Node {
 
 // Where a parameter (or buffer) of a node comes from; made by Graph::parameters().
 struct ParameterInfo {
-  std::string name;  // conv1.weight
-  Shape shape;
-  Init init;
+  std::string name{};  // conv1.weight
+  Shape shape{};
+  Init init{};
   std::int64_t fan_in = 1, fan_out = 1;
   double standard_value = 0;  // Init::standard of a parameter without fan: gamma 1, beta 0
   bool buffer = false;        // running statistics: saved, not trained

@@ -43,7 +43,8 @@ struct Transform {
 };
 
 struct TrainerOptions {
-  Shape input;  // one stored sample: (C,H,W) or (F), before the transform
+  Shape input;                         // one stored sample: (C,H,W) or (F), before the transform
+  std::optional<DType> sample_type{};  // u8 or f32, as stored; default u8 for (C,H,W), f32 for (F)
   std::int64_t batch = 256;
   Optimizer optimizer = Sgd{};
   Schedule schedule{};
@@ -101,7 +102,7 @@ class Trainer {
   // The net's output, (count, classes), in evaluation mode.
   std::vector<float> predict(const Dataset& data);
 
-  // model: parameters and buffers under their state_dict names; training: optimizer state, counters, history.
+  // model: parameters and buffers under their state_dict names; training: optimizer state and counters.
   Checkpoint model() const;
   Checkpoint training() const;
   // Throws Error(data) naming the first tensor that is missing, unknown or of another shape; nothing is changed then.

@@ -1,0 +1,111 @@
+// The graph's parameters and its printed form.
+#include "norma/graph.h"
+
+#include <algorithm>
+#include <sstream>
+
+namespace norma {
+namespace {
+
+std::string dotted(std::string path) {
+  std::replace(path.begin(), path.end(), '/', '.');
+  return path;
+}
+
+// Adds the parameters of one node.
+struct Parameters {
+  std::vector<ParameterInfo>& out;
+  const Graph& graph;
+  const Node& node;
+  std::int32_t index;
+
+  void add(const char* name, Shape shape, Init init, std::int64_t fan_in, std::int64_t fan_out, double standard_value) const {
+    out.push_back({.name = dotted(node.path) + "." + name,
+                   .shape = shape,
+                   .init = init,
+                   .fan_in = fan_in,
+                   .fan_out = fan_out,
+                   .standard_value = standard_value,
+                   .node = index});
+  }
+  void buffer(const char* name, Shape shape, double value, DType dtype) const {
+    add(name, shape, Init::constant(value), 1, 1, value);
+    out.back().buffer = true;
+    out.back().dtype = dtype;
+  }
+
+  void operator()(const nn::Conv2d& c) const {
+    const std::int64_t channels = graph[node.inputs[0]].shape[1] / c.groups, area = c.kernel.h * c.kernel.w;
+    const std::int64_t fan_in = channels * area, fan_out = c.out * area;
+    add("weight", {c.out, channels, c.kernel.h, c.kernel.w}, c.weight_init, fan_in, fan_out, 0);
+    if (c.bias) add("bias", {c.out}, c.bias_init, fan_in, fan_out, 0);
+  }
+  void operator()(const nn::Linear& l) const {
+    const std::int64_t features = graph[node.inputs[0]].shape[1];
+    add("weight", {l.out, features}, l.weight_init, features, l.out, 0);
+    if (l.bias) add("bias", {l.out}, l.bias_init, features, l.out, 0);
+  }
+  void operator()(const BatchNormNode& n) const {
+    const Shape channels{node.shape[1]};
+    if (n.options.affine) {
+      add("weight", channels, n.options.weight_init, 0, 0, 1);
+      add("bias", channels, n.options.bias_init, 0, 0, 0);
+    }
+    if (n.options.track_running_stats) {
+      buffer("running_mean", channels, 0, DType::f32);
+      buffer("running_var", channels, 1, DType::f32);
+      buffer("num_batches_tracked", {}, 0, DType::i64);
+    }
+  }
+  template <class Op>
+  void operator()(const Op&) const {}
+};
+
+std::string pair(Size2 s) { return std::to_string(s.h) + (s.h == s.w ? "" : "x" + std::to_string(s.w)); }
+
+struct Title {
+  std::string operator()(const InputNode&) const { return "input"; }
+  std::string operator()(const nn::Conv2d& c) const {
+    return "conv2d out=" + std::to_string(c.out) + " kernel=" + pair(c.kernel) + " stride=" + pair(c.stride) +
+           " padding=" + pair(c.padding) + " dilation=" + pair(c.dilation) + " groups=" + std::to_string(c.groups) +
+           (c.bias ? "" : " bias=false");
+  }
+  std::string operator()(const nn::Linear& l) const { return "linear out=" + std::to_string(l.out) + (l.bias ? "" : " bias=false"); }
+  std::string operator()(const BatchNormNode& n) const {
+    return std::string("batch_norm") + (n.act == Activation::none ? "" : std::string(" + ") + name_of(n.act));
+  }
+  std::string operator()(const nn::MaxPool2d& p) const {
+    return "max_pool2d kernel=" + pair(p.kernel) + " stride=" + pair(p.stride.value_or(p.kernel));
+  }
+  std::string operator()(const nn::AvgPool2d& p) const {
+    return "avg_pool2d kernel=" + pair(p.kernel) + " stride=" + pair(p.stride.value_or(p.kernel));
+  }
+  std::string operator()(const ActivationNode& a) const { return name_of(a.act); }
+  std::string operator()(const nn::Dropout& d) const {
+    std::ostringstream s;
+    s << "dropout p=" << d.p;
+    return s.str();
+  }
+  std::string operator()(const FlattenNode&) const { return "flatten"; }
+  std::string operator()(const AddNode&) const { return "add"; }
+};
+
+}  // namespace
+
+std::vector<ParameterInfo> Graph::parameters() const {
+  std::vector<ParameterInfo> list;
+  for (std::size_t i = 0; i < nodes.size(); ++i) std::visit(Parameters{list, *this, nodes[i], static_cast<std::int32_t>(i)}, nodes[i].op);
+  return list;
+}
+
+std::string Graph::print() const {
+  std::ostringstream out;
+  for (const Node& n : nodes) {
+    out << n.path << ": " << std::visit(Title{}, n.op) << "(";
+    for (std::size_t i = 0; i < n.inputs.size(); ++i) out << (i ? ", " : "") << (*this)[n.inputs[i]].output_path;
+    out << ") -> " << to_string(n.shape) << (n.output_path == n.path ? "" : " as " + n.output_path) << "\n";
+  }
+  return out.str();
+}
+
+}  // namespace norma

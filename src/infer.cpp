@@ -1,0 +1,125 @@
+// Shape inference and the checks of every option, with PyTorch's rules.
+#include "src/infer.h"
+
+#include <limits>
+
+#include "norma/error.h"
+
+namespace norma {
+namespace {
+
+// Rules of one node; every message begins with its path.
+class Inference {
+ public:
+  Inference(const std::vector<Shape>& inputs, const std::string& path) : in_(inputs), path_(path) {}
+
+  Shape operator()(const InputNode&) const { return in_.at(0); }
+
+  Shape operator()(const nn::Conv2d& c) const {
+    const Shape& x = image();
+    positive("out", c.out);
+    positive("groups", c.groups);
+    window(c.kernel, c.stride, c.dilation, c.padding);
+    check(x[1] % c.groups == 0, std::to_string(x[1]) + " input channels cannot be divided into " + std::to_string(c.groups) + " groups");
+    check(c.out % c.groups == 0, std::to_string(c.out) + " output channels cannot be divided into " + std::to_string(c.groups) + " groups");
+    return {x[0], c.out, sliding(x, 2, c.kernel.h, c.stride.h, c.padding.h, c.dilation.h, false),
+            sliding(x, 3, c.kernel.w, c.stride.w, c.padding.w, c.dilation.w, false)};
+  }
+
+  Shape operator()(const nn::Linear& l) const {
+    const Shape& x = in_[0];
+    positive("out", l.out);
+    if (x.rank() != 2) fail("expects 2-d input, got " + to_string(x) + "; put a Flatten before it");
+    return {x[0], l.out};
+  }
+
+  Shape operator()(const BatchNormNode& n) const {
+    const Shape& x = in_[0];
+    if (x.rank() != 2 && x.rank() != 4) fail("expects 2-d or 4-d input, got " + to_string(x));
+    check(n.options.eps >= 0, "eps must not be negative, got " + std::to_string(n.options.eps));
+    if (n.options.momentum)
+      check(*n.options.momentum >= 0 && *n.options.momentum <= 1, "momentum must lie in 0..1, got " + std::to_string(*n.options.momentum));
+    return x;
+  }
+
+  Shape operator()(const nn::MaxPool2d& p) const { return pool(p.kernel, p.stride.value_or(p.kernel), p.padding, p.dilation, p.ceil_mode); }
+  Shape operator()(const nn::AvgPool2d& p) const { return pool(p.kernel, p.stride.value_or(p.kernel), p.padding, 1, p.ceil_mode); }
+  Shape operator()(const ActivationNode&) const { return in_[0]; }
+
+  Shape operator()(const nn::Dropout& d) const {
+    check(d.p >= 0 && d.p <= 1, "p must lie in 0..1, got " + std::to_string(d.p));
+    return in_[0];
+  }
+
+  Shape operator()(const FlattenNode&) const { return {in_[0][0], in_[0].elements() / in_[0][0]}; }
+
+  Shape operator()(const AddNode&) const {
+    if (!(in_.at(0) == in_.at(1))) fail("adds values of equal shape, got " + to_string(in_[0]) + " and " + to_string(in_[1]));
+    return in_[0];
+  }
+
+ private:
+  [[noreturn]] void fail(const std::string& message) const { throw Error(ErrorKind::usage, "[" + path_ + "] " + message); }
+  void check(bool ok, const std::string& message) const {
+    if (!ok) fail(message);
+  }
+  void positive(const char* option, std::int64_t v) const {
+    check(v > 0 && v <= std::numeric_limits<std::int32_t>::max(), std::string(option) + " must be positive, got " + std::to_string(v));
+  }
+  const Shape& image() const {
+    if (in_[0].rank() != 4) fail("expects 4-d input, got " + to_string(in_[0]));
+    return in_[0];
+  }
+  void window(Size2 kernel, Size2 stride, Size2 dilation, Size2 padding) const {
+    for (std::int64_t v : {kernel.h, kernel.w}) positive("kernel", v);
+    for (std::int64_t v : {stride.h, stride.w}) positive("stride", v);
+    for (std::int64_t v : {dilation.h, dilation.w}) positive("dilation", v);
+    for (std::int64_t v : {padding.h, padding.w})
+      check(v >= 0 && v <= std::numeric_limits<std::int32_t>::max(), "padding must not be negative, got " + std::to_string(v));
+  }
+
+  // Output size along dimension d; a window in ceil_mode must start inside the input or its left padding.
+  std::int64_t sliding(const Shape& x, int d, std::int64_t kernel, std::int64_t stride, std::int64_t pad, std::int64_t dilation,
+                       bool ceil_mode) const {
+    const std::int64_t extent = dilation * (kernel - 1) + 1, padded = x[d] + 2 * pad;
+    if (extent > padded)
+      fail("kernel covers " + std::to_string(extent) + " but the padded input has only " + std::to_string(padded) +
+           (d == 2 ? " rows" : " columns") + ": input " + to_string(x));
+    std::int64_t out = (padded - extent + (ceil_mode ? stride - 1 : 0)) / stride + 1;
+    if (ceil_mode && (out - 1) * stride >= x[d] + pad) --out;
+    return out;
+  }
+
+  Shape pool(Size2 kernel, Size2 stride, Size2 padding, Size2 dilation, bool ceil_mode) const {
+    const Shape& x = image();
+    window(kernel, stride, dilation, padding);
+    check(padding.h <= kernel.h / 2 && padding.w <= kernel.w / 2,
+          "padding must be at most half the kernel, got padding " + std::to_string(padding.h) + "x" + std::to_string(padding.w) +
+              " and kernel " + std::to_string(kernel.h) + "x" + std::to_string(kernel.w));
+    return {x[0], x[1], sliding(x, 2, kernel.h, stride.h, padding.h, dilation.h, ceil_mode),
+            sliding(x, 3, kernel.w, stride.w, padding.w, dilation.w, ceil_mode)};
+  }
+
+  const std::vector<Shape>& in_;
+  const std::string& path_;
+};
+
+kernels::Window make_window(Size2 kernel, Size2 stride, Size2 padding, Size2 dilation) {
+  const auto narrow = [](std::int64_t v) { return static_cast<std::int32_t>(v); };
+  return {narrow(kernel.h),  narrow(kernel.w),  narrow(stride.h),   narrow(stride.w),
+          narrow(padding.h), narrow(padding.w), narrow(dilation.h), narrow(dilation.w)};
+}
+
+}  // namespace
+
+Shape infer(const NodeOp& op, const std::vector<Shape>& inputs, const std::string& path) { return std::visit(Inference{inputs, path}, op); }
+
+kernels::Dims dims_of(const Shape& s, int lanes) {
+  return {s[0], s.rank() > 1 ? s[1] : 1, s.rank() > 2 ? s[2] : 1, s.rank() > 3 ? s[3] : 1, lanes};
+}
+
+kernels::Window window_of(const nn::Conv2d& c) { return make_window(c.kernel, c.stride, c.padding, c.dilation); }
+kernels::Window window_of(const nn::MaxPool2d& p) { return make_window(p.kernel, p.stride.value_or(p.kernel), p.padding, p.dilation); }
+kernels::Window window_of(const nn::AvgPool2d& p) { return make_window(p.kernel, p.stride.value_or(p.kernel), p.padding, 1); }
+
+}  // namespace norma

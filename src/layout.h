@@ -1,0 +1,29 @@
+// Tensors at the border of a Plan: host NCHW floats to and from the device's batch in lanes, by name.
+#pragma once
+#include <span>
+#include <vector>
+
+#include "norma/executor.h"
+#include "src/plan.h"
+
+namespace norma {
+
+// Writes a f32 value given in NCHW order; padding lanes become 0. i64 values (num_batches_tracked) are rounded.
+// Throws Error(usage) on a wrong number of elements.
+void write_tensor(Executor& executor, const Plan& plan, ValueId value, std::span<const float> nchw);
+// Any value but opaque bytes, as floats in NCHW order.
+std::vector<float> read_tensor(Executor& executor, const Plan& plan, ValueId value);
+
+template <class T>
+T read_struct(Executor& executor, const Plan& plan, ValueId value) {
+  T t{};
+  executor.read(plan, value.index, &t, sizeof t);
+  return t;
+}
+
+template <class T>
+void write_struct(Executor& executor, const Plan& plan, ValueId value, const T& t) {
+  executor.write(plan, value.index, &t, sizeof t);
+}
+
+}  // namespace norma

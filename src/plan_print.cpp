@@ -1,0 +1,119 @@
+// What a Plan says of itself: look-up by name, the table of Calls, the memory report.
+#include <algorithm>
+#include <cstdio>
+
+#include "norma/error.h"
+#include "src/plan.h"
+
+namespace norma {
+namespace {
+
+std::string window(const kernels::Window& w) {
+  std::string text = std::to_string(w.kernel_h) + "x" + std::to_string(w.kernel_w);
+  if (w.stride_h != 1 || w.stride_w != 1) text += " stride " + std::to_string(w.stride_h) + "x" + std::to_string(w.stride_w);
+  if (w.pad_h != 0 || w.pad_w != 0) text += " pad " + std::to_string(w.pad_h) + "x" + std::to_string(w.pad_w);
+  if (w.dilation_h != 1 || w.dilation_w != 1) text += " dilation " + std::to_string(w.dilation_h) + "x" + std::to_string(w.dilation_w);
+  return text;
+}
+
+// What a Call's operands do not show: windows, fused activations, lanes.
+std::string detail(const Call& call) {
+  return std::visit(
+      [](const auto& c) {
+        std::string text;
+        if constexpr (requires { c.shape.window; }) text = window(c.shape.window);
+        if constexpr (requires { c.shape.groups; })
+          if (c.shape.groups > 1) text += " groups " + std::to_string(c.shape.groups);
+        if constexpr (requires { c.chunks; }) text += " chunks " + std::to_string(c.chunks);
+        if constexpr (requires { c.act; })
+          if (c.act != Activation::none) text += (text.empty() ? "" : " ") + std::string(name_of(c.act));
+        return text;
+      },
+      call);
+}
+
+std::string scaled(double v, const char* unit) {
+  static constexpr const char* prefixes[] = {"", "k", "M", "G", "T"};
+  int p = 0;
+  while (v >= 999.5 && p < 4) {
+    v /= 1000;
+    ++p;
+  }
+  char text[32];
+  std::snprintf(text, sizeof text, p == 0 ? "%.0f %s%s" : "%.1f %s%s", v, prefixes[p], unit);
+  return text;
+}
+
+const PlanOperand* first_tensor(const PlanLine& line, bool written) {
+  for (const PlanOperand& o : line.operands)
+    if (o.written == written && o.dtype == DType::f32) return &o;
+  return nullptr;
+}
+
+std::string pad(std::string text, std::size_t width) {
+  if (text.size() < width) text.resize(width, ' ');
+  return text;
+}
+
+}  // namespace
+
+const char* name_of(Region r) {
+  static constexpr const char* names[region_count] = {"parameters", "gradients", "optimizer", "buffers", "state", "data", "activations"};
+  return names[static_cast<std::size_t>(r)];
+}
+
+ValueId Plan::find(std::string_view name) const {
+  if (const auto it = names.find(name); it != names.end()) return it->second;
+  std::vector<std::string> known;
+  for (const auto& [text, id] : names) known.push_back(text);
+  throw Error(ErrorKind::usage, "no value called \"" + std::string(name) + "\"" + suggestion(name, known));
+}
+
+std::vector<PlanLine> describe(const Plan& plan) {
+  std::vector<PlanLine> lines;
+  for (const PlanCall& c : plan.calls) {
+    const kernels::Cost cost_of_call = cost(c.call);
+    PlanLine line{name_of(c.call), c.path, detail(c.call), {}, cost_of_call.bytes, cost_of_call.flops};
+    for_each_operand(c.call, [&](const kernels::Operand& o) {
+      if (!o.value) return;
+      const PlanValue& v = plan[o.value];
+      line.operands.push_back({o.name, v.name, v.shape, v.dtype, v.region, v.offset, v.bytes, o.access != kernels::Access::read});
+    });
+    lines.push_back(std::move(line));
+  }
+  return lines;
+}
+
+MemoryReport memory(const Plan& plan) {
+  MemoryReport report;
+  report.bytes = plan.region_bytes;
+  report.activations_without_reuse = plan.activations_without_reuse;
+  return report;
+}
+
+std::string print(const Plan& plan) {
+  const std::vector<PlanLine> lines = describe(plan);
+  std::string out = pad("#", 4) + pad("call", 28) + pad("module", 14) + pad("output", 20) + pad("offset", 10) + pad("bytes", 10) +
+                    pad("flops", 10) + "detail\n";
+  double bytes = 0, flops = 0;
+  for (std::size_t i = 0; i < lines.size(); ++i) {
+    const PlanLine& l = lines[i];
+    const PlanOperand* o = first_tensor(l, true);
+    if (!o) o = l.operands.empty() ? nullptr : &l.operands[0];
+    std::string row = pad(std::to_string(i), 4) + pad(l.call, 28) + pad(l.path, 14) + pad(o ? to_string(o->shape) : "", 20) +
+                      pad(o ? std::to_string(o->offset) : "", 10) + pad(scaled(l.bytes, "B"), 10) + pad(scaled(l.flops, ""), 10) + l.detail;
+    row.erase(row.find_last_not_of(' ') + 1);
+    out += row + "\n";
+    bytes += l.bytes;
+    flops += l.flops;
+  }
+  out += std::to_string(lines.size()) + " calls, " + scaled(bytes, "B") + " moved, " + scaled(flops, "FLOP") + "\nmemory: ";
+  for (std::size_t r = 0; r < region_count; ++r)
+    if (r != static_cast<std::size_t>(Region::data))
+      out += std::string(name_of(static_cast<Region>(r))) + " " + scaled(static_cast<double>(plan.region_bytes[r]), "B") +
+             (r + 1 < region_count ? ", " : "");
+  out += " (" + scaled(static_cast<double>(plan.activations_without_reuse), "B") + " without reuse)\n";
+  return out;
+}
+
+}  // namespace norma

@@ -1,0 +1,450 @@
+// Trainer: compiles one Plan per batch size and mode, feeds them a data set, and keeps what outlives a step.
+#include "norma/trainer.h"
+
+#include <algorithm>
+#include <bit>
+#include <chrono>
+#include <cmath>
+#include <cstring>
+#include <numeric>
+
+#include "norma/error.h"
+#include "src/initialise.h"
+#include "src/layout.h"
+#include "src/lower.h"
+#include "src/sha256.h"
+#include "src/shuffle.h"
+
+namespace norma {
+namespace {
+
+using kernels::StepState;
+using Clock = std::chrono::steady_clock;
+
+double since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+// Evaluation keeps no activations for a backward pass, so that one batch size serves any set.
+constexpr std::int64_t evaluation_batch = 256;
+
+// Per-channel x -> scale * x + offset of a Transform.
+struct Affine {
+  std::vector<float> scale, offset;
+
+  Affine() = default;
+  Affine(const Transform& t, std::int64_t channels, DType stored) {
+    const auto per_channel = [&](const std::vector<double>& v, double otherwise, std::int64_t c, const char* what) {
+      if (v.empty()) return otherwise;
+      if (v.size() != 1 && static_cast<std::int64_t>(v.size()) != channels)
+        throw Error(ErrorKind::usage, std::string("transform: ") + what + " has " + std::to_string(v.size()) + " values for " +
+                                          std::to_string(channels) + " channels");
+      return v.size() == 1 ? v[0] : v[static_cast<std::size_t>(c)];
+    };
+    const double unit = t.to_unit && stored == DType::u8 ? 255.0 : 1.0;
+    for (std::int64_t c = 0; c < channels; ++c) {
+      const double mean = per_channel(t.mean, 0, c, "mean"), deviation = per_channel(t.stddev, 1, c, "stddev");
+      if (!(deviation > 0) || !std::isfinite(deviation) || !std::isfinite(mean))
+        throw Error(ErrorKind::usage, "transform: stddev must be above 0");
+      scale.push_back(static_cast<float>(1 / (unit * deviation)));
+      offset.push_back(static_cast<float>(-mean / deviation));
+    }
+  }
+};
+
+}  // namespace
+
+struct Trainer::State {
+  State(Module n, TrainerOptions o);
+
+  const Plan& plan(Mode mode, std::int64_t batch);
+  void check(const Dataset& data) const;
+  void bind(const Plan& plan, const Dataset& data, std::span<const std::int32_t> order, std::span<const float> rates);
+  void run_step(const Plan& plan);
+  EpochMetrics run_epoch(const Dataset& train, const FitOptions& options, bool& stopped);
+  template <class F>
+  Evaluation evaluate(const Dataset& data, F after_batch);
+
+  ValueId id(std::string_view name) const { return base->find(name); }
+  StepState counters() const { return read_struct<StepState>(*executor, *base, id("state")); }
+  void set_counters(const StepState& s) { write_struct(*executor, *base, id("state"), s); }
+  std::vector<std::string> optimizer_values() const;
+  std::string hash() const;
+
+  Module net;
+  TrainerOptions options;
+  std::unique_ptr<Executor> executor;
+  Affine affine;
+  DType stored = DType::u8;                             // of the samples
+  std::map<std::pair<Mode, std::int64_t>, Plan> plans;  // by mode and batch size
+  std::optional<Graph> graph;                           // at options.batch
+  std::vector<ParameterInfo> parameters;
+  const Plan* base = nullptr;  // training at options.batch; knows every persistent value
+  std::int64_t epochs_done = 0;
+  std::int64_t epoch_samples = 0;  // size of the training set the counters belong to
+  std::vector<EpochMetrics> history;
+  std::vector<float> targets;  // one-hot labels, for MeanSquared
+};
+
+Trainer::State::State(Module n, TrainerOptions o) : net(std::move(n)), options(std::move(o)) {
+  if (options.batch <= 0) throw Error(ErrorKind::usage, "batch must be at least 1, got " + std::to_string(options.batch));
+  if (options.input.rank() != 1 && options.input.rank() != 3)
+    throw Error(ErrorKind::usage, "input must be (C, H, W) or (F), got " + to_string(options.input));
+  stored = options.sample_type.value_or(options.input.rank() == 3 ? DType::u8 : DType::f32);
+  if (stored != DType::u8 && stored != DType::f32)
+    throw Error(ErrorKind::usage, std::string("sample_type must be u8 or f32, got ") + name_of(stored));
+  affine = Affine(options.transform, options.input[0], stored);
+  validate(options.optimizer);
+  validate(options.schedule);
+  if (const auto* ce = std::get_if<CrossEntropy>(&options.loss); ce && !(ce->label_smoothing >= 0 && ce->label_smoothing <= 1))
+    throw Error(ErrorKind::usage, "label_smoothing must lie in 0..1, got " + std::to_string(ce->label_smoothing));
+  executor = make_executor(options.device, options.executor);
+  graph = trace(net, transformed(options.input, options.transform.resize).prepend(options.batch));
+  if (options.fuse) graph = fuse(*std::move(graph));
+  parameters = graph->parameters();
+  base = &plan(Mode::train, options.batch);
+  std::int64_t number = 0;
+  for (const ParameterInfo& p : parameters) write_tensor(*executor, *base, id(p.name), initial_values(p, options.seed, number++));
+  set_counters({.seed = options.seed});
+}
+
+const Plan& Trainer::State::plan(Mode mode, std::int64_t batch) {
+  const auto key = std::make_pair(mode, batch);
+  if (const auto it = plans.find(key); it != plans.end()) return it->second;
+  Graph traced = batch == options.batch ? *graph : trace(net, transformed(options.input, options.transform.resize).prepend(batch));
+  if (options.fuse && batch != options.batch) traced = fuse(std::move(traced));
+  const bool training = mode == Mode::train;
+  Plan lowered = lower(traced, {.mode = mode,
+                                .lanes = executor->lanes(),
+                                .backward = training,
+                                .data = InputData{options.input, stored, options.transform.resize},
+                                .loss = options.loss,
+                                .optimizer = training ? std::optional(options.optimizer) : std::nullopt,
+                                .assign = {.reuse = options.reuse}});
+  const Plan& kept = plans.emplace(key, std::move(lowered)).first->second;
+  executor->prepare(kept);
+  return kept;
+}
+
+// The set fits the net: sample shape, type, label range.
+void Trainer::State::check(const Dataset& data) const {
+  const auto fail = [&](const std::string& message) { throw Error(ErrorKind::usage, "data set " + data.name + ": " + message); };
+  if (data.size() == 0) throw Error(ErrorKind::data, "data set " + data.name + " is empty");
+  if (!(data.sample == options.input)) fail("samples are " + to_string(data.sample) + ", the net was made for " + to_string(options.input));
+  const std::size_t wanted = static_cast<std::size_t>(data.size() * data.sample.elements());
+  const std::size_t given = stored == DType::u8 ? data.bytes.size() : data.floats.size();
+  if (given != wanted)
+    fail(std::string(stored == DType::u8 ? "bytes" : "floats") + " hold " + std::to_string(given) + " values, " +
+         std::to_string(data.size()) + " samples need " + std::to_string(wanted));
+  const std::int64_t classes = (*graph)[graph->outputs[0]].shape[1];
+  const auto* ce = std::get_if<CrossEntropy>(&options.loss);
+  for (std::size_t i = 0; i < data.labels.size(); ++i)
+    if (const std::int32_t label = data.labels[i]; (label < 0 || label >= classes) && !(ce && label == ce->ignore_index))
+      throw Error(ErrorKind::data, "data set " + data.name + ": label " + std::to_string(label) + " of sample " + std::to_string(i) +
+                                       " is outside 0.." + std::to_string(classes - 1) + ", the classes of the net's output");
+}
+
+void Trainer::State::bind(const Plan& p, const Dataset& data, std::span<const std::int32_t> order, std::span<const float> rates) {
+  const auto set = [&](const char* name, const void* source, std::size_t bytes) {
+    if (p.has(name)) executor->bind(p, p.find(name).index, source, bytes);
+  };
+  if (stored == DType::u8) set("data/samples", data.bytes.data(), data.bytes.size());
+  else set("data/samples", data.floats.data(), data.floats.size() * sizeof(float));
+  set("data/scale", affine.scale.data(), affine.scale.size() * sizeof(float));
+  set("data/offset", affine.offset.data(), affine.offset.size() * sizeof(float));
+  set("data/labels", data.labels.data(), data.labels.size() * sizeof(std::int32_t));
+  set("data/order", order.data(), order.size_bytes());
+  set("data/rates", rates.data(), rates.size_bytes());
+  if (std::holds_alternative<MeanSquared>(options.loss)) {
+    const auto classes = static_cast<std::size_t>((*graph)[graph->outputs[0]].shape[1]);
+    targets.assign(data.labels.size() * classes, 0.0f);
+    for (std::size_t i = 0; i < data.labels.size(); ++i) targets[i * classes + static_cast<std::size_t>(data.labels[i])] = 1.0f;
+    set("data/targets", targets.data(), targets.size() * sizeof(float));
+  }
+}
+
+// One optimizer step. If it was not finite it changed nothing but state.status: it is run again, looking at each Call's outputs.
+void Trainer::State::run_step(const Plan& p) {
+  executor->run(p, options.check_each);
+  const StepState s = counters();
+  if (s.status == 0) return;
+  const std::string where = "training diverged at step " + std::to_string(s.step + 1) + " (epoch " + std::to_string(epochs_done + 1) +
+                            ", batch " + std::to_string(s.batch + 1) + ")";
+  const std::string advice = "; the parameters are those before this step; try a lower learning rate";
+  StepState cleared = s;
+  cleared.status = 0;
+  std::string cause = "a loss or gradient was not finite";
+  try {
+    executor->run(p, true);
+  } catch (const Error& e) {
+    cause = e.what();
+  }
+  set_counters(cleared);
+  throw Error(ErrorKind::diverged, where + ": " + cause + advice);
+}
+
+EpochMetrics Trainer::State::run_epoch(const Dataset& train, const FitOptions& fit, bool& stopped) {
+  const Clock::time_point start = Clock::now();
+  const std::int64_t n = train.size(), batch = std::min(options.batch, n);
+  const std::int64_t tail = options.drop_last && n >= batch ? 0 : n % batch, full = n / batch, batches = full + (tail ? 1 : 0);
+  const std::vector<std::int32_t> order = options.shuffle ? shuffled(n, options.seed, epochs_done) : unshuffled(n);
+  std::vector<float> rates;
+  for (std::int64_t b = 0; b < batches; ++b)
+    rates.push_back(static_cast<float>(learning_rate(options.optimizer) *
+                                       options.schedule.factor(epochs_done * batches + b, batches, fit.epochs * batches)));
+  const Plan& whole = plan(Mode::train, batch);
+  const Plan& last = tail ? plan(Mode::train, tail) : whole;
+  bind(whole, train, order, rates);
+  bind(last, train, order, rates);
+
+  StepState s = counters();
+  if (s.batch == 0) s.position = s.samples = s.correct = s.counted = 0, s.loss_sum = 0;  // else: go on in the middle of an epoch
+  epoch_samples = n;
+  set_counters(s);
+  const std::int64_t first = s.batch, samples_before = s.samples;
+  for (std::int64_t b = first; b < batches && !stopped; ++b) {
+    run_step(b < full ? whole : last);
+    if (!fit.on_step) continue;
+    s = counters();
+    const double seconds = since(start), counted = static_cast<double>(std::max<std::int64_t>(1, s.counted));
+    stopped = !fit.on_step({.epoch = epochs_done + 1,
+                            .epochs = fit.epochs,
+                            .batch = b + 1,
+                            .batches = batches,
+                            .loss = s.loss_sum / counted,
+                            .accuracy = static_cast<double>(s.correct) / counted,
+                            .samples_per_second = static_cast<double>(s.samples - samples_before) / seconds,
+                            .seconds = seconds});
+  }
+  s = counters();
+  if (s.batch < batches) return {};
+  stopped = false;  // the epoch is whole: finish it, stop after it
+  EpochMetrics m;
+  const auto counted = static_cast<double>(s.counted);
+  m.epoch = epochs_done + 1;
+  m.train_loss = s.loss_sum / counted;
+  m.train_accuracy = static_cast<double>(s.correct) / counted;
+  m.train_seconds = since(start);
+  m.samples_per_second = static_cast<double>(s.samples - samples_before) / m.train_seconds;
+  m.learning_rate = rates.back();
+  s.batch = s.position = 0;
+  set_counters(s);
+  ++epochs_done;
+  return m;
+}
+
+template <class F>
+Evaluation Trainer::State::evaluate(const Dataset& data, F after_batch) {
+  check(data);
+  const Clock::time_point start = Clock::now();
+  const StepState kept = counters();
+  StepState s = kept;
+  s.position = s.samples = s.correct = s.counted = 0, s.loss_sum = 0;
+  set_counters(s);
+  const std::vector<std::int32_t> order = unshuffled(data.size());
+  for (std::int64_t done = 0; done < data.size();) {
+    const std::int64_t batch = std::min(evaluation_batch, data.size() - done);
+    const Plan& p = plan(Mode::eval, batch);
+    if (done == 0 || batch != evaluation_batch) bind(p, data, order, {});
+    executor->run(p);
+    after_batch(p);
+    done += batch;
+  }
+  s = counters();
+  set_counters(kept);
+  const auto counted = static_cast<double>(s.counted);
+  return {
+      .loss = s.loss_sum / counted, .accuracy = static_cast<double>(s.correct) / counted, .samples = s.samples, .seconds = since(start)};
+}
+
+std::vector<std::string> Trainer::State::optimizer_values() const {
+  std::vector<std::string> names;
+  for (const char* name : {"optimizer/velocity", "optimizer/m", "optimizer/v"})
+    if (base->has(name)) names.emplace_back(name);
+  return names;
+}
+
+std::string Trainer::State::hash() const {
+  Sha256 sha;
+  for (const ParameterInfo& p : parameters) {
+    std::vector<std::byte> bytes((*base)[id(p.name)].bytes);
+    executor->read(*base, id(p.name).index, bytes.data(), bytes.size());
+    sha.update(bytes.data(), bytes.size());
+  }
+  return sha.hex().substr(0, 16);
+}
+
+Trainer::Trainer(Module net, TrainerOptions options) : state_(std::make_unique<State>(std::move(net), std::move(options))) {}
+Trainer::~Trainer() = default;
+Trainer::Trainer(Trainer&&) noexcept = default;
+Trainer& Trainer::operator=(Trainer&&) noexcept = default;
+
+bool Trainer::fit(const Dataset& train, const Dataset* test, const FitOptions& options) {
+  State& s = *state_;
+  s.check(train);
+  if (test) s.check(*test);
+  const StepState at = s.counters();
+  if (at.batch != 0 && s.epoch_samples != train.size())
+    throw Error(ErrorKind::data, "this run stopped in the middle of an epoch of " + std::to_string(s.epoch_samples) +
+                                     " samples and cannot go on with " + std::to_string(train.size()));
+  if (const std::int64_t tail = train.size() % s.options.batch; tail && !(s.options.drop_last && train.size() >= s.options.batch))
+    s.plan(Mode::train, tail);  // an epoch's last batch fails now, not after an epoch
+  bool stopped = false;
+  while (s.epochs_done < options.epochs) {
+    const Clock::time_point start = Clock::now();
+    bool stop_after = false;
+    const FitOptions watched{
+        options.epochs,
+        options.on_step ? [&](const Progress& p) { return !(stop_after = !options.on_step(p)); } : std::function<bool(const Progress&)>{},
+        {}};
+    EpochMetrics m = s.run_epoch(train, watched, stopped);
+    if (stopped) return false;
+    if (test) {
+      const Evaluation e = s.evaluate(*test, [](const Plan&) {});
+      m.test_loss = e.loss;
+      m.test_accuracy = e.accuracy;
+    }
+    m.parameters_hash = s.hash();
+    m.seconds = since(start);
+    s.history.push_back(m);
+    if (options.on_epoch) options.on_epoch(m);
+    if (stop_after && s.epochs_done < options.epochs) return false;
+  }
+  return true;
+}
+
+Evaluation Trainer::evaluate(const Dataset& data) {
+  return state_->evaluate(data, [](const Plan&) {});
+}
+
+std::vector<float> Trainer::predict(const Dataset& data) {
+  std::vector<float> all;
+  state_->evaluate(data, [&](const Plan& p) {
+    const std::vector<float> y = read_tensor(*state_->executor, p, p.find("y"));
+    all.insert(all.end(), y.begin(), y.end());
+  });
+  return all;
+}
+
+std::vector<float> Trainer::read(std::string_view name) const {
+  return read_tensor(*state_->executor, *state_->base, state_->base->find(name));
+}
+std::int64_t Trainer::epochs_done() const { return state_->epochs_done; }
+std::int64_t Trainer::steps_done() const { return state_->counters().step; }
+const std::vector<EpochMetrics>& Trainer::history() const { return state_->history; }
+std::string Trainer::parameters_hash() const { return state_->hash(); }
+std::string Trainer::device_description() const { return state_->executor->description(); }
+const Graph& Trainer::graph() const { return *state_->graph; }
+const Plan& Trainer::plan(Mode mode, std::int64_t batch) const { return state_->plan(mode, batch > 0 ? batch : state_->options.batch); }
+
+std::int64_t Trainer::parameter_count() const {
+  std::int64_t n = 0;
+  for (const ParameterInfo& p : state_->parameters)
+    if (!p.buffer) n += p.shape.elements();
+  return n;
+}
+
+// ------------------------------------------------------------------------------------------------ checkpoints
+
+namespace {
+
+constexpr const char* counter_names[] = {"step", "position", "batch", "samples", "correct", "counted"};
+constexpr std::int64_t StepState::*counter_fields[] = {&StepState::step,    &StepState::position, &StepState::batch,
+                                                       &StepState::samples, &StepState::correct,  &StepState::counted};
+
+std::string text(const std::vector<std::int64_t>& shape) {
+  std::string s = "(";
+  for (std::size_t i = 0; i < shape.size(); ++i) s += (i ? ", " : "") + std::to_string(shape[i]);
+  return s + ")";
+}
+
+// "exp_avg.conv1.weight" as PyTorch calls it, for the flat value's part that belongs to one parameter.
+std::string optimizer_tensor(const std::string& value, const std::string& parameter) {
+  const char* kind = value == "optimizer/velocity" ? "momentum_buffer." : value == "optimizer/m" ? "exp_avg." : "exp_avg_sq.";
+  return kind + parameter;
+}
+
+const StoredTensor& require(const Checkpoint& c, const std::string& name, DType dtype, const std::vector<std::int64_t>& shape) {
+  const StoredTensor* t = c.find(name);
+  if (!t) throw Error(ErrorKind::data, "checkpoint has no tensor " + name + ", which the net needs");
+  if (t->shape != shape)
+    throw Error(ErrorKind::data, "checkpoint tensor " + name + " is " + text(t->shape) + ", the net needs " + text(shape));
+  if (t->dtype != dtype)
+    throw Error(ErrorKind::data, "checkpoint tensor " + name + " is " + name_of(t->dtype) + ", the net needs " + name_of(dtype));
+  return *t;
+}
+
+std::vector<std::int64_t> dims_of(const Shape& s) { return {s.begin(), s.end()}; }
+
+}  // namespace
+
+Checkpoint Trainer::model() const {
+  Checkpoint c;
+  for (const ParameterInfo& p : state_->parameters) {
+    StoredTensor t{p.name, p.dtype, dims_of(p.shape), std::vector<std::byte>((*state_->base)[state_->id(p.name)].bytes)};
+    state_->executor->read(*state_->base, state_->id(p.name).index, t.bytes.data(), t.bytes.size());
+    c.tensors.push_back(std::move(t));
+  }
+  return c;
+}
+
+Checkpoint Trainer::training() const {
+  const State& s = *state_;
+  Checkpoint c;
+  const auto scalar = [&](const std::string& name, std::int64_t v) {
+    c.tensors.push_back(StoredTensor::from(name, {}, std::span<const std::int64_t>{&v, 1}));
+  };
+  const StepState at = s.counters();
+  scalar("epochs_done", s.epochs_done);
+  scalar("epoch_samples", s.epoch_samples);
+  scalar("seed", static_cast<std::int64_t>(at.seed));
+  for (std::size_t i = 0; i < std::size(counter_names); ++i) scalar(counter_names[i], at.*counter_fields[i]);
+  scalar("loss_sum_bits", std::bit_cast<std::int64_t>(at.loss_sum));
+  for (const std::string& value : s.optimizer_values())
+    for (const ParameterInfo& p : s.parameters) {
+      if (p.buffer) continue;
+      const PlanValue& v = (*s.base)[s.id(p.name)];
+      StoredTensor t{optimizer_tensor(value, p.name), DType::f32, dims_of(p.shape), std::vector<std::byte>(v.bytes)};
+      s.executor->read(*s.base, s.id(value).index, t.bytes.data(), v.bytes, v.offset);
+      c.tensors.push_back(std::move(t));
+    }
+  return c;
+}
+
+void Trainer::load_model(const Checkpoint& model) {
+  State& s = *state_;
+  for (const ParameterInfo& p : s.parameters) require(model, p.name, p.dtype, dims_of(p.shape));
+  for (const StoredTensor& t : model.tensors)
+    if (std::none_of(s.parameters.begin(), s.parameters.end(), [&](const ParameterInfo& p) { return p.name == t.name; }))
+      throw Error(ErrorKind::data,
+                  "checkpoint tensor " + t.name + " " + text(t.shape) + " belongs to no layer of the net: it is of another architecture");
+  for (const ParameterInfo& p : s.parameters) {
+    const StoredTensor& t = *model.find(p.name);
+    s.executor->write(*s.base, s.id(p.name).index, t.bytes.data(), t.bytes.size());
+  }
+}
+
+void Trainer::load_training(const Checkpoint& training) {
+  State& s = *state_;
+  const auto scalar = [&](const std::string& name) { return require(training, name, DType::i64, {}).integers().at(0); };
+  StepState at;
+  at.seed = static_cast<std::uint64_t>(scalar("seed"));
+  if (at.seed != s.options.seed)
+    throw Error(ErrorKind::usage, "the checkpoint was trained with seed " + std::to_string(at.seed) + ", this run has seed " +
+                                      std::to_string(s.options.seed));
+  for (std::size_t i = 0; i < std::size(counter_names); ++i) at.*counter_fields[i] = scalar(counter_names[i]);
+  at.loss_sum = std::bit_cast<double>(scalar("loss_sum_bits"));
+  const std::int64_t epochs = scalar("epochs_done"), samples = scalar("epoch_samples");
+  for (const std::string& value : s.optimizer_values())
+    for (const ParameterInfo& p : s.parameters)
+      if (!p.buffer) require(training, optimizer_tensor(value, p.name), DType::f32, dims_of(p.shape));
+  for (const std::string& value : s.optimizer_values())
+    for (const ParameterInfo& p : s.parameters) {
+      if (p.buffer) continue;
+      const StoredTensor& t = *training.find(optimizer_tensor(value, p.name));
+      s.executor->write(*s.base, s.id(value).index, t.bytes.data(), t.bytes.size(), (*s.base)[s.id(p.name)].offset);
+    }
+  s.set_counters(at);
+  s.epochs_done = epochs;
+  s.epoch_samples = samples;
+}
+
+}  // namespace norma
