@@ -1,0 +1,18 @@
+#!/bin/sh
+# Configures and builds a preset of CMakePresets.json, with ninja where there is one.
+#   sh cmake/build.sh release|tests|clang|asan
+set -eu
+cd "$(dirname -- "$0")/.."
+preset=${1:?usage: sh cmake/build.sh release|tests|clang|asan}
+
+if command -v ninja >/dev/null; then
+  CMAKE_GENERATOR=${CMAKE_GENERATOR:-Ninja} # of a new build folder; an old one keeps its own
+  export CMAKE_GENERATOR
+fi
+CMAKE_BUILD_PARALLEL_LEVEL=${CMAKE_BUILD_PARALLEL_LEVEL:-$(nproc 2>/dev/null || echo 2)}
+export CMAKE_BUILD_PARALLEL_LEVEL
+
+start=$(date +%s)
+cmake --preset "$preset" >&2
+cmake --build --preset "$preset" >&2
+echo "build: preset $preset in $(($(date +%s) - start)) s" >&2

@@ -1,0 +1,99 @@
+// Conv2dBackwardInput: rows of dx as register-blocked correlations of dy, the taps gathered, so nothing is added twice.
+#include <cassert>
+
+#include "kernels/chunks.h"
+#include "kernels/cpu/backend.h"
+#include "kernels/cpu/calls.h"
+#include "kernels/cpu/correlate.h"
+#include "kernels/cpu/parallel.h"
+
+namespace norma::kernels::cpu::NORMA_ISA {
+
+namespace {
+
+// The taps t of a kernel that reach input position i: those where (i + pad - t*dilation) is a multiple of the stride.
+// They are first, first + step, ...; tap first + u*step reads output position source - u*source_step.
+struct ReachingTaps {
+  std::int64_t first, step, count, source, source_step;
+};
+
+inline ReachingTaps reaching_taps(std::int64_t i, std::int64_t kernel, std::int64_t stride, std::int64_t pad, std::int64_t dilation) {
+  std::int64_t gcd = stride;
+  for (std::int64_t a = dilation; a != 0;) {
+    const std::int64_t rest = gcd % a;
+    gcd = a;
+    a = rest;
+  }
+  const std::int64_t step = stride / gcd;
+  for (std::int64_t t = 0; t < step && t < kernel; ++t)
+    if ((i + pad - t * dilation) % stride == 0)
+      return {t, step, (kernel - 1 - t) / step + 1, (i + pad - t * dilation) / stride, dilation / gcd};
+  return {0, step, 0, 0, dilation / gcd};
+}
+
+}  // namespace
+
+// One index is one row of one block of channels of one group of samples. In it, columns that are stride_w apart are reached by
+// the same taps, from neighbouring columns of dy: each such phase is a correlation with unit stride.
+void run(const Conv2dBackwardInput& call, const Memory& memory) {
+  const ConvShape& s = call.shape;
+  const Window& k = s.window;
+  assert(s.x.lanes == lanes && s.y.lanes == lanes);
+  const float* dy = memory.at<const float>(call.dy);
+  const float* w = memory.at<const float>(call.w);
+  float* dx = memory.at<float>(call.dx);
+  const std::int64_t channels = s.channels_per_group(), filters = s.filters_per_group(), area = k.area();
+  const std::int64_t blocks = ceil_div(channels, max_outs), x_plane = s.x.plane() * lanes, y_plane = s.y.plane() * lanes;
+  const bool pointwise = area == 1 && k.stride_h == 1 && k.stride_w == 1 && k.pad_h == 0 && k.pad_w == 0;
+
+  parallel_for(s.x.groups() * s.groups * blocks * s.x.h, [=](std::int64_t item) {
+    const std::int64_t h = item % s.x.h, block = item / s.x.h % blocks, group = item / s.x.h / blocks % s.groups;
+    const std::int64_t n = item / s.x.h / blocks / s.groups;
+    const Range c = chunk(channels, blocks, block);
+    ReachingTaps r = reaching_taps(h, k.kernel_h, k.stride_h, k.pad_h, k.dilation_h);
+    for (; r.count > 0 && r.source >= s.y.h; --r.count) {  // rows below dy
+      r.first += r.step;
+      r.source -= r.source_step;
+    }
+    while (r.count > 0 && r.source - (r.count - 1) * r.source_step < 0) --r.count;  // rows above it
+
+    Correlation a{};
+    a.x = dy + (n * s.y.c + group * filters) * y_plane;
+    if (r.count > 0) a.x += r.source * s.y.w * lanes;
+    a.x_channel = y_plane;
+    a.x_row = -r.source_step * s.y.w * lanes;
+    a.x_column = lanes;
+    a.x_width = s.y.w * lanes;
+    a.w_out = area;
+    a.w_channel = channels * area;
+    a.w_row = r.step * k.kernel_w;
+    a.y_out = x_plane;
+    a.y_column = static_cast<std::int64_t>(k.stride_w) * lanes;
+    a.channels = filters;
+    a.rows = r.count;
+    const float* w_rows = w + (group * filters * channels + c.begin) * area + r.first * k.kernel_w;
+    float* dx_row = dx + (n * s.x.c + group * channels + c.begin) * x_plane + h * s.x.w * lanes;
+
+    for (std::int64_t phase = 0; phase < k.stride_w && phase < s.x.w; ++phase) {
+      const ReachingTaps q = reaching_taps(phase, k.kernel_w, k.stride_w, k.pad_w, k.dilation_w);
+      const std::int64_t columns = (s.x.w - 1 - phase) / k.stride_w + 1;
+      a.w = w_rows + q.first;
+      a.w_tap = q.step;
+      a.x_first = q.source * lanes;
+      a.x_tap = -q.source_step * lanes;
+      a.taps = q.count;
+      a.y = dx_row + phase * lanes;
+      if (pointwise) {  // the filters are the taps: one tight loop
+        a.x_tap = y_plane;
+        a.w_tap = channels;
+        a.taps = filters;
+        a.channels = 1;
+        correlate_row<0, 0, false>(a, c.end - c.begin, columns);
+      } else {
+        correlate_image_row<-1>(a, c.end - c.begin, columns);
+      }
+    }
+  });
+}
+
+}  // namespace norma::kernels::cpu::NORMA_ISA

@@ -1,0 +1,77 @@
+// Conv2dForward: rows of outputs as register-blocked correlations.
+#include <cassert>
+
+#include "kernels/chunks.h"
+#include "kernels/cpu/backend.h"
+#include "kernels/cpu/calls.h"
+#include "kernels/cpu/correlate.h"
+#include "kernels/cpu/parallel.h"
+
+namespace norma::kernels::cpu::NORMA_ISA {
+
+namespace {
+
+// The kernel rows r for which p*stride - pad + r*dilation is inside 0 .. height-1.
+inline Range rows_inside(std::int64_t top, std::int64_t dilation, std::int64_t kernel, std::int64_t height) {
+  const std::int64_t begin = top < 0 ? ceil_div(-top, dilation) : 0;
+  const std::int64_t end = top < height ? (height - 1 - top) / dilation + 1 : 0;
+  const std::int64_t capped = end < kernel ? end : kernel;
+  return {begin, begin < capped ? capped : begin};
+}
+
+}  // namespace
+
+// One index is one output row of one block of filters of one group of samples.
+void run(const Conv2dForward& call, const Memory& memory) {
+  const ConvShape& s = call.shape;
+  const Window& k = s.window;
+  assert(s.x.lanes == lanes && s.y.lanes == lanes);
+  const float* x = memory.at<const float>(call.x);
+  const float* w = memory.at<const float>(call.w);
+  const float* b = memory.at<const float>(call.b);
+  float* y = memory.at<float>(call.y);
+  const std::int64_t channels = s.channels_per_group(), filters = s.filters_per_group(), area = k.area();
+  const std::int64_t blocks = ceil_div(filters, max_outs), x_plane = s.x.plane() * lanes, y_plane = s.y.plane() * lanes;
+  const bool pointwise = area == 1 && k.pad_h == 0 && k.pad_w == 0;
+
+  parallel_for(s.y.groups() * s.groups * blocks * s.y.h, [=](std::int64_t item) {
+    const std::int64_t p = item % s.y.h, block = item / s.y.h % blocks, group = item / s.y.h / blocks % s.groups;
+    const std::int64_t n = item / s.y.h / blocks / s.groups;
+    const Range o = chunk(filters, blocks, block);
+    const std::int64_t first_filter = group * filters + o.begin;
+    const std::int64_t top = p * k.stride_h - k.pad_h;
+    const Range r = rows_inside(top, k.dilation_h, k.kernel_h, s.x.h);
+
+    Correlation a{};
+    a.x = x + (n * s.x.c + group * channels) * x_plane;
+    a.w = w + first_filter * channels * area + r.begin * k.kernel_w;
+    if (r.begin < r.end) a.x += (top + r.begin * k.dilation_h) * s.x.w * lanes;
+    a.x_channel = x_plane;
+    a.x_row = s.x.w * lanes * k.dilation_h;
+    a.x_first = -static_cast<std::int64_t>(k.pad_w) * lanes;
+    a.x_column = static_cast<std::int64_t>(k.stride_w) * lanes;
+    a.x_tap = static_cast<std::int64_t>(k.dilation_w) * lanes;
+    a.x_width = s.x.w * lanes;
+    a.w_out = channels * area;
+    a.w_channel = area;
+    a.w_row = k.kernel_w;
+    a.w_tap = 1;
+    a.b = b ? b + first_filter : nullptr;
+    a.y = y + (n * s.y.c + first_filter) * y_plane + p * s.y.w * lanes;
+    a.y_out = y_plane;
+    a.y_column = lanes;
+    a.channels = channels;
+    a.rows = r.end - r.begin;
+    a.taps = k.kernel_w;
+    if (pointwise) {  // the channels are the taps: one tight loop
+      a.x_tap = x_plane;
+      a.taps = channels;
+      a.channels = 1;
+      correlate_row<0, 0, false>(a, o.end - o.begin, s.y.w);
+    } else {
+      correlate_image_row<1>(a, o.end - o.begin, s.y.w);
+    }
+  });
+}
+
+}  // namespace norma::kernels::cpu::NORMA_ISA

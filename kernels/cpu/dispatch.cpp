@@ -1,0 +1,25 @@
+// From the variant to the kernel of this instruction-set level.
+// Not std::visit: its exception class has inline functions, which the linker could take from here for the whole program.
+#include <cstddef>
+#include <utility>
+#include <variant>
+
+#include "kernels/cpu/calls.h"
+
+namespace norma::kernels::cpu::NORMA_ISA {
+
+namespace {
+
+template <std::size_t... Index>
+inline void run_alternative(const Call& call, const Memory& memory, std::index_sequence<Index...>) {
+  const std::size_t held = call.index();
+  ((held == Index ? run(*std::get_if<Index>(&call), memory) : void()), ...);
+}
+
+}  // namespace
+
+void run_call(const Call& call, const Memory& memory) {
+  run_alternative(call, memory, std::make_index_sequence<std::variant_size_v<Call>>{});
+}
+
+}  // namespace norma::kernels::cpu::NORMA_ISA

@@ -1,0 +1,90 @@
+// The step: the check that it was finite, the update of all parameters in one flat pass, and the counters.
+#include <cmath>
+
+#include "kernels/cpu/calls.h"
+#include "kernels/cpu/flat.h"
+
+namespace norma::kernels::cpu::NORMA_ISA {
+
+void run(const CheckFinite& call, const Memory& memory) {
+  StepState& state = *memory.at<StepState>(call.state);
+  if (call.loss && !__builtin_isfinite(memory.at<LossResult>(call.loss)->loss)) state.status = 1;
+  if (!call.gradients) return;
+  const float* const gradients = memory.at<float>(call.gradients);
+  constexpr std::int64_t max_parts = 64;
+  const std::int64_t vectors = ceil_div(call.n, 16), chunks = ceil_div(call.n, flat_chunk);
+  const std::int64_t parts = chunks < max_parts ? chunks : max_parts, n = call.n;
+  bool finite[max_parts];
+  parallel_for(parts, [=, &finite](std::int64_t part) {
+    const Range range = chunk(vectors, parts, part);
+    V sum = zero();  // 0 times a finite number is 0, times any other NaN
+    for_vectors(range.begin * 16, range.end * 16 < n ? range.end * 16 : n,
+                [&](std::int64_t i, auto access) { sum = fma(access.load(gradients + i), zero(), sum); });
+    finite[part] = !any(isnan(sum));
+  });
+  for (std::int64_t part = 0; part < parts; ++part)
+    if (!finite[part]) state.status = 1;
+}
+
+void run(const Sgd& call, const Memory& memory) {
+  const StepState& state = *memory.at<StepState>(call.state);
+  if (state.status != 0) return;
+  float* const w = memory.at<float>(call.w);
+  const float* const gradients = memory.at<float>(call.gradients);
+  const V rate = set1(memory.at<float>(call.rates)[state.batch]), decay = set1(static_cast<float>(call.weight_decay));
+  if (call.momentum == 0) {
+    parallel_for_vectors(call.n, [=](std::int64_t i, auto access) {
+      const V old = access.load(w + i);
+      access.store(w + i, fma(-rate, fma(decay, old, access.load(gradients + i)), old));
+    });
+    return;
+  }
+  float* const velocity = memory.at<float>(call.velocity);
+  const V momentum = set1(static_cast<float>(call.momentum)), damped = set1(static_cast<float>(1 - call.dampening));
+  const bool first_step = state.step == 0, nesterov = call.nesterov;
+  parallel_for_vectors(call.n, [=](std::int64_t i, auto access) {
+    const V old = access.load(w + i), g = fma(decay, old, access.load(gradients + i));
+    const V v = first_step ? g : fma(damped, g, momentum * access.load(velocity + i));
+    access.store(velocity + i, v);
+    access.store(w + i, fma(-rate, nesterov ? fma(momentum, v, g) : v, old));
+  });
+}
+
+void run(const Adam& call, const Memory& memory) {
+  const StepState& state = *memory.at<StepState>(call.state);
+  if (state.status != 0) return;
+  float* const w = memory.at<float>(call.w);
+  float* const m = memory.at<float>(call.m);
+  float* const v = memory.at<float>(call.v);
+  const float* const gradients = memory.at<float>(call.gradients);
+  const double t = static_cast<double>(state.step + 1), rate = static_cast<double>(memory.at<float>(call.rates)[state.batch]);
+  const auto broadcast = [](double x) { return set1(static_cast<float>(x)); };
+  const V shrink = broadcast(call.decoupled ? 1 - rate * call.weight_decay : 1), decay = broadcast(call.decoupled ? 0 : call.weight_decay);
+  const V beta1 = broadcast(call.beta1), beta2 = broadcast(call.beta2), rest1 = broadcast(1 - call.beta1),
+          rest2 = broadcast(1 - call.beta2);
+  const V step = broadcast(rate / (1 - std::pow(call.beta1, t))), correction = broadcast(1 / std::sqrt(1 - std::pow(call.beta2, t)));
+  const V eps = broadcast(call.eps);
+  parallel_for_vectors(call.n, [=](std::int64_t i, auto access) {
+    const V old = access.load(w + i), g = fma(decay, old, access.load(gradients + i));
+    const V mean = fma(rest1, g, beta1 * access.load(m + i)), square = fma(rest2 * g, g, beta2 * access.load(v + i));
+    access.store(m + i, mean);
+    access.store(v + i, square);
+    access.store(w + i, fma(-step, mean / fma(sqrt(square), correction, eps), shrink * old));
+  });
+}
+
+void run(const Advance& call, const Memory& memory) {
+  StepState& state = *memory.at<StepState>(call.state);
+  if (state.status != 0) return;
+  state.position += call.samples;
+  state.batch += 1;
+  state.step += call.training ? 1 : 0;
+  state.samples += call.samples;
+  if (const LossResult* loss = memory.at<LossResult>(call.loss)) {
+    state.correct += loss->correct;
+    state.counted += loss->counted;
+    state.loss_sum += loss->loss_sum;
+  }
+}
+
+}  // namespace norma::kernels::cpu::NORMA_ISA
