@@ -1,0 +1,24 @@
+// The commands of norma: each .cpp declares its flags and runs.
+#pragma once
+#include <functional>
+
+namespace CLI {
+class App;
+}
+
+namespace norma::app {
+
+// run is called after the flags were parsed; it returns the exit code, or throws norma::Error.
+struct Command {
+  CLI::App* app = nullptr;
+  std::function<int()> run;
+};
+
+Command add_train(CLI::App& norma);
+Command add_eval(CLI::App& norma);
+Command add_plan(CLI::App& norma);
+Command add_inspect(CLI::App& norma);
+Command add_data(CLI::App& norma);
+Command add_doctor(CLI::App& norma);
+
+}  // namespace norma::app

@@ -1,0 +1,134 @@
+// norma doctor: what this build and this machine offer, and what to do about what is missing. Always exits with 0.
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "apps/norma/commands.h"
+#include "apps/norma/environment.h"
+#include "apps/norma/progress.h"
+#include "apps/norma/recipe.h"
+#include "apps/norma/suggest.h"
+#include "norma/error.h"
+
+namespace norma::app {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::ordered_json;
+
+// A line of the report: what, how it is, and what to do where it is not well.
+struct Finding {
+  std::string name;
+  ordered_json value;
+  std::string text, fix;
+};
+
+Finding device_finding() {
+  const Device best = Device::best();
+  const std::string reason = best_device_reason();
+  std::string description;
+  try {
+    description = make_executor(best)->description();
+  } catch (const Error& e) {
+    description = std::string("none: ") + e.what();
+  }
+  return {"device", {{"best", to_string(best)}, {"description", description}, {"reason", reason}}, description, ""};
+}
+
+Finding cuda_finding() {
+  const std::string reason = best_device_reason();
+  const bool usable = Device::best().kind == Device::Kind::cuda;
+  return {"cuda", {{"usable", usable}, {"reason", reason}}, usable ? "usable: " + reason : reason,
+          usable ? "" : "training runs on the CPU; for a GPU, build norma where the CUDA toolkit and an NVIDIA driver are installed"};
+}
+
+Finding isa_finding() {
+  const std::vector<std::string> levels = cpu_isa_levels();
+  return {"isa", levels, levels.empty() ? "none" : join(levels), levels.empty() ? "this build needs an x86-64 with AVX2 and FMA" : ""};
+}
+
+Finding dataset_finding(const std::string& name) {
+  const std::optional<fs::path> folder = find_dataset(name);
+  return {"data: " + name, folder ? ordered_json(folder->string()) : ordered_json(nullptr), folder ? folder->string() : "not found",
+          folder ? "" : "norma data fetch " + name + (name == "fashion-mnist" ? ", or apt-get install dataset-fashion-mnist" : "")};
+}
+
+// Free space where `path` is or would be made.
+Finding disk_finding(const std::string& name, fs::path path) {
+  std::error_code ec;
+  const fs::path wanted = path;
+  while (!fs::exists(path, ec) && path.has_relative_path()) path = path.parent_path();
+  const fs::space_info space = fs::space(path, ec);
+  if (ec) return {name, nullptr, wanted.string() + ": " + ec.message(), "choose another folder"};
+  constexpr std::uintmax_t plenty = 200'000'000;  // a data set with its copy in flight, and some checkpoints
+  return {name, {{"path", wanted.string()}, {"free_bytes", space.available}}, fmt::format("{}, {} free", wanted.string(), short_bytes(static_cast<double>(space.available))),
+          space.available < plenty ? "make room: a data set and its run take up to 200 MB" : ""};
+}
+
+Finding cache_finding() {
+  try {
+    return disk_finding("cache", dataset_cache());
+  } catch (const Error& e) {
+    return {"cache", nullptr, e.what(), "set HOME or XDG_CACHE_HOME"};
+  }
+}
+
+std::vector<Finding> findings() {
+  const Environment e = this_environment();
+  std::vector<Finding> all{{"norma", e.norma_version, e.norma_version, ""},
+                           {"compiler", e.compiler, e.compiler, ""},
+                           {"system", e.os, e.os + ", " + e.kernel, ""},
+                           {"cpu", e.cpu, e.cpu, ""},
+                           {"cores", e.cores, fmt::format("{} for this process; --threads N uses fewer", e.cores), ""},
+                           isa_finding(),
+                           device_finding(),
+                           cuda_finding()};
+  std::vector<std::string> folders;
+  for (const fs::path& p : dataset_search_path()) folders.push_back(p.string());
+  all.push_back({"search path", folders, join(folders), ""});
+  for (const std::string& name : known_datasets()) all.push_back(dataset_finding(name));
+  std::vector<std::string> recipes;
+  for (const EmbeddedRecipe& r : embedded_recipes()) recipes.emplace_back(r.name);
+  all.push_back({"recipes", recipes, join(recipes), ""});
+  all.push_back(cache_finding());
+  all.push_back(disk_finding("runs", fs::absolute("runs")));
+  const Terminal t = detect_terminal(fileno(stderr));
+  all.push_back({"terminal", {{"interactive", t.interactive}, {"color", t.color}, {"columns", t.columns}},
+                 fmt::format("{}, {} columns, {}", t.interactive ? "interactive" : "not interactive: a line an epoch instead of a bar", t.columns,
+                             t.color ? "color" : "no color"),
+                 ""});
+  return all;
+}
+
+int run(bool json) {
+  const std::vector<Finding> all = findings();
+  const Terminal terminal = detect_terminal(fileno(stdout));
+  if (json) {
+    ordered_json j = ordered_json::object();
+    for (const Finding& f : all) {
+      j[f.name] = f.value;
+      if (!f.fix.empty()) j["fixes"][f.name] = f.fix;
+    }
+    print_result(j.dump(2) + "\n");
+    return 0;
+  }
+  std::string out;
+  for (const Finding& f : all) {
+    out += fmt::format("{:<20}{}\n", f.name, f.text);
+    if (!f.fix.empty()) out += fmt::format("{:<20}{} {}\n", "", painted(terminal, Color::yellow, "fix:"), f.fix);
+  }
+  print_result(out);
+  return 0;
+}
+
+}  // namespace
+
+Command add_doctor(CLI::App& norma) {
+  auto json = std::make_shared<bool>(false);
+  CLI::App& app = *norma.add_subcommand("doctor", "What this build and this machine offer");
+  app.add_flag("--json", *json, "One JSON object on stdout");
+  return {&app, [json] { return run(*json); }};
+}
+
+}  // namespace norma::app

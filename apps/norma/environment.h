@@ -1,0 +1,28 @@
+// What a run ran on, for environment.json, the report and doctor. No host or user name.
+#pragma once
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace norma::app {
+
+struct Environment {
+  std::string norma_version, git_commit;  // git_commit: empty if not built from a git checkout
+  std::string compiler;                   // "g++ 12.2.0"
+  std::string device;                     // "cpu (avx512, 2 threads)"
+  int threads = 0;
+  std::string os, kernel;  // "Debian GNU/Linux 12 (bookworm)", "Linux 6.1.0 x86_64"
+  std::string cpu;         // the processor's model name
+  int cores = 0;           // that this process may use
+  std::string started;     // UTC, ISO 8601
+};
+
+// All but git_commit, device and threads, which the caller knows.
+Environment this_environment();
+
+nlohmann::ordered_json to_json(const Environment& e);
+// The same, to be read: ("Device", "cpu (avx512, 2 threads)"), without what is unknown.
+std::vector<std::pair<std::string, std::string>> describe(const Environment& e);
+
+}  // namespace norma::app

@@ -1,0 +1,111 @@
+// norma: the command line. Flags in, one catch, an honest exit code out.
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <csignal>
+#include <new>
+
+#include "apps/norma/commands.h"
+#include "apps/norma/log.h"
+#include "apps/norma/suggest.h"
+#include "apps/norma/terminal.h"
+#include "norma/norma.h"
+
+namespace norma::app {
+namespace {
+
+constexpr const char* footer = R"(Examples:
+  norma train fashion-lenet-bn-sigmoid        train; results in runs/
+  norma train mnist-lenet-bn --epochs 3 --lr 0.05 --out runs/try
+  norma train mnist-lenet-bn --resume --out runs/try --epochs 10
+  norma eval runs/try                         accuracy on the test set
+  norma plan mnist-lenet-bn                   every kernel call of a step
+  norma inspect runs/try                      batch norm statistics, weight norms
+  norma data fetch mnist                      download a data set
+  norma doctor                                what this machine offers
+
+Exit codes:
+  0 ok   1 failure   2 usage   3 data missing or corrupt   4 device unavailable
+  5 diverged (not finite)   6 verification failed   130/143 stopped by a signal
+  141 the reader of standard output went away
+
+Files and environment:
+  Data sets: --data-dir, $NORMA_DATA_DIR, ~/.cache/norma/datasets, /usr/share/datasets.
+  Recipes: a path, or a name in $NORMA_RECIPE_DIR or built in. NO_COLOR is honoured.)";
+
+std::vector<std::string> subcommand_names(const CLI::App& app) {
+  std::vector<std::string> names;
+  for (const CLI::App* sub : app.get_subcommands({})) names.push_back(sub->get_name());
+  return names;
+}
+
+// The innermost command that was named.
+const CLI::App& innermost(const CLI::App& app) {
+  const std::vector<CLI::App*> parsed = app.get_subcommands();
+  return parsed.empty() ? app : innermost(*parsed.back());
+}
+
+std::string usage_message(const CLI::App& app, const CLI::ParseError& e) {
+  const CLI::App& at = innermost(app);
+  const std::string help = "; see " + std::string(&at == &app ? "norma" : "norma " + at.get_name()) + " --help";
+  const std::vector<std::string> extras = at.remaining();
+  // "norma trian" lacks a command as much as it has one too many.
+  if ((dynamic_cast<const CLI::ExtrasError*>(&e) || dynamic_cast<const CLI::RequiredError*>(&e)) && !extras.empty()) {
+    const std::string& word = extras.front();
+    std::vector<std::string> known;
+    if (word.starts_with('-'))
+      for (const CLI::Option* o : at.get_options())
+        for (const std::string& name : o->get_lnames()) known.push_back("--" + name);
+    else
+      known = subcommand_names(at);
+    const std::string flag = word.substr(0, word.find('='));
+    const std::string what = word.starts_with('-') ? "unknown flag" : known.empty() ? "unexpected argument" : "unknown command";
+    return what + " \"" + flag + "\"" + did_you_mean(flag, known) + help;
+  }
+  if (dynamic_cast<const CLI::RequiredError*>(&e) && !subcommand_names(at).empty()) return "a command is needed: " + join(subcommand_names(at)) + help;
+  return e.what() + help;
+}
+
+int run(int argc, char** argv) {
+  CLI::App app("norma trains batch-normalised convolutional networks.", "norma");
+  app.set_version_flag("--version", std::string("norma ") + version);
+  app.footer(footer);
+  app.require_subcommand(1);
+  app.failure_message(CLI::FailureMessage::simple);
+  const Command commands[] = {add_train(app), add_eval(app), add_plan(app), add_inspect(app), add_data(app), add_doctor(app)};
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::CallForVersion& e) {
+    print_result(std::string(e.what()) + "\n");
+    return 0;
+  } catch (const CLI::CallForHelp&) {
+    print_result(app.help());  // of the innermost command that was named
+    return 0;
+  } catch (const CLI::ParseError& e) {
+    throw Error(ErrorKind::usage, usage_message(app, e));
+  }
+  for (const Command& c : commands)
+    if (c.app->parsed()) return c.run();
+  throw std::logic_error("a command without a function");
+}
+
+}  // namespace
+}  // namespace norma::app
+
+int main(int argc, char** argv) {
+  std::signal(SIGPIPE, SIG_IGN);  // a closed pipe is an error of the write
+  norma::app::set_up_log(norma::app::detect_terminal(STDERR_FILENO), false);
+  try {
+    return norma::app::run(argc, argv);
+  } catch (const norma::Error& e) {
+    norma::app::log_error(e.what());
+    return e.exit_code();
+  } catch (const norma::app::ClosedPipe&) {
+    return 128 + SIGPIPE;  // what a process that does not catch the signal leaves
+  } catch (const std::bad_alloc&) {
+    norma::app::log_error("out of memory");
+  } catch (const std::exception& e) {
+    norma::app::log_error(e.what());
+  }
+  return static_cast<int>(norma::ErrorKind::failure);
+}

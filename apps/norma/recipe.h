@@ -1,0 +1,139 @@
+// A recipe: everything one training run needs, as a TOML file says it. One list of fields per section (recipe_fields.h) serves reading,
+// overriding by flags, and writing the config.toml from which the run can be repeated.
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "norma/dataset.h"
+#include "norma/module.h"
+#include "norma/trainer.h"
+
+namespace norma::app {
+
+// [data]: a known set, one made by code, or any IDX files; then the transform.
+struct DataSection {
+  enum class Source : std::uint8_t { mnist, fashion_mnist, digits, circles, idx };
+  Source source = Source::mnist;
+  std::filesystem::path dir;                                                // mnist, fashion-mnist: looked in first
+  std::filesystem::path train_images, train_labels, test_images, test_labels;  // idx
+  std::int64_t classes = 0;                                                 // idx; 0: one more than the largest label
+  std::int64_t train_samples = 10000, test_samples = 2000;                  // digits
+  std::int64_t samples = 2000;                                              // circles
+  double noise = 0.05, factor = 0.5, test_fraction = 0.2;
+  std::uint64_t seed = 0;  // digits, circles
+  Transform transform;
+};
+
+struct LayerSpec;
+
+// {type = "norm"}: what model.norm says.
+struct NormLayer {};
+// {type = "activation"}: what model.activation says.
+struct ActivationLayer {};
+struct SequentialLayer {
+  std::vector<LayerSpec> layers;
+};
+struct ResidualLayer {
+  std::vector<LayerSpec> body, projection;
+};
+
+// In the order of layer_types().
+using Layer = std::variant<nn::Conv2d, nn::Linear, NormLayer, nn::BatchNorm, ActivationLayer, nn::ReLU, nn::Sigmoid, nn::Tanh,
+                           nn::MaxPool2d, nn::AvgPool2d, nn::GlobalAvgPool2d, nn::Dropout, nn::Flatten, SequentialLayer, ResidualLayer>;
+
+struct LayerSpec {
+  std::string name;  // empty: by kind and number
+  Layer layer;
+};
+
+struct ModelSection {
+  Activation activation = Activation::relu;  // none: those layers are left out
+  bool norm = true;                          // "batch_norm" or "none": those layers are left out
+  nn::BatchNorm batch_norm;
+  std::vector<LayerSpec> layers;
+};
+
+struct TrainSection {
+  std::int64_t epochs = 1, batch_size = 256, save_every = 1;
+  std::uint64_t seed = 0;
+  bool shuffle = true, drop_last = false;
+};
+
+// Where and how it runs: nothing here changes the result.
+struct DeviceSection {
+  std::string kind = "auto";  // auto, cpu, cuda, cuda:1
+  std::int64_t threads = 0;   // 0: every core this process may use
+  std::string isa = "auto";
+  bool fuse = true, reuse = true, check_each = false;
+};
+
+struct Recipe {
+  std::string name, description;
+  DataSection data;
+  ModelSection model;
+  Optimizer optimizer = Sgd{};
+  Schedule schedule;
+  Loss loss = CrossEntropy{};
+  TrainSection train;
+  DeviceSection device;
+};
+
+// A recipe's text and what to call it in a message: a path, or "recipe mnist-lenet-bn (built in)".
+struct RecipeSource {
+  std::string name;  // of the recipe: the file's stem
+  std::string text, origin;
+  std::filesystem::path folder;  // relative paths in the recipe start here
+};
+
+// One field set from the command line. value is TOML ("0.1", "[3, 5]", "\"relu\""); a bare word is a string.
+struct Override {
+  std::string key;  // "optimizer.lr", "model.layers.0.out"
+  std::string value;
+  std::string flag;  // for messages: "--lr", "--set optimizer.lr"
+};
+
+struct EmbeddedRecipe {
+  std::string_view name, text;
+};
+
+// The recipes in apps/recipes when this binary was built.
+std::span<const EmbeddedRecipe> embedded_recipes();
+
+// A path (anything with '/' or ending in .toml), else a name looked up in $NORMA_RECIPE_DIR, then among the embedded recipes.
+// Throws Error(usage): unknown name with the nearest one and the list, file that cannot be read.
+RecipeSource find_recipe(const std::string& path_or_name);
+
+// Strict: an unknown key, a wrong type or a value out of range throws Error(usage) with file, line and column, or the flag at fault.
+// Setting the kind of optimizer, schedule or loss to another one starts that section anew; another data set keeps the keys it knows.
+Recipe parse_recipe(const RecipeSource& source, std::span<const Override> overrides = {});
+
+// The whole recipe with every default written out; parse_recipe of it gives the same recipe.
+std::string write_toml(const Recipe& recipe);
+
+// Dotted path -> value as TOML, for every field. Two recipes are the same where these are.
+std::map<std::string, std::string> flatten(const Recipe& recipe);
+
+// ---- what a recipe means to the library (recipe_model.cpp)
+
+nn::Sequential build_model(const ModelSection& model);
+
+// threads and isa; kind is Device::parse's.
+ExecutorOptions executor_options(const DeviceSection& device);
+TrainerOptions trainer_options(const Recipe& recipe, const Shape& sample, const Device& device);
+
+// Loads, generates or reads. Throws Error(data).
+DatasetPair load_data(const DataSection& data);
+// Of one stored sample. Known without the data, but for IDX files, which are read.
+Shape sample_shape(const DataSection& data);
+// "mnist", "digits"
+const char* name_of(DataSection::Source source);
+
+}  // namespace norma::app

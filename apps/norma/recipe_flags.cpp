@@ -1,0 +1,105 @@
+#include "apps/norma/recipe_flags.h"
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include "apps/norma/log.h"
+#include "norma/error.h"
+
+namespace norma::app {
+namespace {
+
+struct ValueFlag {
+  const char *flag, *key, *type, *help;
+  bool word;  // a string, whatever it looks like
+  FlagScope scope;
+};
+
+constexpr ValueFlag value_flags[] = {
+    {"--epochs", "train.epochs", "N", "Epochs in total", false, FlagScope::all},
+    {"--batch-size", "train.batch_size", "N", "Samples per step", false, FlagScope::evaluation},
+    {"--lr", "optimizer.lr", "X", "Learning rate", false, FlagScope::all},
+    {"--seed", "train.seed", "N", "Seed of initial weights, order of samples and dropout", false, FlagScope::all},
+    {"--optimizer", "optimizer.kind", "NAME", "sgd, adam or adamw, with its own defaults", true, FlagScope::all},
+    {"--momentum", "optimizer.momentum", "X", "Of sgd", false, FlagScope::all},
+    {"--weight-decay", "optimizer.weight_decay", "X", "L2 penalty; of adamw: decoupled", false, FlagScope::all},
+    {"--schedule", "schedule.kind", "NAME", "constant, step, cosine or one_cycle", true, FlagScope::all},
+    {"--warmup-epochs", "schedule.warmup_epochs", "X", "Linear warm-up of the learning rate", false, FlagScope::all},
+    {"--loss", "loss.kind", "NAME", "cross_entropy or mse", true, FlagScope::all},
+    {"--label-smoothing", "loss.label_smoothing", "X", "Of cross_entropy", false, FlagScope::all},
+    {"--activation", "model.activation", "NAME", "relu, sigmoid, tanh or none", true, FlagScope::all},
+    {"--norm", "model.norm", "NAME", "batch_norm, or none to train without", true, FlagScope::all},
+    {"--data", "data.name", "NAME", "mnist, fashion-mnist, digits, circles or idx", true, FlagScope::evaluation},
+    {"--data-dir", "data.dir", "DIR", "Folder that is searched first for data sets", true, FlagScope::evaluation},
+    {"--save-every", "train.save_every", "N", "Epochs between checkpoints", false, FlagScope::all},
+    {"--device", "device.kind", "NAME", "auto, cpu, cuda or cuda:N", true, FlagScope::evaluation},
+    {"--threads", "device.threads", "N", "CPU threads; 0: every core. The result is the same for any number", false, FlagScope::evaluation},
+    {"--isa", "device.isa", "NAME", "auto, or a level that norma doctor lists", true, FlagScope::evaluation},
+};
+
+struct SwitchFlag {
+  const char *on, *off, *key, *help;
+};
+
+constexpr SwitchFlag switch_flags[] = {
+    {"--shuffle", "--no-shuffle", "train.shuffle", "Another order of the samples in each epoch"},
+    {"--drop-last", "--no-drop-last", "train.drop_last", "Leave out an epoch's last batch if it is not full"},
+    {"--nesterov", "--no-nesterov", "optimizer.nesterov", "Nesterov momentum of sgd"},
+    {"--fuse", "--no-fuse", "device.fuse", "Fuse layers; does not change the result"},
+    {"--reuse", "--no-reuse", "device.reuse", "Share memory between activations; does not change the result"},
+    {"--check-each", "--no-check-each", "device.check_each", "Look for NaN after every call, to name the layer at fault"},
+};
+
+std::string toml_string(const std::string& text) {
+  std::string out = "\"";
+  for (const char c : text) {
+    if (c == '"' || c == '\\') out += '\\';
+    out += c;
+  }
+  return out + '"';
+}
+
+}  // namespace
+
+void add_recipe_flags(CLI::App& command, FlagScope scope, std::vector<Override>& overrides) {
+  const char* group = "Recipe (each overrides a field)";
+  for (const ValueFlag& f : value_flags) {
+    if (scope == FlagScope::evaluation && f.scope == FlagScope::all) continue;
+    command
+        .add_option_function<std::string>(
+            f.flag,
+            [&overrides, f](const std::string& v) { overrides.push_back({f.key, f.word ? toml_string(v) : v, f.flag}); }, f.help)
+        ->type_name(f.type)
+        ->group(group);
+  }
+  if (scope == FlagScope::all)
+    for (const SwitchFlag& f : switch_flags) {
+      command.add_flag_callback(f.on, [&overrides, f] { overrides.push_back({f.key, "true", f.on}); }, fmt::format("{} ({})", f.help, f.off))
+          ->group(group);
+      command.add_flag_callback(f.off, [&overrides, f] { overrides.push_back({f.key, "false", f.off}); })->group("");  // in the line above
+    }
+  command
+      .add_option_function<std::vector<std::string>>(
+          "--set",
+          [&overrides](const std::vector<std::string>& all) {
+            for (const std::string& one : all) {
+              const std::size_t equals = one.find('=');
+              if (equals == std::string::npos || equals == 0)
+                throw Error(ErrorKind::usage, fmt::format("--set {}: KEY=VALUE is needed, such as --set optimizer.lr=0.1", one));
+              overrides.push_back({one.substr(0, equals), one.substr(equals + 1), "--set " + one.substr(0, equals)});
+            }
+          },
+          "Any field: --set schedule.gamma=0.5, --set model.layers.0.out=12")
+      ->type_name("KEY=VALUE")
+      ->allow_extra_args(false)  // one value for each --set
+      ->group(group);
+}
+
+Device choose_device(const DeviceSection& section) {
+  const Device device = Device::parse(section.kind);
+  const std::string description = make_executor(device, executor_options(section))->description();
+  log_info(fmt::format("device: {}{}", description, section.kind == "auto" ? " (auto: " + best_device_reason() + ")" : ""));
+  return device;
+}
+
+}  // namespace norma::app

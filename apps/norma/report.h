@@ -1,0 +1,47 @@
+// A run as one page, report.html: figures, curves, batch norms, plan, configuration. Self-contained: no script, nothing loaded.
+#pragma once
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "apps/norma/environment.h"
+#include "norma/checkpoint.h"
+#include "norma/plan.h"
+#include "norma/trainer.h"
+
+namespace norma::app {
+
+struct RunReport {
+  std::string recipe, description;
+  std::string status;   // "finished", "stopped at step 512 by a signal", "diverged at step 40: [conv1] ..."
+  bool failed = false;  // the status is shown as a warning
+  std::int64_t epochs_planned = 0;
+  std::vector<EpochMetrics> epochs;
+  std::int64_t parameter_count = 0;
+  std::vector<std::pair<std::string, std::string>> facts;  // more rows for the final figures: ("Data", "fashion-mnist, 60000 + 10000")
+  std::string config;                                      // config.toml
+  Environment environment;
+  Checkpoint model;            // for the batch norms; may be empty
+  std::vector<PlanLine> plan;  // of a training step; may be empty
+  MemoryReport memory;
+};
+
+std::string report_html(const RunReport& report);
+
+// Loss and accuracy by epoch as one picture.
+std::string curves_svg(const RunReport& report);
+
+// ---- the batch norms of a checkpoint
+
+struct BatchNormLayer {
+  std::string path;
+  std::vector<float> gamma, beta, running_mean, running_var;  // empty where the layer has none
+  std::optional<std::int64_t> batches;                        // num_batches_tracked
+};
+
+// In the checkpoint's order. A layer is a batch norm if it has running statistics, or a weight with a single dimension.
+std::vector<BatchNormLayer> batch_norm_layers(const Checkpoint& model);
+
+}  // namespace norma::app

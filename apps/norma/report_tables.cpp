@@ -1,0 +1,175 @@
+// Tables of the report: epochs, batch norms, plan, memory.
+#include "apps/norma/report_tables.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "apps/norma/markup.h"
+
+namespace norma::app {
+namespace {
+
+constexpr const char* dash = "\xe2\x80\x93";  // a value that there is none of
+
+std::string optional_text(const std::optional<double>& v, std::string (*format)(double)) { return v ? format(*v) : dash; }
+
+// "0.812 · 0.998 · 1.164"
+std::string spread(const std::vector<float>& values) {
+  if (values.empty()) return dash;
+  double sum = 0;
+  for (const float v : values) sum += v;
+  const auto [least, most] = std::ranges::minmax(values);
+  return fmt::format("{} \xc2\xb7 {} \xc2\xb7 {}", format_number(least), format_number(sum / static_cast<double>(values.size())),
+                     format_number(most));
+}
+
+std::string at(const std::vector<float>& values, std::size_t i) { return i < values.size() ? format_number(values[i]) : dash; }
+
+// "conv1 (256, 6, 24, 24), ..."; a value with no name stands for itself by its role.
+std::string operands(const PlanLine& line, bool written) {
+  std::string out;
+  for (const PlanOperand& o : line.operands) {
+    if (o.written != written) continue;
+    if (!out.empty()) out += ", ";
+    out += fmt::format("{} {}", o.value.empty() ? o.role : o.value, to_string(o.shape));
+  }
+  return out.empty() ? dash : out;
+}
+
+}  // namespace
+
+std::string to_html(const Table& t) {
+  const auto cell = [&](const char* tag, std::size_t i, const std::string& text, const char* scope) {
+    const bool number = i < t.columns.size() && t.columns[i].number;
+    return fmt::format("<{0}{1}{2}>{3}</{0}>", tag, number ? " class=\"n\"" : "", scope, escape(text));
+  };
+  const auto row = [&](const std::vector<std::string>& cells) {
+    std::string out = "<tr>";
+    for (std::size_t i = 0; i < cells.size(); ++i) out += i == 0 ? cell("th", i, cells[i], " scope=\"row\"") : cell("td", i, cells[i], "");
+    return out + "</tr>\n";
+  };
+  std::string out =
+      fmt::format("<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"{0}\">\n<table>\n<caption>{0}</caption>\n<thead><tr>",
+                  escape(t.caption));
+  for (std::size_t i = 0; i < t.columns.size(); ++i) out += cell("th", i, t.columns[i].name, " scope=\"col\"");
+  out += "</tr></thead>\n<tbody>\n";
+  for (const std::vector<std::string>& cells : t.rows) out += row(cells);
+  out += "</tbody>\n";
+  if (!t.total.empty()) out += "<tfoot>\n" + row(t.total) + "</tfoot>\n";
+  return out + "</table>\n</div>\n";
+}
+
+Table epochs_table(std::span<const EpochMetrics> epochs) {
+  Table t{"Figures by epoch",
+          {{"epoch", true},
+           {"train loss", true},
+           {"test loss", true},
+           {"train accuracy", true},
+           {"test accuracy", true},
+           {"learning rate", true},
+           {"time", true},
+           {"samples/s", true},
+           {"parameters\xe2\x80\x99 hash", false}},
+          {},
+          {}};
+  for (const EpochMetrics& m : epochs)
+    t.rows.push_back({std::to_string(m.epoch), format_number(m.train_loss), optional_text(m.test_loss, format_number),
+                      format_percent(m.train_accuracy), optional_text(m.test_accuracy, format_percent), format_short(m.learning_rate),
+                      format_seconds(m.seconds), format_count(m.samples_per_second), m.parameters_hash});
+  return t;
+}
+
+std::vector<BatchNormLayer> batch_norm_layers(const Checkpoint& model) {
+  std::vector<BatchNormLayer> layers;
+  const auto layer = [&](const std::string& path) -> BatchNormLayer* {
+    const auto it = std::ranges::find(layers, path, &BatchNormLayer::path);
+    return it == layers.end() ? nullptr : &*it;
+  };
+  const auto split = [](const StoredTensor& t) {
+    const std::size_t dot = t.name.rfind('.');
+    return dot == std::string::npos ? std::pair(std::string(), t.name) : std::pair(t.name.substr(0, dot), t.name.substr(dot + 1));
+  };
+  for (const StoredTensor& t : model.tensors) {
+    const auto [path, last] = split(t);
+    const bool marks = last == "running_mean" || (last == "weight" && t.shape.size() == 1);
+    if (marks && t.dtype == DType::f32 && !layer(path)) layers.push_back({path, {}, {}, {}, {}, {}});
+  }
+  for (const StoredTensor& t : model.tensors) {
+    const auto [path, last] = split(t);
+    BatchNormLayer* const l = layer(path);
+    if (!l) continue;
+    if (last == "num_batches_tracked" && t.dtype == DType::i64 && t.shape.empty()) l->batches = t.integers()[0];
+    if (t.dtype != DType::f32) continue;
+    if (last == "weight") l->gamma = t.floats();
+    if (last == "bias") l->beta = t.floats();
+    if (last == "running_mean") l->running_mean = t.floats();
+    if (last == "running_var") l->running_var = t.floats();
+  }
+  return layers;
+}
+
+Table batch_norm_table(std::span<const BatchNormLayer> layers) {
+  Table t{"Batch norms as saved: least \xc2\xb7 mean \xc2\xb7 largest over the channels",
+          {{"layer", false},
+           {"channels", true},
+           {"\xce\xb3 (weight)", true},
+           {"\xce\xb2 (bias)", true},
+           {"running mean", true},
+           {"running variance", true},
+           {"batches", true}},
+          {},
+          {}};
+  for (const BatchNormLayer& l : layers)
+    t.rows.push_back({l.path, std::to_string(std::max(l.gamma.size(), l.running_mean.size())), spread(l.gamma), spread(l.beta),
+                      spread(l.running_mean), spread(l.running_var), l.batches ? std::to_string(*l.batches) : dash});
+  return t;
+}
+
+Table channel_table(const BatchNormLayer& l) {
+  Table t{l.path + ", channel by channel",
+          {{"channel", true}, {"\xce\xb3", true}, {"\xce\xb2", true}, {"running mean", true}, {"running variance", true}},
+          {},
+          {}};
+  for (std::size_t c = 0; c < std::max(l.gamma.size(), l.running_mean.size()); ++c)
+    t.rows.push_back({std::to_string(c), at(l.gamma, c), at(l.beta, c), at(l.running_mean, c), at(l.running_var, c)});
+  return t;
+}
+
+Table plan_table(std::span<const PlanLine> plan) {
+  Table t{"Calls of one training step, in order",
+          {{"#", true},
+           {"call", false},
+           {"module", false},
+           {"options", false},
+           {"moved", true},
+           {"computed", true},
+           {"writes", false},
+           {"reads", false}},
+          {},
+          {}};
+  double bytes = 0, flops = 0;
+  for (std::size_t i = 0; i < plan.size(); ++i) {
+    const PlanLine& l = plan[i];
+    t.rows.push_back(
+        {std::to_string(i), l.call, l.path, l.detail, format_bytes(l.bytes), format_flops(l.flops), operands(l, true), operands(l, false)});
+    bytes += l.bytes;
+    flops += l.flops;
+  }
+  t.total = {"", "sum", "", "", format_bytes(bytes), format_flops(flops), "", ""};
+  return t;
+}
+
+Table memory_table(const MemoryReport& memory) {
+  Table t{"Memory by region", {{"region", false}, {"size", true}}, {}, {}};
+  double sum = 0;
+  for (std::size_t i = 0; i < region_count; ++i) {
+    const auto bytes = static_cast<double>(memory.bytes[i]);
+    t.rows.push_back({name_of(static_cast<Region>(i)), format_bytes(bytes)});
+    sum += bytes;
+  }
+  t.total = {"sum", format_bytes(sum)};
+  return t;
+}
+
+}  // namespace norma::app

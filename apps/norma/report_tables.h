@@ -1,0 +1,33 @@
+// The report's tables as plain data, and a table as HTML.
+#pragma once
+#include <span>
+#include <string>
+#include <vector>
+
+#include "apps/norma/report.h"
+
+namespace norma::app {
+
+struct Column {
+  std::string name;
+  bool number = false;  // aligned to the right
+};
+
+// Cells are text, escaped when written. The first cell of a row names the row.
+struct Table {
+  std::string caption;
+  std::vector<Column> columns;
+  std::vector<std::vector<std::string>> rows;
+  std::vector<std::string> total;  // last row; may be empty
+};
+
+// In a box of its own that scrolls sideways.
+std::string to_html(const Table& table);
+
+Table epochs_table(std::span<const EpochMetrics> epochs);
+Table batch_norm_table(std::span<const BatchNormLayer> layers);
+Table channel_table(const BatchNormLayer& layer);
+Table plan_table(std::span<const PlanLine> plan);
+Table memory_table(const MemoryReport& memory);
+
+}  // namespace norma::app

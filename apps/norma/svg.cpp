@@ -1,0 +1,328 @@
+// The chart writer. Numbers in a viewBox of 400 x 250 units, text at 12.
+#include "apps/norma/svg.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <limits>
+#include <optional>
+
+#include "apps/norma/markup.h"
+
+namespace norma::app {
+namespace {
+
+constexpr double width = 400, height = 250;
+constexpr double left = 52, right = 388, top = 30, bottom = 212;  // the plot
+constexpr double glyph = 6.6;                                     // mean width of a character at 12 units
+constexpr std::size_t most_bands = 300;                           // hover bands; above, every k-th x has one
+constexpr std::size_t most_markers = 40;
+
+struct Point {
+  double x, y;
+};
+
+double position(const Axis& a, double v, double from, double to) {
+  const double t = a.logarithmic ? std::log(v / a.lo) / std::log(a.hi / a.lo) : (v - a.lo) / (a.hi - a.lo);
+  return from + t * (to - from);
+}
+
+std::string tick_text(const Axis& a, double v, Chart::Unit unit) {
+  if (v == 0) return "0";
+  if (unit == Chart::Unit::percent) return fmt::format("{:.{}f} %", v * 100, std::max(0, a.decimals - 2));
+  const double size = std::max(std::fabs(a.lo), std::fabs(a.hi));
+  if (a.logarithmic || size >= 1e5 || size < 1e-3) return fmt::format("{:g}", v);
+  return fmt::format("{:.{}f}", v, a.decimals);
+}
+
+Axis value_axis(const Chart& chart) {
+  double lo = std::numeric_limits<double>::infinity(), hi = -lo;
+  for (const Series& s : chart.series)
+    for (const double v : s.y)
+      if (std::isfinite(v)) {
+        lo = std::min(lo, v);
+        hi = std::max(hi, v);
+      }
+  if (lo > hi) return linear_axis(0, 1, 5);
+  if (chart.scale == Chart::Scale::automatic && lo > 0 && hi / lo >= 10) return log_axis(lo, hi);
+  if (chart.from_zero) lo = std::min(lo, 0.0);
+  Axis a = linear_axis(lo, hi, 5);
+  // one epoch, or a share that never moved: no axis beyond what a share can be
+  if (chart.unit == Chart::Unit::percent && hi <= 1 && a.hi > 1) {
+    a.hi = 1;
+    std::erase_if(a.ticks, [](double t) { return t > 1; });
+  }
+  return a;
+}
+
+// Whole-numbered ticks from the first x to the last, without going past them.
+Axis x_axis(const std::vector<std::int64_t>& x) {
+  const auto first = static_cast<double>(x.front()), last = static_cast<double>(x.back());
+  if (first == last) return {first - 0.5, last + 0.5, false, {first}, 0};
+  Axis a = linear_axis(first, last, 8);
+  std::erase_if(a.ticks, [&](double t) { return t < first || t > last || t != std::round(t); });
+  a.lo = first;
+  a.hi = last;
+  if (a.ticks.empty() || a.ticks.front() - first > 0.3 * (a.ticks.size() > 1 ? a.ticks[1] - a.ticks[0] : 1))
+    a.ticks.insert(a.ticks.begin(), first);
+  return a;
+}
+
+// The finite value at i, as a point of the plot.
+std::optional<Point> point(const Chart& chart, const Series& s, std::size_t i, const Axis& xs, const Axis& ys) {
+  if (i >= s.y.size() || !std::isfinite(s.y[i])) return {};
+  return Point{position(xs, static_cast<double>(chart.x[i]), left, right), position(ys, s.y[i], bottom, top)};
+}
+
+// Series are told apart by shape as well as by colour: a disc, a square.
+std::string marker(std::size_t series, Point p, double size) {
+  if (series == 0) return fmt::format("<circle class=\"dot s0\" cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"{:.1f}\"/>", p.x, p.y, size);
+  return fmt::format("<rect class=\"dot s{}\" x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.1f}\"/>", series, p.x - size,
+                     p.y - size, 2 * size, 2 * size);
+}
+
+std::string frame(const Chart& chart, const Axis& xs, const Axis& ys) {
+  std::string out;
+  for (const double t : ys.ticks) {
+    const double y = position(ys, t, bottom, top);
+    out += fmt::format("<path class=\"grid\" d=\"M{:.0f} {:.1f}H{:.0f}\"/>", left, y, right);
+    out +=
+        fmt::format("<text class=\"tick end\" x=\"{:.0f}\" y=\"{:.1f}\">{}</text>", left - 7, y + 4, escape(tick_text(ys, t, chart.unit)));
+  }
+  out += fmt::format("<path class=\"axis\" d=\"M{:.0f} {:.0f}H{:.0f}\"/>", left, bottom, right);
+  for (const double t : xs.ticks)
+    out += fmt::format("<text class=\"tick middle\" x=\"{:.1f}\" y=\"{:.0f}\">{:.0f}</text>", position(xs, t, left, right), bottom + 17, t);
+  out += fmt::format("<text class=\"tick middle\" x=\"{:.0f}\" y=\"{:.0f}\">{}{}</text>", (left + right) / 2, height - 5,
+                     escape(chart.x_name), ys.logarithmic ? " (vertical axis logarithmic)" : "");
+  return out;
+}
+
+std::string legend(const Chart& chart) {
+  std::string out;
+  if (chart.series.size() < 2) return out;  // the title names it
+  double x = left;
+  for (std::size_t k = 0; k < chart.series.size(); ++k) {
+    const std::string& name = chart.series[k].name;
+    out += fmt::format("<path class=\"line s{}\" d=\"M{:.1f} 14h18\"/>", k, x) + marker(k, {x + 9, 14}, 3);
+    out += fmt::format("<text class=\"name\" x=\"{:.1f}\" y=\"18\">{}</text>", x + 24, escape(name));
+    x += 24 + glyph * static_cast<double>(name.size()) + 18;
+  }
+  return out;
+}
+
+// A line per run of finite values, with every marker where they are few, else those that stand alone; a cross where a value is not finite.
+std::string lines(const Chart& chart, const Axis& xs, const Axis& ys) {
+  std::string out;
+  for (std::size_t k = 0; k < chart.series.size(); ++k) {
+    std::string path, markers;
+    bool open = false;
+    for (std::size_t i = 0; i < chart.x.size(); ++i) {
+      const std::optional<Point> p = point(chart, chart.series[k], i, xs, ys);
+      if (p) {
+        path += fmt::format("{}{:.1f} {:.1f}", open ? "L" : "M", p->x, p->y);
+        const bool alone = !open && !(i + 1 < chart.x.size() && point(chart, chart.series[k], i + 1, xs, ys));
+        if (alone || chart.x.size() <= most_markers) markers += marker(k, *p, 2.6);
+      } else if (i < chart.series[k].y.size()) {  // a cross on the axis
+        const double x = position(xs, static_cast<double>(chart.x[i]), left, right);
+        markers += fmt::format("<path class=\"gap\" d=\"M{:.1f} {:.0f}l8 8m0 -8l-8 8\"/>", x - 4, bottom - 4);
+      }
+      open = p.has_value();
+    }
+    if (!path.empty()) out += fmt::format("<path class=\"line s{}\" d=\"{}\"/>", k, path);
+    out += markers;
+  }
+  return out;
+}
+
+// Under the pointer: a rule at x, its points, and a box with the values.
+std::string bands(const Chart& chart, const Axis& xs, const Axis& ys) {
+  std::string out;
+  const std::size_t n = chart.x.size(), stride = (n + most_bands - 1) / most_bands;
+  const auto at = [&](std::size_t i) { return position(xs, static_cast<double>(chart.x[i]), left, right); };
+  for (std::size_t i = 0; i < n; i += stride) {
+    const double x = at(i);
+    const double from = i == 0 ? left : (at(i - stride) + x) / 2;
+    const double to = i + stride < n ? (x + at(i + stride)) / 2 : right;
+    out += fmt::format(
+        "<g class=\"band\"><rect class=\"hit\" x=\"{:.1f}\" y=\"{:.0f}\" width=\"{:.1f}\" height=\"{:.0f}\"/><g class=\"mark\">", from, top,
+        std::max(to - from, 0.1), bottom - top);
+    out += fmt::format("<path class=\"rule\" d=\"M{:.1f} {:.0f}V{:.0f}\"/>", x, top, bottom);
+    std::vector<std::string> rows = {fmt::format("{} {}", chart.x_name, chart.x[i])};
+    for (std::size_t k = 0; k < chart.series.size(); ++k) {
+      const Series& s = chart.series[k];
+      if (const std::optional<Point> p = point(chart, s, i, xs, ys)) out += marker(k, *p, 4);
+      if (i < s.y.size()) rows.push_back(fmt::format("{} {}", s.name, format_value(s.y[i], chart.unit)));
+    }
+    std::size_t longest = 0;
+    for (const std::string& r : rows) longest = std::max(longest, r.size());
+    const double box = glyph * static_cast<double>(longest) + 14;
+    const double box_x = x + 10 + box <= right ? x + 10 : std::max(x - 10 - box, 2.0);
+    out += fmt::format("<rect class=\"box\" x=\"{:.1f}\" y=\"{:.0f}\" width=\"{:.1f}\" height=\"{:.0f}\" rx=\"4\"/>", box_x, top + 4, box,
+                       16.0 * static_cast<double>(rows.size()) + 8);
+    for (std::size_t r = 0; r < rows.size(); ++r)
+      out += fmt::format("<text class=\"{}\" x=\"{:.1f}\" y=\"{:.0f}\">{}</text>", r == 0 ? "tick" : "name", box_x + 7,
+                         top + 19 + 16.0 * static_cast<double>(r), escape(rows[r]));
+    out += "</g></g>\n";
+  }
+  return out;
+}
+
+std::string body(const Chart& chart) {
+  if (chart.x.empty())
+    return fmt::format("<text class=\"tick middle\" x=\"{:.0f}\" y=\"{:.0f}\">no {} finished</text>", width / 2, height / 2,
+                       escape(chart.x_name));
+  const Axis xs = x_axis(chart.x), ys = value_axis(chart);
+  return frame(chart, xs, ys) + legend(chart) + "\n" + lines(chart, xs, ys) + "\n" + bands(chart, xs, ys);
+}
+
+}  // namespace
+
+Axis linear_axis(double lo, double hi, int count) {
+  if (lo == hi) {  // around a constant: from zero, or one to each side of it
+    if (lo == 0) hi = 1;
+    else if (lo > 0) lo = 0, hi *= 1.25;
+    else hi = 0, lo *= 1.25;
+  }
+  const double rough = (hi - lo) / count, power = std::pow(10, std::floor(std::log10(rough)));
+  const double multiple = rough / power;
+  const double factor = multiple <= 1 ? 1 : multiple <= 2 ? 2 : multiple <= 5 ? 5 : 10;
+  const double step = factor * power;
+  Axis a;
+  // 1e-9: a bound that is a tick but for rounding is that tick
+  const auto first = std::llround(std::floor(lo / step + 1e-9)), last = std::llround(std::ceil(hi / step - 1e-9));
+  for (auto i = first; i <= last; ++i) a.ticks.push_back(static_cast<double>(i) * step);
+  a.lo = a.ticks.front();
+  a.hi = a.ticks.back();
+  a.decimals = std::max(0, -static_cast<int>(std::floor(std::log10(step) + 1e-9)));
+  return a;
+}
+
+Axis log_axis(double lo, double hi) {
+  constexpr std::array steps = {1.0, 2.0, 5.0};
+  const int first = static_cast<int>(std::floor(std::log10(lo))), last = static_cast<int>(std::floor(std::log10(hi)));
+  std::vector<double> all;  // from the tick at or below lo to the one at or above hi
+  for (int e = first; e <= last + 1; ++e)
+    for (const double s : steps) all.push_back(s * std::pow(10, e));
+  const auto begin = std::prev(std::upper_bound(all.begin() + 1, all.end(), lo * (1 + 1e-9)));
+  const auto end = std::lower_bound(begin + 1, all.end(), hi * (1 - 1e-9));
+  Axis a{*begin, *end, true, {begin, std::next(end)}, 0};
+  if (a.ticks.size() > 8) {  // powers of ten alone, every k-th where those are many too
+    const int stride = (last - first) / 7 + 1;
+    a.ticks.clear();
+    for (int e = first; e <= last + 1; e += stride)
+      if (const double t = std::pow(10, e); t >= a.lo * (1 - 1e-9) && t <= a.hi * (1 + 1e-9)) a.ticks.push_back(t);
+  }
+  return a;
+}
+
+std::string format_value(double v, Chart::Unit unit) {
+  switch (unit) {
+    case Chart::Unit::rate: return format_short(v);
+    case Chart::Unit::percent: return format_percent(v);
+    case Chart::Unit::seconds: return format_seconds(v);
+    case Chart::Unit::number: break;
+  }
+  return format_number(v);
+}
+
+std::string describe(const Chart& chart) {
+  std::string out;
+  for (const Series& s : chart.series) {
+    const std::size_t n = std::min(s.y.size(), chart.x.size());
+    std::optional<std::size_t> first, last, least, most;
+    std::size_t gaps = 0;
+    for (std::size_t i = 0; i < n; ++i) {
+      if (!std::isfinite(s.y[i])) {
+        ++gaps;
+        continue;
+      }
+      if (!first) first = least = most = i;
+      last = i;
+      if (s.y[i] < s.y[*least]) least = i;
+      if (s.y[i] > s.y[*most]) most = i;
+    }
+    if (!out.empty()) out += ' ';
+    const auto value = [&](std::size_t i) {
+      return fmt::format("{} at {} {}", format_value(s.y[i], chart.unit), chart.x_name, chart.x[i]);
+    };
+    if (!first) {
+      out += s.name + ": no finite value.";
+      continue;
+    }
+    if (first != last && s.y[*least] == s.y[*most]) {
+      out += fmt::format("{}: {} throughout", s.name, format_value(s.y[*first], chart.unit));
+      first = last;
+    } else {
+      out += fmt::format("{}: {}", s.name, value(*first));
+    }
+    const auto is_end = [&](std::size_t i) { return s.y[i] == s.y[*first] || s.y[i] == s.y[*last]; };
+    if (first != last) out += ", " + value(*last);
+    if (!is_end(*least)) out += ", lowest " + value(*least);
+    if (!is_end(*most)) out += ", highest " + value(*most);
+    out += '.';
+    if (gaps > 0) out += fmt::format(" {} of {} values not finite.", gaps, n);
+  }
+  return out.empty() ? "No values." : out;
+}
+
+std::string inline_svg(const Chart& chart) {
+  return fmt::format("<svg class=\"chart\" viewBox=\"0 0 {:.0f} {:.0f}\" role=\"img\" aria-label=\"{}\">\n{}</svg>\n", width, height,
+                     escape(chart.title + ". " + describe(chart)), body(chart));
+}
+
+std::string svg_document(std::string_view title, std::string_view subtitle, std::span<const Chart> charts) {
+  const double margin = 20, head = subtitle.empty() ? 44 : 66, caption = 22;
+  const double total_width = 2 * margin + width * static_cast<double>(charts.size()), total_height = head + caption + height + margin;
+  std::string alternative(title);
+  for (const Chart& c : charts) alternative += ". " + c.title + ": " + describe(c);
+  std::string out = fmt::format(
+      "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"
+      "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {0:.0f} {1:.0f}\" width=\"{0:.0f}\" height=\"{1:.0f}\" role=\"img\" "
+      "aria-label=\"{2}\">\n<style>\n{3}{4}</style>\n<rect class=\"paper\" width=\"{0:.0f}\" height=\"{1:.0f}\"/>\n",
+      total_width, total_height, escape(alternative), colour_style(), chart_style());
+  out += fmt::format("<text class=\"head\" x=\"{:.0f}\" y=\"32\">{}</text>\n", margin, escape(title));
+  if (!subtitle.empty()) out += fmt::format("<text class=\"tick\" x=\"{:.0f}\" y=\"52\">{}</text>\n", margin, escape(subtitle));
+  double x = margin;
+  for (const Chart& c : charts) {
+    out += fmt::format("<g transform=\"translate({:.0f} {:.0f})\">\n<text class=\"caption\" x=\"0\" y=\"14\">{}</text>\n", x, head,
+                       escape(c.title));
+    out += fmt::format("<g transform=\"translate(0 {:.0f})\">\n{}</g>\n</g>\n", caption, body(c));
+    x += width;
+  }
+  return out + "</svg>\n";
+}
+
+std::string_view chart_style() {
+  return R"(svg text{font:12px system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-serif;font-variant-numeric:tabular-nums}
+svg .tick{fill:var(--muted)}
+svg .name{fill:var(--ink)}
+svg .caption{fill:var(--ink);font-weight:600;font-size:13px}
+svg .head{fill:var(--ink);font-weight:650;font-size:18px}
+svg .end{text-anchor:end}
+svg .middle{text-anchor:middle}
+svg .grid{stroke:var(--grid);fill:none}
+svg .axis,svg .rule{stroke:var(--muted);fill:none}
+svg .line{fill:none;stroke-width:2;stroke-linejoin:round;stroke-linecap:round}
+svg .line.s0{stroke:var(--series-0)}
+svg .line.s1{stroke:var(--series-1)}
+svg .gap{fill:none;stroke:var(--bad);stroke-width:2}
+svg .dot{stroke:var(--surface);stroke-width:1}
+svg .dot.s0{fill:var(--series-0)}
+svg .dot.s1{fill:var(--series-1)}
+svg .paper,svg .box{fill:var(--surface)}
+svg .box{stroke:var(--muted)}
+svg .hit{fill:none;pointer-events:all}
+svg .mark{visibility:hidden;pointer-events:none}
+svg .band:hover .mark{visibility:visible}
+)";
+}
+
+std::string_view colour_style() {
+  return R"(:root{color-scheme:light dark;--page:#f4f5f7;--surface:#fff;--ink:#1b1f24;--muted:#59626d;--grid:#e3e6ea;--series-0:#1a63c9;--series-1:#c4560a;--bad:#b3261e}
+@media (prefers-color-scheme:dark){:root{--page:#101317;--surface:#191d23;--ink:#e7eaee;--muted:#9aa4b0;--grid:#2d333b;--series-0:#6cacff;--series-1:#ff9f55;--bad:#ff8a80}}
+)";
+}
+
+}  // namespace norma::app

@@ -1,0 +1,57 @@
+// A small chart writer: lines over a whole-numbered axis, as inline SVG for a page or as a picture of its own. No script: values under
+// the pointer are drawn by CSS :hover, so they work in both.
+#pragma once
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace norma::app {
+
+struct Series {
+  std::string name;
+  std::vector<double> y;  // one a chart's x; a value that is not finite leaves a gap and a cross
+};
+
+struct Chart {
+  enum class Scale : std::uint8_t { linear, automatic };  // automatic: logarithmic where all values are positive and span a factor of 10
+  enum class Unit : std::uint8_t { number, rate, percent, seconds };  // rate: without trailing zeros
+
+  std::string title, x_name;
+  std::vector<std::int64_t> x;  // ascending
+  std::vector<Series> series;   // at most two are told apart
+  Scale scale = Scale::linear;
+  Unit unit = Unit::number;
+  bool from_zero = false;  // the axis begins at 0 where it is linear
+};
+
+// An axis: where it begins and ends, and its ticks, all on [lo, hi].
+struct Axis {
+  double lo = 0, hi = 1;
+  bool logarithmic = false;
+  std::vector<double> ticks;
+  int decimals = 0;  // that tell linear ticks apart
+};
+
+// Ticks at 1, 2 or 5 times a power of ten, about `count` of them, the axis ending at ticks. lo <= hi, both finite.
+Axis linear_axis(double lo, double hi, int count);
+// Ticks at powers of ten, with 2 and 5 between where those are few. 0 < lo <= hi.
+Axis log_axis(double lo, double hi);
+
+std::string format_value(double v, Chart::Unit unit);
+
+// One sentence a series: "train: 0.7102 at epoch 1, 0.3411 at epoch 5, lowest 0.3307 at epoch 4."
+std::string describe(const Chart& chart);
+
+// An <svg> element for an HTML page, with that description as its text alternative. Its look comes from chart_style().
+std::string inline_svg(const Chart& chart);
+// A picture: the charts side by side under a title.
+std::string svg_document(std::string_view title, std::string_view subtitle, std::span<const Chart> charts);
+
+// CSS of a chart's parts, on the colours --ink, --muted, --grid, --surface, --series-0 and --series-1.
+std::string_view chart_style();
+// Those colours, for light and dark.
+std::string_view colour_style();
+
+}  // namespace norma::app

@@ -1,0 +1,27 @@
+// What stands at the other end of a stream, and the one way results reach stdout.
+#pragma once
+#include <string>
+#include <string_view>
+
+namespace norma::app {
+
+struct Terminal {
+  bool interactive = false;  // a terminal that can redraw a line: not a file, not a pipe, not TERM=dumb
+  bool color = false;        // interactive, and NO_COLOR is not set
+  int columns = 80;
+};
+
+// Of a file descriptor: isatty, $TERM, $NO_COLOR, its window size, else $COLUMNS, else 80.
+Terminal detect_terminal(int descriptor);
+
+enum class Color { red, yellow, green, bold };
+// `text` in that color, or as it is where the terminal shows none.
+std::string painted(const Terminal& terminal, Color color, std::string_view text);
+
+// Nobody reads stdout any more. Not an error of norma: `norma plan x | head` ends quietly.
+struct ClosedPipe {};
+
+// Writes to stdout and flushes. Throws ClosedPipe, or Error(failure) for anything else (a full disk).
+void print_result(std::string_view text);
+
+}  // namespace norma::app

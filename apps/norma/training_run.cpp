@@ -1,0 +1,291 @@
+#include "apps/norma/training_run.h"
+
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <ctime>
+#include <nlohmann/json.hpp>
+
+#include "apps/norma/log.h"
+#include "apps/norma/recipe_flags.h"
+#include "apps/norma/run_directory.h"
+#include "apps/norma/signals.h"
+#include "norma/error.h"
+
+namespace norma::app {
+namespace fs = std::filesystem;
+namespace {
+
+using nlohmann::ordered_json;
+
+// Fields that say where and how long a run goes on, not what it computes.
+bool may_differ(const std::string& key) {
+  return key == "train.epochs" || key == "train.save_every" || key == "data.dir" || key.starts_with("device.");
+}
+
+std::string value_or_unset(const std::map<std::string, std::string>& flat, const std::string& key) {
+  const auto found = flat.find(key);
+  return found == flat.end() ? "not set" : found->second;
+}
+
+// Keys on which two recipes differ, without those that may.
+std::vector<std::string> differences(const std::map<std::string, std::string>& a, const std::map<std::string, std::string>& b) {
+  std::vector<std::string> keys;
+  for (const auto& [key, value] : a)
+    if (!may_differ(key) && value_or_unset(b, key) != value) keys.push_back(key);
+  for (const auto& [key, value] : b)
+    if (!may_differ(key) && !a.contains(key)) keys.push_back(key);
+  return keys;
+}
+
+// A recipe named beside --resume must be the run's; where it says something else, the run's own word counts.
+void compare_with_named(const std::string& named, const Recipe& stored, const fs::path& out) {
+  const Recipe recipe = parse_recipe(find_recipe(named));
+  if (recipe.name != stored.name)
+    throw Error(ErrorKind::usage, fmt::format("--resume: {} holds a run of recipe \"{}\", not of \"{}\"", out.string(), stored.name, recipe.name));
+  const auto mine = flatten(stored), theirs = flatten(recipe);
+  for (const std::string& key : differences(mine, theirs))
+    if (key != "description")
+      log_info(fmt::format("{} is {} in this run ({} in recipe {}): it stays so", key, value_or_unset(mine, key), value_or_unset(theirs, key), named));
+}
+
+fs::path default_out(const std::string& recipe) {
+  const std::time_t now = std::time(nullptr);
+  std::tm local{};
+  localtime_r(&now, &local);
+  const std::string stem = fmt::format("runs/{}-{:%Y%m%d-%H%M%S}", recipe, local);
+  fs::path out = stem;
+  for (int k = 2; fs::exists(out); ++k) out = fmt::format("{}-{}", stem, k);
+  return out;
+}
+
+// stdout of a run: if nobody reads it any more, the run goes on without it.
+class Results {
+ public:
+  void print(const std::string& text) {
+    if (closed_) return;
+    try {
+      print_result(text);
+    } catch (const ClosedPipe&) {
+      closed_ = true;
+      log_warning("standard output was closed; the run goes on without it");
+    }
+  }
+
+ private:
+  bool closed_ = false;
+};
+
+bool finite(const Checkpoint& model) {
+  return std::all_of(model.tensors.begin(), model.tensors.end(), [](const StoredTensor& t) {
+    if (t.dtype != DType::f32) return true;
+    const std::vector<float> values = t.floats();
+    return std::all_of(values.begin(), values.end(), [](float v) { return std::isfinite(v); });
+  });
+}
+
+class TrainingRun {
+ public:
+  TrainingRun(const TrainRequest& request, Recipe recipe, std::optional<RunDirectory> resumed);
+  int run();
+
+ private:
+  void begin();
+  void go_on();
+  void finish_epoch(const EpochMetrics& m);
+  void save() const { run_->save(trainer_->model(), trainer_->training()); }
+  void write_report(const std::string& status, bool failed) const;
+  void print_summary();
+  int stopped(int signal);
+  [[noreturn]] void diverged(const Error& e);
+
+  const TrainRequest& request_;
+  Recipe recipe_;
+  Environment environment_ = this_environment();
+  std::optional<RunDirectory> run_;
+  DatasetPair data_;
+  std::optional<Trainer> trainer_;
+  ProgressDisplay progress_;
+  Results results_;
+};
+
+TrainingRun::TrainingRun(const TrainRequest& request, Recipe recipe, std::optional<RunDirectory> resumed)
+    : request_(request),
+      recipe_(std::move(recipe)),
+      run_(std::move(resumed)),
+      progress_(request.progress, request.quiet, detect_terminal(fileno(stderr))) {}
+
+// Everything that can be wrong is found here, before the first step; the run directory last, so that a failure leaves no trace.
+void TrainingRun::begin() {
+  const fs::path out = run_ ? run_->path() : request_.out.empty() ? default_out(recipe_.name) : request_.out;
+  // Refused at once, not after the data has been read.
+  if (!run_ && !request_.force && fs::exists(out / "config.toml")) RunDirectory::create(out);
+  const Device device = choose_device(recipe_.device);
+  data_ = load_data(recipe_.data);
+  log_info(fmt::format("data: {} ({}): {} training and {} test samples {}, {} classes", name_of(recipe_.data.source), data_.source,
+                       data_.train.size(), data_.test.size(), to_string(data_.train.sample), data_.train.classes.size()));
+  trainer_.emplace(build_model(recipe_.model), trainer_options(recipe_, data_.train.sample, device));
+  log_info(fmt::format("model: {} parameters in {} nodes", trainer_->parameter_count(), trainer_->graph().nodes.size()));
+  environment_.device = trainer_->device_description();
+  environment_.threads = recipe_.device.threads > 0 ? static_cast<int>(recipe_.device.threads) : environment_.cores;
+  const bool resumes = run_.has_value();
+  if (!resumes) run_ = RunDirectory::create(out, request_.force);
+  if (resumes) go_on();
+  if (recipe_.train.epochs < trainer_->epochs_done())
+    throw Error(ErrorKind::usage, fmt::format("--epochs {}: the run in {} has done {} already", recipe_.train.epochs, out.string(), trainer_->epochs_done()));
+  run_->write_config(write_toml(recipe_));
+  run_->write_environment(environment_);
+  log_info("run: " + out.string());
+}
+
+void TrainingRun::go_on() {
+  const std::optional<RunDirectory::Saved> saved = run_->load();
+  if (!saved) {
+    run_->keep_epochs(0);
+    log_info("the run ended before its first checkpoint; it begins again");
+    return;
+  }
+  trainer_->load_model(saved->model);
+  trainer_->load_training(saved->training);
+  run_->keep_epochs(trainer_->epochs_done());
+  log_info(fmt::format("resumed after {} epochs, {} steps", trainer_->epochs_done(), trainer_->steps_done()));
+}
+
+// The metrics' line goes first, then the checkpoint (run_directory.h says why), then the world is told.
+void TrainingRun::finish_epoch(const EpochMetrics& m) {
+  run_->append(m, environment_.device);
+  if (m.epoch % recipe_.train.save_every == 0 || m.epoch == recipe_.train.epochs || stop_signal()) save();
+  progress_.epoch(m, recipe_.train.epochs);
+  if (request_.json) results_.print(to_json(m, environment_.device).dump() + "\n");
+}
+
+int TrainingRun::run() {
+  begin();
+  if (const int signal = stop_signal()) return stopped(signal);
+  FitOptions fit;
+  fit.epochs = recipe_.train.epochs;
+  fit.on_step = [&](const Progress& p) {
+    progress_.step(p);
+    return stop_signal() == 0;
+  };
+  fit.on_epoch = [&](const EpochMetrics& m) { finish_epoch(m); };
+  bool whole = false;
+  try {
+    whole = trainer_->fit(data_, fit);
+  } catch (const Error& e) {
+    progress_.clear();
+    if (e.kind() == ErrorKind::diverged) diverged(e);
+    throw;
+  }
+  progress_.clear();
+  if (!whole) return stopped(stop_signal());
+  write_report("finished", false);
+  print_summary();
+  return stop_signal() ? 128 + stop_signal() : 0;
+}
+
+int TrainingRun::stopped(int signal) {
+  save();
+  write_report(fmt::format("stopped at step {} by a signal", trainer_->steps_done()), false);
+  log_info(fmt::format("stopped after step {} and saved; go on with: norma train --resume --out {}", trainer_->steps_done(), run_->path().string()));
+  return 128 + signal;
+}
+
+void TrainingRun::diverged(const Error& e) {
+  const Checkpoint model = trainer_->model();
+  const std::string out = run_->path().string();
+  std::string message = e.what();
+  if (finite(model)) {
+    run_->save(model, trainer_->training());
+    message += fmt::format("\n  the last good state, after step {}, is in {}", trainer_->steps_done(), out);
+  } else {
+    message += fmt::format("\n  the last checkpoint in {} is as it was", out);
+  }
+  message += fmt::format("; this run's learning rate was {}: try --lr {:.2g}", learning_rate(recipe_.optimizer), learning_rate(recipe_.optimizer) / 10);
+  write_report(e.what(), true);
+  throw Error(ErrorKind::diverged, message);
+}
+
+void TrainingRun::write_report(const std::string& status, bool failed) const {
+  RunReport r;
+  r.recipe = recipe_.name;
+  r.description = recipe_.description;
+  r.status = status;
+  r.failed = failed;
+  r.epochs_planned = recipe_.train.epochs;
+  for (const RecordedEpoch& e : run_->epochs()) r.epochs.push_back(e.metrics);
+  r.parameter_count = trainer_->parameter_count();
+  r.facts = {{"Data", fmt::format("{}, {} + {} samples", name_of(recipe_.data.source), data_.train.size(), data_.test.size())}};
+  r.config = run_->config();
+  r.environment = environment_;
+  r.model = trainer_->model();
+  r.plan = describe(trainer_->plan(Mode::train));
+  r.memory = memory(trainer_->plan(Mode::train));
+  run_->write_report(r);
+}
+
+void TrainingRun::print_summary() {
+  const std::vector<RecordedEpoch> epochs = run_->epochs();
+  const std::string out = run_->path().string();
+  if (epochs.empty()) throw Error(ErrorKind::data, out + "/metrics.jsonl has no epoch of this run");
+  const EpochMetrics& last = epochs.back().metrics;
+  if (request_.json) {
+    ordered_json j{{"final", true}};
+    j.update(to_json(last, environment_.device));
+    j["parameters"] = trainer_->parameter_count();
+    j["run_directory"] = out;
+    j["pictures"] = {out + "/report.html", out + "/curves.svg"};
+    results_.print(j.dump() + "\n");
+    return;
+  }
+  double seconds = 0;
+  for (const RecordedEpoch& e : epochs) seconds += e.metrics.seconds;
+  std::string text;
+  if (last.test_accuracy)
+    text += fmt::format("test accuracy  {:.2f}%  ({} samples, loss {:.4f})\n", 100 * *last.test_accuracy, data_.test.size(), last.test_loss.value_or(NAN));
+  text += fmt::format("trained        {} epoch{} in {}, {} samples/s, {}\n", epochs.size(), epochs.size() == 1 ? "" : "s", short_duration(seconds),
+                      short_count(last.samples_per_second), environment_.device);
+  text += fmt::format("parameters     {}, hash {}\n", trainer_->parameter_count(), last.parameters_hash);
+  text += fmt::format("run directory  {}\n", out);
+  text += fmt::format("pictures       {0}/report.html  {0}/curves.svg\n", out);
+  results_.print(text);
+}
+
+}  // namespace
+
+Recipe resumed_recipe(const RecipeSource& stored, const std::vector<Override>& overrides) {
+  const auto before = flatten(parse_recipe(stored));
+  Recipe recipe = parse_recipe(stored, overrides);
+  const auto after = flatten(recipe);
+  for (const std::string& key : differences(before, after)) {
+    std::string flag = key;
+    for (const Override& o : overrides)
+      if (key == o.key || key.starts_with(o.key + ".") || key.substr(0, key.find('.')) == o.key.substr(0, o.key.find('.'))) flag = o.flag;
+    throw Error(ErrorKind::usage,
+                fmt::format("--resume with {}: {} is {} in this run ({}) and cannot become {}; only --epochs, --save-every, --data-dir, --device, "
+                            "--threads and the other flags of [device] may differ",
+                            flag, key, value_or_unset(before, key), stored.origin, value_or_unset(after, key)));
+  }
+  if (before.at("train.epochs") != after.at("train.epochs") && recipe.schedule.kind != Schedule::Kind::constant &&
+      recipe.schedule.kind != Schedule::Kind::step)
+    log_warning(fmt::format("the schedule is spread over all epochs: with {} instead of {} its learning rates differ from those of an "
+                            "uninterrupted run",
+                            after.at("train.epochs"), before.at("train.epochs")));
+  return recipe;
+}
+
+int run_training(const TrainRequest& request) {
+  set_up_log(detect_terminal(fileno(stderr)), request.quiet);
+  watch_signals();
+  if (!request.resume) return TrainingRun(request, parse_recipe(find_recipe(request.recipe), request.overrides), {}).run();
+  RunDirectory run = RunDirectory::open(request.out);
+  const fs::path config = run.path() / "config.toml";
+  const RecipeSource stored{run.path().filename().string(), run.config(), config.string(), fs::absolute(run.path())};
+  Recipe recipe = resumed_recipe(stored, request.overrides);
+  if (!request.recipe.empty()) compare_with_named(request.recipe, recipe, request.out);
+  return TrainingRun(request, std::move(recipe), std::move(run)).run();
+}
+
+}  // namespace norma::app

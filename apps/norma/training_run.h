@@ -1,0 +1,28 @@
+// One run of `norma train`: from a recipe, or from where a run directory left off, to a saved model.
+#pragma once
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "apps/norma/progress.h"
+#include "apps/norma/recipe.h"
+
+namespace norma::app {
+
+struct TrainRequest {
+  std::string recipe;  // may be empty with resume
+  std::vector<Override> overrides;
+  std::filesystem::path out;  // empty: runs/<recipe>-<time>
+  bool resume = false, force = false, json = false, quiet = false;
+  ProgressMode progress = ProgressMode::automatic;
+};
+
+// The recipe a run goes on with: its own, with the overrides. Throws Error(usage) if one of them would change the result: only epochs,
+// save_every, data.dir and [device] may differ.
+Recipe resumed_recipe(const RecipeSource& stored, const std::vector<Override>& overrides);
+
+// Trains, saves and reports. Returns 0, or 128 + the signal that stopped it after the state was saved. Throws Error; after a divergence
+// the state before it is saved.
+int run_training(const TrainRequest& request);
+
+}  // namespace norma::app

@@ -1,0 +1,159 @@
+// Cases: batch norm, in training and evaluation.
+#include "tests/cases.h"
+
+namespace norma::test {
+namespace {
+
+using namespace kernels;
+
+struct Normalised {
+  std::string name;
+  std::int64_t n, c, h, w;
+  double mean = 0, deviation = 1;  // of x
+};
+
+std::vector<Normalised> shapes() {
+  return {{"lenet1", 37, 6, 24, 24},
+          {"lenet2", 17, 16, 8, 8},
+          {"lenet_fc", 37, 120, 1, 1},
+          {"n1", 1, 3, 5, 4},
+          {"n2_1d", 2, 17, 1, 1},
+          {"n15", 15, 1, 3, 7},
+          {"n16", 16, 3, 7, 3},
+          {"n17", 17, 17, 2, 3},
+          {"n81_1d", 81, 40, 1, 1},
+          {"two_values", 2, 1, 1, 1},
+          {"offset_data", 17, 3, 6, 5, 50, 0.5},
+          {"tiny_data", 17, 3, 6, 5, 0, 1e-4},
+          {"large_planes", 3, 2, 60, 59}};
+}
+
+CallCase statistics(const Normalised& p, int lanes) {
+  CallCase c(lanes);
+  BatchNormStatistics call{.dims = c.dims(p.n, p.c, p.h, p.w)};
+  call.mean = c.flat("mean", p.c);
+  call.var = c.flat("var", p.c);
+  call.rstd = c.flat("rstd", p.c);
+  call.partial = c.scratch("partial", call.partial_bytes());
+  call.x = c.in("x", call.dims, normal(p.mean, p.deviation));
+  return c.call(call);
+}
+
+// Statistics such as x itself would have.
+Generator rstd_of(const Normalised& p) { return uniform(0.8 / p.deviation, 1.2 / p.deviation); }
+Generator mean_of(const Normalised& p) { return normal(p.mean, 0.1 * p.deviation); }
+
+CallCase apply(const Normalised& p, Activation act, bool affine, int lanes) {
+  CallCase c(lanes);
+  BatchNormApply call{.dims = c.dims(p.n, p.c, p.h, p.w), .act = act};
+  call.y = c.out("y", call.dims);
+  call.x = c.in("x", call.dims, normal(p.mean, p.deviation));
+  call.mean = c.flat("mean", p.c, mean_of(p));
+  call.rstd = c.flat("rstd", p.c, rstd_of(p));
+  if (affine) {
+    call.gamma = c.flat("gamma", p.c, normal(1, 0.5));
+    call.beta = c.flat("beta", p.c, normal());
+  }
+  return c.call(call);
+}
+
+CallCase backward_reduce(const Normalised& p, Activation act, int lanes) {
+  CallCase c(lanes);
+  BatchNormBackwardReduce call{.dims = c.dims(p.n, p.c, p.h, p.w), .act = act};
+  call.dgamma = c.flat("dgamma", p.c);
+  call.dbeta = c.flat("dbeta", p.c);
+  call.partial = c.scratch("partial", call.partial_bytes());
+  call.dy = c.in_gradient("dy", call.dims);
+  if (act != Activation::none) call.y = c.in("y", call.dims, activated(act));
+  call.x = c.in("x", call.dims, normal(p.mean, p.deviation));
+  call.mean = c.flat("mean", p.c, mean_of(p));
+  call.rstd = c.flat("rstd", p.c, rstd_of(p));
+  return c.call(call);
+}
+
+CallCase backward_apply(const Normalised& p, Activation act, bool affine, bool batch_statistics, bool sums, int lanes) {
+  CallCase c(lanes);
+  BatchNormBackwardApply call{.dims = c.dims(p.n, p.c, p.h, p.w), .act = act, .batch_statistics = batch_statistics};
+  const double spread = std::sqrt(static_cast<double>(p.n * p.h * p.w));
+  call.dx = c.out_gradient("dx", call.dims);
+  call.dy = c.in_gradient("dy", call.dims);
+  if (act != Activation::none) call.y = c.in("y", call.dims, activated(act));
+  call.x = c.in("x", call.dims, normal(p.mean, p.deviation));
+  call.mean = c.flat("mean", p.c, mean_of(p));
+  call.rstd = c.flat("rstd", p.c, rstd_of(p));
+  if (affine) call.gamma = c.flat("gamma", p.c, normal(1, 0.5));
+  if (sums) {
+    call.dgamma = c.flat("dgamma", p.c, normal(0, spread));
+    call.dbeta = c.flat("dbeta", p.c, normal(0, spread));
+  }
+  return c.call(call);
+}
+
+CallCase rstd(std::int64_t channels, double eps, int lanes) {
+  CallCase c(lanes);
+  BatchNormRstd call{.channels = channels, .eps = eps};
+  call.rstd = c.flat("rstd", channels);
+  call.var = c.flat("var", channels, [](std::int64_t e, Random& r) { return e == 0 ? 0 : r.uniform(1e-6, 4); });
+  return c.call(call);
+}
+
+struct Running {
+  std::string name;
+  std::int64_t channels, count;
+  double momentum = 0.1;
+  bool cumulative = false, state = true;
+  std::int64_t tracked = 0, status = 0;
+};
+
+CallCase running_update(const Running& p, int lanes) {
+  CallCase c(lanes);
+  BatchNormRunningUpdate call{.channels = p.channels, .count = p.count, .momentum = p.momentum, .cumulative = p.cumulative};
+  call.running_mean = c.flat("running_mean", p.channels, normal());
+  call.running_var = c.flat("running_var", p.channels, uniform(0.1, 4));
+  call.tracked = c.flat("tracked", 1, constant(static_cast<double>(p.tracked)), DType::i64);
+  call.mean = c.flat("mean", p.channels, normal());
+  call.var = c.flat("var", p.channels, uniform(0.1, 4));
+  if (p.state) call.state = c.add_state();
+  c.state.status = p.status;
+  return c.call(call);
+}
+
+}  // namespace
+
+void add_batch_norm_cases(std::vector<Case>& table) {
+  for (const Normalised& p : shapes()) {
+    table.push_back({"batch_norm_statistics_" + p.name, [p](int lanes) { return statistics(p, lanes); }});
+    for (Activation act : {Activation::none, Activation::relu, Activation::sigmoid, Activation::tanh}) {
+      const std::string name = "_" + std::string(name_of(act)) + "_" + p.name;
+      table.push_back({"batch_norm_apply" + name, [=](int lanes) { return apply(p, act, true, lanes); }});
+      table.push_back({"batch_norm_backward_reduce" + name, [=](int lanes) { return backward_reduce(p, act, lanes); }});
+      table.push_back({"batch_norm_backward_apply" + name, [=](int lanes) { return backward_apply(p, act, true, true, true, lanes); }});
+    }
+    for (Activation act : {Activation::none, Activation::relu}) {
+      const std::string name = "_" + std::string(name_of(act)) + "_" + p.name;
+      table.push_back({"batch_norm_apply_not_affine" + name, [=](int lanes) { return apply(p, act, false, lanes); }});
+      table.push_back(
+          {"batch_norm_backward_apply_not_affine" + name, [=](int lanes) { return backward_apply(p, act, false, true, true, lanes); }});
+      table.push_back(
+          {"batch_norm_backward_apply_eval" + name, [=](int lanes) { return backward_apply(p, act, true, false, true, lanes); }});
+      table.push_back({"batch_norm_backward_apply_eval_not_affine" + name,
+                       [=](int lanes) { return backward_apply(p, act, false, false, false, lanes); }});
+    }
+  }
+  for (const auto& [channels, eps] : {std::pair<std::int64_t, double>{1, 1e-5}, {17, 1e-5}, {40, 1e-3}})
+    table.push_back({"batch_norm_rstd_c" + std::to_string(channels),
+                     [channels = channels, eps = eps](int lanes) { return rstd(channels, eps, lanes); }});
+  for (const Running& p : std::vector<Running>{{"first", 6, 21312},
+                                               {"two_values", 1, 2},
+                                               {"momentum_03", 17, 37, 0.3, false, true, 7},
+                                               {"momentum_0", 3, 9, 0},
+                                               {"momentum_1", 3, 9, 1},
+                                               {"cumulative_first", 6, 100, 0.1, true},
+                                               {"cumulative_later", 6, 100, 0.1, true, true, 9},
+                                               {"no_state", 33, 100, 0.1, false, false, 2},
+                                               {"stopped", 6, 100, 0.1, false, true, 5, 1},
+                                               {"cumulative_stopped", 6, 100, 0.1, true, true, 5, 1}})
+    table.push_back({"batch_norm_running_update_" + p.name, [p](int lanes) { return running_update(p, lanes); }});
+}
+
+}  // namespace norma::test

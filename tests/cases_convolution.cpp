@@ -1,0 +1,163 @@
+// Cases: convolution and linear layers.
+#include "tests/cases.h"
+
+namespace norma::test {
+namespace {
+
+using namespace kernels;
+
+struct Convolution {
+  std::string name;
+  std::int64_t n, c, h, w, k;
+  Window window;
+  std::int64_t groups = 1;
+  bool bias = true;
+  std::int64_t chunks = 1;
+};
+
+std::int64_t output_size(std::int64_t in, std::int32_t kernel, std::int32_t stride, std::int32_t pad, std::int32_t dilation) {
+  return (in + 2 * pad - dilation * (kernel - 1) - 1) / stride + 1;
+}
+
+ConvShape shape_of(const Convolution& p, const CallCase& c) {
+  const Window& win = p.window;
+  return {c.dims(p.n, p.c, p.h, p.w),
+          c.dims(p.n, p.k, output_size(p.h, win.kernel_h, win.stride_h, win.pad_h, win.dilation_h),
+                 output_size(p.w, win.kernel_w, win.stride_w, win.pad_w, win.dilation_w)),
+          win, p.groups};
+}
+
+// PyTorch's initialisation keeps sums of any length near 1.
+Generator weights(std::int64_t fan_in) {
+  const double bound = 1 / std::sqrt(static_cast<double>(fan_in));
+  return uniform(-bound, bound);
+}
+
+CallCase forward(const Convolution& p, int lanes) {
+  CallCase c(lanes);
+  const ConvShape s = shape_of(p, c);
+  const std::int64_t fan_in = s.channels_per_group() * s.window.area();
+  Conv2dForward call{.shape = s};
+  call.y = c.out("y", s.y);
+  call.x = c.in("x", s.x, normal());
+  call.w = c.flat("w", s.weights(), weights(fan_in));
+  if (p.bias) call.b = c.flat("b", s.y.c, weights(fan_in));
+  return c.call(call);
+}
+
+CallCase backward_input(const Convolution& p, int lanes) {
+  CallCase c(lanes);
+  const ConvShape s = shape_of(p, c);
+  Conv2dBackwardInput call{.shape = s};
+  call.dx = c.out_gradient("dx", s.x);
+  call.dy = c.in_gradient("dy", s.y);
+  call.w = c.flat("w", s.weights(), weights(s.filters_per_group() * s.window.area()));
+  return c.call(call);
+}
+
+CallCase backward_weight(const Convolution& p, int lanes) {
+  CallCase c(lanes);
+  const ConvShape s = shape_of(p, c);
+  Conv2dBackwardWeight call{.shape = s};
+  call.chunks = std::min(p.chunks, s.x.groups());
+  call.dw = c.flat("dw", s.weights());
+  if (p.bias) call.db = c.flat("db", s.y.c);
+  call.partial = c.scratch("partial", call.partial_elements() * 4);
+  call.dy = c.in_gradient("dy", s.y);
+  call.x = c.in("x", s.x, normal());
+  return c.call(call);
+}
+
+struct Layer {
+  std::string name;
+  std::int64_t n, in, out;
+  bool bias = true;
+};
+
+CallCase forward(const Layer& p, int lanes) {
+  CallCase c(lanes);
+  LinearForward call{.x_dims = c.dims(p.n, p.in), .y_dims = c.dims(p.n, p.out)};
+  call.y = c.out("y", call.y_dims);
+  call.x = c.in("x", call.x_dims, normal());
+  call.w = c.flat("w", call.weights(), weights(p.in));
+  if (p.bias) call.b = c.flat("b", p.out, weights(p.in));
+  return c.call(call);
+}
+
+CallCase backward_input(const Layer& p, int lanes) {
+  CallCase c(lanes);
+  LinearBackwardInput call{.x_dims = c.dims(p.n, p.in), .y_dims = c.dims(p.n, p.out)};
+  call.dx = c.out_gradient("dx", call.x_dims);
+  call.dy = c.in_gradient("dy", call.y_dims);
+  call.w = c.flat("w", p.in * p.out, weights(p.out));
+  return c.call(call);
+}
+
+CallCase backward_weight(const Layer& p, int lanes) {
+  CallCase c(lanes);
+  LinearBackwardWeight call{.x_dims = c.dims(p.n, p.in), .y_dims = c.dims(p.n, p.out)};
+  call.dw = c.flat("dw", p.in * p.out);
+  if (p.bias) call.db = c.flat("db", p.out);
+  call.dy = c.in_gradient("dy", call.y_dims);
+  call.x = c.in("x", call.x_dims, normal());
+  return c.call(call);
+}
+
+const std::vector<Convolution>& convolutions() {
+  static const std::vector<Convolution> list = {
+      {"lenet1", 17, 1, 28, 28, 6, {5, 5}},
+      {"lenet2", 37, 6, 12, 12, 16, {5, 5}, 1, true, 3},
+      {"one_sample_one_pixel", 1, 1, 1, 1, 1, {1, 1}},
+      {"pointwise", 16, 17, 5, 3, 6, {1, 1}},
+      {"n1", 1, 3, 7, 6, 5, {3, 3, 1, 1, 1, 1}},
+      {"n15", 15, 3, 6, 7, 4, {3, 3}},
+      {"n16", 16, 3, 6, 7, 4, {3, 3}},
+      {"n17_chunks2", 17, 3, 6, 7, 4, {3, 3}, 1, true, 2},
+      {"n81_chunks4", 81, 2, 5, 5, 3, {3, 3}, 1, true, 4},
+      {"no_bias", 17, 3, 6, 7, 7, {3, 3}, 1, false},
+      {"c17_k17", 5, 17, 6, 5, 17, {3, 3}},
+      {"k33", 3, 4, 5, 5, 33, {3, 3, 1, 1, 1, 1}},
+      {"kernel_1x5", 17, 3, 5, 9, 4, {1, 5}},
+      {"kernel_4x2_stride_3x2", 17, 3, 13, 10, 4, {4, 2, 3, 2}},
+      {"stride2_pad1", 17, 3, 9, 8, 4, {3, 3, 2, 2, 1, 1}},
+      {"stride_beyond_kernel", 17, 2, 11, 12, 3, {2, 2, 4, 3}},
+      {"pad_2x0", 17, 3, 5, 7, 4, {3, 3, 1, 1, 2, 0}},
+      {"pad_beyond_kernel", 5, 2, 4, 3, 3, {2, 2, 1, 1, 3, 2}},
+      {"dilation_2x3", 17, 3, 9, 11, 4, {3, 3, 1, 1, 0, 0, 2, 3}},
+      {"dilation_stride_pad", 17, 3, 11, 10, 4, {3, 2, 2, 3, 2, 1, 2, 2}},
+      {"kernel_as_large_as_input", 17, 3, 7, 5, 4, {7, 5}},
+      {"kernel_11_pad5", 3, 3, 12, 12, 4, {11, 11, 1, 1, 5, 5}},
+      {"kernel_beyond_input", 17, 2, 3, 2, 3, {5, 4, 1, 1, 2, 2}},
+      {"groups2", 17, 6, 6, 7, 8, {3, 3, 1, 1, 1, 1}, 2},
+      {"groups3_odd", 17, 3, 6, 7, 9, {3, 3}, 3},
+      {"depthwise", 17, 6, 7, 6, 6, {3, 3, 1, 1, 1, 1}, 6, false},
+      {"depthwise_multiplier_dilated", 5, 5, 9, 8, 10, {3, 3, 2, 1, 2, 2, 2, 2}, 5},
+  };
+  return list;
+}
+
+const std::vector<Layer>& layers() {
+  static const std::vector<Layer> list = {
+      {"lenet_fc1", 37, 256, 120}, {"lenet_fc2", 17, 120, 84}, {"lenet_fc3", 17, 84, 10}, {"n1", 1, 17, 6},
+      {"n15", 15, 6, 17},          {"n16", 16, 3, 5},          {"one_by_one", 17, 1, 1},  {"no_bias", 17, 33, 7, false},
+      {"n81", 81, 19, 13},         {"long_sum", 3, 2048, 3},   {"wide", 3, 3, 515},
+  };
+  return list;
+}
+
+}  // namespace
+
+void add_convolution_cases(std::vector<Case>& table) {
+  for (const Convolution& p : convolutions()) {
+    table.push_back({"conv2d_forward_" + p.name, [&p](int lanes) { return forward(p, lanes); }});
+    table.push_back({"conv2d_backward_input_" + p.name, [&p](int lanes) { return backward_input(p, lanes); }});
+    table.push_back({"conv2d_backward_weight_" + p.name, [&p](int lanes) { return backward_weight(p, lanes); }});
+  }
+  for (const Layer& p : layers()) {
+    table.push_back({"linear_forward_" + p.name, [&p](int lanes) { return forward(p, lanes); }});
+    table.push_back({"linear_backward_input_" + p.name, [&p](int lanes) { return backward_input(p, lanes); }});
+    table.push_back({"linear_backward_weight_" + p.name, [&p](int lanes) { return backward_weight(p, lanes); }});
+  }
+}
+
+}  // namespace norma::test

@@ -1,0 +1,142 @@
+// Memory for one small Plan outside any Executor: every value by itself, 256-byte aligned, between guards that no kernel may touch.
+//
+// Memory starts as the guard pattern, which is NaN as float and as double: an output that was not written whole, and a sum that
+// reached beyond its operand, show as NaN.
+#pragma once
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <new>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "kernels/memory.h"
+#include "src/plan.h"
+#include "tests/reference.h"
+
+namespace norma::test {
+
+class PlanMemory {
+ public:
+  static constexpr std::size_t guard = alignment;
+  static constexpr std::uint32_t pattern = 0x7FF5A5A5;
+
+  // The Plan must outlive it.
+  explicit PlanMemory(const Plan& plan) : plan_(plan) {
+    std::size_t end = guard;
+    for (const PlanValue& v : plan.values) {
+      offsets_.push_back(end);
+      end += (v.bytes + alignment - 1) / alignment * alignment + guard;
+    }
+    size_ = end;
+    data_.reset(static_cast<std::byte*>(::operator new (size_, std::align_val_t{alignment})));
+    for (std::size_t i = 0; i < size_; i += sizeof pattern) std::memcpy(data_.get() + i, &pattern, sizeof pattern);
+    for (std::size_t offset : offsets_) addresses_.push_back(data_.get() + offset);
+  }
+
+  kernels::Memory view() const { return {addresses_.data()}; }
+  std::span<std::byte> bytes(ValueId v) const { return {addresses_[static_cast<std::size_t>(v.index)], plan_[v].bytes}; }
+
+  template <class T>
+  T& as(ValueId v) const {
+    return *reinterpret_cast<T*>(bytes(v).data());
+  }
+
+  // Logical elements in NCHW order; padding lanes of floats become `padding`.
+  void write(ValueId id, std::span<const double> values, double padding = 0) {
+    if (plan_[id].dtype == DType::f32)
+      for (std::size_t k = 0; k < bytes(id).size() / sizeof(float); ++k) as_array<float>(id)[k] = static_cast<float>(padding);
+    std::size_t i = 0;
+    for_each_stored(id, [&](std::size_t k) { set(id, k, values[i++]); });
+  }
+
+  std::vector<double> read(ValueId id) const {
+    std::vector<double> out;
+    for_each_stored(id, [&](std::size_t k) { out.push_back(get(id, k)); });
+    return out;
+  }
+
+  // f(element of memory) for the padding lanes of a value.
+  template <class F>
+  void for_each_padding(ValueId id, F f) const {
+    const Dims& d = plan_[id].dims;
+    if (!plan_[id].in_lanes() || plan_[id].dtype != DType::f32) return;
+    for (std::int64_t lane = d.n; lane < d.groups() * d.lanes; ++lane)
+      for (std::int64_t c = 0; c < d.c; ++c)
+        for (std::int64_t h = 0; h < d.h; ++h)
+          for (std::int64_t w = 0; w < d.w; ++w) f(as_array<float>(id)[d.index(lane, c, h, w)]);
+  }
+
+  // Where memory outside the values was written to: "between y and a".
+  std::vector<std::string> broken_guards() const {
+    std::vector<std::string> places;
+    std::size_t begin = 0;
+    std::string before = "the start";
+    for (std::size_t i = 0; i <= offsets_.size(); ++i) {
+      const bool last = i == offsets_.size();
+      const std::string after = last ? "the end" : plan_.values[i].name;
+      if (!intact(begin, last ? size_ : offsets_[i])) places.push_back("between " + before + " and " + after);
+      if (last) break;
+      begin = offsets_[i] + plan_.values[i].bytes;
+      before = after;
+    }
+    return places;
+  }
+
+ private:
+  struct Free {
+    void operator()(std::byte* p) const { ::operator delete (p, std::align_val_t{alignment}); }
+  };
+
+  template <class T>
+  T* as_array(ValueId v) const {
+    return reinterpret_cast<T*>(bytes(v).data());
+  }
+
+  template <class F>
+  void for_each_stored(ValueId id, F f) const {
+    const PlanValue& v = plan_[id];
+    if (v.in_lanes())
+      reference::for_each_element(v.dims, [&](auto n, auto c, auto h, auto w) { f(static_cast<std::size_t>(v.dims.index(n, c, h, w))); });
+    else
+      for (std::size_t k = 0; k < v.bytes / size_of(v.dtype); ++k) f(k);
+  }
+
+  void set(ValueId id, std::size_t k, double x) {
+    switch (plan_[id].dtype) {
+      case DType::f32: as_array<float>(id)[k] = static_cast<float>(x); break;
+      case DType::i32: as_array<std::int32_t>(id)[k] = static_cast<std::int32_t>(x); break;
+      case DType::i64: as_array<std::int64_t>(id)[k] = static_cast<std::int64_t>(x); break;
+      case DType::u8: as_array<std::uint8_t>(id)[k] = static_cast<std::uint8_t>(x); break;
+      case DType::bytes: break;
+    }
+  }
+
+  double get(ValueId id, std::size_t k) const {
+    switch (plan_[id].dtype) {
+      case DType::f32: return static_cast<double>(as_array<float>(id)[k]);
+      case DType::i32: return as_array<std::int32_t>(id)[k];
+      case DType::i64: return static_cast<double>(as_array<std::int64_t>(id)[k]);
+      case DType::u8: return as_array<std::uint8_t>(id)[k];
+      case DType::bytes: break;
+    }
+    return 0;
+  }
+
+  // Both ends lie where the pattern was laid: values are whole numbers of bytes, so compare byte by byte.
+  bool intact(std::size_t begin, std::size_t end) const {
+    const auto* expected = reinterpret_cast<const std::byte*>(&pattern);
+    for (std::size_t i = begin; i < end; ++i)
+      if (data_.get()[i] != expected[i % sizeof pattern]) return false;
+    return true;
+  }
+
+  const Plan& plan_;
+  std::size_t size_ = 0;
+  std::vector<std::size_t> offsets_;
+  std::unique_ptr<std::byte, Free> data_;
+  std::vector<std::byte*> addresses_;
+};
+
+}  // namespace norma::test

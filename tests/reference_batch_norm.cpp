@@ -1,0 +1,130 @@
+// Reference: batch norm (Ioffe and Szegedy 2015), statistics by two passes.
+#include "tests/reference.h"
+
+namespace norma::reference {
+
+using namespace kernels;
+
+namespace {
+
+// f(index) for every element of channel c.
+template <class F>
+void for_each_of_channel(const Dims& d, std::int64_t c, F f) {
+  for (std::int64_t n = 0; n < d.n; ++n)
+    for (std::int64_t h = 0; h < d.h; ++h)
+      for (std::int64_t w = 0; w < d.w; ++w) f(d.index(n, c, h, w));
+}
+
+double elements_per_channel(const Dims& d) { return static_cast<double>(d.n * d.plane()); }
+
+template <class T>
+T inverse_deviation(const T& var, double eps) {
+  using std::sqrt;
+  return T(1) / sqrt(var + T(eps));
+}
+
+}  // namespace
+
+// The corrected two-pass algorithm: the second pass also sums x - centre, which is what rounding left of the mean.
+template <class T>
+void run(const BatchNormStatistics& call, const Memory<T>& m) {
+  const T* x = m.floats(call.x);
+  T *mean = m.floats(call.mean), *var = m.floats(call.var), *rstd = m.floats(call.rstd);
+  const double count = elements_per_channel(call.dims);
+  for (std::int64_t c = 0; c < call.dims.c; ++c) {
+    double centre = 0;
+    for_each_of_channel(call.dims, c, [&](std::int64_t i) { centre += value(x[i]); });
+    centre /= count;
+    T sum = 0, squares = 0;
+    for_each_of_channel(call.dims, c, [&](std::int64_t i) {
+      const T d = x[i] - T(centre);
+      sum += d;
+      squares += d * d;
+    });
+    mean[c] = T(centre) + sum / T(count);
+    var[c] = (squares - sum * sum / T(count)) / T(count);
+    rstd[c] = inverse_deviation(var[c], call.eps);
+  }
+}
+
+template <class T>
+void run(const BatchNormRstd& call, const Memory<T>& m) {
+  for (std::int64_t c = 0; c < call.channels; ++c) m.floats(call.rstd)[c] = inverse_deviation(m.floats(call.var)[c], call.eps);
+}
+
+template <class T>
+void run(const BatchNormApply& call, const Memory<T>& m) {
+  const T *x = m.floats(call.x), *mean = m.floats(call.mean), *rstd = m.floats(call.rstd);
+  const T *gamma = m.floats(call.gamma), *beta = m.floats(call.beta);
+  T* y = m.floats(call.y);
+  for (std::int64_t c = 0; c < call.dims.c; ++c)
+    for_each_of_channel(call.dims, c, [&](std::int64_t i) {
+      T v = (x[i] - mean[c]) * rstd[c];
+      if (gamma) v = gamma[c] * v;
+      if (beta) v += beta[c];
+      y[i] = activate(call.act, v);
+    });
+}
+
+template <class T>
+void run(const BatchNormBackwardReduce& call, const Memory<T>& m) {
+  const T *dy = m.floats(call.dy), *y = m.floats(call.y), *x = m.floats(call.x), *mean = m.floats(call.mean), *rstd = m.floats(call.rstd);
+  T *dgamma = m.floats(call.dgamma), *dbeta = m.floats(call.dbeta);
+  for (std::int64_t c = 0; c < call.dims.c; ++c) {
+    T sum = 0, product = 0;
+    for_each_of_channel(call.dims, c, [&](std::int64_t i) {
+      const T g = call.act == Activation::none ? dy[i] : dy[i] * activation_slope(call.act, y[i]);
+      sum += g;
+      product += g * ((x[i] - mean[c]) * rstd[c]);
+    });
+    dgamma[c] = product;
+    dbeta[c] = sum;
+  }
+}
+
+template <class T>
+void run(const BatchNormBackwardApply& call, const Memory<T>& m) {
+  const T *dy = m.floats(call.dy), *y = m.floats(call.y), *x = m.floats(call.x), *mean = m.floats(call.mean), *rstd = m.floats(call.rstd);
+  const T *gamma = m.floats(call.gamma), *dgamma = m.floats(call.dgamma), *dbeta = m.floats(call.dbeta);
+  T* dx = m.floats(call.dx);
+  const T count(elements_per_channel(call.dims));
+  for (std::int64_t c = 0; c < call.dims.c; ++c)
+    for_each_of_channel(call.dims, c, [&](std::int64_t i) {
+      T g = call.act == Activation::none ? dy[i] : dy[i] * activation_slope(call.act, y[i]);
+      if (call.batch_statistics) {
+        const T xhat = (x[i] - mean[c]) * rstd[c];
+        g = g - dbeta[c] / count - xhat * dgamma[c] / count;
+      }
+      dx[i] = (gamma ? gamma[c] * rstd[c] : rstd[c]) * g;
+    });
+}
+
+template <class T>
+void run(const BatchNormRunningUpdate& call, const Memory<T>& m) {
+  if (const StepState* state = m.state(call.state); state && state->status != 0) return;
+  std::int64_t& tracked = *m.integers(call.tracked);
+  ++tracked;
+  const double f = call.cumulative ? 1.0 / static_cast<double>(tracked) : call.momentum, n = static_cast<double>(call.count);
+  for (std::int64_t c = 0; c < call.channels; ++c) {
+    T &mean = m.floats(call.running_mean)[c], &var = m.floats(call.running_var)[c];
+    mean = scalar<T>(1 - f) * mean + scalar<T>(f) * m.floats(call.mean)[c];
+    var = scalar<T>(1 - f) * var + scalar<T>(f) * (m.floats(call.var)[c] * scalar<T>(n / (n - 1)));
+  }
+}
+
+// ---- both number types
+
+template void run(const BatchNormStatistics&, const Memory<double>&);
+template void run(const BatchNormStatistics&, const Memory<Tracked>&);
+template void run(const BatchNormRstd&, const Memory<double>&);
+template void run(const BatchNormRstd&, const Memory<Tracked>&);
+template void run(const BatchNormApply&, const Memory<double>&);
+template void run(const BatchNormApply&, const Memory<Tracked>&);
+template void run(const BatchNormBackwardReduce&, const Memory<double>&);
+template void run(const BatchNormBackwardReduce&, const Memory<Tracked>&);
+template void run(const BatchNormBackwardApply&, const Memory<double>&);
+template void run(const BatchNormBackwardApply&, const Memory<Tracked>&);
+template void run(const BatchNormRunningUpdate&, const Memory<double>&);
+template void run(const BatchNormRunningUpdate&, const Memory<Tracked>&);
+
+}  // namespace norma::reference
