@@ -419,7 +419,8 @@ struct SoftmaxCrossEntropy {
 };
 
 // loss = sum (x - target)^2 / (mean: number of elements, sum: 1); dx (when given) = 2 (x - target) / the same, 0 in padding lanes.
-// loss_sum is the sum over samples of each sample's own loss (its mean, or its sum). partial: f64 (N).
+// loss_sum is the sum over samples of each sample's own loss (its mean, or its sum). correct: samples whose first largest x stands where
+// their first largest target does, if there is more than one feature to choose from. partial: f64 (N).
 struct MeanSquaredError {
   static constexpr const char* name = "mean_squared_error";
   ValueId loss{}, dx{}, x{}, target{}, partial{};

@@ -2,18 +2,15 @@
 #include "norma/trainer.h"
 
 #include <algorithm>
-#include <bit>
 #include <chrono>
 #include <cmath>
-#include <cstring>
-#include <numeric>
 
 #include "norma/error.h"
 #include "src/initialise.h"
-#include "src/layout.h"
 #include "src/lower.h"
 #include "src/sha256.h"
 #include "src/shuffle.h"
+#include "src/trainer_state.h"
 
 namespace norma {
 namespace {
@@ -26,63 +23,25 @@ double since(Clock::time_point start) { return std::chrono::duration<double>(Clo
 // Evaluation keeps no activations for a backward pass, so that one batch size serves any set.
 constexpr std::int64_t evaluation_batch = 256;
 
-// Per-channel x -> scale * x + offset of a Transform.
-struct Affine {
-  std::vector<float> scale, offset;
-
-  Affine() = default;
-  Affine(const Transform& t, std::int64_t channels, DType stored) {
-    const auto per_channel = [&](const std::vector<double>& v, double otherwise, std::int64_t c, const char* what) {
-      if (v.empty()) return otherwise;
-      if (v.size() != 1 && static_cast<std::int64_t>(v.size()) != channels)
-        throw Error(ErrorKind::usage, std::string("transform: ") + what + " has " + std::to_string(v.size()) + " values for " +
-                                          std::to_string(channels) + " channels");
-      return v.size() == 1 ? v[0] : v[static_cast<std::size_t>(c)];
-    };
-    const double unit = t.to_unit && stored == DType::u8 ? 255.0 : 1.0;
-    for (std::int64_t c = 0; c < channels; ++c) {
-      const double mean = per_channel(t.mean, 0, c, "mean"), deviation = per_channel(t.stddev, 1, c, "stddev");
-      if (!(deviation > 0) || !std::isfinite(deviation) || !std::isfinite(mean))
-        throw Error(ErrorKind::usage, "transform: stddev must be above 0");
-      scale.push_back(static_cast<float>(1 / (unit * deviation)));
-      offset.push_back(static_cast<float>(-mean / deviation));
-    }
-  }
-};
-
 }  // namespace
 
-struct Trainer::State {
-  State(Module n, TrainerOptions o);
-
-  const Plan& plan(Mode mode, std::int64_t batch);
-  void check(const Dataset& data) const;
-  void bind(const Plan& plan, const Dataset& data, std::span<const std::int32_t> order, std::span<const float> rates);
-  void run_step(const Plan& plan);
-  EpochMetrics run_epoch(const Dataset& train, const FitOptions& options, bool& stopped);
-  template <class F>
-  Evaluation evaluate(const Dataset& data, F after_batch);
-
-  ValueId id(std::string_view name) const { return base->find(name); }
-  StepState counters() const { return read_struct<StepState>(*executor, *base, id("state")); }
-  void set_counters(const StepState& s) { write_struct(*executor, *base, id("state"), s); }
-  std::vector<std::string> optimizer_values() const;
-  std::string hash() const;
-
-  Module net;
-  TrainerOptions options;
-  std::unique_ptr<Executor> executor;
-  Affine affine;
-  DType stored = DType::u8;                             // of the samples
-  std::map<std::pair<Mode, std::int64_t>, Plan> plans;  // by mode and batch size
-  std::optional<Graph> graph;                           // at options.batch
-  std::vector<ParameterInfo> parameters;
-  const Plan* base = nullptr;  // training at options.batch; knows every persistent value
-  std::int64_t epochs_done = 0;
-  std::int64_t epoch_samples = 0;  // size of the training set the counters belong to
-  std::vector<EpochMetrics> history;
-  std::vector<float> targets;  // one-hot labels, for MeanSquared
-};
+Affine::Affine(const Transform& t, std::int64_t channels, DType stored) {
+  const auto per_channel = [&](const std::vector<double>& v, double otherwise, std::int64_t c, const char* what) {
+    if (v.empty()) return otherwise;
+    if (v.size() != 1 && static_cast<std::int64_t>(v.size()) != channels)
+      throw Error(ErrorKind::usage, std::string("transform: ") + what + " has " + std::to_string(v.size()) + " values for " +
+                                        std::to_string(channels) + " channels");
+    return v.size() == 1 ? v[0] : v[static_cast<std::size_t>(c)];
+  };
+  const double unit = t.to_unit && stored == DType::u8 ? 255.0 : 1.0;
+  for (std::int64_t c = 0; c < channels; ++c) {
+    const double mean = per_channel(t.mean, 0, c, "mean"), deviation = per_channel(t.stddev, 1, c, "stddev");
+    if (!(deviation > 0) || !std::isfinite(deviation) || !std::isfinite(mean))
+      throw Error(ErrorKind::usage, "transform: stddev must be above 0");
+    scale.push_back(static_cast<float>(1 / (unit * deviation)));
+    offset.push_back(static_cast<float>(-mean / deviation));
+  }
+}
 
 Trainer::State::State(Module n, TrainerOptions o) : net(std::move(n)), options(std::move(o)) {
   if (options.batch <= 0) throw Error(ErrorKind::usage, "batch must be at least 1, got " + std::to_string(options.batch));
@@ -231,8 +190,7 @@ EpochMetrics Trainer::State::run_epoch(const Dataset& train, const FitOptions& f
   return m;
 }
 
-template <class F>
-Evaluation Trainer::State::evaluate(const Dataset& data, F after_batch) {
+Evaluation Trainer::State::evaluate(const Dataset& data, const std::function<void(const Plan&)>& after_batch) {
   check(data);
   const Clock::time_point start = Clock::now();
   const StepState kept = counters();
@@ -245,7 +203,7 @@ Evaluation Trainer::State::evaluate(const Dataset& data, F after_batch) {
     const Plan& p = plan(Mode::eval, batch);
     if (done == 0 || batch != evaluation_batch) bind(p, data, order, {});
     executor->run(p);
-    after_batch(p);
+    if (after_batch) after_batch(p);
     done += batch;
   }
   s = counters();
@@ -298,7 +256,7 @@ bool Trainer::fit(const Dataset& train, const Dataset* test, const FitOptions& o
     EpochMetrics m = s.run_epoch(train, watched, stopped);
     if (stopped) return false;
     if (test) {
-      const Evaluation e = s.evaluate(*test, [](const Plan&) {});
+      const Evaluation e = s.evaluate(*test);
       m.test_loss = e.loss;
       m.test_accuracy = e.accuracy;
     }
@@ -311,9 +269,7 @@ bool Trainer::fit(const Dataset& train, const Dataset* test, const FitOptions& o
   return true;
 }
 
-Evaluation Trainer::evaluate(const Dataset& data) {
-  return state_->evaluate(data, [](const Plan&) {});
-}
+Evaluation Trainer::evaluate(const Dataset& data) { return state_->evaluate(data); }
 
 std::vector<float> Trainer::predict(const Dataset& data) {
   std::vector<float> all;
@@ -340,111 +296,6 @@ std::int64_t Trainer::parameter_count() const {
   for (const ParameterInfo& p : state_->parameters)
     if (!p.buffer) n += p.shape.elements();
   return n;
-}
-
-// ------------------------------------------------------------------------------------------------ checkpoints
-
-namespace {
-
-constexpr const char* counter_names[] = {"step", "position", "batch", "samples", "correct", "counted"};
-constexpr std::int64_t StepState::*counter_fields[] = {&StepState::step,    &StepState::position, &StepState::batch,
-                                                       &StepState::samples, &StepState::correct,  &StepState::counted};
-
-std::string text(const std::vector<std::int64_t>& shape) {
-  std::string s = "(";
-  for (std::size_t i = 0; i < shape.size(); ++i) s += (i ? ", " : "") + std::to_string(shape[i]);
-  return s + ")";
-}
-
-// "exp_avg.conv1.weight" as PyTorch calls it, for the flat value's part that belongs to one parameter.
-std::string optimizer_tensor(const std::string& value, const std::string& parameter) {
-  const char* kind = value == "optimizer/velocity" ? "momentum_buffer." : value == "optimizer/m" ? "exp_avg." : "exp_avg_sq.";
-  return kind + parameter;
-}
-
-const StoredTensor& require(const Checkpoint& c, const std::string& name, DType dtype, const std::vector<std::int64_t>& shape) {
-  const StoredTensor* t = c.find(name);
-  if (!t) throw Error(ErrorKind::data, "checkpoint has no tensor " + name + ", which the net needs");
-  if (t->shape != shape)
-    throw Error(ErrorKind::data, "checkpoint tensor " + name + " is " + text(t->shape) + ", the net needs " + text(shape));
-  if (t->dtype != dtype)
-    throw Error(ErrorKind::data, "checkpoint tensor " + name + " is " + name_of(t->dtype) + ", the net needs " + name_of(dtype));
-  return *t;
-}
-
-std::vector<std::int64_t> dims_of(const Shape& s) { return {s.begin(), s.end()}; }
-
-}  // namespace
-
-Checkpoint Trainer::model() const {
-  Checkpoint c;
-  for (const ParameterInfo& p : state_->parameters) {
-    StoredTensor t{p.name, p.dtype, dims_of(p.shape), std::vector<std::byte>((*state_->base)[state_->id(p.name)].bytes)};
-    state_->executor->read(*state_->base, state_->id(p.name).index, t.bytes.data(), t.bytes.size());
-    c.tensors.push_back(std::move(t));
-  }
-  return c;
-}
-
-Checkpoint Trainer::training() const {
-  const State& s = *state_;
-  Checkpoint c;
-  const auto scalar = [&](const std::string& name, std::int64_t v) {
-    c.tensors.push_back(StoredTensor::from(name, {}, std::span<const std::int64_t>{&v, 1}));
-  };
-  const StepState at = s.counters();
-  scalar("epochs_done", s.epochs_done);
-  scalar("epoch_samples", s.epoch_samples);
-  scalar("seed", static_cast<std::int64_t>(at.seed));
-  for (std::size_t i = 0; i < std::size(counter_names); ++i) scalar(counter_names[i], at.*counter_fields[i]);
-  scalar("loss_sum_bits", std::bit_cast<std::int64_t>(at.loss_sum));
-  for (const std::string& value : s.optimizer_values())
-    for (const ParameterInfo& p : s.parameters) {
-      if (p.buffer) continue;
-      const PlanValue& v = (*s.base)[s.id(p.name)];
-      StoredTensor t{optimizer_tensor(value, p.name), DType::f32, dims_of(p.shape), std::vector<std::byte>(v.bytes)};
-      s.executor->read(*s.base, s.id(value).index, t.bytes.data(), v.bytes, v.offset);
-      c.tensors.push_back(std::move(t));
-    }
-  return c;
-}
-
-void Trainer::load_model(const Checkpoint& model) {
-  State& s = *state_;
-  for (const ParameterInfo& p : s.parameters) require(model, p.name, p.dtype, dims_of(p.shape));
-  for (const StoredTensor& t : model.tensors)
-    if (std::none_of(s.parameters.begin(), s.parameters.end(), [&](const ParameterInfo& p) { return p.name == t.name; }))
-      throw Error(ErrorKind::data,
-                  "checkpoint tensor " + t.name + " " + text(t.shape) + " belongs to no layer of the net: it is of another architecture");
-  for (const ParameterInfo& p : s.parameters) {
-    const StoredTensor& t = *model.find(p.name);
-    s.executor->write(*s.base, s.id(p.name).index, t.bytes.data(), t.bytes.size());
-  }
-}
-
-void Trainer::load_training(const Checkpoint& training) {
-  State& s = *state_;
-  const auto scalar = [&](const std::string& name) { return require(training, name, DType::i64, {}).integers().at(0); };
-  StepState at;
-  at.seed = static_cast<std::uint64_t>(scalar("seed"));
-  if (at.seed != s.options.seed)
-    throw Error(ErrorKind::usage, "the checkpoint was trained with seed " + std::to_string(at.seed) + ", this run has seed " +
-                                      std::to_string(s.options.seed));
-  for (std::size_t i = 0; i < std::size(counter_names); ++i) at.*counter_fields[i] = scalar(counter_names[i]);
-  at.loss_sum = std::bit_cast<double>(scalar("loss_sum_bits"));
-  const std::int64_t epochs = scalar("epochs_done"), samples = scalar("epoch_samples");
-  for (const std::string& value : s.optimizer_values())
-    for (const ParameterInfo& p : s.parameters)
-      if (!p.buffer) require(training, optimizer_tensor(value, p.name), DType::f32, dims_of(p.shape));
-  for (const std::string& value : s.optimizer_values())
-    for (const ParameterInfo& p : s.parameters) {
-      if (p.buffer) continue;
-      const StoredTensor& t = *training.find(optimizer_tensor(value, p.name));
-      s.executor->write(*s.base, s.id(value).index, t.bytes.data(), t.bytes.size(), (*s.base)[s.id(p.name)].offset);
-    }
-  s.set_counters(at);
-  s.epochs_done = epochs;
-  s.epoch_samples = samples;
 }
 
 }  // namespace norma

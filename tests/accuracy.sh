@@ -48,8 +48,9 @@ over_seeds() { # <recipe> <mean it must reach>
   printf '%s\n' $accuracies | awk -v recipe="$1" -v wanted="$2" '
     { sum += $1; if (NR == 1 || $1 < low) low = $1; if (NR == 1 || $1 > high) high = $1 }
     END {
-      printf "%s: mean %.4f (%.4f to %.4f), must reach %s: %s\n", recipe, sum / NR, low, high, wanted, sum / NR >= wanted ? "passed" : "FAILED"
-      exit !(NR == 5 && sum / NR >= wanted)
+      passed = NR == 5 && sum / NR >= wanted
+      printf "%s: mean %.4f (%.4f to %.4f), must reach %s: %s\n", recipe, sum / NR, low, high, wanted, passed ? "passed" : "FAILED"
+      exit !passed
     }' || failed=yes
 }
 

@@ -223,6 +223,7 @@ TEST(LossValues, MeanSquaredError) {
   on_every_interpreter(squared_error(Reduction::mean), [](const Results& r) {
     EXPECT_NEAR(r.loss.loss, 10.0 / 6, 1e-7);
     EXPECT_NEAR(r.loss.loss_sum, 5.0 / 3 + 5.0 / 3, 1e-7);
+    EXPECT_EQ(r.loss.correct, 1);  // 3 and 5 stand alike; 6 and the first 4 do not
     EXPECT_EQ(r.loss.counted, 2);
     expect_near(r["dx"], {1.0 / 3, 0, -2.0 / 3, 0, 1.0 / 3, 2.0 / 3}, 1e-7);
   });

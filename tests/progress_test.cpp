@@ -64,6 +64,8 @@ TEST(ProgressText, ShortNumbers) {
   EXPECT_EQ(short_duration(59.96), "1:00");
   EXPECT_EQ(short_duration(3599.6), "1:00:00");
   EXPECT_EQ(short_duration(3729), "1:02:09");
+  EXPECT_EQ(short_loss(0.43125001), "0.4313");
+  EXPECT_EQ(short_loss(1.7411e31), "1.741e+31");
   EXPECT_EQ(short_bytes(512), "512 B");
   EXPECT_EQ(short_bytes(47'040'016), "47.0 MB");
 }
@@ -91,7 +93,8 @@ TEST(BarLine, FitsAnyWidth) {
     EXPECT_LE(bar_line("train-images-idx3-ubyte.gz", 5e6, 0, columns).size(), static_cast<std::size_t>(columns));
   }
   const std::string line = bar_line(progress(), 79);
-  for (const char* part : {"epoch 3/10 [=", "> ", " 61%", "loss 0.1235", "31k samples/s"}) EXPECT_NE(line.find(part), std::string::npos) << line;
+  for (const char* part : {"epoch 3/10 [=", "> ", " 61%", "loss 0.1235", "31k samples/s"})
+    EXPECT_NE(line.find(part), std::string::npos) << line;
 }
 
 TEST(BarLine, IsFullAtTheEndOnly) {

@@ -51,6 +51,14 @@ void run(const MeanSquaredError& call, const Memory<T>& m) {
     sum += difference * difference;
     if (call.dx) m.floats(call.dx)[i] = T(2) * difference / elements;
   });
+  const auto first_largest = [&](ValueId v, std::int64_t n) {
+    const auto at = [&](std::int64_t f) { return m.floats(v)[d.index(n, f / d.plane(), f % d.plane() / d.w, f % d.w)]; };
+    std::int64_t top = 0;
+    for (std::int64_t f = 1; f < d.features(); ++f)
+      if (at(f) > at(top)) top = f;
+    return top;
+  };
+  for (std::int64_t n = 0; n < d.n && d.features() > 1; ++n) loss.correct += first_largest(call.x, n) == first_largest(call.target, n);
   loss.loss = sum / elements;
   loss.loss_sum = sum / features;
   loss.counted = d.n;

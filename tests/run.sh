@@ -45,7 +45,7 @@ run_ctest() { # <preset> [arguments of ctest]
   tests=$(in_report tests) bad=$(in_report failures) left_out=$(($(in_report skipped) + $(in_report disabled)))
   passed=$((passed + tests - bad - left_out)) failed=$((failed + bad)) skipped=$((skipped + left_out))
   # GoogleTest prints the reason below "<file>:<line>: Skipped"; the scripts print "skipped: <reason>".
-  awk '/: Skipped$/ { getline; print "skipped: " $0 } /^skipped: /' "$report" | sort | uniq -c
+  awk '/: Skipped$/ { getline; print "skipped: " $0 } /^skipped /' "$report" | sort | uniq -c
   [ $ctest_rc = 0 ] && [ "$tests" -gt 0 ]
 }
 

@@ -1,7 +1,7 @@
 // norma data: fetch, verify, find and look at data sets.
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
+#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include "apps/norma/commands.h"
@@ -114,8 +114,14 @@ int verify(const DataRequest& request) {
     for (const FileCheck& f : files) {
       text += fmt::format("  {:<8} {:<24} {:>9} bytes  sha256 {}{}\n", name_of(f.status), f.file, f.bytes,
                           f.sha256.empty() ? "-" : f.sha256.substr(0, 16), f.detail.empty() ? "" : "  " + f.detail);
-      rows.push_back({{"file", f.file}, {"path", f.path.string()}, {"status", name_of(f.status)}, {"bytes", f.bytes}, {"sha256", f.sha256}, {"detail", f.detail}});
-      if (f.status != FileCheck::Status::ok) wrong += fmt::format("{}{}: {}", wrong.empty() ? "" : ", ", f.path.string(), f.detail.empty() ? name_of(f.status) : f.detail);
+      rows.push_back({{"file", f.file},
+                      {"path", f.path.string()},
+                      {"status", name_of(f.status)},
+                      {"bytes", f.bytes},
+                      {"sha256", f.sha256},
+                      {"detail", f.detail}});
+      if (f.status != FileCheck::Status::ok)
+        wrong += fmt::format("{}{}: {}", wrong.empty() ? "" : ", ", f.path.string(), f.detail.empty() ? name_of(f.status) : f.detail);
     }
     sets.push_back({{"name", name}, {"folder", folder->string()}, {"ok", complete(files)}, {"files", rows}});
   }
@@ -171,10 +177,12 @@ int show(const DataRequest& request) {
   if (request.dir) section.dir = *request.dir;
   const DatasetPair pair = load_data(section);
   const Dataset& d = request.train_split ? pair.train : pair.test;
-  if (request.first >= d.size()) throw Error(ErrorKind::usage, fmt::format("--first {}: {} has {} samples", request.first, d.name, d.size()));
+  if (request.first >= d.size())
+    throw Error(ErrorKind::usage, fmt::format("--first {}: {} has {} samples", request.first, d.name, d.size()));
   std::vector<std::int64_t> counts(d.classes.size());
   for (const std::int32_t label : d.labels) ++counts.at(static_cast<std::size_t>(label));
-  std::string text = fmt::format("{}: {} samples {}, {} classes ({})\n", d.name, d.size(), to_string(d.sample), d.classes.size(), pair.source);
+  std::string text =
+      fmt::format("{}: {} samples {}, {} classes ({})\n", d.name, d.size(), to_string(d.sample), d.classes.size(), pair.source);
   for (std::size_t c = 0; c < counts.size(); ++c) text += fmt::format("{:>7}  {}\n", counts[c], d.classes[c]);
   if (!request.out.empty()) {
     write_png(request.out, sample_grid(d, request.rows, request.columns, request.first));

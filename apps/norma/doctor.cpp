@@ -1,7 +1,7 @@
 // norma doctor: what this build and this machine offer, and what to do about what is missing. Always exits with 0.
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
+#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include "apps/norma/commands.h"
@@ -39,7 +39,9 @@ Finding device_finding() {
 Finding cuda_finding() {
   const std::string reason = best_device_reason();
   const bool usable = Device::best().kind == Device::Kind::cuda;
-  return {"cuda", {{"usable", usable}, {"reason", reason}}, usable ? "usable: " + reason : reason,
+  return {"cuda",
+          {{"usable", usable}, {"reason", reason}},
+          usable ? "usable: " + reason : reason,
           usable ? "" : "training runs on the CPU; for a GPU, build norma where the CUDA toolkit and an NVIDIA driver are installed"};
 }
 
@@ -62,7 +64,9 @@ Finding disk_finding(const std::string& name, fs::path path) {
   const fs::space_info space = fs::space(path, ec);
   if (ec) return {name, nullptr, wanted.string() + ": " + ec.message(), "choose another folder"};
   constexpr std::uintmax_t plenty = 200'000'000;  // a data set with its copy in flight, and some checkpoints
-  return {name, {{"path", wanted.string()}, {"free_bytes", space.available}}, fmt::format("{}, {} free", wanted.string(), short_bytes(static_cast<double>(space.available))),
+  return {name,
+          {{"path", wanted.string()}, {"free_bytes", space.available}},
+          fmt::format("{}, {} free", wanted.string(), short_bytes(static_cast<double>(space.available))),
           space.available < plenty ? "make room: a data set and its run take up to 200 MB" : ""};
 }
 
@@ -94,9 +98,10 @@ std::vector<Finding> findings() {
   all.push_back(cache_finding());
   all.push_back(disk_finding("runs", fs::absolute("runs")));
   const Terminal t = detect_terminal(fileno(stderr));
-  all.push_back({"terminal", {{"interactive", t.interactive}, {"color", t.color}, {"columns", t.columns}},
-                 fmt::format("{}, {} columns, {}", t.interactive ? "interactive" : "not interactive: a line an epoch instead of a bar", t.columns,
-                             t.color ? "color" : "no color"),
+  all.push_back({"terminal",
+                 {{"interactive", t.interactive}, {"color", t.color}, {"columns", t.columns}},
+                 fmt::format("{}, {} columns, {}", t.interactive ? "interactive" : "not interactive: a line an epoch instead of a bar",
+                             t.columns, t.color ? "color" : "no color"),
                  ""});
   return all;
 }

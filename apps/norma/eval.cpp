@@ -1,7 +1,7 @@
 // norma eval: loss and accuracy of a saved model on a data set.
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
+#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include "apps/norma/commands.h"
@@ -19,7 +19,7 @@ struct EvalRequest {
   fs::path model;
   std::string recipe;  // empty: config.toml beside the model
   std::vector<Override> overrides;
-  bool train_split = false, json = false;
+  bool train_split = false, json = false, quiet = false;
 };
 
 // The recipe that says what the weights are weights of.
@@ -28,11 +28,13 @@ RecipeSource recipe_of(const EvalRequest& request, const fs::path& weights) {
   const fs::path config = weights.parent_path() / "config.toml";
   std::error_code ec;
   if (!fs::exists(config, ec))
-    throw Error(ErrorKind::usage, fmt::format("{} has no config.toml beside it that says what net it is: name the recipe with --recipe", weights.string()));
+    throw Error(ErrorKind::usage,
+                fmt::format("{} has no config.toml beside it that says what net it is: name the recipe with --recipe", weights.string()));
   return find_recipe(config.string());
 }
 
 int run(const EvalRequest& request) {
+  set_up_log(detect_terminal(fileno(stderr)), request.quiet);
   std::error_code ec;
   const fs::path weights = fs::is_directory(request.model, ec) ? request.model / "model.safetensors" : request.model;
   if (!fs::exists(weights, ec)) throw Error(ErrorKind::data, weights.string() + ": no such file");
@@ -59,8 +61,9 @@ int run(const EvalRequest& request) {
                                    {"device", trainer.device_description()}};
     print_result(j.dump() + "\n");
   } else {
-    print_result(fmt::format("accuracy  {:.2f}%\nloss      {:.4f}\ndata      {}, {} samples in {}\nmodel     {}, hash {}\n", 100 * result.accuracy,
-                             result.loss, split.name, result.samples, short_duration(result.seconds), weights.string(), trainer.parameters_hash()));
+    print_result(fmt::format("accuracy  {:.2f}%\nloss      {}\ndata      {}, {} samples in {}\nmodel     {}, hash {}\n",
+                             100 * result.accuracy, short_loss(result.loss), split.name, result.samples, short_duration(result.seconds),
+                             weights.string(), trainer.parameters_hash()));
   }
   return 0;
 }
@@ -74,6 +77,7 @@ Command add_eval(CLI::App& norma) {
   app.add_option("--recipe", request->recipe, "The net, where no config.toml lies beside the model")->type_name("RECIPE");
   app.add_flag("--train", request->train_split, "On the training samples instead of the test samples");
   app.add_flag("--json", request->json, "One JSON object on stdout");
+  app.add_flag("--quiet", request->quiet, "No log on stderr; warnings stay");
   add_recipe_flags(app, FlagScope::evaluation, request->overrides);
   return {&app, [request] { return run(*request); }};
 }

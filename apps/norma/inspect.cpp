@@ -1,7 +1,7 @@
 // norma inspect: what is in a checkpoint. Norms and ranges of every tensor; gamma, beta and running statistics of the batch norms.
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
+#include <CLI/CLI.hpp>
 #include <cmath>
 #include <filesystem>
 #include <nlohmann/json.hpp>
@@ -76,7 +76,8 @@ std::string tensor_table(const Checkpoint& model) {
     name_width = std::max(name_width, t.name.size());
     shape_width = std::max(shape_width, text(t.shape).size());
   }
-  std::string out = fmt::format("{:<{}}  {:<{}}  {:>9}  {:>9}  {:>9}  {:>9}  {:>9}\n", "tensor", name_width, "shape", shape_width, "norm", "mean", "std", "min", "max");
+  std::string out = fmt::format("{:<{}}  {:<{}}  {:>9}  {:>9}  {:>9}  {:>9}  {:>9}\n", "tensor", name_width, "shape", shape_width, "norm",
+                                "mean", "std", "min", "max");
   for (const StoredTensor& t : model.tensors) {
     const std::vector<double> values = values_of(t);
     const std::string head = fmt::format("{:<{}}  {:<{}}", t.name, name_width, text(t.shape), shape_width);
@@ -95,13 +96,16 @@ std::string cell(const std::vector<float>& values, std::size_t channel) {
   return channel < values.size() ? fmt::format("{:>12.5g}", values[channel]) : fmt::format("{:>12}", "-");
 }
 
-std::size_t channels_of(const BatchNormLayer& l) { return std::max({l.gamma.size(), l.beta.size(), l.running_mean.size(), l.running_var.size()}); }
+std::size_t channels_of(const BatchNormLayer& l) {
+  return std::max({l.gamma.size(), l.beta.size(), l.running_mean.size(), l.running_var.size()});
+}
 
 std::string batch_norm_table(const BatchNormLayer& l, std::int64_t most) {
   const std::size_t channels = channels_of(l);
   const std::size_t shown = most > 0 ? std::min(channels, static_cast<std::size_t>(most)) : channels;
-  std::string out = fmt::format("\n{}: batch norm of {} channels{}\n{:>7}  {:>12}  {:>12}  {:>12}  {:>12}\n", l.path, channels,
-                                l.batches ? fmt::format(", {} batches seen", *l.batches) : "", "channel", "gamma", "beta", "running_mean", "running_var");
+  std::string out =
+      fmt::format("\n{}: batch norm of {} channels{}\n{:>7}  {:>12}  {:>12}  {:>12}  {:>12}\n", l.path, channels,
+                  l.batches ? fmt::format(", {} batches seen", *l.batches) : "", "channel", "gamma", "beta", "running_mean", "running_var");
   for (std::size_t c = 0; c < shown; ++c)
     out += fmt::format("{:>7}  {}  {}  {}  {}\n", c, cell(l.gamma, c), cell(l.beta, c), cell(l.running_mean, c), cell(l.running_var, c));
   if (shown < channels) out += fmt::format("{:>7}  {} more: --channels 0 shows all\n", "...", channels - shown);
@@ -112,11 +116,22 @@ ordered_json to_json(const Checkpoint& model, const std::vector<BatchNormLayer>&
   ordered_json tensors = ordered_json::array(), layers = ordered_json::array();
   for (const StoredTensor& t : model.tensors) {
     const Summary s = summarize(values_of(t));
-    tensors.push_back({{"name", t.name}, {"shape", t.shape}, {"dtype", name_of(t.dtype)}, {"norm", s.norm}, {"mean", s.mean}, {"std", s.deviation},
-                       {"min", s.low}, {"max", s.high}, {"not_finite", s.not_finite}});
+    tensors.push_back({{"name", t.name},
+                       {"shape", t.shape},
+                       {"dtype", name_of(t.dtype)},
+                       {"norm", s.norm},
+                       {"mean", s.mean},
+                       {"std", s.deviation},
+                       {"min", s.low},
+                       {"max", s.high},
+                       {"not_finite", s.not_finite}});
   }
   for (const BatchNormLayer& l : norms)
-    layers.push_back({{"layer", l.path}, {"gamma", l.gamma}, {"beta", l.beta}, {"running_mean", l.running_mean}, {"running_var", l.running_var},
+    layers.push_back({{"layer", l.path},
+                      {"gamma", l.gamma},
+                      {"beta", l.beta},
+                      {"running_mean", l.running_mean},
+                      {"running_var", l.running_var},
                       {"num_batches_tracked", l.batches ? ordered_json(*l.batches) : ordered_json(nullptr)}});
   return {{"file", file.string()}, {"tensors", tensors}, {"batch_norms", layers}};
 }
@@ -134,7 +149,8 @@ int run(const InspectRequest& request) {
     std::erase_if(model.tensors, [&](const StoredTensor& t) { return !t.name.starts_with(request.layer + "."); });
     std::erase_if(norms, [&](const BatchNormLayer& l) { return l.path != request.layer && !l.path.starts_with(request.layer + "."); });
     if (model.tensors.empty())
-      throw Error(ErrorKind::usage, fmt::format("{} has no layer \"{}\"{}; it has {}", file.string(), request.layer, did_you_mean(request.layer, known), join(known)));
+      throw Error(ErrorKind::usage, fmt::format("{} has no layer \"{}\"{}; it has {}", file.string(), request.layer,
+                                                did_you_mean(request.layer, known), join(known)));
   }
   if (request.json) {
     print_result(to_json(model, norms, file).dump() + "\n");
@@ -153,7 +169,9 @@ Command add_inspect(CLI::App& norma) {
   CLI::App& app = *norma.add_subcommand("inspect", "Gamma, beta, running statistics and weight norms of a checkpoint");
   app.add_option("checkpoint", request->path, "A run directory, or a .safetensors file")->required();
   app.add_option("--layer", request->layer, "This layer alone")->type_name("NAME");
-  app.add_option("--channels", request->channels, "Channels shown of each batch norm; 0: all")->type_name("N")->check(CLI::NonNegativeNumber);
+  app.add_option("--channels", request->channels, "Channels shown of each batch norm; 0: all")
+      ->type_name("N")
+      ->check(CLI::NonNegativeNumber);
   app.add_flag("--json", request->json, "One JSON object on stdout, with every channel");
   return {&app, [request] { return run(*request); }};
 }

@@ -56,13 +56,13 @@ std::string usage_message(const CLI::App& app, const CLI::ParseError& e) {
     if (word.starts_with('-'))
       for (const CLI::Option* o : at.get_options())
         for (const std::string& name : o->get_lnames()) known.push_back("--" + name);
-    else
-      known = subcommand_names(at);
+    else known = subcommand_names(at);
     const std::string flag = word.substr(0, word.find('='));
     const std::string what = word.starts_with('-') ? "unknown flag" : known.empty() ? "unexpected argument" : "unknown command";
     return what + " \"" + flag + "\"" + did_you_mean(flag, known) + help;
   }
-  if (dynamic_cast<const CLI::RequiredError*>(&e) && !subcommand_names(at).empty()) return "a command is needed: " + join(subcommand_names(at)) + help;
+  if (dynamic_cast<const CLI::RequiredError*>(&e) && !subcommand_names(at).empty())
+    return "a command is needed: " + join(subcommand_names(at)) + help;
   return e.what() + help;
 }
 

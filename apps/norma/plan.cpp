@@ -1,9 +1,9 @@
 // norma plan: the ordered kernel calls that a net is compiled to, and the memory they need. Needs no data.
 #include <CLI/CLI.hpp>
-
 #include <nlohmann/json.hpp>
 
 #include "apps/norma/commands.h"
+#include "apps/norma/log.h"
 #include "apps/norma/recipe_flags.h"
 #include "apps/norma/suggest.h"
 #include "apps/norma/terminal.h"
@@ -17,13 +17,18 @@ struct PlanRequest {
   std::string recipe;
   std::vector<Override> overrides;
   Mode mode = Mode::train;
-  bool json = false;
+  bool json = false, quiet = false;
 };
 
 ordered_json to_json(const PlanOperand& o) {
-  return {{"role", o.role},     {"value", o.value},           {"shape", std::vector<std::int64_t>(o.shape.begin(), o.shape.end())},
-          {"dtype", name_of(o.dtype)}, {"region", name_of(o.region)}, {"offset", o.offset},
-          {"bytes", o.bytes},   {"written", o.written}};
+  return {{"role", o.role},
+          {"value", o.value},
+          {"shape", std::vector<std::int64_t>(o.shape.begin(), o.shape.end())},
+          {"dtype", name_of(o.dtype)},
+          {"region", name_of(o.region)},
+          {"offset", o.offset},
+          {"bytes", o.bytes},
+          {"written", o.written}};
 }
 
 ordered_json to_json(const Plan& plan, const Recipe& recipe, Mode mode) {
@@ -32,7 +37,12 @@ ordered_json to_json(const Plan& plan, const Recipe& recipe, Mode mode) {
   for (const PlanLine& line : describe(plan)) {
     ordered_json operands = ordered_json::array();
     for (const PlanOperand& o : line.operands) operands.push_back(to_json(o));
-    calls.push_back({{"call", line.call}, {"path", line.path}, {"detail", line.detail}, {"bytes", line.bytes}, {"flops", line.flops}, {"operands", operands}});
+    calls.push_back({{"call", line.call},
+                     {"path", line.path},
+                     {"detail", line.detail},
+                     {"bytes", line.bytes},
+                     {"flops", line.flops},
+                     {"operands", operands}});
     bytes += line.bytes, flops += line.flops;
   }
   const MemoryReport report = memory(plan);
@@ -48,6 +58,7 @@ ordered_json to_json(const Plan& plan, const Recipe& recipe, Mode mode) {
 }
 
 int run(const PlanRequest& request) {
+  set_up_log(detect_terminal(fileno(stderr)), request.quiet);
   const Recipe recipe = parse_recipe(find_recipe(request.recipe), request.overrides);
   const Device device = choose_device(recipe.device);
   const Trainer trainer(build_model(recipe.model), trainer_options(recipe, sample_shape(recipe.data), device));
@@ -71,6 +82,7 @@ Command add_plan(CLI::App& norma) {
          "train or eval")
       ->type_name("MODE");
   app.add_flag("--json", request->json, "One JSON object on stdout");
+  app.add_flag("--quiet", request->quiet, "No log on stderr; warnings stay");
   add_recipe_flags(app, FlagScope::all, request->overrides);
   return {&app, [request] { return run(*request); }};
 }

@@ -57,27 +57,28 @@ std::string short_bytes(double bytes) {
   return unit == 0 ? fmt::format("{:.0f} B", bytes) : fmt::format("{:.1f} {}", bytes, units[unit]);
 }
 
+std::string short_loss(double loss) { return std::abs(loss) < 9999.5 ? fmt::format("{:.4f}", loss) : fmt::format("{:.4g}", loss); }
+
 std::string epoch_line(const EpochMetrics& m, std::int64_t epochs, int columns) {
   std::string line = fmt::format("epoch {}/{}", m.epoch, epochs);
-  std::vector<std::string> parts{fmt::format("train loss {:.4f} acc {:.2f}%", m.train_loss, 100 * m.train_accuracy)};
+  std::vector<std::string> parts{fmt::format("train loss {} acc {:.2f}%", short_loss(m.train_loss), 100 * m.train_accuracy)};
   if (m.test_accuracy) parts.push_back(fmt::format("test {:.2f}%", 100 * *m.test_accuracy));
   parts.push_back(short_duration(m.seconds));
   parts.push_back(short_count(m.samples_per_second) + " samples/s");
   for (const std::string& part : parts)
-    if (line.size() + 2 + part.size() <= static_cast<std::size_t>(std::max(columns, 1)))
-      line += "  " + part;
-    else
-      break;
+    if (line.size() + 2 + part.size() <= static_cast<std::size_t>(std::max(columns, 1))) line += "  " + part;
+    else break;
   return line;
 }
 
 std::string bar_line(const Progress& p, int columns) {
   const double share = p.batches > 0 ? static_cast<double>(p.batch) / static_cast<double>(p.batches) : 0;
   const double left = share > 0 ? p.seconds * (1 - share) / share : 0;
-  return with_bar(fmt::format("epoch {}/{}", p.epoch, p.epochs), share,
-                  {fmt::format("loss {:.4f} acc {:.2f}%", p.loss, 100 * p.accuracy), short_count(p.samples_per_second) + " samples/s",
-                   "eta " + short_duration(std::ceil(left))},
-                  columns);
+  return with_bar(
+      fmt::format("epoch {}/{}", p.epoch, p.epochs), share,
+      {fmt::format("loss {} acc {:.2f}%", short_loss(p.loss), 100 * p.accuracy), short_count(p.samples_per_second) + " samples/s",
+       "eta " + (left < 59 ? fmt::format("{:.0f} s", std::ceil(left)) : short_duration(left))},
+      columns);
 }
 
 std::string bar_line(const std::string& what, double done, double total, int columns) {

@@ -22,11 +22,11 @@ namespace norma::app {
 struct DataSection {
   enum class Source : std::uint8_t { mnist, fashion_mnist, digits, circles, idx };
   Source source = Source::mnist;
-  std::filesystem::path dir;                                                // mnist, fashion-mnist: looked in first
+  std::filesystem::path dir;                                                   // mnist, fashion-mnist: looked in first
   std::filesystem::path train_images, train_labels, test_images, test_labels;  // idx
-  std::int64_t classes = 0;                                                 // idx; 0: one more than the largest label
-  std::int64_t train_samples = 10000, test_samples = 2000;                  // digits
-  std::int64_t samples = 2000;                                              // circles
+  std::int64_t classes = 0;                                                    // idx; 0: one more than the largest label
+  std::int64_t train_samples = 10000, test_samples = 2000;                     // digits
+  std::int64_t samples = 2000;                                                 // circles
   double noise = 0.05, factor = 0.5, test_fraction = 0.2;
   std::uint64_t seed = 0;  // digits, circles
   Transform transform;

@@ -52,9 +52,9 @@ enum class LossKind : std::uint8_t { cross_entropy, mse };
 inline constexpr std::pair<const char*, LossKind> loss_names[] = {{"cross_entropy", LossKind::cross_entropy}, {"mse", LossKind::mse}};
 // {type = "..."} of a layer; the second is the alternative of Layer.
 inline constexpr std::pair<const char*, std::size_t> layer_names[] = {
-    {"conv2d", 0},     {"linear", 1},      {"norm", 2},        {"batch_norm", 3}, {"activation", 4},  {"relu", 5},
-    {"sigmoid", 6},    {"tanh", 7},        {"max_pool2d", 8},  {"avg_pool2d", 9}, {"global_avg_pool2d", 10},
-    {"dropout", 11},   {"flatten", 12},    {"sequential", 13}, {"residual", 14}};
+    {"conv2d", 0},   {"linear", 1},      {"norm", 2},       {"batch_norm", 3}, {"activation", 4},         {"relu", 5},
+    {"sigmoid", 6},  {"tanh", 7},        {"max_pool2d", 8}, {"avg_pool2d", 9}, {"global_avg_pool2d", 10}, {"dropout", 11},
+    {"flatten", 12}, {"sequential", 13}, {"residual", 14}};
 static_assert(std::size(layer_names) == std::variant_size_v<Layer>);
 
 // T or const T

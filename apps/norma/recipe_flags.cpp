@@ -1,7 +1,8 @@
 #include "apps/norma/recipe_flags.h"
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
 
 #include "apps/norma/log.h"
 #include "norma/error.h"
@@ -68,13 +69,22 @@ void add_recipe_flags(CLI::App& command, FlagScope scope, std::vector<Override>&
     command
         .add_option_function<std::string>(
             f.flag,
-            [&overrides, f](const std::string& v) { overrides.push_back({f.key, f.word ? toml_string(v) : v, f.flag}); }, f.help)
+            [&overrides, f](const std::string& v) {
+              overrides.push_back({f.key, f.word ? toml_string(v) : v, f.flag});
+            },
+            f.help)
         ->type_name(f.type)
         ->group(group);
   }
   if (scope == FlagScope::all)
     for (const SwitchFlag& f : switch_flags) {
-      command.add_flag_callback(f.on, [&overrides, f] { overrides.push_back({f.key, "true", f.on}); }, fmt::format("{} ({})", f.help, f.off))
+      command
+          .add_flag_callback(
+              f.on,
+              [&overrides, f] {
+                overrides.push_back({f.key, "true", f.on});
+              },
+              fmt::format("{} ({})", f.help, f.off))
           ->group(group);
       command.add_flag_callback(f.off, [&overrides, f] { overrides.push_back({f.key, "false", f.off}); })->group("");  // in the line above
     }

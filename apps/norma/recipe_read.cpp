@@ -1,10 +1,11 @@
 // From a recipe's text and the flags of a command line to a Recipe.
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
 #include <cstdlib>
 #include <cstring>
-#include <fmt/format.h>
 #include <fstream>
 
 #include "apps/norma/recipe_reader.h"
@@ -51,7 +52,8 @@ toml::table parse_value(const Override& o) {
   } catch (const toml::parse_error& e) {
     if (quoted_or_compound) usage(fmt::format("{}: {} is not a TOML value: {}", o.flag, o.value, e.description()));
   }
-  if (quoted_or_compound || o.value.empty()) usage(fmt::format("{}: {} is not a TOML value", o.flag, o.value.empty() ? "nothing" : o.value));
+  if (quoted_or_compound || o.value.empty())
+    usage(fmt::format("{}: {} is not a TOML value", o.flag, o.value.empty() ? "nothing" : o.value));
   return toml::table{{"value", o.value}};  // a bare word
 }
 
@@ -72,7 +74,7 @@ void restart_section(toml::table& table, const std::vector<std::string>& parts, 
     toml::table* t = table[section].as_table();
     if (!t || value.value_or(std::string_view{}) == (*t)[parts[1]].value_or(standard)) return;
     const auto kept = [&](std::string_view key) {
-      return section == "data" && (key == "to_unit" || key == "mean" || key == "std" || key == "resize" || key == "dir");
+      return parts[0] == "data" && (key == "to_unit" || key == "mean" || key == "std" || key == "resize" || key == "dir");
     };
     const bool on_disk = value.value_or(std::string_view{}).ends_with("mnist");
     std::vector<std::string> gone;
@@ -97,8 +99,7 @@ void apply(toml::table& table, const Override& o, RecipeOrigin& origin) {
       if (last) value.visit([&](auto& v) { a->replace(a->cbegin() + static_cast<std::ptrdiff_t>(index), std::move(v)); });
       at = a->get(index);
     } else if (toml::table* t = at->as_table()) {
-      if (last)
-        value.visit([&](auto& v) { t->insert_or_assign(parts[i], std::move(v)); });
+      if (last) value.visit([&](auto& v) { t->insert_or_assign(parts[i], std::move(v)); });
       else if (!t->contains(parts[i])) {
         t->insert(parts[i], toml::table{});
         origin.flags[path] = o.flag;  // if there is no such section, this flag is at fault
@@ -115,10 +116,8 @@ bool selects_kind(const Override& o) { return o.key.ends_with(".kind") || o.key 
 
 template <std::size_t I = 0>
 Layer layer_of(std::size_t alternative) {
-  if constexpr (I < std::variant_size_v<Layer>)
-    return alternative == I ? Layer(std::in_place_index<I>) : layer_of<I + 1>(alternative);
-  else
-    throw std::logic_error("a layer type without an alternative");
+  if constexpr (I < std::variant_size_v<Layer>) return alternative == I ? Layer(std::in_place_index<I>) : layer_of<I + 1>(alternative);
+  else throw std::logic_error("a layer type without an alternative");
 }
 
 }  // namespace
@@ -162,8 +161,7 @@ RecipeSource find_recipe(const std::string& path_or_name) {
       if (entry.path().extension() == ".toml") known.push_back(entry.path().stem().string());
   }
   for (const EmbeddedRecipe& r : embedded_recipes()) {
-    if (r.name == path_or_name)
-      return {path_or_name, std::string(r.text), "recipe " + path_or_name + " (built in)", fs::current_path()};
+    if (r.name == path_or_name) return {path_or_name, std::string(r.text), "recipe " + path_or_name + " (built in)", fs::current_path()};
     known.emplace_back(r.name);
   }
   std::sort(known.begin(), known.end());

@@ -1,8 +1,9 @@
 // Reading of single fields: type, range, and where the value stands.
 #include "apps/norma/recipe_reader.h"
 
-#include <algorithm>
 #include <fmt/format.h>
+
+#include <algorithm>
 
 namespace norma::app {
 namespace {
@@ -15,10 +16,10 @@ std::string shown(const std::string& text) {
 // Keys people bring from elsewhere.
 const std::map<std::string, std::string, std::less<>>& synonyms() {
   static const std::map<std::string, std::string, std::less<>> table{
-      {"learning_rate", "lr"}, {"batch", "batch_size"},     {"type", "kind"},   {"kind", "type"},   {"out_channels", "out"},
-      {"filters", "out"},      {"out_features", "out"},     {"units", "out"},   {"kernel_size", "kernel"},
-      {"stddev", "std"},       {"num_epochs", "epochs"},    {"dataset", "name"}, {"betas", "beta1"}, {"epsilon", "eps"},
-      {"optim", "optimizer"},  {"training", "train"},       {"scheduler", "schedule"}};
+      {"learning_rate", "lr"},  {"batch", "batch_size"},  {"type", "kind"},   {"kind", "type"},          {"out_channels", "out"},
+      {"filters", "out"},       {"out_features", "out"},  {"units", "out"},   {"kernel_size", "kernel"}, {"stddev", "std"},
+      {"num_epochs", "epochs"}, {"dataset", "name"},      {"betas", "beta1"}, {"epsilon", "eps"},        {"optim", "optimizer"},
+      {"training", "train"},    {"scheduler", "schedule"}};
   return table;
 }
 
@@ -96,7 +97,8 @@ double RecipeReader::number_of(const std::string& key, const toml::node& node, R
 }
 
 std::int64_t RecipeReader::integer_of(const std::string& key, const toml::node& node, std::int64_t low, std::int64_t high) const {
-  const std::string expected = high >= huge - 1 ? fmt::format("an integer of at least {}", low) : fmt::format("an integer from {} to {}", low, high);
+  const std::string expected =
+      high >= huge - 1 ? fmt::format("an integer of at least {}", low) : fmt::format("an integer from {} to {}", low, high);
   if (!node.is_integer()) fail(key, node, fmt::format("must be {}, got {}", expected, describe(node)));
   const std::int64_t value = **node.as_integer();
   if (value < low || value > high) fail(key, node, fmt::format("must be {}, got {}", expected, value));
@@ -143,12 +145,9 @@ void RecipeReader::number(const char* key, double& value, Range range) {
 void RecipeReader::number_or_none(const char* key, std::optional<double>& value, Range range) {
   const toml::node* n = find(key);
   if (!n) return;
-  if (n->is_string() && **n->as_string() == "none")
-    value.reset();
-  else if (n->is_number())
-    value = number_of(key, *n, range);
-  else
-    fail(key, *n, fmt::format("must be {}, or \"none\", got {}", describe(range), describe(*n)));
+  if (n->is_string() && **n->as_string() == "none") value.reset();
+  else if (n->is_number()) value = number_of(key, *n, range);
+  else fail(key, *n, fmt::format("must be {}, or \"none\", got {}", describe(range), describe(*n)));
 }
 
 void RecipeReader::numbers(const char* key, std::vector<double>& values, Range range) {

@@ -1,12 +1,13 @@
 // The visitor that fills a section of a recipe from a TOML table, strictly: a wrong type, a value out of range or a key that no field
 // asked for is an error that names file, line and column, or the flag it came from.
 #pragma once
+#include <toml++/toml.h>
+
 #include <array>
 #include <cmath>
 #include <map>
 #include <set>
 #include <string>
-#include <toml++/toml.h>
 #include <vector>
 
 #include "apps/norma/recipe_fields.h"
@@ -17,8 +18,8 @@ namespace norma::app {
 
 // Where a recipe's values came from.
 struct RecipeOrigin {
-  std::string file;              // as in messages
-  std::filesystem::path folder;  // of relative paths
+  std::string file;                          // as in messages
+  std::filesystem::path folder;              // of relative paths
   std::map<std::string, std::string> flags;  // dotted path -> the flag that set it
 
   // The flag that set `path` or a part that holds it; null: it stands in the file.

@@ -9,12 +9,9 @@ namespace {
 std::string quoted(const std::string& text) {
   std::string out = "\"";
   for (const char c : text) {
-    if (c == '"' || c == '\\')
-      out += {'\\', c};
-    else if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f)
-      out += fmt::format("\\u{:04X}", static_cast<unsigned>(c));
-    else
-      out += c;
+    if (c == '"' || c == '\\') out += {'\\', c};
+    else if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) out += fmt::format("\\u{:04X}", static_cast<unsigned>(c));
+    else out += c;
   }
   return out + '"';
 }
@@ -52,7 +49,9 @@ class RecipeWriter {
   }
   void integer(const char* key, std::int64_t value, std::int64_t, std::int64_t) { leaf(key, fmt::format("{}", value)); }
   void seed(const char* key, std::uint64_t value) { leaf(key, fmt::format("{}", value)); }
-  void size(const char* key, const Size2& v, std::int64_t) { leaf(key, v.h == v.w ? fmt::format("{}", v.h) : fmt::format("[{}, {}]", v.h, v.w)); }
+  void size(const char* key, const Size2& v, std::int64_t) {
+    leaf(key, v.h == v.w ? fmt::format("{}", v.h) : fmt::format("[{}, {}]", v.h, v.w));
+  }
   void size(const char* key, const std::optional<Size2>& value, std::int64_t low) {
     if (value) size(key, *value, low);
   }

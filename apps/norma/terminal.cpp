@@ -26,10 +26,8 @@ Terminal detect_terminal(int descriptor) {
   t.interactive = isatty(descriptor) != 0 && !term.empty() && term != "dumb";
   t.color = t.interactive && environment("NO_COLOR").empty();
   winsize size{};
-  if (ioctl(descriptor, TIOCGWINSZ, &size) == 0 && size.ws_col > 0)
-    t.columns = size.ws_col;
-  else if (const int columns = std::atoi(std::string(environment("COLUMNS")).c_str()); columns > 0)
-    t.columns = columns;
+  if (ioctl(descriptor, TIOCGWINSZ, &size) == 0 && size.ws_col > 0) t.columns = size.ws_col;
+  else if (const int columns = std::atoi(std::string(environment("COLUMNS")).c_str()); columns > 0) t.columns = columns;
   return t;
 }
 

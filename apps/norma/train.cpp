@@ -32,7 +32,8 @@ Command add_train(CLI::App& norma) {
       "Ctrl-C finishes the step, saves and leaves with 130; --resume continues to the same bits.");
   return {&app, [request] {
             if (request->resume && request->out.empty()) throw Error(ErrorKind::usage, "--resume needs --out DIR, the run to go on with");
-            if (request->resume && request->force) throw Error(ErrorKind::usage, "--resume goes on with a run, --force replaces it: one or the other");
+            if (request->resume && request->force)
+              throw Error(ErrorKind::usage, "--resume goes on with a run, --force replaces it: one or the other");
             if (!request->resume && request->recipe.empty())
               throw Error(ErrorKind::usage, "a recipe is needed, such as norma train mnist-lenet-bn; see norma train --help");
             return run_training(*request);

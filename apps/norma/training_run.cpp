@@ -44,11 +44,13 @@ std::vector<std::string> differences(const std::map<std::string, std::string>& a
 void compare_with_named(const std::string& named, const Recipe& stored, const fs::path& out) {
   const Recipe recipe = parse_recipe(find_recipe(named));
   if (recipe.name != stored.name)
-    throw Error(ErrorKind::usage, fmt::format("--resume: {} holds a run of recipe \"{}\", not of \"{}\"", out.string(), stored.name, recipe.name));
+    throw Error(ErrorKind::usage,
+                fmt::format("--resume: {} holds a run of recipe \"{}\", not of \"{}\"", out.string(), stored.name, recipe.name));
   const auto mine = flatten(stored), theirs = flatten(recipe);
   for (const std::string& key : differences(mine, theirs))
     if (key != "description")
-      log_info(fmt::format("{} is {} in this run ({} in recipe {}): it stays so", key, value_or_unset(mine, key), value_or_unset(theirs, key), named));
+      log_info(fmt::format("{} is {} in this run ({} in recipe {}): it stays so", key, value_or_unset(mine, key),
+                           value_or_unset(theirs, key), named));
 }
 
 fs::path default_out(const std::string& recipe) {
@@ -99,12 +101,14 @@ class TrainingRun {
   void write_report(const std::string& status, bool failed) const;
   void print_summary();
   int stopped(int signal);
+  void leave_no_trace() const;
   [[noreturn]] void diverged(const Error& e);
 
   const TrainRequest& request_;
   Recipe recipe_;
   Environment environment_ = this_environment();
   std::optional<RunDirectory> run_;
+  bool created_ = false;  // run_ was made here, not resumed
   DatasetPair data_;
   std::optional<Trainer> trainer_;
   ProgressDisplay progress_;
@@ -132,9 +136,11 @@ void TrainingRun::begin() {
   environment_.threads = recipe_.device.threads > 0 ? static_cast<int>(recipe_.device.threads) : environment_.cores;
   const bool resumes = run_.has_value();
   if (!resumes) run_ = RunDirectory::create(out, request_.force);
+  created_ = !resumes;
   if (resumes) go_on();
   if (recipe_.train.epochs < trainer_->epochs_done())
-    throw Error(ErrorKind::usage, fmt::format("--epochs {}: the run in {} has done {} already", recipe_.train.epochs, out.string(), trainer_->epochs_done()));
+    throw Error(ErrorKind::usage,
+                fmt::format("--epochs {}: the run in {} has done {} already", recipe_.train.epochs, out.string(), trainer_->epochs_done()));
   run_->write_config(write_toml(recipe_));
   run_->write_environment(environment_);
   log_info("run: " + out.string());
@@ -177,6 +183,7 @@ int TrainingRun::run() {
   } catch (const Error& e) {
     progress_.clear();
     if (e.kind() == ErrorKind::diverged) diverged(e);
+    if (created_ && trainer_->steps_done() == 0) leave_no_trace();
     throw;
   }
   progress_.clear();
@@ -186,10 +193,18 @@ int TrainingRun::run() {
   return stop_signal() ? 128 + stop_signal() : 0;
 }
 
+// A run that failed before its first step (labels, a last batch that cannot be normalised) is none: the same --out can be used again.
+void TrainingRun::leave_no_trace() const {
+  std::error_code ignored;
+  for (const char* name : {"config.toml", "environment.json"}) fs::remove(run_->path() / name, ignored);
+  fs::remove(run_->path(), ignored);  // only where nothing else is in it
+}
+
 int TrainingRun::stopped(int signal) {
   save();
   write_report(fmt::format("stopped at step {} by a signal", trainer_->steps_done()), false);
-  log_info(fmt::format("stopped after step {} and saved; go on with: norma train --resume --out {}", trainer_->steps_done(), run_->path().string()));
+  log_info(fmt::format("stopped after step {} and saved; go on with: norma train --resume --out {}", trainer_->steps_done(),
+                       run_->path().string()));
   return 128 + signal;
 }
 
@@ -203,7 +218,8 @@ void TrainingRun::diverged(const Error& e) {
   } else {
     message += fmt::format("\n  the last checkpoint in {} is as it was", out);
   }
-  message += fmt::format("; this run's learning rate was {}: try --lr {:.2g}", learning_rate(recipe_.optimizer), learning_rate(recipe_.optimizer) / 10);
+  message += fmt::format("; this run's learning rate was {}: try --lr {:.2g}", learning_rate(recipe_.optimizer),
+                         learning_rate(recipe_.optimizer) / 10);
   write_report(e.what(), true);
   throw Error(ErrorKind::diverged, message);
 }
@@ -244,9 +260,10 @@ void TrainingRun::print_summary() {
   for (const RecordedEpoch& e : epochs) seconds += e.metrics.seconds;
   std::string text;
   if (last.test_accuracy)
-    text += fmt::format("test accuracy  {:.2f}%  ({} samples, loss {:.4f})\n", 100 * *last.test_accuracy, data_.test.size(), last.test_loss.value_or(NAN));
-  text += fmt::format("trained        {} epoch{} in {}, {} samples/s, {}\n", epochs.size(), epochs.size() == 1 ? "" : "s", short_duration(seconds),
-                      short_count(last.samples_per_second), environment_.device);
+    text += fmt::format("test accuracy  {:.2f}%  ({} samples, loss {})\n", 100 * *last.test_accuracy, data_.test.size(),
+                        short_loss(last.test_loss.value_or(NAN)));
+  text += fmt::format("trained        {} epoch{} in {}, {} samples/s, {}\n", epochs.size(), epochs.size() == 1 ? "" : "s",
+                      short_duration(seconds), short_count(last.samples_per_second), environment_.device);
   text += fmt::format("parameters     {}, hash {}\n", trainer_->parameter_count(), last.parameters_hash);
   text += fmt::format("run directory  {}\n", out);
   text += fmt::format("pictures       {0}/report.html  {0}/curves.svg\n", out);
@@ -263,16 +280,18 @@ Recipe resumed_recipe(const RecipeSource& stored, const std::vector<Override>& o
     std::string flag = key;
     for (const Override& o : overrides)
       if (key == o.key || key.starts_with(o.key + ".") || key.substr(0, key.find('.')) == o.key.substr(0, o.key.find('.'))) flag = o.flag;
-    throw Error(ErrorKind::usage,
-                fmt::format("--resume with {}: {} is {} in this run ({}) and cannot become {}; only --epochs, --save-every, --data-dir, --device, "
-                            "--threads and the other flags of [device] may differ",
-                            flag, key, value_or_unset(before, key), stored.origin, value_or_unset(after, key)));
+    throw Error(
+        ErrorKind::usage,
+        fmt::format("--resume with {}: {} is {} in this run ({}) and cannot become {}; only --epochs, --save-every, --data-dir, --device, "
+                    "--threads and the other flags of [device] may differ",
+                    flag, key, value_or_unset(before, key), stored.origin, value_or_unset(after, key)));
   }
   if (before.at("train.epochs") != after.at("train.epochs") && recipe.schedule.kind != Schedule::Kind::constant &&
       recipe.schedule.kind != Schedule::Kind::step)
-    log_warning(fmt::format("the schedule is spread over all epochs: with {} instead of {} its learning rates differ from those of an "
-                            "uninterrupted run",
-                            after.at("train.epochs"), before.at("train.epochs")));
+    log_warning(
+        fmt::format("the schedule is spread over all epochs: with {} instead of {} its learning rates differ from those of an "
+                    "uninterrupted run",
+                    after.at("train.epochs"), before.at("train.epochs")));
   return recipe;
 }
 

@@ -27,19 +27,28 @@ inline I load_labels(const std::int32_t* labels, int valid, std::int32_t ignore_
   return load_i32(lane);
 }
 
+struct Largest {
+  V value;
+  I at;
+};
+
+// Each lane's first largest of n vectors.
+inline Largest first_largest(const float* x, std::int64_t n) {
+  Largest top{load(x), set1(std::int32_t{0})};
+  for (std::int64_t i = 1; i < n; ++i) {
+    const V v = load(x + i * 16);
+    const M above = gt(v, top.value);
+    top = {select(above, v, top.value), select(above, set1(static_cast<std::int32_t>(i)), top.at)};
+  }
+  return top;
+}
+
 // Losses of one group's samples (0 where ignored) and their gradients times scale; returns how many are right.
 // A label that is neither a class nor ignore_index gives a loss of NaN.
 inline std::int64_t cross_entropy_group(const SoftmaxCrossEntropy& call, const float* logits, float* dlogits, I labels, M counts,
                                         float scale, float (&losses)[16]) {
   const std::int64_t classes = call.dims.c;
-  V top = load(logits);
-  I top_class = set1(std::int32_t{0});
-  for (std::int64_t c = 1; c < classes; ++c) {
-    const V z = load(logits + c * 16);
-    const M above = gt(z, top);
-    top = select(above, z, top);
-    top_class = select(above, set1(static_cast<std::int32_t>(c)), top_class);
-  }
+  const auto [top, top_class] = first_largest(logits, classes);
   // With s = z - top: loss = (1-smoothing) * (log sum exp(s) - s[label]) + smoothing * (log sum exp(s) - mean of s).
   V sum = zero(), total = zero(), picked = set1(std::numeric_limits<float>::quiet_NaN());
   for (std::int64_t begin = 0; begin < classes; begin += classes_per_sum) {
@@ -120,26 +129,35 @@ void run(const MeanSquaredError& call, const Memory& memory) {
   const float scale = mean ? static_cast<float>(2 / static_cast<double>(dims.count())) : 2.0f;
   const double divisor = mean ? static_cast<double>(features) : 1;
 
-  parallel_for(dims.groups(), [=, &dims](std::int64_t group) {
-    const int valid = dims.valid_lanes(group);
-    const M keep = first(valid);
-    double sum[16] = {};
-    for (std::int64_t begin = 0; begin < features; begin += features_per_sum) {
-      const std::int64_t end = begin + features_per_sum < features ? begin + features_per_sum : features;
-      V squares = zero();
-      for (std::int64_t f = begin; f < end; ++f) {
-        const std::int64_t i = (group * features + f) * 16;
-        const V d = load(x + i) - load(target + i);
-        squares = fma(d, d, squares);
-        if (dx) store(dx + i, select(keep, d * set1(scale), zero()));
+  const std::int64_t groups = dims.groups(), parts = groups < max_parts ? groups : max_parts;
+  std::int64_t correct[max_parts] = {};
+  parallel_for(parts, [=, &dims, &correct](std::int64_t part) {
+    const Range range = chunk(groups, parts, part);
+    for (std::int64_t group = range.begin; group < range.end; ++group) {
+      const int valid = dims.valid_lanes(group);
+      const M keep = first(valid);
+      const std::int64_t at = group * features * 16;
+      double sum[16] = {};
+      for (std::int64_t begin = 0; begin < features; begin += features_per_sum) {
+        const std::int64_t end = begin + features_per_sum < features ? begin + features_per_sum : features;
+        V squares = zero();
+        for (std::int64_t f = begin; f < end; ++f) {
+          const std::int64_t i = at + f * 16;
+          const V d = load(x + i) - load(target + i);
+          squares = fma(d, d, squares);
+          if (dx) store(dx + i, select(keep, d * set1(scale), zero()));
+        }
+        alignas(64) float lane[16];
+        store(lane, squares);
+        for (int l = 0; l < 16; ++l) sum[l] += static_cast<double>(lane[l]);
       }
-      alignas(64) float lane[16];
-      store(lane, squares);
-      for (int l = 0; l < 16; ++l) sum[l] += static_cast<double>(lane[l]);
+      for (int l = 0; l < valid; ++l) partial[group * 16 + l] = sum[l] / divisor;
+      if (features > 1)
+        correct[part] += __builtin_popcount(bits(keep & eq(first_largest(x + at, features).at, first_largest(target + at, features).at)));
     }
-    for (int l = 0; l < valid; ++l) partial[group * 16 + l] = sum[l] / divisor;
   });
   LossResult r;
+  for (std::int64_t part = 0; part < parts; ++part) r.correct += correct[part];
   r.loss_sum = sum_in_order(partial, dims.n);
   r.loss = mean ? r.loss_sum / static_cast<double>(dims.n) : r.loss_sum;
   r.counted = dims.n;

@@ -107,6 +107,7 @@ def main():
     parser.add_argument("--epochs", type=int, default=0, help="0: the recipe's")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--weights", type=pathlib.Path, help="safetensors to start from, as norma saves them")
+    parser.add_argument("--order", type=pathlib.Path, help="safetensors whose tensor 'order' is (epochs, samples): the order of the samples")
     parser.add_argument("--no-shuffle", action="store_true", help="samples in stored order, every epoch")
     parser.add_argument("--channels-last", action="store_true")
     parser.add_argument("--fused-optimizer", action="store_true", help="torch's one-kernel optimizer")
@@ -137,10 +138,16 @@ def main():
         f", {name}" for name, on in (("channels_last", args.channels_last), ("fused optimizer", args.fused_optimizer),
                                      ("compile", args.compile)) if on) + ")"
     epochs = args.epochs or recipe["epochs"]
+    orders = None
+    if args.order:
+        from safetensors.torch import load_file
+        orders = load_file(args.order)["order"].long()
+        if orders.shape[0] < epochs or orders.shape[1] != len(train_t):
+            sys.exit(f"{args.order}: order is {tuple(orders.shape)}, {epochs} epochs of {len(train_t)} samples need more")
     metrics = {}
     for epoch in range(1, epochs + 1):
         start = time.perf_counter()
-        order = None if args.no_shuffle else torch.randperm(len(train_t))
+        order = orders[epoch - 1] if orders is not None else None if args.no_shuffle else torch.randperm(len(train_t))
         train_loss, train_accuracy = train_epoch(run, criterion, optimizer, train_x, train_t, order, recipe["batch"])
         train_seconds = time.perf_counter() - start
         test_loss, test_accuracy = evaluate(run, criterion, test_x, test_t, recipe["batch"])

@@ -1,0 +1,159 @@
+// Adjoint rules: the Calls that turn the gradient of a node's output into those of its inputs and parameters.
+#include <algorithm>
+
+#include "src/lowering.h"
+
+namespace norma {
+
+using namespace kernels;
+
+namespace {
+
+// A convolution's weight gradient is cut into parts of this many groups of samples, for more parallel work than its weights give;
+// at most so many parts, and partial sums of at most so many floats. LeNet's at batch 256: 4 parts as fast as 1, 16 slower.
+constexpr std::int64_t groups_per_weight_chunk = 4, max_weight_chunks = 16, max_partial_elements = std::int64_t{1} << 21;
+
+}  // namespace
+
+void Lowering::set_gradient(std::size_t i, ValueId g) {
+  gradient_[i] = g;
+  name(node(i).output_path + ".grad", g);
+}
+
+// g is one of the contributions to node i's gradient; contributions are added in the order they are found.
+void Lowering::accumulate(std::size_t i, ValueId g) {
+  if (!gradient_[i]) {
+    set_gradient(i, g);
+    return;
+  }
+  const std::string text = node(i).output_path + ".grad";
+  plan_.names.erase(text);
+  const ValueId sum = activation(text, dims(i), node_shape(i));
+  emit(i, Add{.y = sum, .a = gradient_[i], .b = g, .dims = dims(i)});
+  gradient_[i] = sum;
+}
+
+ValueId Lowering::make_gradient(std::size_t of, std::size_t by) {
+  std::string text = node(of).output_path + ".grad";
+  if (gradient_[of]) text += "." + node(by).path;
+  return activation(text, dims(of), node_shape(of));
+}
+
+void Lowering::backward(std::size_t i) {
+  std::visit([&](const auto& op) { backward(i, op); }, node(i).op);
+}
+
+void Lowering::backward(std::size_t, const InputNode&) {}
+
+void Lowering::backward(std::size_t i, const nn::Conv2d& c) {
+  const ValueId dy = gradient_[i];
+  Conv2dBackwardWeight weight{
+      .dw = parameter(i, "weight").gradient, .db = parameter(i, "bias").gradient, .dy = dy, .x = x(i), .shape = conv_shape(i, c)};
+  const std::int64_t parts =
+      std::min(weight.shape.x.groups() / groups_per_weight_chunk, max_partial_elements / (weight.shape.weights() + c.out));
+  weight.chunks = std::clamp<std::int64_t>(parts, 1, max_weight_chunks);
+  weight.partial = flat(node(i).path + ".weight.partial", weight.partial_elements(), DType::f32);
+  emit(i, weight);
+  if (!needs_gradient_[input(i)]) return;
+  const ValueId dx = make_gradient(input(i), i);
+  emit(i, Conv2dBackwardInput{.dx = dx, .dy = dy, .w = parameter(i, "weight").value, .shape = weight.shape});
+  accumulate(input(i), dx);
+}
+
+void Lowering::backward(std::size_t i, const nn::Linear&) {
+  const ValueId dy = gradient_[i];
+  emit(i, LinearBackwardWeight{.dw = parameter(i, "weight").gradient,
+                               .db = parameter(i, "bias").gradient,
+                               .dy = dy,
+                               .x = x(i),
+                               .x_dims = dims(input(i)),
+                               .y_dims = dims(i)});
+  if (!needs_gradient_[input(i)]) return;
+  const ValueId dx = make_gradient(input(i), i);
+  emit(i, LinearBackwardInput{.dx = dx, .dy = dy, .w = parameter(i, "weight").value, .x_dims = dims(input(i)), .y_dims = dims(i)});
+  accumulate(input(i), dx);
+}
+
+void Lowering::backward(std::size_t i, const BatchNormNode& n) {
+  const Dims d = dims(i);
+  const Saved& s = saved_[i];
+  const bool batch_statistics = training() || !n.options.track_running_stats;
+  const ValueId y = n.act == Activation::none ? ValueId{} : value_[i];
+  ValueId dgamma = parameter(i, "weight").gradient, dbeta = parameter(i, "bias").gradient;
+  if (!dgamma && batch_statistics) {  // not affine: the sums are still needed for dx
+    dgamma = flat(node(i).path + ".dgamma", d.c, DType::f32);
+    dbeta = flat(node(i).path + ".dbeta", d.c, DType::f32);
+  }
+  if (dgamma) {
+    BatchNormBackwardReduce call{
+        .dgamma = dgamma, .dbeta = dbeta, .dy = gradient_[i], .y = y, .x = x(i), .mean = s.mean, .rstd = s.rstd, .dims = d, .act = n.act};
+    call.partial = flat(node(i).path + ".backward", call.partial_bytes(), DType::bytes);
+    emit(i, call);
+  }
+  if (!needs_gradient_[input(i)]) return;
+  const ValueId dx = make_gradient(input(i), i);
+  emit(i, BatchNormBackwardApply{.dx = dx,
+                                 .dy = gradient_[i],
+                                 .y = y,
+                                 .x = x(i),
+                                 .mean = s.mean,
+                                 .rstd = s.rstd,
+                                 .gamma = parameter(i, "weight").value,
+                                 .dgamma = dgamma,
+                                 .dbeta = dbeta,
+                                 .dims = d,
+                                 .act = n.act,
+                                 .batch_statistics = batch_statistics});
+  accumulate(input(i), dx);
+}
+
+void Lowering::backward(std::size_t i, const nn::MaxPool2d& p) {
+  if (!needs_gradient_[input(i)]) return;
+  const ValueId dx = make_gradient(input(i), i);
+  emit(i, MaxPoolBackward{
+              .dx = dx, .dy = gradient_[i], .argmax = saved_[i].argmax, .shape = pool_shape(i, p), .index_type = saved_[i].index_type});
+  accumulate(input(i), dx);
+}
+
+void Lowering::backward(std::size_t i, const nn::AvgPool2d& p) {
+  const ValueId dx = make_gradient(input(i), i);
+  emit(i, AvgPoolBackward{.dx = dx, .dy = gradient_[i], .shape = pool_shape(i, p), .include_pad = p.count_include_pad});
+  accumulate(input(i), dx);
+}
+
+void Lowering::backward(std::size_t i, const ActivationNode& a) {
+  const ValueId dx = make_gradient(input(i), i);
+  emit(i, ActivationBackward{.dx = dx, .dy = gradient_[i], .y = value_[i], .dims = dims(i), .act = a.act});
+  accumulate(input(i), dx);
+}
+
+void Lowering::backward(std::size_t i, const nn::Dropout& d) {
+  if (!training()) {
+    accumulate(input(i), gradient_[i]);
+    return;
+  }
+  const ValueId dx = make_gradient(input(i), i);
+  emit(i, Dropout{.y = dx, .x = gradient_[i], .state = state_, .dims = dims(i), .p = d.p, .layer = saved_[i].dropout});
+  accumulate(input(i), dx);
+}
+
+void Lowering::backward(std::size_t i, const FlattenNode&) { accumulate(input(i), gradient_[i]); }
+
+void Lowering::backward(std::size_t i, const AddNode&) {
+  for (std::size_t k = 0; k < 2; ++k)
+    if (needs_gradient_[input(i, k)]) accumulate(input(i, k), gradient_[i]);
+}
+
+void Lowering::name_input_gradients() {
+  if (!options_.input_gradients) return;
+  for (std::size_t i = 0; i < graph_.nodes.size(); ++i) {
+    if (!std::holds_alternative<InputNode>(node(i).op)) continue;
+    if (!gradient_[i]) {  // the output does not depend on it
+      gradient_[i] = activation("d" + node(i).path, dims(i), node_shape(i));
+      emit(i, Fill{.y = gradient_[i], .n = dims(i).stored()});
+    }
+    name("d" + node(i).path, gradient_[i]);
+  }
+}
+
+}  // namespace norma

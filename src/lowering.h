@@ -1,0 +1,148 @@
+// The state of one lowering, shared by its three parts: lower.cpp (order, value table, loss, update), lower_forward.cpp and
+// lower_backward.cpp (one rule for each kind of node).
+#pragma once
+#include <algorithm>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "src/infer.h"
+#include "src/lower.h"
+
+namespace norma {
+
+class Lowering {
+ public:
+  Lowering(const Graph& graph, const LowerOptions& options);
+  Plan run();
+
+ private:
+  struct Saved {  // what a node's forward keeps for its backward
+    ValueId argmax, mean, var, rstd;
+    DType index_type = DType::u8;
+    std::int64_t dropout = 0;  // which of the net's dropouts: keys its mask, and is the same with fuse on and off
+  };
+  struct Parameter {
+    ValueId value, gradient;
+  };
+
+  // ------------------------------------------------------------------------------------------ the value table
+
+  ValueId add_value(PlanValue v) {
+    const ValueId id{static_cast<std::int32_t>(plan_.values.size())};
+    plan_.names.emplace(v.name, id);
+    plan_.values.push_back(std::move(v));
+    return id;
+  }
+  void name(const std::string& text, ValueId id) { plan_.names.emplace(text, id); }
+
+  ValueId activation(const std::string& text, const Dims& d, const Shape& shape, DType type = DType::f32) {
+    return add_value(
+        {.name = text, .dtype = type, .shape = shape, .dims = d, .bytes = static_cast<std::size_t>(d.stored()) * size_of(type)});
+  }
+  ValueId flat(const std::string& text, std::int64_t elements, DType type, Region region = Region::activations) {
+    return add_value({.name = text,
+                      .dtype = type,
+                      .shape = Shape{elements},
+                      .region = region,
+                      .bytes = static_cast<std::size_t>(elements) * size_of(type)});
+  }
+  ValueId data(const std::string& text, DType type, const Shape& shape) {
+    return add_value({.name = "data/" + text, .dtype = type, .shape = shape, .region = Region::data});
+  }
+  ValueId whole(const std::string& text, Region region, std::size_t bytes) {
+    return add_value({.name = text,
+                      .dtype = DType::f32,
+                      .shape = Shape{static_cast<std::int64_t>(bytes / 4)},
+                      .region = region,
+                      .bytes = bytes,
+                      .whole = true});
+  }
+
+  void find_live_nodes();
+
+  // The same table order in every Plan of a net, so that all of them agree where a parameter is.
+  void add_persistent_values();
+
+  static std::size_t index(Value v) { return static_cast<std::size_t>(v.id); }
+  std::size_t output_index() const { return index(graph_.outputs[0]); }
+  ValueId output() const { return value_[output_index()]; }
+  const Shape& node_shape(std::size_t i) const { return graph_.nodes[i].shape; }
+  Dims dims(std::size_t i) const { return dims_of(node_shape(i), options_.lanes); }
+  const Node& node(std::size_t i) const { return graph_.nodes[i]; }
+  std::size_t input(std::size_t i, std::size_t k = 0) const { return index(node(i).inputs[k]); }
+  ValueId x(std::size_t i, std::size_t k = 0) const { return value_[input(i, k)]; }
+  bool training() const { return options_.mode == Mode::train; }
+
+  std::string parameter_name(std::size_t i, const char* what) const {
+    std::string text = node(i).path;
+    std::replace(text.begin(), text.end(), '/', '.');
+    return text + "." + what;
+  }
+  Parameter parameter(std::size_t i, const char* what) const {
+    const auto it = parameters_.find(parameter_name(i, what));
+    return it == parameters_.end() ? Parameter{} : it->second;
+  }
+
+  void emit(std::size_t i, Call call) { plan_.calls.push_back({std::move(call), node(i).path}); }
+  void emit(const char* path, Call call) { plan_.calls.push_back({std::move(call), path}); }
+
+  kernels::ConvShape conv_shape(std::size_t i, const nn::Conv2d& c) const { return {dims(input(i)), dims(i), window_of(c), c.groups}; }
+  template <class Pool>
+  kernels::PoolShape pool_shape(std::size_t i, const Pool& p) const {
+    return {dims(input(i)), dims(i), window_of(p)};
+  }
+  // ------------------------------------------------------------------------------------------ forward: lower_forward.cpp
+
+  void forward(std::size_t i);
+  ValueId make_output(std::size_t i);
+  void forward(std::size_t i, const InputNode&);
+  void forward(std::size_t i, const nn::Conv2d& c);
+  void forward(std::size_t i, const nn::Linear&);
+  void forward(std::size_t i, const BatchNormNode& n);
+  void forward(std::size_t i, const nn::MaxPool2d& p);
+  void forward(std::size_t i, const nn::AvgPool2d& p);
+  void forward(std::size_t i, const ActivationNode& a);
+  void forward(std::size_t i, const nn::Dropout& d);
+  void forward(std::size_t i, const FlattenNode&);
+  void forward(std::size_t i, const AddNode&);
+
+  // ------------------------------------------------------------------------------------------ backward: lower_backward.cpp
+
+  void set_gradient(std::size_t i, ValueId g);
+  // g is one of the contributions to node i's gradient; contributions are added in the order they are found.
+  void accumulate(std::size_t i, ValueId g);
+  ValueId make_gradient(std::size_t of, std::size_t by);
+  void backward(std::size_t i);
+  void backward(std::size_t, const InputNode&);
+  void backward(std::size_t i, const nn::Conv2d& c);
+  void backward(std::size_t i, const nn::Linear&);
+  void backward(std::size_t i, const BatchNormNode& n);
+  void backward(std::size_t i, const nn::MaxPool2d& p);
+  void backward(std::size_t i, const nn::AvgPool2d& p);
+  void backward(std::size_t i, const ActivationNode& a);
+  void backward(std::size_t i, const nn::Dropout& d);
+  void backward(std::size_t i, const FlattenNode&);
+  void backward(std::size_t i, const AddNode&);
+  void name_input_gradients();
+
+  // ------------------------------------------------------------------------------------------ loss and update: lower.cpp
+
+  ValueId lower_loss();
+  // Everything that outlives the step comes last, after the check that the step was finite.
+  void update(ValueId loss);
+
+  const Graph& graph_;
+  const LowerOptions& options_;
+  Plan plan_;
+  std::vector<bool> live_, needs_gradient_;
+  std::vector<ValueId> value_, gradient_;  // per node
+  std::vector<Saved> saved_;
+  std::map<std::string, Parameter> parameters_;
+  std::vector<std::size_t> updates_;  // batch norms whose running statistics move
+  ValueId state_, labels_, targets_;
+  std::int64_t dropouts_ = 0;
+  std::size_t all_parameters_ = 0;  // bytes of the parameters' region, which the gradients' region mirrors
+};
+
+}  // namespace norma

@@ -1,0 +1,58 @@
+// What a Trainer keeps; its running is trainer.cpp, its saving and loading trainer_checkpoint.cpp.
+#pragma once
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "norma/trainer.h"
+#include "src/layout.h"
+#include "src/plan.h"
+
+namespace norma {
+
+// Per-channel x -> scale * x + offset of a Transform.
+struct Affine {
+  std::vector<float> scale, offset;
+
+  Affine() = default;
+  Affine(const Transform& t, std::int64_t channels, DType stored);
+};
+
+struct Trainer::State {
+  State(Module n, TrainerOptions o);
+
+  const Plan& plan(Mode mode, std::int64_t batch);
+  void check(const Dataset& data) const;
+  void bind(const Plan& plan, const Dataset& data, std::span<const std::int32_t> order, std::span<const float> rates);
+  void run_step(const Plan& plan);
+  EpochMetrics run_epoch(const Dataset& train, const FitOptions& options, bool& stopped);
+  // after_batch may read the Plan's values.
+  Evaluation evaluate(const Dataset& data, const std::function<void(const Plan&)>& after_batch = {});
+
+  ValueId id(std::string_view name) const { return base->find(name); }
+  kernels::StepState counters() const { return read_struct<kernels::StepState>(*executor, *base, id("state")); }
+  void set_counters(const kernels::StepState& s) { write_struct(*executor, *base, id("state"), s); }
+  std::vector<std::string> optimizer_values() const;
+  std::string hash() const;
+
+  Module net;
+  TrainerOptions options;
+  std::unique_ptr<Executor> executor;
+  Affine affine;
+  DType stored = DType::u8;                             // of the samples
+  std::map<std::pair<Mode, std::int64_t>, Plan> plans;  // by mode and batch size
+  std::optional<Graph> graph;                           // at options.batch
+  std::vector<ParameterInfo> parameters;
+  const Plan* base = nullptr;  // training at options.batch; knows every persistent value
+  std::int64_t epochs_done = 0;
+  std::int64_t epoch_samples = 0;  // size of the training set the counters belong to
+  std::vector<EpochMetrics> history;
+  std::vector<float> targets;  // one-hot labels, for MeanSquared
+};
+
+}  // namespace norma

@@ -1,0 +1,256 @@
+#!/usr/bin/env bash
+# The norma program as a user meets it: flags, exit codes, streams, signals, resuming, bad input. A line a check.
+#   tests/cli.sh [build directory]      or NORMA=<program> tests/cli.sh
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
+set -u
+norma=$(realpath "${NORMA:-${1:-build}/norma}")
+[ -x "$norma" ] || { echo "cli.sh: no program $norma" >&2; exit 2; }
+work=$(mktemp -d "${TMPDIR:-/tmp}/norma-cli.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+cd "$work" || exit 2
+unset NORMA_RECIPE_DIR NORMA_DATA_DIR NO_COLOR
+export TERM=xterm HOME="$work/home" OMP_WAIT_POLICY=passive # the machine may be busy
+passed=0 failed=0
+
+ok() { passed=$((passed + 1)); echo "ok      $1"; }
+bad() {
+  failed=$((failed + 1))
+  echo "FAILED  $1"
+  [ $# -lt 2 ] || printf '%s\n' "$2" | head -n 15 | sed 's/^/        /'
+}
+skip() { echo "skipped $1: $2"; }
+check() { if [ "$2" = "$3" ]; then ok "$1"; else bad "$1" "expected: $3"$'\n'"got: $2"; fi; }
+
+# expect <name> <exit code> <text on stderr, may be empty> <arguments of norma>: also that stdout is empty on failure
+expect() {
+  local name=$1 code=$2 text=$3 rc=0
+  shift 3
+  "$norma" "$@" >stdout 2>stderr || rc=$?
+  if [ $rc -ne "$code" ]; then bad "$name" "exit code $rc, expected $code: $(cat stderr)"
+  elif [ -n "$text" ] && ! grep -qF -- "$text" stderr; then bad "$name" "stderr lacks '$text': $(cat stderr)"
+  elif [ $rc -ne 0 ] && [ -s stdout ]; then bad "$name" "something on stdout: $(cat stdout)"
+  else ok "$name"; fi
+}
+key() { sed -n 's/.*"'"$2"'":"\{0,1\}\([^",}]*\).*/\1/p' "$1" | tail -n 1; } # key <file> <name>: last value in JSON lines
+
+cat >tiny.toml <<'RECIPE'
+[data]
+name = "digits"
+train_samples = 200
+test_samples = 100
+resize = 12
+[model]
+layers = [
+  { type = "conv2d", out = 4, kernel = 3 }, { type = "norm" }, { type = "activation" }, { type = "max_pool2d", kernel = 2 },
+  { type = "flatten" }, { type = "linear", out = 8 }, { type = "norm" }, { type = "activation" }, { type = "dropout", p = 0.1 },
+  { type = "linear", out = 10 },
+]
+[optimizer]
+kind = "adam"
+[train]
+epochs = 3
+batch_size = 32
+RECIPE
+
+# ---- help, version, usage
+check "--version" "$("$norma" --version | grep -c '^norma [0-9]')" 1
+check "--help names every command" "$("$norma" --help | grep -cE '^ +(train|eval|plan|inspect|data|doctor) ')" 6
+check "--help explains the exit codes" "$("$norma" --help | grep -c '5 diverged')" 1
+check "help of a command" "$("$norma" train --help | grep -c 'Usage: norma train')" 1
+expect "no command" 2 "a command is needed"
+expect "unknown command" 2 'did you mean "train"?' trian
+expect "unknown flag" 2 'unknown flag "--epoch"; did you mean "--epochs"?' train tiny.toml --epoch 3
+expect "flag without its value" 2 "--epochs" train tiny.toml --epochs
+expect "a second recipe" 2 'unexpected argument "b"' train tiny.toml b
+expect "no recipe" 2 "a recipe is needed" train
+expect "unknown --progress" 2 "--progress must be one of" train tiny.toml --progress sometimes
+expect "--resume without --out" 2 "--resume needs --out" train --resume
+expect "--resume with --force" 2 "one or the other" train --resume --force --out x
+
+# ---- recipes
+expect "unknown recipe" 2 'did you mean "mnist-lenet-bn"?' train mnist-lenet
+expect "recipe file that is not there" 2 "no/such.toml: cannot be read: No such file" train no/such.toml
+sed 's/^kind/knid/' tiny.toml >typo.toml
+expect "unknown key: file, line, column, suggestion" 2 'typo.toml:13:1: optimizer.knid: unknown key "knid" in optimizer; did you mean "kind"?' train typo.toml
+sed 's/^epochs = 3/epochs = "3"/' tiny.toml >type.toml
+expect "wrong type: line and column" 2 'type.toml:15:10: train.epochs: must be an integer' train type.toml
+sed 's/^batch_size = 32/batch_size = 0/' tiny.toml >range.toml
+expect "wrong range: line and column" 2 'range.toml:16:14: train.batch_size: must be' train range.toml
+sed 's/^\[train\]/[train/' tiny.toml >syntax.toml
+expect "not TOML" 2 'syntax.toml:14:' train syntax.toml
+expect "a wrong value in a flag names the flag" 2 '--lr: must be a number above 0, got -1' train tiny.toml --lr -1
+expect "a wrong --set names it" 2 '--set optimizer.lrr: unknown key "lrr"' train tiny.toml --set optimizer.lrr=1
+expect "--set without a value" 2 'KEY=VALUE' train tiny.toml --set optimizer.lr
+expect "shapes that do not fit name the layer" 2 '[conv1]' train tiny.toml --set model.layers.0.kernel=31
+expect "a pool larger than its input names the layer" 2 '[pool1]' train tiny.toml --set model.layers.3.kernel=40
+expect "a last batch of one sample" 2 '[bn2]' train tiny.toml --set data.train_samples=33 --out one
+check "... before anything was trained, and leaves no run" "$(ls one 2>&1 | grep -c 'No such')" 1
+expect "... and --drop-last helps" 0 '' train tiny.toml --set data.train_samples=33 --drop-last --epochs 1 --out dropped
+expect "unknown instruction set" 2 '"sse9"' train tiny.toml --isa sse9
+
+# ---- devices
+if "$norma" doctor --json | grep -q '"usable": false'; then
+  expect "--device cuda never becomes the CPU" 4 "device cuda cannot be used" train tiny.toml --device cuda
+else
+  skip "--device cuda never becomes the CPU" "this machine has a usable GPU"
+fi
+expect "unknown device" 2 "--device: unknown device" train tiny.toml --device gpu
+expect "--device auto says what it chose" 0 "(auto: " eval dropped
+
+# ---- data
+expect "a missing set says where it was looked for" 3 "norma data fetch mnist" train mnist-lenet-bn --data-dir "$work/nothing"
+image() { printf '\0\0\10\3\0\0\0\44\0\0\0\6\0\0\0\6'; yes abcdefgh_ijk | head -c $((36 * 36)); } # 36 samples of 6x6
+label() { printf '\0\0\10\1\0\0\0\44'; printf '\0\1\2\0\1\2\0\1\2%.0s' 1 2 3 4; }
+image >images; label >labels
+cat >idx.toml <<'RECIPE'
+[data]
+name = "idx"
+train_images = "images"
+train_labels = "labels"
+test_images = "images"
+test_labels = "labels"
+[model]
+layers = [{ type = "flatten" }, { type = "linear", out = 3 }]
+RECIPE
+expect "IDX files of one's own" 0 "36 training" train idx.toml --out idx
+head -c 700 images >short
+expect "truncated images" 3 "short" train idx.toml --set data.train_images=short
+{ cat images; printf 'x'; } >long
+expect "bytes after the images" 3 "long" train idx.toml --set data.train_images=long
+expect "wrong magic" 3 "labels" train idx.toml --set data.train_images=labels
+expect "labels out of range" 3 "label" train idx.toml --set data.classes=2
+{ printf '\0\0\10\1\0\0\0\43'; label | tail -c 35; } >fewer
+expect "counts that differ" 3 "fewer" train idx.toml --set data.train_labels=fewer
+printf '\0\0\10\3\0\0\0\0\0\0\0\6\0\0\0\6' >none; printf '\0\0\10\1\0\0\0\0' >no_labels
+expect "an empty set" 3 "holds no samples" train idx.toml --set data.train_images=none --set data.train_labels=no_labels
+gzip -c images | head -c 60 >cut.gz
+expect "a gzip cut short" 3 "cut.gz" train idx.toml --set data.train_images=cut.gz
+expect "data path of a set that is not there" 3 "norma data fetch" data path mnist --data-dir "$work/nothing"
+expect "data verify of a set that is not there" 3 "not found" data verify mnist --data-dir "$work/nothing"
+expect "data show" 0 "" data show digits --out digits.png
+check "... writes a PNG" "$(head -c 4 digits.png | tail -c 3)" PNG
+"$norma" doctor --json >doctor.json
+check "doctor exits with 0 and speaks of CUDA" "$? $(grep -c '^  "cuda": {' doctor.json)" "0 1"
+
+# ---- a run: streams and the run directory
+"$norma" train tiny.toml --epochs 12 --out whole --json >whole.json 2>whole.err
+check "a run exits with 0" $? 0
+check "--json: a line an epoch and a final one" "$(wc -l <whole.json)" 13
+check "--json: nothing but objects" "$(grep -cvE '^\{.*\}$' whole.json)" 0
+check "the final object" "$(tail -n 1 whole.json | grep -c '^{"final":true,"epoch":12,')" 1
+for k in epoch train_loss train_accuracy test_loss test_accuracy seconds train_seconds samples_per_second learning_rate parameters_hash device; do
+  check "--json: $k in every line" "$(grep -c "\"$k\":" whole.json)" 13
+done
+check "the log and a line an epoch on stderr" "$(grep -c '^epoch [0-9]*/12  train loss' whole.err)" 12
+check "no bar and no color without a terminal" "$(grep -c $'[\r\033]' whole.err)" 0
+for f in config.toml environment.json metrics.jsonl model.safetensors training.safetensors report.html curves.svg; do
+  check "the run directory has $f" "$([ -s whole/$f ] && echo yes)" yes
+done
+check "--quiet leaves stderr empty" "$("$norma" train tiny.toml --epochs 1 --quiet --out quiet 2>&1 >/dev/null)" ""
+"$norma" train whole/config.toml --out again --json --quiet >again.json
+check "config.toml repeats the run to the same bits" "$(key again.json parameters_hash)" "$(key whole.json parameters_hash)"
+cmp -s whole/config.toml again/config.toml && ok "... and is written the same" || bad "... and is written the same" "$(diff whole/config.toml again/config.toml)"
+"$norma" train tiny.toml --epochs 12 --threads 3 --no-fuse --no-reuse --check-each --out threads --json --quiet >threads.json
+check "threads, --no-fuse, --no-reuse, --check-each: the same bits" "$(key threads.json parameters_hash)" "$(key whole.json parameters_hash)"
+"$norma" eval whole --json --quiet >eval.json
+check "eval repeats the run's accuracy" "$(key eval.json accuracy)" "$(key whole.json test_accuracy)"
+expect "inspect" 0 "" inspect whole
+check "... shows the running statistics" "$(grep -c 'running_var' stdout)" 4
+expect "plan" 0 "" plan tiny.toml --mode eval
+check "... names the calls" "$(grep -c 'conv2d_forward' stdout)" 1
+check "plan --json" "$("$norma" plan tiny.toml --json --quiet | head -c 17)" '{"recipe":"tiny",'
+mkdir here && (cd here && "$norma" train ../tiny.toml --epochs 1 --quiet >summary)
+check "the default run directory" "$(ls here/runs | grep -cE '^tiny-[0-9]{8}-[0-9]{6}$')" 1
+check "the summary names it and its pictures" "$(grep -cE '^(run directory|pictures) +runs/tiny-' here/summary)" 2
+
+# ---- what is not overwritten, and what cannot be written
+expect "a run that is there is refused" 2 "already holds a run" train tiny.toml --out whole
+before=$(sha256sum <whole/training.safetensors)
+touch file
+expect "an --out that cannot be made" 1 "file" train tiny.toml --out file/run
+if [ "$(id -u)" -ne 0 ]; then
+  mkdir -m 555 locked
+  expect "an --out without permission" 1 "locked" train tiny.toml --out locked/run
+else
+  skip "an --out without permission" "root may write everywhere"
+fi
+(trap '' XFSZ; ulimit -f 4; exec "$norma" train --resume --out whole --epochs 13 >/dev/null 2>stderr)
+check "a disk that is full while saving" "$? $(grep -c 'norma: error: ' stderr)" "1 1"
+check "... leaves the checkpoint" "$(sha256sum <whole/training.safetensors)" "$before"
+expect "... from which the run goes on" 0 "resumed after 12 epochs" train --resume --out whole --epochs 13
+expect "--force replaces a run" 0 "" train tiny.toml --epochs 1 --out whole --force
+check "... and only one epoch is left" "$(wc -l <whole/metrics.jsonl)" 1
+
+# ---- divergence
+expect "a learning rate that diverges" 5 "try --lr" train tiny.toml --optimizer sgd --lr 1e30 --out diverged
+check "... names layer and step" "$(grep -cE 'step [0-9]+ .*\[?[a-z0-9]+' stderr)" 1
+expect "... the last good state can be evaluated" 0 "" eval diverged
+
+# ---- checkpoints
+expect "a checkpoint of another architecture" 3 "conv1.weight" eval again --set model.layers.0.out=5
+head -c 900 again/model.safetensors >cut.safetensors
+expect "a checkpoint cut short" 3 "cut.safetensors" inspect cut.safetensors
+expect "weights without their recipe" 2 "--recipe" eval cut.safetensors
+expect "a checkpoint that is not there" 3 "nothing/model.safetensors: no such file" eval nothing/model.safetensors
+
+# ---- signals and resuming
+# Waits for the first epoch of a run in $1, then sends signal $2 to process $3.
+interrupt() {
+  local waited=0
+  until [ -s "$1/metrics.jsonl" ] || [ $waited -ge 600 ]; do sleep 0.05; waited=$((waited + 1)); done
+  kill "-$2" "$3"
+}
+reference=$(key again.json parameters_hash)
+for signal in INT:130 TERM:143 KILL:137; do
+  name=${signal%:*} code=${signal#*:}
+  # A background job of a script ignores SIGINT; norma keeps what was set to be ignored.
+  env --default-signal=INT "$norma" train tiny.toml --epochs 12 --out "$name" --quiet >/dev/null 2>"$name.err" &
+  pid=$!
+  interrupt "$name" "$name" $pid
+  wait $pid 2>/dev/null
+  rc=$?
+  check "SIG$name: exit code" $rc $code
+  check "SIG$name: before the end" "$([ "$(wc -l <"$name/metrics.jsonl")" -lt 12 ] && echo yes)" yes
+  "$norma" train --resume --out "$name" --json --quiet >"$name.json" 2>"$name.err" || bad "SIG$name: resume" "$(cat "$name.err")"
+  check "SIG$name: --resume ends with the bits of an uninterrupted run" "$(key "$name.json" parameters_hash)" "$reference"
+  check "SIG$name: each epoch has one line" "$(sed 's/.*"epoch":\([0-9]*\).*/\1/' "$name/metrics.jsonl" | tr '\n' ' ')" "1 2 3 4 5 6 7 8 9 10 11 12 "
+done
+expect "--resume of a finished run" 0 "resumed after 12 epochs" train tiny.toml --resume --out INT
+expect "--resume with another learning rate" 2 '--resume with --lr: optimizer.lr is 0.001 in this run (INT/config.toml)' train --resume --out INT --lr 0.5
+expect "--resume with another model" 2 'model.activation' train --resume --out INT --activation tanh
+expect "--resume with fewer epochs than done" 2 "has done 12 already" train --resume --out INT --epochs 5
+expect "--resume with another recipe" 2 'holds a run of recipe "tiny"' train mnist-lenet-bn --resume --out INT
+expect "--resume of what is no run" 3 "cannot resume" train --resume --out here
+expect "--resume with more epochs and other threads" 0 "resumed after 12 epochs" train --resume --out INT --epochs 13 --threads 1
+check "... takes them into config.toml" "$(grep -c '^epochs = 13$' INT/config.toml)" 1
+
+# ---- standard output that fails
+{ sleep 0.3; "$norma" plan tiny.toml --quiet 2>pipe.err; echo $? >pipe.rc; } | true
+check "a closed pipe ends plan quietly" "$(cat pipe.rc pipe.err)" 141
+{ sleep 0.3; "$norma" train tiny.toml --epochs 2 --json --out piped 2>pipe.err; echo $? >pipe.rc; } | true
+check "a closed pipe does not stop a run" "$(cat pipe.rc) $(grep -c 'the run goes on without it' pipe.err) $(wc -l <piped/metrics.jsonl)" "0 1 2"
+"$norma" plan tiny.toml --quiet >/dev/full 2>stderr
+check "a full disk behind stdout" "$? $(grep -c 'cannot write to standard output' stderr)" "1 1"
+
+# ---- a terminal
+if command -v script >/dev/null; then
+  terminal() { script -qec "stty cols $1; $2" /dev/null </dev/null >typescript 2>&1; }
+  for columns in 80 50; do
+    terminal $columns "'$norma' train tiny.toml --epochs 3 --set data.train_samples=2000 --out tty$columns --json >/dev/null"
+    check "a bar on a terminal of $columns columns" "$(grep -c '\[=*>' typescript | awk '{ print ($1 > 0) }')" 1
+    check "... no wider than it" "$(tr '\r' '\n' <typescript | grep -a '\[[=>]' | awk -v c=$columns 'length($0) >= c' | wc -l)" 0
+  done
+  terminal 80 "'$norma' train tiny.toml --epochs 1 --progress never --out tty_never"
+  check "--progress never: no bar" "$(grep -c '\[=*>' typescript)" 0
+  terminal 80 "TERM=dumb '$norma' train tiny.toml --epochs 1 --out tty_dumb"
+  check "TERM=dumb: no bar" "$(grep -c '\[=*>' typescript)" 0
+  terminal 80 "'$norma' trian"
+  check "errors in red on a terminal" "$(grep -c $'\033\[31m.*error' typescript)" 1
+  terminal 80 "NO_COLOR=1 '$norma' trian"
+  check "NO_COLOR" "$(grep -c $'\033' typescript)" 0
+else
+  skip "a terminal" "the program script is not installed"
+fi
+
+echo "$passed passed, $failed failed"
+[ $failed -eq 0 ]
