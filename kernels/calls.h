@@ -439,14 +439,14 @@ struct MeanSquaredError {
 
 // ---------------------------------------------------------------------------------------------- the step
 
-// state.status = 1 if loss.loss or any of the n gradients is not finite
+// state.status = 1 if loss.loss or any of the n values is not finite
 struct CheckFinite {
   static constexpr const char* name = "check_finite";
-  ValueId state{}, loss{}, gradients{};  // loss, gradients may be absent
+  ValueId state{}, loss{}, values{};  // loss, values may be absent
   std::int64_t n = 0;
 
   constexpr std::array<Operand, 3> operands() const {
-    return {{{state, Access::update, "state"}, {loss, Access::read, "loss"}, {gradients, Access::read, "gradients"}}};
+    return {{{state, Access::update, "state"}, {loss, Access::read, "loss"}, {values, Access::read, "values"}}};
   }
   constexpr Cost cost() const { return {n * f32_bytes, 0}; }
 };

@@ -111,7 +111,9 @@ void Lowering::update(ValueId loss) {
   ValueId gradients;
   if (options_.optimizer) {
     gradients = whole("gradients", Region::gradients, all_parameters_);
-    emit("optimizer", CheckFinite{.state = state_, .loss = loss, .gradients = gradients, .n = n});
+    emit("optimizer", CheckFinite{.state = state_, .loss = loss, .values = gradients, .n = n});
+    // An infinite variance gives finite activations and gradients, and would stay in the running statistics.
+    for (std::size_t i : updates_) emit(i, CheckFinite{.state = state_, .values = saved_[i].var, .n = dims(i).c});
   }
   for (std::size_t i : updates_) {
     const auto& bn = std::get<BatchNormNode>(node(i).op).options;

@@ -66,7 +66,7 @@ ValueId Plan::find(std::string_view name) const {
   if (const auto it = names.find(name); it != names.end()) return it->second;
   std::vector<std::string> known;
   for (const auto& [text, id] : names) known.push_back(text);
-  throw Error(ErrorKind::usage, "no value called \"" + std::string(name) + "\"" + suggestion(name, known));
+  throw Error(ErrorKind::usage, "no value called \"" + std::string(name) + "\"" + did_you_mean(name, known));
 }
 
 std::vector<PlanLine> describe(const Plan& plan) {

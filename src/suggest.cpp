@@ -1,37 +1,44 @@
-#include "norma/error.h"
-
+// Nearest names: optimal string alignment distance (Damerau-Levenshtein without repeated edits of one place).
 #include <algorithm>
-#include <numeric>
+#include <vector>
+
+#include "norma/error.h"
 
 namespace norma {
 namespace {
 
-std::size_t edit_distance(std::string_view a, std::string_view b) {  // Levenshtein
-  std::vector<std::size_t> row(b.size() + 1);
-  std::iota(row.begin(), row.end(), std::size_t{0});
-  for (std::size_t i = 1; i <= a.size(); ++i) {
-    std::size_t diagonal = row[0];
-    row[0] = i;
+std::size_t distance(std::string_view a, std::string_view b) {
+  std::vector<std::vector<std::size_t>> d(a.size() + 1, std::vector<std::size_t>(b.size() + 1));
+  for (std::size_t i = 0; i <= a.size(); ++i) d[i][0] = i;
+  for (std::size_t j = 0; j <= b.size(); ++j) d[0][j] = j;
+  for (std::size_t i = 1; i <= a.size(); ++i)
     for (std::size_t j = 1; j <= b.size(); ++j) {
-      const std::size_t above = row[j];
-      row[j] = std::min({above + 1, row[j - 1] + 1, diagonal + (a[i - 1] == b[j - 1] ? 0 : 1)});
-      diagonal = above;
+      d[i][j] = std::min({d[i - 1][j] + 1, d[i][j - 1] + 1, d[i - 1][j - 1] + (a[i - 1] == b[j - 1] ? 0U : 1U)});
+      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1]) d[i][j] = std::min(d[i][j], d[i - 2][j - 2] + 1);
     }
-  }
-  return row.back();
+  return d[a.size()][b.size()];
 }
 
 }  // namespace
 
-std::string suggestion(std::string_view wrong, const std::vector<std::string>& known) {
+std::string nearest(std::string_view word, std::span<const std::string> known) {
+  constexpr std::size_t longest = 64;  // a distance costs the product of the lengths
+  if (word.empty() || word.size() > longest) return {};
   const std::string* best = nullptr;
-  std::size_t best_distance = std::max<std::size_t>(1, wrong.size() / 3) + 1;
-  for (const std::string& name : known)
-    if (const std::size_t d = edit_distance(wrong, name); d < best_distance) {
-      best = &name;
-      best_distance = d;
-    }
-  return best ? "; did you mean \"" + *best + "\"?" : "";
+  std::size_t best_distance = std::max<std::size_t>(1, word.size() / 3) + 1;
+  for (const std::string& k : known) {
+    const std::size_t d = distance(word, k);
+    if (d < best_distance) best = &k, best_distance = d;
+  }
+  if (best) return *best;
+  for (const std::string& k : known)
+    if (word.size() >= 3 && (k.starts_with(word) || word.starts_with(k))) return k;
+  return {};
+}
+
+std::string did_you_mean(std::string_view word, std::span<const std::string> known) {
+  const std::string near = nearest(word, known);
+  return near.empty() ? near : "; did you mean \"" + near + "\"?";
 }
 
 }  // namespace norma

@@ -102,6 +102,7 @@ void Trainer::State::check(const Dataset& data) const {
 }
 
 void Trainer::State::bind(const Plan& p, const Dataset& data, std::span<const std::int32_t> order, std::span<const float> rates) {
+  ++bindings;
   const auto set = [&](const char* name, const void* source, std::size_t bytes) {
     if (p.has(name)) executor->bind(p, p.find(name).index, source, bytes);
   };
@@ -122,22 +123,20 @@ void Trainer::State::bind(const Plan& p, const Dataset& data, std::span<const st
 
 // One optimizer step. If it was not finite it changed nothing but state.status: it is run again, looking at each Call's outputs.
 void Trainer::State::run_step(const Plan& p) {
-  executor->run(p, options.check_each);
-  const StepState s = counters();
-  if (s.status == 0) return;
-  const std::string where = "training diverged at step " + std::to_string(s.step + 1) + " (epoch " + std::to_string(epochs_done + 1) +
-                            ", batch " + std::to_string(s.batch + 1) + ")";
-  const std::string advice = "; the parameters are those before this step; try a lower learning rate";
-  StepState cleared = s;
-  cleared.status = 0;
-  std::string cause = "a loss or gradient was not finite";
+  const StepState before = counters();
+  std::string cause = "a loss, gradient or variance was not finite";
   try {
+    executor->run(p, options.check_each);
+    if (counters().status == 0) return;
     executor->run(p, true);
   } catch (const Error& e) {
+    if (e.kind() != ErrorKind::diverged) throw;
     cause = e.what();
   }
-  set_counters(cleared);
-  throw Error(ErrorKind::diverged, where + ": " + cause + advice);
+  set_counters(before);
+  throw Error(ErrorKind::diverged, "training diverged at step " + std::to_string(before.step + 1) + " (epoch " +
+                                       std::to_string(epochs_done + 1) + ", batch " + std::to_string(before.batch + 1) + "): " + cause +
+                                       "; the parameters are those before this step; try a lower learning rate");
 }
 
 EpochMetrics Trainer::State::run_epoch(const Dataset& train, const FitOptions& fit, bool& stopped) {
@@ -162,6 +161,7 @@ EpochMetrics Trainer::State::run_epoch(const Dataset& train, const FitOptions& f
   for (std::int64_t b = first; b < batches && !stopped; ++b) {
     run_step(b < full ? whole : last);
     if (!fit.on_step) continue;
+    const std::int64_t bindings_before = bindings;
     s = counters();
     const double seconds = since(start), counted = static_cast<double>(std::max<std::int64_t>(1, s.counted));
     stopped = !fit.on_step({.epoch = epochs_done + 1,
@@ -172,6 +172,10 @@ EpochMetrics Trainer::State::run_epoch(const Dataset& train, const FitOptions& f
                             .accuracy = static_cast<double>(s.correct) / counted,
                             .samples_per_second = static_cast<double>(s.samples - samples_before) / seconds,
                             .seconds = seconds});
+    if (bindings != bindings_before) {  // on_step evaluated something
+      bind(whole, train, order, rates);
+      bind(last, train, order, rates);
+    }
   }
   s = counters();
   if (s.batch < batches) return {};

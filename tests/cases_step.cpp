@@ -56,7 +56,7 @@ CallCase check_finite(std::int64_t n, std::int64_t at, double bad, double loss, 
   c.state.status = status;
   if (with_loss) call.loss = c.add_loss();
   c.loss.loss = loss;
-  if (with_gradients) call.gradients = c.flat("gradients", n, [=](std::int64_t e, Random& r) { return e == at ? bad : r.normal(0, 1e20); });
+  if (with_gradients) call.values = c.flat("gradients", n, [=](std::int64_t e, Random& r) { return e == at ? bad : r.normal(0, 1e20); });
   return c.call(call);
 }
 

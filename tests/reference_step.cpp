@@ -68,7 +68,7 @@ void run(const MeanSquaredError& call, const Memory<T>& m) {
 template <class T>
 void run(const CheckFinite& call, const Memory<T>& m) {
   bool finite = !call.loss || std::isfinite(value(m.loss(call.loss)->loss));
-  for (std::int64_t i = 0; call.gradients && i < call.n; ++i) finite = finite && std::isfinite(value(m.floats(call.gradients)[i]));
+  for (std::int64_t i = 0; call.values && i < call.n; ++i) finite = finite && std::isfinite(value(m.floats(call.values)[i]));
   if (!finite) m.state(call.state)->status = 1;
 }
 

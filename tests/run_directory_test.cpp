@@ -322,6 +322,7 @@ TEST(Environment, IsWrittenOnceAndGrowsWithEveryResume) {
   Environment e = this_environment();
   e.device = "cpu (avx512, 2 threads)";
   e.threads = 2;
+  e.git_commit = "";  // not built from git
   run.write_environment(e);
   json j = json::parse(contents(folder / "environment.json"));
   EXPECT_EQ(j["device"], "cpu (avx512, 2 threads)");

@@ -11,7 +11,7 @@
 #include "apps/norma/progress.h"
 #include "apps/norma/recipe_fields.h"
 #include "apps/norma/signals.h"
-#include "apps/norma/suggest.h"
+#include "apps/norma/words.h"
 #include "norma/error.h"
 
 namespace norma::app {

@@ -8,7 +8,7 @@
 #include "apps/norma/environment.h"
 #include "apps/norma/progress.h"
 #include "apps/norma/recipe.h"
-#include "apps/norma/suggest.h"
+#include "apps/norma/words.h"
 #include "norma/error.h"
 
 namespace norma::app {
@@ -42,7 +42,7 @@ Finding cuda_finding() {
   return {"cuda",
           {{"usable", usable}, {"reason", reason}},
           usable ? "usable: " + reason : reason,
-          usable ? "" : "training runs on the CPU; for a GPU, build norma where the CUDA toolkit and an NVIDIA driver are installed"};
+          usable ? "" : "training runs on the CPU; norma 0.1 has no CUDA backend yet"};
 }
 
 Finding isa_finding() {

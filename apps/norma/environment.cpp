@@ -50,6 +50,7 @@ std::string utc_now() {
 Environment this_environment() {
   Environment e;
   e.norma_version = version;
+  e.git_commit = NORMA_GIT_COMMIT;
   e.compiler = __VERSION__;  // clang names itself in it, g++ does not
   if (e.compiler.find("lang") == std::string::npos) e.compiler = "g++ " + e.compiler;
   e.os = field("/etc/os-release", "PRETTY_NAME", '=');

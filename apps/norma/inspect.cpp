@@ -9,7 +9,7 @@
 
 #include "apps/norma/commands.h"
 #include "apps/norma/report.h"
-#include "apps/norma/suggest.h"
+#include "apps/norma/words.h"
 #include "apps/norma/terminal.h"
 #include "norma/checkpoint.h"
 #include "norma/error.h"

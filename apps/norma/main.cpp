@@ -7,7 +7,7 @@
 
 #include "apps/norma/commands.h"
 #include "apps/norma/log.h"
-#include "apps/norma/suggest.h"
+#include "apps/norma/words.h"
 #include "apps/norma/terminal.h"
 #include "norma/norma.h"
 

@@ -5,7 +5,7 @@
 #include "apps/norma/commands.h"
 #include "apps/norma/log.h"
 #include "apps/norma/recipe_flags.h"
-#include "apps/norma/suggest.h"
+#include "apps/norma/words.h"
 #include "apps/norma/terminal.h"
 
 namespace norma::app {

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "apps/norma/recipe_fields.h"
-#include "apps/norma/suggest.h"
+#include "apps/norma/words.h"
 #include "norma/error.h"
 
 namespace norma::app {

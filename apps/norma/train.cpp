@@ -3,7 +3,7 @@
 
 #include "apps/norma/commands.h"
 #include "apps/norma/recipe_flags.h"
-#include "apps/norma/suggest.h"
+#include "apps/norma/words.h"
 #include "apps/norma/training_run.h"
 #include "norma/error.h"
 

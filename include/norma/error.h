@@ -1,9 +1,9 @@
 // Every error norma throws on purpose. The kind is the exit code of the command line.
 #pragma once
+#include <span>
 #include <stdexcept>
 #include <string>
 #include <string_view>
-#include <vector>
 
 namespace norma {
 
@@ -26,8 +26,11 @@ class Error : public std::runtime_error {
   ErrorKind kind_;
 };
 
-// For a message about a name that is not known: "; did you mean \"conv1\"?", or "" where no known name is within a third of its length
-// in edits.
-std::string suggestion(std::string_view wrong, const std::vector<std::string>& known);
+// For messages about a name that is not known.
+// The known name with the smallest edit distance (insert, delete, replace, swap of neighbours), or the one that `word` abbreviates;
+// empty where none is near.
+std::string nearest(std::string_view word, std::span<const std::string> known);
+// "; did you mean \"conv1\"?", or nothing.
+std::string did_you_mean(std::string_view word, std::span<const std::string> known);
 
 }  // namespace norma

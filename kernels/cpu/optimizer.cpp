@@ -9,8 +9,8 @@ namespace norma::kernels::cpu::NORMA_ISA {
 void run(const CheckFinite& call, const Memory& memory) {
   StepState& state = *memory.at<StepState>(call.state);
   if (call.loss && !__builtin_isfinite(memory.at<LossResult>(call.loss)->loss)) state.status = 1;
-  if (!call.gradients) return;
-  const float* const gradients = memory.at<float>(call.gradients);
+  if (!call.values) return;
+  const float* const values = memory.at<float>(call.values);
   constexpr std::int64_t max_parts = 64;
   const std::int64_t vectors = ceil_div(call.n, 16), chunks = ceil_div(call.n, flat_chunk);
   const std::int64_t parts = chunks < max_parts ? chunks : max_parts, n = call.n;
@@ -19,7 +19,7 @@ void run(const CheckFinite& call, const Memory& memory) {
     const Range range = chunk(vectors, parts, part);
     V sum = zero();  // 0 times a finite number is 0, times any other NaN
     for_vectors(range.begin * 16, range.end * 16 < n ? range.end * 16 : n,
-                [&](std::int64_t i, auto access) { sum = fma(access.load(gradients + i), zero(), sum); });
+                [&](std::int64_t i, auto access) { sum = fma(access.load(values + i), zero(), sum); });
     finite[part] = !any(isnan(sum));
   });
   for (std::int64_t part = 0; part < parts; ++part)
