@@ -3,7 +3,9 @@
 #   sh tests/accuracy.sh [build folder]        default: build
 # Fails where a mean is below what the recipe must reach. Where MNIST is not found its recipe is skipped, and says so.
 # For comparison, PyTorch on the same data, seeds 0 to 4: mnist-lenet-bn 0.9855 to 0.9889, mean 0.9873;
-# fashion-lenet-bn-sigmoid 0.8525 to 0.8692, mean 0.8613.
+# fashion-lenet-bn-sigmoid 0.8525 to 0.8692, mean 0.8613. Sigmoids and running statistics make the latter jump from epoch to epoch, in
+# PyTorch (0.697 to 0.872 in epoch 2 over 11 seeds) as in norma: one seed's last epoch has a standard deviation of 0.024, the mean of
+# five 0.011. Its limit is PyTorch's mean less two and a half of those; apps/bench/results has the distributions.
 set -eu
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 norma=${1:-$root/build}/norma
@@ -61,5 +63,5 @@ case $status in
   3) echo "skipped: mnist-lenet-bn: MNIST was not found; set NORMA_DATA_DIR to the folder that holds mnist/" ;;
   *) echo "norma data path mnist failed (exit code $status)"; failed=yes ;;
 esac
-over_seeds fashion-lenet-bn-sigmoid 0.855
+over_seeds fashion-lenet-bn-sigmoid 0.835
 [ $failed = no ]
