@@ -6,6 +6,10 @@
 //
 // operands() lists what a Call touches, outputs first; cost() gives the bytes that must move and the floating-point
 // operations (a multiply-add is two) of the mathematics, counting logical elements, not padding.
+//
+// cut(n) turns a Call into that of one group of n <= L samples: its operands that hold something per sample are then addressed where the
+// group's part begins (Memory::first_sample counts the samples before it). A Call without cut needs the whole batch at once. Where
+// `reduces` is set, the groups' Calls make only their part of `partial`, and what sums over the batch follows when all are done.
 #pragma once
 #include <array>
 #include <cstdint>
@@ -33,9 +37,10 @@ inline constexpr double f32_bytes = 4;
 
 // ---------------------------------------------------------------------------------------------- data
 
-// y[i,c,h,w] = scale[c] * source[order[position + i],c,h,w] + offset[c]     for i < N; padding lanes get 0
-// labels_out[i] = labels[order[position + i]]                               (when given)
-// targets_out[i,:] = targets[order[position + i],:]                         (when given: float targets)
+// With j = order[position + first_sample + i] and i < N:
+// y[i,c,h,w] = scale[c] * source[j,c,h,w] + offset[c]; padding lanes get 0
+// labels_out[i] = labels[j]                               (when given)
+// targets_out[i,:] = targets[j,:]                         (when given: float targets)
 struct Gather {
   static constexpr const char* name = "gather";
   ValueId y{}, labels_out{}, targets_out{};  // (N,C,H,W) in lanes; i32 (N); (N,T) in lanes
@@ -46,6 +51,7 @@ struct Gather {
   Dims dims{}, target_dims{};
   DType source_type = DType::u8;
 
+  constexpr void cut(std::int64_t n) { dims.n = target_dims.n = n; }
   constexpr std::array<Operand, 10> operands() const {
     return {{{y, Access::write, "y"},
              {labels_out, Access::write, "labels_out"},
@@ -68,6 +74,7 @@ struct Resize {
   ValueId y{}, x{};
   Dims y_dims{}, x_dims{};
 
+  constexpr void cut(std::int64_t n) { y_dims.n = x_dims.n = n; }
   constexpr std::array<Operand, 2> operands() const { return {{{y, Access::write, "y"}, {x, Access::read, "x"}}}; }
   constexpr Cost cost() const { return {(x_dims.count() + y_dims.count()) * f32_bytes, 8.0 * y_dims.count()}; }
 };
@@ -80,6 +87,7 @@ struct Conv2dForward {
   ValueId y{}, x{}, w{}, b{};  // b may be absent
   ConvShape shape{};
 
+  constexpr void cut(std::int64_t n) { shape.cut(n); }
   constexpr std::array<Operand, 4> operands() const {
     return {{{y, Access::write, "y"}, {x, Access::read, "x"}, {w, Access::read, "w"}, {b, Access::read, "b"}}};
   }
@@ -94,6 +102,7 @@ struct Conv2dBackwardInput {
   ValueId dx{}, dy{}, w{};
   ConvShape shape{};
 
+  constexpr void cut(std::int64_t n) { shape.cut(n); }
   constexpr std::array<Operand, 3> operands() const {
     return {{{dx, Access::write, "dx"}, {dy, Access::read, "dy"}, {w, Access::read, "w"}}};
   }
@@ -108,6 +117,9 @@ struct Conv2dBackwardWeight {
   ConvShape shape{};
   std::int64_t chunks = 1;
 
+  static constexpr bool reduces = true;
+  constexpr bool can_cut() const { return chunks == shape.x.groups(); }
+  constexpr void cut(std::int64_t n) { shape.cut(n), chunks = 1; }
   constexpr std::array<Operand, 5> operands() const {
     return {{{dw, Access::write, "dw"},
              {db, Access::write, "db"},
@@ -130,6 +142,7 @@ struct LinearForward {
   ValueId y{}, x{}, w{}, b{};  // b may be absent
   Dims x_dims{}, y_dims{};
 
+  constexpr void cut(std::int64_t n) { x_dims.n = y_dims.n = n; }
   constexpr std::array<Operand, 4> operands() const {
     return {{{y, Access::write, "y"}, {x, Access::read, "x"}, {w, Access::read, "w"}, {b, Access::read, "b"}}};
   }
@@ -145,6 +158,7 @@ struct LinearBackwardInput {
   ValueId dx{}, dy{}, w{};
   Dims x_dims{}, y_dims{};
 
+  constexpr void cut(std::int64_t n) { x_dims.n = y_dims.n = n; }
   constexpr std::array<Operand, 3> operands() const {
     return {{{dx, Access::write, "dx"}, {dy, Access::read, "dy"}, {w, Access::read, "w"}}};
   }
@@ -170,16 +184,18 @@ struct LinearBackwardWeight {
 
 // ---------------------------------------------------------------------------------------------- batch norm
 
-// pivot[c] = mean of 32 elements at logical positions floor(k*m/32) of the channel; with d = x - pivot[c]:
-// mean[c] = pivot + sum(d)/m, var[c] = (sum(d*d) - sum(d)^2/m)/m (biased), rstd[c] = 1/sqrt(var + eps). Sums of a plane in
-// float, across planes in double and index order. A constant channel gives exactly 0.
-// partial: f64 [groups][C][2].
+// mean[c], var[c] (biased) and rstd[c] = 1/sqrt(var + eps) of the m elements of a channel. partial, of each group: with a pivot from
+// fixed positions of its plane and d = x - pivot, mean = pivot + sum(d)/m and squares = sum(d*d) - sum(d)^2/m of its own m elements,
+// sums in float; groups are merged in double and index order (Chan, Golub and LeVeque 1979). A constant channel gives exactly 0.
+// partial: f64 [groups][C][2]: mean, squares.
 struct BatchNormStatistics {
   static constexpr const char* name = "batch_norm_statistics";
   ValueId mean{}, var{}, rstd{}, x{}, partial{};  // f32 (C) each but x
   Dims dims{};
   double eps = 1e-5;
 
+  static constexpr bool reduces = true;
+  constexpr void cut(std::int64_t n) { dims.n = n; }
   constexpr std::array<Operand, 5> operands() const {
     return {{{mean, Access::write, "mean"},
              {var, Access::write, "var"},
@@ -209,6 +225,7 @@ struct BatchNormApply {
   Dims dims{};
   Activation act = Activation::none;
 
+  constexpr void cut(std::int64_t n) { dims.n = n; }
   constexpr std::array<Operand, 6> operands() const {
     return {{{y, Access::write, "y"},
              {x, Access::read, "x"},
@@ -228,6 +245,8 @@ struct BatchNormBackwardReduce {
   Dims dims{};
   Activation act = Activation::none;
 
+  static constexpr bool reduces = true;
+  constexpr void cut(std::int64_t n) { dims.n = n; }
   constexpr std::array<Operand, 8> operands() const {
     return {{{dgamma, Access::write, "dgamma"},
              {dbeta, Access::write, "dbeta"},
@@ -243,14 +262,16 @@ struct BatchNormBackwardReduce {
 };
 
 // batch_statistics: dx = gamma[c] * rstd[c] * (g - dbeta[c]/m - xhat * dgamma[c]/m); otherwise (mean and rstd are constants)
-// dx = gamma[c] * rstd[c] * g. g, xhat as above; gamma absent: 1. Padding lanes of dx are set to 0.
+// dx = gamma[c] * rstd[c] * g. g, xhat as above; gamma absent: 1; m = count. Padding lanes of dx are set to 0.
 struct BatchNormBackwardApply {
   static constexpr const char* name = "batch_norm_backward_apply";
   ValueId dx{}, dy{}, y{}, x{}, mean{}, rstd{}, gamma{}, dgamma{}, dbeta{};
   Dims dims{};
+  std::int64_t count = 0;  // elements of a channel in the whole batch
   Activation act = Activation::none;
   bool batch_statistics = true;
 
+  constexpr void cut(std::int64_t n) { dims.n = n; }
   constexpr std::array<Operand, 9> operands() const {
     return {{{dx, Access::write, "dx"},
              {dy, Access::read, "dy"},
@@ -263,6 +284,86 @@ struct BatchNormBackwardApply {
              {dbeta, Access::read, "dbeta"}}};
   }
   constexpr Cost cost() const { return {((y ? 4.0 : 3.0) * dims.count() + 5.0 * dims.c) * f32_bytes, 8.0 * dims.count()}; }
+};
+
+// Batch norm, activation and max pooling in one pass. With z = gamma[c] * ((x - mean[c]) * rstd[c]) + beta[c]:
+// y = act(max of z over the window), as act is monotonic; argmax = r * kernel_w + s of the first largest z (when given; dims of y).
+// Windows have at most 256 taps, one at least inside x, and no dilation.
+struct BatchNormMaxPool {
+  static constexpr const char* name = "batch_norm_max_pool";
+  ValueId y{}, argmax{}, x{}, mean{}, rstd{}, gamma{}, beta{};  // argmax: u8
+  PoolShape shape{};
+  Activation act = Activation::none;
+
+  constexpr void cut(std::int64_t n) { shape.cut(n); }
+  constexpr std::array<Operand, 7> operands() const {
+    return {{{y, Access::write, "y"},
+             {argmax, Access::write, "argmax"},
+             {x, Access::read, "x"},
+             {mean, Access::read, "mean"},
+             {rstd, Access::read, "rstd"},
+             {gamma, Access::read, "gamma"},
+             {beta, Access::read, "beta"}}};
+  }
+  constexpr Cost cost() const {
+    return {(shape.x.count() + shape.y.count() + 4.0 * shape.x.c) * f32_bytes + (argmax ? shape.y.count() : 0),
+            4.0 * shape.x.count() + shape.y.count() * (shape.window.area() + 1.0)};
+  }
+};
+
+// With g = dy * act'(y) and xhat = (x - mean[c]) * rstd[c] at argmax: dgamma[c] = sum(g * xhat), dbeta[c] = sum(g) over windows.
+// partial: f64 [groups][C][2].
+struct BatchNormMaxPoolBackwardReduce {
+  static constexpr const char* name = "batch_norm_max_pool_backward_reduce";
+  ValueId dgamma{}, dbeta{}, dy{}, y{}, argmax{}, x{}, mean{}, rstd{}, partial{};
+  PoolShape shape{};
+  Activation act = Activation::none;
+
+  static constexpr bool reduces = true;
+  constexpr void cut(std::int64_t n) { shape.cut(n); }
+  constexpr std::array<Operand, 9> operands() const {
+    return {{{dgamma, Access::write, "dgamma"},
+             {dbeta, Access::write, "dbeta"},
+             {partial, Access::write, "partial"},
+             {dy, Access::read, "dy"},
+             {y, Access::read, "y"},
+             {argmax, Access::read, "argmax"},
+             {x, Access::read, "x"},
+             {mean, Access::read, "mean"},
+             {rstd, Access::read, "rstd"}}};
+  }
+  constexpr std::int64_t partial_bytes() const { return shape.x.groups() * shape.x.c * 2 * 8; }
+  constexpr Cost cost() const {
+    return {(shape.x.count() + (y ? 2.0 : 1.0) * shape.y.count() + 4.0 * shape.x.c) * f32_bytes + shape.y.count(), 6.0 * shape.y.count()};
+  }
+};
+
+// dx as BatchNormBackwardApply makes it of g, the sum of dy * act'(y) over the windows whose argmax an element of x is.
+struct BatchNormMaxPoolBackwardApply {
+  static constexpr const char* name = "batch_norm_max_pool_backward_apply";
+  ValueId dx{}, dy{}, y{}, argmax{}, x{}, mean{}, rstd{}, gamma{}, dgamma{}, dbeta{};
+  PoolShape shape{};
+  std::int64_t count = 0;  // elements of a channel of x in the whole batch
+  Activation act = Activation::none;
+  bool batch_statistics = true;
+
+  constexpr void cut(std::int64_t n) { shape.cut(n); }
+  constexpr std::array<Operand, 10> operands() const {
+    return {{{dx, Access::write, "dx"},
+             {dy, Access::read, "dy"},
+             {y, Access::read, "y"},
+             {argmax, Access::read, "argmax"},
+             {x, Access::read, "x"},
+             {mean, Access::read, "mean"},
+             {rstd, Access::read, "rstd"},
+             {gamma, Access::read, "gamma"},
+             {dgamma, Access::read, "dgamma"},
+             {dbeta, Access::read, "dbeta"}}};
+  }
+  constexpr Cost cost() const {
+    return {(2.0 * shape.x.count() + (y ? 2.0 : 1.0) * shape.y.count() + 5.0 * shape.x.c) * f32_bytes + shape.y.count(),
+            5.0 * shape.x.count() + 3.0 * shape.y.count()};
+  }
 };
 
 // If state.status is 0: tracked += 1; f = cumulative ? 1/tracked : momentum;
@@ -295,6 +396,7 @@ struct ActivationForward {
   Dims dims{};
   Activation act = Activation::relu;
 
+  constexpr void cut(std::int64_t n) { dims.n = n; }
   constexpr std::array<Operand, 2> operands() const { return {{{y, Access::write, "y"}, {x, Access::read, "x"}}}; }
   constexpr Cost cost() const { return {2.0 * dims.count() * f32_bytes, 1.0 * dims.count()}; }
 };
@@ -306,6 +408,7 @@ struct ActivationBackward {
   Dims dims{};
   Activation act = Activation::relu;
 
+  constexpr void cut(std::int64_t n) { dims.n = n; }
   constexpr std::array<Operand, 3> operands() const {
     return {{{dx, Access::write, "dx"}, {dy, Access::read, "dy"}, {y, Access::read, "y"}}};
   }
@@ -318,6 +421,7 @@ struct Add {
   ValueId y{}, a{}, b{};
   Dims dims{};
 
+  constexpr void cut(std::int64_t n) { dims.n = n; }
   constexpr std::array<Operand, 3> operands() const { return {{{y, Access::write, "y"}, {a, Access::read, "a"}, {b, Access::read, "b"}}}; }
   constexpr Cost cost() const { return {3.0 * dims.count() * f32_bytes, 1.0 * dims.count()}; }
 };
@@ -332,6 +436,7 @@ struct Dropout {
   double p = 0.5;
   std::int64_t layer = 0;
 
+  constexpr void cut(std::int64_t n) { dims.n = n; }
   constexpr std::array<Operand, 3> operands() const {
     return {{{y, Access::write, "y"}, {x, Access::read, "x"}, {state, Access::read, "state"}}};
   }
@@ -347,6 +452,7 @@ struct MaxPoolForward {
   PoolShape shape{};
   DType index_type = DType::u8;  // u8 up to 256 positions, else i32
 
+  constexpr void cut(std::int64_t n) { shape.cut(n); }
   constexpr std::array<Operand, 3> operands() const {
     return {{{y, Access::write, "y"}, {argmax, Access::write, "argmax"}, {x, Access::read, "x"}}};
   }
@@ -363,6 +469,7 @@ struct MaxPoolBackward {
   PoolShape shape{};
   DType index_type = DType::u8;
 
+  constexpr void cut(std::int64_t n) { shape.cut(n); }
   constexpr std::array<Operand, 3> operands() const {
     return {{{dx, Access::write, "dx"}, {dy, Access::read, "dy"}, {argmax, Access::read, "argmax"}}};
   }
@@ -379,6 +486,7 @@ struct AvgPoolForward {
   PoolShape shape{};
   bool include_pad = true;
 
+  constexpr void cut(std::int64_t n) { shape.cut(n); }
   constexpr std::array<Operand, 2> operands() const { return {{{y, Access::write, "y"}, {x, Access::read, "x"}}}; }
   constexpr Cost cost() const { return {(shape.x.count() + shape.y.count()) * f32_bytes, 1.0 * shape.y.count() * shape.window.area()}; }
 };
@@ -390,6 +498,7 @@ struct AvgPoolBackward {
   PoolShape shape{};
   bool include_pad = true;
 
+  constexpr void cut(std::int64_t n) { shape.cut(n); }
   constexpr std::array<Operand, 2> operands() const { return {{{dx, Access::write, "dx"}, {dy, Access::read, "dy"}}}; }
   constexpr Cost cost() const { return {(shape.x.count() + shape.y.count()) * f32_bytes, 1.0 * shape.y.count() * shape.window.area()}; }
 };
@@ -515,10 +624,19 @@ struct Fill {
   constexpr Cost cost() const { return {n * f32_bytes, 0}; }
 };
 
-using Call =
-    std::variant<Gather, Resize, Conv2dForward, Conv2dBackwardInput, Conv2dBackwardWeight, LinearForward, LinearBackwardInput,
-                 LinearBackwardWeight, BatchNormStatistics, BatchNormRstd, BatchNormApply, BatchNormBackwardReduce, BatchNormBackwardApply,
-                 BatchNormRunningUpdate, ActivationForward, ActivationBackward, Add, Dropout, MaxPoolForward, MaxPoolBackward,
-                 AvgPoolForward, AvgPoolBackward, SoftmaxCrossEntropy, MeanSquaredError, CheckFinite, Sgd, Adam, Advance, Fill>;
+using Call = std::variant<Gather, Resize, Conv2dForward, Conv2dBackwardInput, Conv2dBackwardWeight, LinearForward, LinearBackwardInput,
+                          LinearBackwardWeight, BatchNormStatistics, BatchNormRstd, BatchNormApply, BatchNormBackwardReduce,
+                          BatchNormBackwardApply, BatchNormMaxPool, BatchNormMaxPoolBackwardReduce, BatchNormMaxPoolBackwardApply,
+                          BatchNormRunningUpdate, ActivationForward, ActivationBackward, Add, Dropout, MaxPoolForward, MaxPoolBackward,
+                          AvgPoolForward, AvgPoolBackward, SoftmaxCrossEntropy, MeanSquaredError, CheckFinite, Sgd, Adam, Advance, Fill>;
+
+template <class C>
+inline constexpr bool reduces = requires {
+  C::reduces;
+};
+
+// What of a Call is run: all of it; of a Call that was cut, what its group needs no other group for; of one that reduces, the rest,
+// once that was done for all groups.
+enum class Part : std::uint8_t { whole, group, finish };
 
 }  // namespace norma::kernels

@@ -14,6 +14,7 @@ struct ValueId {
 
 struct Memory {
   std::byte* const* address = nullptr;  // [values]
+  std::int64_t first_sample = 0;        // of a Call that was cut to one group: the batch's samples before it
 
   // Address of a value, or null for an absent operand.
   template <class T>

@@ -43,11 +43,14 @@ struct ConvShape {
   constexpr std::int64_t filters_per_group() const { return y.c / groups; }
   constexpr std::int64_t weights() const { return y.c * channels_per_group() * window.area(); }
   constexpr std::int64_t macs() const { return y.count() * channels_per_group() * window.area(); }
+  constexpr void cut(std::int64_t n) { x.n = y.n = n; }
 };
 
 struct PoolShape {
   Dims x, y;
   Window window;
+
+  constexpr void cut(std::int64_t n) { x.n = y.n = n; }
 };
 
 }  // namespace norma::kernels

@@ -74,25 +74,30 @@ class CpuExecutor final : public Executor {
 
   int lanes() const override { return kernels::cpu::lanes; }
 
+  // Below that, threads without a group would idle: then they share each Call's work.
+  bool by_group(std::int64_t samples) const override { return (samples + lanes() - 1) / lanes() >= threads_; }
+
   void prepare(const Plan& plan) override {
     for (std::size_t r = 0; r < region_count; ++r) {
       Block& block = regions_[r];
-      if (plan.region_bytes[r] <= block.size()) continue;
-      Block larger{plan.region_bytes[r]};
-      if (block.size() && r != static_cast<std::size_t>(Region::activations)) std::memcpy(larger.data(), block.data(), block.size());
+      const bool of_group = r == static_cast<std::size_t>(Region::group), of_step = r == static_cast<std::size_t>(Region::activations);
+      const std::size_t bytes = plan.region_bytes[r] * static_cast<std::size_t>(of_group ? threads_ : 1);
+      if (bytes <= block.size()) continue;
+      Block larger{bytes};
+      if (block.size() && !of_step && !of_group) std::memcpy(larger.data(), block.data(), block.size());
       block = std::move(larger);
     }
-    plans_[&plan];
-    for (auto& [known, addresses] : plans_) addresses = locate(*known);
+    plans_[&plan] = Prepared{plan};
+    for (auto& [known, prepared] : plans_) prepared.addresses = locate(*known);
   }
 
   void bind(const Plan& plan, int value, const void* source, std::size_t) override {
     const std::string& name = plan[ValueId{value}].name;
     std::byte* address = static_cast<std::byte*>(const_cast<void*>(source));  // Region::data is only read
     bound_[name] = address;
-    for (auto& [known, addresses] : plans_)
+    for (auto& [known, prepared] : plans_)
       if (const auto it = known->names.find(name); it != known->names.end())
-        addresses[static_cast<std::size_t>(it->second.index)] = address;
+        prepared.addresses[static_cast<std::size_t>(it->second.index)] = address;
   }
 
   void write(const Plan& plan, int value, const void* source, std::size_t bytes, std::size_t offset) override {
@@ -104,17 +109,86 @@ class CpuExecutor final : public Executor {
   }
 
   void run(const Plan& plan, bool check_each) override {
-    omp_set_num_threads(threads_);
-    const kernels::Memory memory{plans_.at(&plan).data()};
-    for (const PlanCall& c : plan.calls) {
-      backend_.run(c.call, memory);
-      if (check_each) check(plan, c, memory);
-    }
+    const Prepared& prepared = plans_.at(&plan);
+    run_stages(
+        plan, prepared,
+        [&](const Stage& stage, const Call& call, const kernels::Memory& memory) {
+          backend_.run(call, stage.part, memory);
+          if (check_each) check(plan, stage, memory);
+        },
+        check_each ? 1 : threads_);
   }
 
   void synchronize() override {}
 
  private:
+  // What running a Plan needs beside it.
+  struct Prepared {
+    Prepared() = default;
+    explicit Prepared(const Plan& plan) {
+      const std::int64_t last = plan.samples - (plan.groups() - 1) * plan.lanes;
+      for (const PlanCall& c : plan.calls) {
+        of_group.push_back(cut(c.call, plan.lanes));
+        of_last_group.push_back(cut(c.call, last));
+      }
+      for (const Phase& phase : plan.phases) {
+        std::vector<std::size_t>& values = cut_values.emplace_back();
+        for (const Stage& stage : phase.groups)
+          for_each_operand(plan, stage, [&](const kernels::Operand& o) {
+            if (plan[o.value].group_bytes > 0) values.push_back(static_cast<std::size_t>(o.value.index));
+          });
+        std::sort(values.begin(), values.end());
+        values.erase(std::unique(values.begin(), values.end()), values.end());
+      }
+    }
+    static Call cut(Call call, std::int64_t samples) {
+      std::visit(
+          [&](auto& c) {
+            if constexpr (requires { c.cut(samples); }) c.cut(samples);
+          },
+          call);
+      return call;
+    }
+
+    std::vector<std::byte*> addresses;                 // [values]
+    std::vector<Call> of_group, of_last_group;         // the Plan's Calls, cut
+    std::vector<std::vector<std::size_t>> cut_values;  // of each phase: values of which each group touches its part only
+  };
+
+  // f(stage, Call, memory) for every stage of the Plan: the group stages of a phase on `threads` threads, group by group.
+  template <class F>
+  void run_stages(const Plan& plan, const Prepared& prepared, F f, int threads) const {
+    omp_set_num_threads(threads_);
+    for (std::size_t p = 0; p < plan.phases.size(); ++p) {
+      const Phase& phase = plan.phases[p];
+      const auto run_group = [&](std::int64_t group, std::vector<std::byte*>& addresses) {
+        for (std::size_t v : prepared.cut_values[p]) {
+          const PlanValue& value = plan.values[v];
+          const std::size_t part = value.region == Region::group ? plan.region_bytes[static_cast<std::size_t>(Region::group)] *
+                                                                       static_cast<std::size_t>(omp_get_thread_num())
+                                                                 : value.group_bytes * static_cast<std::size_t>(group);
+          addresses[v] = prepared.addresses[v] + part;
+        }
+        const auto& calls = group + 1 < plan.groups() ? prepared.of_group : prepared.of_last_group;
+        for (const Stage& stage : phase.groups)
+          f(stage, calls[static_cast<std::size_t>(stage.call)], kernels::Memory{addresses.data(), group * plan.lanes});
+      };
+      if (!phase.groups.empty() && threads == 1) {
+        std::vector<std::byte*> addresses = prepared.addresses;
+        for (std::int64_t group = 0; group < plan.groups(); ++group) run_group(group, addresses);
+      } else if (!phase.groups.empty()) {
+#pragma omp parallel num_threads(threads)
+        {
+          std::vector<std::byte*> addresses = prepared.addresses;
+#pragma omp for schedule(static)
+          for (std::int64_t group = 0; group < plan.groups(); ++group) run_group(group, addresses);
+        }
+      }
+      for (const Stage& stage : phase.whole)
+        f(stage, plan.calls[static_cast<std::size_t>(stage.call)].call, kernels::Memory{prepared.addresses.data()});
+    }
+  }
+
   std::vector<std::byte*> locate(const Plan& plan) const {
     std::vector<std::byte*> addresses;
     for (const PlanValue& v : plan.values) {
@@ -130,19 +204,24 @@ class CpuExecutor final : public Executor {
 
   std::byte* address(const Plan& plan, int value, std::size_t bytes, std::size_t offset) const {
     const PlanValue& v = plan[ValueId{value}];
+    if (v.region == Region::group)
+      throw Error(ErrorKind::usage,
+                  "value \"" + v.name + "\" is kept for one group of samples at a time; switch reuse of memory off to read it");
     if (v.region == Region::data || offset + bytes > v.bytes)
       throw Error(ErrorKind::failure,
                   "value \"" + v.name + "\" has " + std::to_string(v.bytes) + " bytes, not " + std::to_string(offset + bytes));
-    return plans_.at(&plan)[static_cast<std::size_t>(value)] + offset;
+    return plans_.at(&plan).addresses[static_cast<std::size_t>(value)] + offset;
   }
 
-  // Throws if the Call wrote a float that is not finite.
-  static void check(const Plan& plan, const PlanCall& c, const kernels::Memory& memory) {
-    for_each_operand(c.call, [&](const kernels::Operand& o) {
-      if (!o.value || o.access == kernels::Access::read || plan[o.value].dtype != DType::f32) return;
+  // Throws if the stage wrote a float that is not finite.
+  static void check(const Plan& plan, const Stage& stage, const kernels::Memory& memory) {
+    const PlanCall& c = plan.calls[static_cast<std::size_t>(stage.call)];
+    for_each_operand(plan, stage, [&](const kernels::Operand& o) {
+      if (o.access == kernels::Access::read || plan[o.value].dtype != DType::f32) return;
       const PlanValue& v = plan[o.value];
       const float* values = memory.at<float>(o.value);
-      for (std::size_t i = 0; i < v.bytes / sizeof(float); ++i)
+      const std::size_t bytes = stage.part == kernels::Part::group && v.group_bytes > 0 ? v.group_bytes : v.bytes;
+      for (std::size_t i = 0; i < bytes / sizeof(float); ++i)
         if (!std::isfinite(values[i]))
           throw Error(ErrorKind::diverged, "[" + c.path + "] " + name_of(c.call) + " wrote " + std::to_string(values[i]) + " to " + v.name +
                                                " " + to_string(v.shape));
@@ -153,7 +232,7 @@ class CpuExecutor final : public Executor {
   int threads_;
   std::array<Block, region_count> regions_;
   std::map<std::string, std::byte*> bound_;
-  std::unordered_map<const Plan*, std::vector<std::byte*>> plans_;
+  std::unordered_map<const Plan*, Prepared> plans_;
 };
 
 }  // namespace

@@ -13,6 +13,8 @@ Lowering::Lowering(const Graph& graph, const LowerOptions& options)
   if (graph.outputs.size() != 1)
     throw Error(ErrorKind::usage, "a net has one output, this one has " + std::to_string(graph.outputs.size()));
   plan_.mode = options.mode;
+  plan_.lanes = options.lanes;
+  plan_.samples = graph.nodes.at(0).shape[0];
 }
 
 Plan Lowering::run() {
@@ -30,6 +32,7 @@ Plan Lowering::run() {
     name_input_gradients();
   }
   update(loss);
+  schedule(plan_, options_.by_group);
   assign(plan_, options_.assign);
   return std::move(plan_);
 }
@@ -82,7 +85,7 @@ ValueId Lowering::lower_loss() {
   ValueId gradient;
   if (options_.backward) set_gradient(out, gradient = activation("dy", d, node_shape(out)));
   if (const auto* ce = std::get_if<CrossEntropy>(&*options_.loss)) {
-    if (!labels_) labels_ = flat("labels", d.n, DType::i32);
+    if (!labels_) labels_ = per_sample("labels", d.n, DType::i32);
     emit("loss", SoftmaxCrossEntropy{.loss = loss,
                                      .dlogits = gradient,
                                      .logits = output(),
@@ -117,7 +120,7 @@ void Lowering::update(ValueId loss) {
   }
   for (std::size_t i : updates_) {
     const auto& bn = std::get<BatchNormNode>(node(i).op).options;
-    const Dims d = dims(i);
+    const Dims d = dims(input(i));
     emit(i, BatchNormRunningUpdate{.running_mean = parameter(i, "running_mean").value,
                                    .running_var = parameter(i, "running_var").value,
                                    .tracked = parameter(i, "num_batches_tracked").value,

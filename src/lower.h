@@ -25,6 +25,7 @@ struct LowerOptions {
   std::optional<InputData> data;
   std::optional<Loss> loss;  // value "loss", a LossResult
   std::optional<Optimizer> optimizer;
+  bool by_group = false;  // schedule the Calls group by group of samples
   AssignOptions assign{};
 };
 

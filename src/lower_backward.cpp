@@ -9,9 +9,10 @@ using namespace kernels;
 
 namespace {
 
-// A convolution's weight gradient is cut into parts of this many groups of samples, for more parallel work than its weights give;
-// at most so many parts, and partial sums of at most so many floats. LeNet's at batch 256: 4 parts as fast as 1, 16 slower.
-constexpr std::int64_t groups_per_weight_chunk = 4, max_weight_chunks = 16, max_partial_elements = std::int64_t{1} << 21;
+// A convolution's weight gradient is made group by group of samples where all partial sums together are at most so many floats (4 MB);
+// else in parts of so many groups, for more parallel work than its weights give: at most so many parts, and twice as many floats.
+constexpr std::int64_t max_floats_by_group = std::int64_t{1} << 20;
+constexpr std::int64_t groups_per_weight_chunk = 4, max_weight_chunks = 16, max_partial_elements = 2 * max_floats_by_group;
 
 }  // namespace
 
@@ -49,10 +50,10 @@ void Lowering::backward(std::size_t i, const nn::Conv2d& c) {
   const ValueId dy = gradient_[i];
   Conv2dBackwardWeight weight{
       .dw = parameter(i, "weight").gradient, .db = parameter(i, "bias").gradient, .dy = dy, .x = x(i), .shape = conv_shape(i, c)};
-  const std::int64_t parts =
-      std::min(weight.shape.x.groups() / groups_per_weight_chunk, max_partial_elements / (weight.shape.weights() + c.out));
-  weight.chunks = std::clamp<std::int64_t>(parts, 1, max_weight_chunks);
-  weight.partial = flat(node(i).path + ".weight.partial", weight.partial_elements(), DType::f32);
+  const std::int64_t sums = weight.shape.weights() + c.out, groups = weight.shape.x.groups();
+  const std::int64_t parts = std::min(groups / groups_per_weight_chunk, max_partial_elements / sums);
+  weight.chunks = groups * sums <= max_floats_by_group ? groups : std::clamp<std::int64_t>(parts, 1, max_weight_chunks);
+  weight.partial = partial_sums(node(i).path + ".weight.partial", weight.chunks, weight.partial_elements() * 4);
   emit(i, weight);
   if (!needs_gradient_[input(i)]) return;
   const ValueId dx = make_gradient(input(i), i);
@@ -75,36 +76,38 @@ void Lowering::backward(std::size_t i, const nn::Linear&) {
 }
 
 void Lowering::backward(std::size_t i, const BatchNormNode& n) {
-  const Dims d = dims(i);
+  const Dims d = dims(input(i));
   const Saved& s = saved_[i];
   const bool batch_statistics = training() || !n.options.track_running_stats;
-  const ValueId y = n.act == Activation::none ? ValueId{} : value_[i];
+  const ValueId dy = gradient_[i], y = n.act == Activation::none ? ValueId{} : value_[i];
   ValueId dgamma = parameter(i, "weight").gradient, dbeta = parameter(i, "bias").gradient;
   if (!dgamma && batch_statistics) {  // not affine: the sums are still needed for dx
     dgamma = flat(node(i).path + ".dgamma", d.c, DType::f32);
     dbeta = flat(node(i).path + ".dbeta", d.c, DType::f32);
   }
-  if (dgamma) {
-    BatchNormBackwardReduce call{
-        .dgamma = dgamma, .dbeta = dbeta, .dy = gradient_[i], .y = y, .x = x(i), .mean = s.mean, .rstd = s.rstd, .dims = d, .act = n.act};
-    call.partial = flat(node(i).path + ".backward", call.partial_bytes(), DType::bytes);
+  const auto reduce = [&](auto call) {
+    call.dgamma = dgamma, call.dbeta = dbeta, call.dy = dy, call.y = y, call.x = x(i), call.mean = s.mean, call.rstd = s.rstd;
+    call.act = n.act;
+    call.partial = partial_sums(node(i).path + ".backward", d.groups(), call.partial_bytes());
     emit(i, call);
+  };
+  const auto apply = [&](auto call) {
+    call.dx = make_gradient(input(i), i);
+    call.dy = dy, call.y = y, call.x = x(i), call.mean = s.mean, call.rstd = s.rstd;
+    call.gamma = parameter(i, "weight").value, call.dgamma = dgamma, call.dbeta = dbeta;
+    call.count = d.n * d.plane(), call.act = n.act, call.batch_statistics = batch_statistics;
+    emit(i, call);
+    accumulate(input(i), call.dx);
+  };
+  const bool needs_dx = needs_gradient_[input(i)];
+  if (n.pool) {
+    const PoolShape shape = pool_shape(i, *n.pool);
+    if (dgamma) reduce(BatchNormMaxPoolBackwardReduce{.argmax = s.argmax, .shape = shape});
+    if (needs_dx) apply(BatchNormMaxPoolBackwardApply{.argmax = s.argmax, .shape = shape});
+  } else {
+    if (dgamma) reduce(BatchNormBackwardReduce{.dims = d});
+    if (needs_dx) apply(BatchNormBackwardApply{.dims = d});
   }
-  if (!needs_gradient_[input(i)]) return;
-  const ValueId dx = make_gradient(input(i), i);
-  emit(i, BatchNormBackwardApply{.dx = dx,
-                                 .dy = gradient_[i],
-                                 .y = y,
-                                 .x = x(i),
-                                 .mean = s.mean,
-                                 .rstd = s.rstd,
-                                 .gamma = parameter(i, "weight").value,
-                                 .dgamma = dgamma,
-                                 .dbeta = dbeta,
-                                 .dims = d,
-                                 .act = n.act,
-                                 .batch_statistics = batch_statistics});
-  accumulate(input(i), dx);
 }
 
 void Lowering::backward(std::size_t i, const nn::MaxPool2d& p) {

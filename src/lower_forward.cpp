@@ -8,7 +8,7 @@ using namespace kernels;
 
 void Lowering::forward(std::size_t i) {
   std::visit([&](const auto& op) { forward(i, op); }, node(i).op);
-  name(node(i).path, value_[i]);
+  if (const auto* norm = std::get_if<BatchNormNode>(&node(i).op); !norm || !norm->pool) name(node(i).path, value_[i]);
   name(node(i).output_path, value_[i]);
 }
 
@@ -32,7 +32,7 @@ void Lowering::forward(std::size_t i, const InputNode&) {
     g.targets_out = targets_ = activation("targets", g.target_dims, node_shape(output_index()));
   }
   g.labels = data("labels", DType::i32, {});
-  g.labels_out = labels_ = flat("labels", g.dims.n, DType::i32);
+  g.labels_out = labels_ = per_sample("labels", g.dims.n, DType::i32);
   if (d.resize) {
     g.y = activation("samples", g.dims, stored);
     emit("data", g);
@@ -58,7 +58,7 @@ void Lowering::forward(std::size_t i, const nn::Linear&) {
 }
 
 void Lowering::forward(std::size_t i, const BatchNormNode& n) {
-  const Dims d = dims(i);
+  const Dims d = dims(input(i));
   const std::string& path = node(i).path;
   Saved& s = saved_[i];
   const bool batch_statistics = training() || !n.options.track_running_stats;
@@ -71,13 +71,26 @@ void Lowering::forward(std::size_t i, const BatchNormNode& n) {
     s.var = flat(path + ".var", d.c, DType::f32);
     s.rstd = flat(path + ".rstd", d.c, DType::f32);
     BatchNormStatistics call{.mean = s.mean, .var = s.var, .rstd = s.rstd, .x = x(i), .dims = d, .eps = n.options.eps};
-    call.partial = flat(path + ".statistics", call.partial_bytes(), DType::bytes);
+    call.partial = partial_sums(path + ".statistics", d.groups(), call.partial_bytes());
     emit(i, call);
     if (training() && n.options.track_running_stats) updates_.push_back(i);
   } else {
     s.mean = parameter(i, "running_mean").value;
     s.rstd = flat(path + ".rstd", d.c, DType::f32);
     emit(i, BatchNormRstd{.rstd = s.rstd, .var = parameter(i, "running_var").value, .channels = d.c, .eps = n.options.eps});
+  }
+  if (n.pool) {
+    BatchNormMaxPool call{.y = make_output(i),
+                          .x = x(i),
+                          .mean = s.mean,
+                          .rstd = s.rstd,
+                          .gamma = parameter(i, "weight").value,
+                          .beta = parameter(i, "bias").value,
+                          .shape = pool_shape(i, *n.pool),
+                          .act = n.act};
+    if (options_.backward && needs_gradient_[i]) s.argmax = call.argmax = activation(path + ".argmax", dims(i), node_shape(i), DType::u8);
+    emit(i, call);
+    return;
   }
   emit(i, BatchNormApply{.y = make_output(i),
                          .x = x(i),

@@ -37,8 +37,12 @@ class Lowering {
   void name(const std::string& text, ValueId id) { plan_.names.emplace(text, id); }
 
   ValueId activation(const std::string& text, const Dims& d, const Shape& shape, DType type = DType::f32) {
-    return add_value(
-        {.name = text, .dtype = type, .shape = shape, .dims = d, .bytes = static_cast<std::size_t>(d.stored()) * size_of(type)});
+    return add_value({.name = text,
+                      .dtype = type,
+                      .shape = shape,
+                      .dims = d,
+                      .bytes = static_cast<std::size_t>(d.stored()) * size_of(type),
+                      .group_bytes = static_cast<std::size_t>(d.features() * d.lanes) * size_of(type)});
   }
   ValueId flat(const std::string& text, std::int64_t elements, DType type, Region region = Region::activations) {
     return add_value({.name = text,
@@ -46,6 +50,18 @@ class Lowering {
                       .shape = Shape{elements},
                       .region = region,
                       .bytes = static_cast<std::size_t>(elements) * size_of(type)});
+  }
+  // A flat value with one element for every sample.
+  ValueId per_sample(const std::string& text, std::int64_t samples, DType type) {
+    const ValueId id = flat(text, samples, type);
+    plan_.values.back().group_bytes = static_cast<std::size_t>(options_.lanes) * size_of(type);
+    return id;
+  }
+  // Partial sums of every group of samples.
+  ValueId partial_sums(const std::string& text, std::int64_t groups, std::int64_t bytes) {
+    const ValueId id = flat(text, bytes, DType::bytes);
+    plan_.values.back().group_bytes = static_cast<std::size_t>(bytes / groups);
+    return id;
   }
   ValueId data(const std::string& text, DType type, const Shape& shape) {
     return add_value({.name = "data/" + text, .dtype = type, .shape = shape, .region = Region::data});

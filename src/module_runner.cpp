@@ -58,7 +58,7 @@ std::vector<float> ModuleRunner::read(std::string_view name) const {
 
 Shape ModuleRunner::shape(std::string_view name) const {
   for (const Node& n : state_->graph.nodes)  // Flatten shares its input's value, not its shape
-    if (n.path == name || n.output_path == name) return n.shape;
+    if (n.output_path == name || (n.path == name && state_->plan.has(name))) return n.shape;
   if (name == "y" || name == "dy") return state_->graph[state_->graph.outputs[0]].shape;
   return state_->plan[state_->plan.find(name)].shape;
 }

@@ -22,10 +22,11 @@ struct PlanValue {
   Shape shape;  // logical
   Dims dims{};  // of an activation in lanes; dims.n == 0 for a flat value
   Region region = Region::activations;
-  std::size_t bytes = 0;      // stored; 0 in Region::data, whose size is that of the data set bound to it
-  bool whole = false;         // stands for all of its region, padding included: the optimizer's flat pass
-  std::size_t offset = 0;     // in its region, set by assign
-  int first = -1, last = -1;  // Calls that touch it first and last, set by assign
+  std::size_t bytes = 0;        // stored; 0 in Region::data, whose size is that of the data set bound to it
+  std::size_t group_bytes = 0;  // of them, for one group of L samples, where it holds something for every sample; else 0
+  bool whole = false;           // stands for all of its region, padding included: the optimizer's flat pass
+  std::size_t offset = 0;       // in its region, set by assign
+  int first = -1, last = -1;    // when it is touched first and last, in steps of the schedule; set by assign
 
   bool in_lanes() const { return dims.n > 0; }
 };
@@ -35,9 +36,24 @@ struct PlanCall {
   std::string path;  // module path
 };
 
+// A Call, or one part of it.
+struct Stage {
+  int call = 0;
+  kernels::Part part = kernels::Part::whole;
+};
+
+// What is done between two meetings of all threads: first each group of samples goes through `groups` on its own, while its values are
+// in the nearest cache; then come stages that need the whole batch.
+struct Phase {
+  std::vector<Stage> groups, whole;
+};
+
 struct Plan {
   Mode mode = Mode::train;
+  std::int64_t samples = 0;  // of the batch
+  int lanes = 1;             // L: samples of a group
   std::vector<PlanCall> calls;
+  std::vector<Phase> phases;
   std::vector<PlanValue> values;
   std::map<std::string, ValueId, std::less<>> names;  // every readable name; several may stand for one value
   std::array<std::size_t, region_count> region_bytes{};
@@ -47,6 +63,7 @@ struct Plan {
   // Throws Error(usage) listing close names.
   ValueId find(std::string_view name) const;
   bool has(std::string_view name) const { return names.find(name) != names.end(); }
+  std::int64_t groups() const { return (samples + lanes - 1) / lanes; }
 };
 
 // Operands of any Call, outputs first; absent ones (no id) included.
@@ -63,18 +80,41 @@ inline const char* name_of(const Call& call) {
   return std::visit([](const auto& c) { return std::decay_t<decltype(c)>::name; }, call);
 }
 
+// The operands that one stage of a Call touches. A reduction's part of a group writes only its partial sums; finishing reads only those.
+template <class F>
+void for_each_operand(const Plan& plan, const Stage& stage, F f) {
+  std::visit(
+      [&](const auto& c) {
+        for (kernels::Operand o : c.operands()) {
+          if (!o.value) continue;
+          if (kernels::reduces<std::decay_t<decltype(c)>> && stage.part != kernels::Part::whole) {
+            const bool partial = o.access != kernels::Access::read && plan[o.value].group_bytes > 0;
+            if (stage.part == kernels::Part::group ? o.access != kernels::Access::read && !partial : o.access == kernels::Access::read)
+              continue;
+            if (partial && stage.part == kernels::Part::finish) o.access = kernels::Access::read;
+          }
+          f(o);
+        }
+      },
+      plan.calls[static_cast<std::size_t>(stage.call)].call);
+}
+
 inline kernels::Cost cost(const Call& call) {
   return std::visit([](const auto& c) { return c.cost(); }, call);
 }
 
 struct AssignOptions {
-  bool reuse = true;      // off: every activation has its own memory
+  bool reuse = true;      // off: every activation has its own memory, whole
   std::size_t guard = 0;  // bytes left free before and after every activation, for tests that watch them
 };
 
 inline constexpr std::size_t alignment = 256;
 
-// Offsets of all values. Persistent values are laid out in table order, activations by lifetime.
+// Orders the Calls in phases: with by_group as few as their operands allow, else one that runs them as they are listed.
+void schedule(Plan& plan, bool by_group);
+
+// Offsets of all values of a scheduled Plan. Persistent values are laid out in table order, activations by lifetime; one that no
+// phase hands to another shrinks to one group of samples.
 void assign(Plan& plan, const AssignOptions& options = {});
 
 }  // namespace norma

@@ -58,7 +58,8 @@ std::string pad(std::string text, std::size_t width) {
 }  // namespace
 
 const char* name_of(Region r) {
-  static constexpr const char* names[region_count] = {"parameters", "gradients", "optimizer", "buffers", "state", "data", "activations"};
+  static constexpr const char* names[region_count] = {"parameters", "gradients", "optimizer",   "buffers",
+                                                      "state",      "data",      "activations", "group"};
   return names[static_cast<std::size_t>(r)];
 }
 

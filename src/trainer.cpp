@@ -77,6 +77,7 @@ const Plan& Trainer::State::plan(Mode mode, std::int64_t batch) {
                                 .data = InputData{options.input, stored, options.transform.resize},
                                 .loss = options.loss,
                                 .optimizer = training ? std::optional(options.optimizer) : std::nullopt,
+                                .by_group = executor->by_group(batch),
                                 .assign = {.reuse = options.reuse}});
   const Plan& kept = plans.emplace(key, std::move(lowered)).first->second;
   executor->prepare(kept);

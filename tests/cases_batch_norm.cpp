@@ -73,7 +73,8 @@ CallCase backward_reduce(const Normalised& p, Activation act, int lanes) {
 
 CallCase backward_apply(const Normalised& p, Activation act, bool affine, bool batch_statistics, bool sums, int lanes) {
   CallCase c(lanes);
-  BatchNormBackwardApply call{.dims = c.dims(p.n, p.c, p.h, p.w), .act = act, .batch_statistics = batch_statistics};
+  BatchNormBackwardApply call{
+      .dims = c.dims(p.n, p.c, p.h, p.w), .count = p.n * p.h * p.w, .act = act, .batch_statistics = batch_statistics};
   const double spread = std::sqrt(static_cast<double>(p.n * p.h * p.w));
   call.dx = c.out_gradient("dx", call.dims);
   call.dy = c.in_gradient("dy", call.dims);

@@ -80,6 +80,65 @@ CallCase avg_backward(const Pool& p, bool include_pad, int lanes) {
   return c.call(call);
 }
 
+// x and its channels' statistics, then the fused Calls; `gamma` may hold negative numbers and 0.
+template <class C>
+void normalised(CallCase& c, C& call, Generator gamma) {
+  const std::int64_t channels = call.shape.x.c;
+  call.x = c.in("x", call.shape.x, normal(0.5, 2));
+  call.mean = c.flat("mean", channels, normal(0.5, 0.2));
+  call.rstd = c.flat("rstd", channels, uniform(0.4, 0.6));
+  if constexpr (requires { call.gamma; })
+    if (gamma) call.gamma = c.flat("gamma", channels, std::move(gamma));
+}
+
+Generator signed_or_zero() {
+  return [](std::int64_t e, Random& r) { return e % 5 == 1 ? 0 : r.normal(0.5, 1); };
+}
+
+CallCase norm_max_forward(const Pool& p, Activation act, bool affine, bool argmax, int lanes) {
+  CallCase c(lanes);
+  BatchNormMaxPool call{.shape = shape_of(p, c), .act = act};
+  call.y = c.out("y", call.shape.y);
+  if (argmax) call.argmax = c.indices("argmax", call.shape.y, DType::u8, {});
+  normalised(c, call, affine ? signed_or_zero() : Generator{});
+  if (affine) call.beta = c.flat("beta", p.c, normal());
+  return c.call(call);
+}
+
+template <class C>
+C norm_max_backward(CallCase& c, const Pool& p, Activation act) {
+  C call{.shape = shape_of(p, c), .act = act};
+  call.dy = c.in_gradient("dy", call.shape.y);
+  if (act != Activation::none) call.y = c.in("y", call.shape.y, activated(act));
+  call.argmax = c.indices("argmax", call.shape.y, DType::u8, window_positions(call.shape));
+  return call;
+}
+
+CallCase norm_max_reduce(const Pool& p, Activation act, int lanes) {
+  CallCase c(lanes);
+  auto call = norm_max_backward<BatchNormMaxPoolBackwardReduce>(c, p, act);
+  call.dgamma = c.flat("dgamma", p.c);
+  call.dbeta = c.flat("dbeta", p.c);
+  call.partial = c.scratch("partial", call.partial_bytes());
+  normalised(c, call, {});
+  return c.call(call);
+}
+
+CallCase norm_max_apply(const Pool& p, Activation act, bool affine, bool batch_statistics, int lanes) {
+  CallCase c(lanes);
+  auto call = norm_max_backward<BatchNormMaxPoolBackwardApply>(c, p, act);
+  call.dx = c.out_gradient("dx", call.shape.x);
+  normalised(c, call, affine ? signed_or_zero() : Generator{});
+  call.count = p.n * p.h * p.w;
+  call.batch_statistics = batch_statistics;
+  if (batch_statistics || affine) {
+    const double spread = std::sqrt(static_cast<double>(call.count));
+    call.dgamma = c.flat("dgamma", p.c, normal(0, spread));
+    call.dbeta = c.flat("dbeta", p.c, normal(0, spread));
+  }
+  return c.call(call);
+}
+
 std::vector<Pool> pools() {
   return {{"lenet1", 37, 6, 24, 24, {2, 2, 2, 2}},
           {"lenet2", 17, 16, 8, 8, {2, 2, 2, 2}},
@@ -111,6 +170,22 @@ void add_pool_cases(std::vector<Case>& table) {
     table.push_back({"max_pool_forward_" + p.name, [p](int lanes) { return max_forward(p, true, lanes); }});
     table.push_back({"max_pool_forward_no_argmax_" + p.name, [p](int lanes) { return max_forward(p, false, lanes); }});
     table.push_back({"max_pool_backward_" + p.name, [p](int lanes) { return max_backward(p, lanes); }});
+  }
+  for (const Pool& p : pools()) {
+    if (p.ceil_mode) continue;  // fuse leaves those alone
+    for (Activation act : {Activation::none, Activation::relu, Activation::sigmoid, Activation::tanh}) {
+      const std::string name = "_" + std::string(name_of(act)) + "_" + p.name;
+      table.push_back({"batch_norm_max_pool" + name, [=](int lanes) { return norm_max_forward(p, act, true, true, lanes); }});
+      table.push_back({"batch_norm_max_pool_backward_reduce" + name, [=](int lanes) { return norm_max_reduce(p, act, lanes); }});
+      table.push_back({"batch_norm_max_pool_backward_apply" + name, [=](int lanes) { return norm_max_apply(p, act, true, true, lanes); }});
+    }
+    table.push_back(
+        {"batch_norm_max_pool_no_argmax_" + p.name, [=](int l) { return norm_max_forward(p, Activation::relu, true, false, l); }});
+    table.push_back(
+        {"batch_norm_max_pool_not_affine_" + p.name, [=](int l) { return norm_max_forward(p, Activation::relu, false, true, l); }});
+    for (bool affine : {true, false})
+      table.push_back({"batch_norm_max_pool_backward_apply_eval_" + std::string(affine ? "" : "not_affine_") + p.name,
+                       [=](int l) { return norm_max_apply(p, Activation::relu, affine, false, l); }});
   }
   for (const Pool& p : pools())
     for (bool include_pad : {true, false}) {

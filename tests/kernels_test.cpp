@@ -26,6 +26,7 @@ namespace {
 
 using kernels::Access;
 using kernels::LossResult;
+using kernels::Part;
 using kernels::StepState;
 using kernels::cpu::Backend;
 using reference::BasicReference;
@@ -67,7 +68,7 @@ class Bench {
   void run(const Backend& backend, int threads) {
     const int before = omp_get_max_threads();
     omp_set_num_threads(threads);
-    backend.run(case_.plan.calls[0].call, memory_.view());
+    backend.run(case_.plan.calls[0].call, kernels::Part::whole, memory_.view());
     omp_set_num_threads(before);
   }
 
@@ -223,7 +224,7 @@ INSTANTIATE_TEST_SUITE_P(Cases, Kernels, testing::ValuesIn(cases()), [](const au
 // The checks themselves: a kernel for Add with one fault each must be caught, and caught for that fault.
 struct Fault {
   const char* expected;
-  void (*run)(const Call&, const kernels::Memory&);
+  void (*run)(const Call&, Part, const kernels::Memory&);
 };
 
 CallCase add_case(Padding padding) {
@@ -249,7 +250,7 @@ struct AddOperands {
 };
 
 TEST(Checks, PassARightKernel) {
-  const Backend right{"right", [](const Call& call, const kernels::Memory& m) { AddOperands{call, m}; }};
+  const Backend right{"right", [](const Call& call, Part, const kernels::Memory& m) { AddOperands{call, m}; }};
   EXPECT_EQ(check(add_case(Padding::garbage), right), Problems{});
   EXPECT_EQ(check(add_case(Padding::zero), right), Problems{});
 }
@@ -257,27 +258,27 @@ TEST(Checks, PassARightKernel) {
 TEST(Checks, CatchEveryFault) {
   const Fault faults[] = {
       {"wrote between y and a",
-       [](const Call& c, const kernels::Memory& m) {
+       [](const Call& c, Part, const kernels::Memory& m) {
          AddOperands o(c, m);
          o.y[o.n] = 0;
        }},
-      {"wrote between the start and y", [](const Call& c, const kernels::Memory& m) { AddOperands(c, m).y[-1] = 0; }},
-      {"wrote to its input b", [](const Call& c, const kernels::Memory& m) { AddOperands(c, m).b[5] += 1; }},
+      {"wrote between the start and y", [](const Call& c, Part, const kernels::Memory& m) { AddOperands(c, m).y[-1] = 0; }},
+      {"wrote to its input b", [](const Call& c, Part, const kernels::Memory& m) { AddOperands(c, m).b[5] += 1; }},
       // An element left unwritten, and one made of what lies beyond the operand, are NaN.
       {"y: 1 of 102 elements differ",
-       [](const Call& c, const kernels::Memory& m) {
+       [](const Call& c, Part, const kernels::Memory& m) {
          AddOperands o(c, m);
          o.y[7] = o.y[o.n];
        }},
       {"y: 1 of 102 elements differ",
-       [](const Call& c, const kernels::Memory& m) {
+       [](const Call& c, Part, const kernels::Memory& m) {
          AddOperands o(c, m);
          o.y[7] = o.a[7] + o.b[o.n];
        }},
       // Three units in the last place off, where one rounding costs half a unit.
-      {"y: 1 of 102 elements differ", [](const Call& c, const kernels::Memory& m) { AddOperands(c, m).y[7] *= 1 + 3 * 0x1p-23f; }},
+      {"y: 1 of 102 elements differ", [](const Call& c, Part, const kernels::Memory& m) { AddOperands(c, m).y[7] *= 1 + 3 * 0x1p-23f; }},
       {"not finite",
-       [](const Call& c, const kernels::Memory& m) {
+       [](const Call& c, Part, const kernels::Memory& m) {
          AddOperands o(c, m);
          o.y[o.n - 1] = o.y[o.n];
        }},
@@ -287,7 +288,7 @@ TEST(Checks, CatchEveryFault) {
     ASSERT_EQ(problems.size(), 1u) << fault.expected;
     EXPECT_NE(problems[0].find(fault.expected), std::string::npos) << problems[0];
   }
-  const Backend leaky{"leaky", [](const Call& c, const kernels::Memory& m) {
+  const Backend leaky{"leaky", [](const Call& c, Part, const kernels::Memory& m) {
                         AddOperands o(c, m);
                         o.y[o.n - 1] = 1e-30f;
                       }};

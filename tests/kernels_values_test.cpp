@@ -39,7 +39,7 @@ Results run_on(const cpu::Backend& backend, const CallCase& c) {
   for (std::size_t i = 0; i < inputs.size(); ++i)
     if (c.values[i].fill) memory.write(ValueId{static_cast<std::int32_t>(i)}, inputs[i], c.values[i].padding == Padding::zero ? 0 : 1e3);
   if (c.state_value) memory.as<StepState>(c.state_value) = c.state;
-  for (const PlanCall& call : c.plan.calls) backend.run(call.call, memory.view());
+  for (const PlanCall& call : c.plan.calls) backend.run(call.call, Part::whole, memory.view());
   Results r;
   for (const PlanValue& v : c.plan.values)
     if (v.dtype != DType::bytes) r.tensors[v.name] = memory.read(c.plan.names.at(v.name));

@@ -73,6 +73,12 @@ void run(const kernels::BatchNormBackwardReduce& call, const Memory<T>& memory);
 template <class T>
 void run(const kernels::BatchNormBackwardApply& call, const Memory<T>& memory);
 template <class T>
+void run(const kernels::BatchNormMaxPool& call, const Memory<T>& memory);
+template <class T>
+void run(const kernels::BatchNormMaxPoolBackwardReduce& call, const Memory<T>& memory);
+template <class T>
+void run(const kernels::BatchNormMaxPoolBackwardApply& call, const Memory<T>& memory);
+template <class T>
 void run(const kernels::BatchNormRunningUpdate& call, const Memory<T>& memory);
 template <class T>
 void run(const kernels::ActivationForward& call, const Memory<T>& memory);
@@ -162,6 +168,17 @@ void for_each_element(const Dims& d, F f) {
     for (std::int64_t c = 0; c < d.c; ++c)
       for (std::int64_t h = 0; h < d.h; ++h)
         for (std::int64_t w = 0; w < d.w; ++w) f(n, c, h, w);
+}
+
+// f(r, s, index of x) for the window positions of output (n, c, p, q) that lie inside x, row by row.
+template <class F>
+void for_each_in_window(const kernels::PoolShape& shape, std::int64_t n, std::int64_t c, std::int64_t p, std::int64_t q, F f) {
+  const kernels::Window& win = shape.window;
+  for (std::int64_t r = 0; r < win.kernel_h; ++r)
+    for (std::int64_t s = 0; s < win.kernel_w; ++s) {
+      const std::int64_t h = p * win.stride_h - win.pad_h + r * win.dilation_h, w = q * win.stride_w - win.pad_w + s * win.dilation_w;
+      if (h >= 0 && h < shape.x.h && w >= 0 && w < shape.x.w) f(r, s, shape.x.index(n, c, h, w));
+    }
 }
 
 template <class T>

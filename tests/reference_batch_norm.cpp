@@ -1,4 +1,7 @@
 // Reference: batch norm (Ioffe and Szegedy 2015), statistics by two passes.
+#include <cmath>
+#include <limits>
+
 #include "tests/reference.h"
 
 namespace norma::reference {
@@ -87,7 +90,7 @@ void run(const BatchNormBackwardApply& call, const Memory<T>& m) {
   const T *dy = m.floats(call.dy), *y = m.floats(call.y), *x = m.floats(call.x), *mean = m.floats(call.mean), *rstd = m.floats(call.rstd);
   const T *gamma = m.floats(call.gamma), *dgamma = m.floats(call.dgamma), *dbeta = m.floats(call.dbeta);
   T* dx = m.floats(call.dx);
-  const T count(elements_per_channel(call.dims));
+  const T count(static_cast<double>(call.count));
   for (std::int64_t c = 0; c < call.dims.c; ++c)
     for_each_of_channel(call.dims, c, [&](std::int64_t i) {
       T g = call.act == Activation::none ? dy[i] : dy[i] * activation_slope(call.act, y[i]);
@@ -112,6 +115,81 @@ void run(const BatchNormRunningUpdate& call, const Memory<T>& m) {
   }
 }
 
+namespace {
+
+// f(window (n, p, q) of channel c as an index of y, position in it of its argmax as an index of x)
+template <class T, class F>
+void for_each_argmax(const PoolShape& s, std::int64_t c, const std::int64_t* argmax, F f) {
+  for (std::int64_t n = 0; n < s.y.n; ++n)
+    for (std::int64_t p = 0; p < s.y.h; ++p)
+      for (std::int64_t q = 0; q < s.y.w; ++q) {
+        const std::int64_t o = s.y.index(n, c, p, q);
+        for_each_in_window(s, n, c, p, q, [&](auto i, auto j, auto at) {
+          if (argmax[o] == i * s.window.kernel_w + j) f(o, at);
+        });
+      }
+}
+
+}  // namespace
+
+template <class T>
+void run(const BatchNormMaxPool& call, const Memory<T>& m) {
+  const T *x = m.floats(call.x), *mean = m.floats(call.mean), *rstd = m.floats(call.rstd);
+  const T *gamma = m.floats(call.gamma), *beta = m.floats(call.beta);
+  for_each_element(call.shape.y, [&](auto n, auto c, auto p, auto q) {
+    T best(-std::numeric_limits<double>::infinity());
+    std::int64_t at = -1;
+    for_each_in_window(call.shape, n, c, p, q, [&](auto r, auto s, auto i) {
+      T z = (x[i] - mean[c]) * rstd[c];
+      if (gamma) z = gamma[c] * z;
+      if (beta) z += beta[c];
+      const bool greater = z > best || (std::isnan(value(z)) && !std::isnan(value(best)));
+      if (at >= 0 && !greater) return;
+      best = z;
+      at = r * call.shape.window.kernel_w + s;
+    });
+    m.floats(call.y)[call.shape.y.index(n, c, p, q)] = activate(call.act, best);
+    if (call.argmax) m.integers(call.argmax)[call.shape.y.index(n, c, p, q)] = at;
+  });
+}
+
+template <class T>
+void run(const BatchNormMaxPoolBackwardReduce& call, const Memory<T>& m) {
+  const T *dy = m.floats(call.dy), *y = m.floats(call.y), *x = m.floats(call.x), *mean = m.floats(call.mean), *rstd = m.floats(call.rstd);
+  for (std::int64_t c = 0; c < call.shape.x.c; ++c) {
+    T sum = 0, product = 0;
+    for_each_argmax<T>(call.shape, c, m.integers(call.argmax), [&](std::int64_t o, std::int64_t i) {
+      const T g = call.act == Activation::none ? dy[o] : dy[o] * activation_slope(call.act, y[o]);
+      sum += g;
+      product += g * ((x[i] - mean[c]) * rstd[c]);
+    });
+    m.floats(call.dgamma)[c] = product;
+    m.floats(call.dbeta)[c] = sum;
+  }
+}
+
+template <class T>
+void run(const BatchNormMaxPoolBackwardApply& call, const Memory<T>& m) {
+  const T *dy = m.floats(call.dy), *y = m.floats(call.y), *x = m.floats(call.x), *mean = m.floats(call.mean), *rstd = m.floats(call.rstd);
+  const T *gamma = m.floats(call.gamma), *dgamma = m.floats(call.dgamma), *dbeta = m.floats(call.dbeta);
+  T* dx = m.floats(call.dx);
+  const T count(static_cast<double>(call.count));
+  for (std::int64_t c = 0; c < call.shape.x.c; ++c) {
+    for_each_of_channel(call.shape.x, c, [&](std::int64_t i) { dx[i] = T(0); });
+    for_each_argmax<T>(call.shape, c, m.integers(call.argmax), [&](std::int64_t o, std::int64_t i) {
+      dx[i] += call.act == Activation::none ? dy[o] : dy[o] * activation_slope(call.act, y[o]);
+    });
+    for_each_of_channel(call.shape.x, c, [&](std::int64_t i) {
+      T g = dx[i];
+      if (call.batch_statistics) {
+        const T xhat = (x[i] - mean[c]) * rstd[c];
+        g = g - dbeta[c] / count - xhat * dgamma[c] / count;
+      }
+      dx[i] = (gamma ? gamma[c] * rstd[c] : rstd[c]) * g;
+    });
+  }
+}
+
 // ---- both number types
 
 template void run(const BatchNormStatistics&, const Memory<double>&);
@@ -124,6 +202,12 @@ template void run(const BatchNormBackwardReduce&, const Memory<double>&);
 template void run(const BatchNormBackwardReduce&, const Memory<Tracked>&);
 template void run(const BatchNormBackwardApply&, const Memory<double>&);
 template void run(const BatchNormBackwardApply&, const Memory<Tracked>&);
+template void run(const BatchNormMaxPool&, const Memory<double>&);
+template void run(const BatchNormMaxPool&, const Memory<Tracked>&);
+template void run(const BatchNormMaxPoolBackwardReduce&, const Memory<double>&);
+template void run(const BatchNormMaxPoolBackwardReduce&, const Memory<Tracked>&);
+template void run(const BatchNormMaxPoolBackwardApply&, const Memory<double>&);
+template void run(const BatchNormMaxPoolBackwardApply&, const Memory<Tracked>&);
 template void run(const BatchNormRunningUpdate&, const Memory<double>&);
 template void run(const BatchNormRunningUpdate&, const Memory<Tracked>&);
 

@@ -11,17 +11,6 @@ using namespace kernels;
 
 namespace {
 
-// f(r, s, index of x) for the window positions of output (n, c, p, q) that lie inside x, row by row.
-template <class F>
-void for_each_in_window(const PoolShape& shape, std::int64_t n, std::int64_t c, std::int64_t p, std::int64_t q, F f) {
-  const Window& win = shape.window;
-  for (std::int64_t r = 0; r < win.kernel_h; ++r)
-    for (std::int64_t s = 0; s < win.kernel_w; ++s) {
-      const std::int64_t h = p * win.stride_h - win.pad_h + r * win.dilation_h, w = q * win.stride_w - win.pad_w + s * win.dilation_w;
-      if (h >= 0 && h < shape.x.h && w >= 0 && w < shape.x.w) f(r, s, shape.x.index(n, c, h, w));
-    }
-}
-
 // Positions of an average's window: inside x, or with include_pad inside x and the padding around it.
 double divisor(const PoolShape& shape, std::int64_t p, std::int64_t q, bool include_pad) {
   const Window& win = shape.window;

@@ -43,6 +43,8 @@ class Executor {
   virtual std::string description() const = 0;
   // The lanes L a Plan for this device is lowered to.
   virtual int lanes() const = 0;
+  // Whether a Plan for so many samples is best run group by group of L samples.
+  virtual bool by_group(std::int64_t samples) const = 0;
   // Makes memory for the Plan. Its persistent regions are those of the Plans prepared before, and keep their contents; new
   // memory is zero. The Plan must outlive the Executor's use of it.
   virtual void prepare(const Plan& plan) = 0;

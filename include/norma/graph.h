@@ -3,6 +3,7 @@
 #pragma once
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -20,10 +21,11 @@ struct AddNode {};
 struct ActivationNode {
   Activation act = Activation::relu;
 };
-// A BatchNorm with the activation that follows it folded in (made by fuse).
+// A BatchNorm; fuse folds the activation and the max pooling that follow it in.
 struct BatchNormNode {
   nn::BatchNorm options{};
   Activation act = Activation::none;
+  std::optional<nn::MaxPool2d> pool{};
 };
 using NodeOp = std::variant<InputNode, nn::Conv2d, nn::Linear, BatchNormNode, nn::MaxPool2d, nn::AvgPool2d, ActivationNode, nn::Dropout,
                             FlattenNode, AddNode>;
@@ -97,7 +99,7 @@ class Builder {
 // Runs the module on inputs of the given shape (batch included) and returns the graph. Input name: "x"; output: the last node.
 Graph trace(const Module& module, const Shape& input);
 
-// Folds an activation into the batch norm it follows, where nothing else reads that batch norm.
+// Folds an activation, then a max pooling, into the batch norm they follow, where nothing else reads what lies between.
 Graph fuse(Graph graph);
 
 }  // namespace norma

@@ -14,9 +14,10 @@ namespace norma {
 
 struct Plan;  // src/plan.h
 
-// Where a value lives. All but activations are shared by the Plans of one run and outlive a step.
-enum class Region : std::uint8_t { parameters, gradients, optimizer, buffers, state, data, activations };
-inline constexpr std::size_t region_count = 7;
+// Where a value lives. All but activations and group are shared by the Plans of one run and outlive a step.
+// group holds activations of one group of samples that no phase of the Plan hands to another; every thread has its own.
+enum class Region : std::uint8_t { parameters, gradients, optimizer, buffers, state, data, activations, group };
+inline constexpr std::size_t region_count = 8;
 const char* name_of(Region r);
 
 struct PlanOperand {
@@ -32,6 +33,8 @@ struct PlanLine {
   std::string call, path, detail;  // "conv2d_forward", "conv1", "5x5"
   std::vector<PlanOperand> operands;
   double bytes = 0, flops = 0;
+  int phase = 0;          // phases run one after the other
+  bool by_group = false;  // group by group of samples, together with its neighbours of the same phase
 };
 
 struct MemoryReport {

@@ -24,6 +24,17 @@ NORMA_INLINE V activation_gradient(V dy, V y) {
   return dy;
 }
 
+// The same where act is not worth its own copy of the loop: the branch is always taken alike.
+NORMA_INLINE V activation_gradient(Activation act, V dy, V y) {
+  switch (act) {
+    case Activation::none: return dy;
+    case Activation::relu: return activation_gradient<Activation::relu>(dy, y);
+    case Activation::sigmoid: return activation_gradient<Activation::sigmoid>(dy, y);
+    case Activation::tanh: return activation_gradient<Activation::tanh>(dy, y);
+  }
+  return dy;
+}
+
 // f.operator()<act>()
 template <class F>
 inline void with_activation(Activation act, F f) {

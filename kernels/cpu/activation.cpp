@@ -80,11 +80,11 @@ inline void philox_lanes(std::uint64_t key, const std::uint32_t (&low)[16], cons
 // block of four words, `phase` words into it; words are kept as they come, and operator[] picks each lane's own.
 class Draws {
  public:
-  Draws(const Dropout& call, const StepState& state, std::int64_t group, std::int64_t begin, std::int64_t end) {
+  Draws(const Dropout& call, const StepState& state, std::int64_t first_sample, std::int64_t begin, std::int64_t end) {
     std::int64_t block[16];
     std::int32_t phase[16];
     for (int l = 0; l < 16; ++l) {
-      const std::int64_t e = (group * 16 + l) * call.dims.features() + begin;  // logical index
+      const std::int64_t e = (first_sample + l) * call.dims.features() + begin;  // logical index
       block[l] = e / 4;
       phase[l] = static_cast<std::int32_t>(e % 4);
     }
@@ -126,10 +126,11 @@ void run(const Dropout& call, const Memory& memory) {
   const V bound = set1(static_cast<float>(std::ceil(call.p * 0x1p24)));
   const V scale = set1(static_cast<float>(1 / (1 - call.p)));
   const std::int64_t features = call.dims.features(), parts = ceil_div(features, features_per_part);
+  const std::int64_t first_sample = memory.first_sample;
   parallel_for(call.dims.groups() * parts, [=, &call, &state](std::int64_t item) {
     const std::int64_t group = item / parts, begin = item % parts * features_per_part;
     const std::int64_t end = begin + features_per_part < features ? begin + features_per_part : features;
-    const Draws draws(call, state, group, begin, end);
+    const Draws draws(call, state, first_sample + group * 16, begin, end);
     for (std::int64_t f = begin; f < end; ++f) {
       const std::int64_t i = (group * features + f) * 16;
       store(y + i, select(ge(draws[f - begin], bound), load(x + i) * scale, zero()));

@@ -9,8 +9,9 @@ namespace norma::kernels::cpu {
 inline constexpr int lanes = 16;
 
 struct Backend {
-  const char* isa;                                      // "avx512"
-  void (*run)(const Call& call, const Memory& memory);  // uses as many OpenMP threads as the calling thread is set to
+  const char* isa;  // "avx512"
+  // Uses as many OpenMP threads as the calling thread is set to; one if it is itself one of a parallel region.
+  void (*run)(const Call& call, Part part, const Memory& memory);
 };
 
 // Levels in this build that this machine can run, best first. Empty on an x86-64 without AVX2 and FMA.

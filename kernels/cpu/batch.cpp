@@ -112,7 +112,7 @@ inline void gather_targets(const Gather& call, const Memory& memory, const std::
 }  // namespace
 
 void run(const Gather& call, const Memory& memory) {
-  const std::int32_t* const order = memory.at<std::int32_t>(call.order) + memory.at<StepState>(call.state)->position;
+  const std::int32_t* const order = memory.at<std::int32_t>(call.order) + memory.at<StepState>(call.state)->position + memory.first_sample;
   if (call.source_type == DType::u8) gather_samples<std::uint8_t>(call, memory, order);
   else gather_samples<float>(call, memory, order);
   if (std::int32_t* const out = memory.at<std::int32_t>(call.labels_out)) {

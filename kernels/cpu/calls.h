@@ -1,6 +1,7 @@
 // The CPU kernels: one function per Call, in the namespace of the instruction-set level they are compiled for.
 #pragma once
 #include "kernels/calls.h"
+#include "kernels/cpu/backend.h"
 
 namespace norma::kernels::cpu::NORMA_ISA {
 
@@ -8,15 +9,14 @@ void run(const Gather& call, const Memory& memory);
 void run(const Resize& call, const Memory& memory);
 void run(const Conv2dForward& call, const Memory& memory);
 void run(const Conv2dBackwardInput& call, const Memory& memory);
-void run(const Conv2dBackwardWeight& call, const Memory& memory);
 void run(const LinearForward& call, const Memory& memory);
 void run(const LinearBackwardInput& call, const Memory& memory);
 void run(const LinearBackwardWeight& call, const Memory& memory);
-void run(const BatchNormStatistics& call, const Memory& memory);
 void run(const BatchNormRstd& call, const Memory& memory);
 void run(const BatchNormApply& call, const Memory& memory);
-void run(const BatchNormBackwardReduce& call, const Memory& memory);
 void run(const BatchNormBackwardApply& call, const Memory& memory);
+void run(const BatchNormMaxPool& call, const Memory& memory);
+void run(const BatchNormMaxPoolBackwardApply& call, const Memory& memory);
 void run(const BatchNormRunningUpdate& call, const Memory& memory);
 void run(const ActivationForward& call, const Memory& memory);
 void run(const ActivationBackward& call, const Memory& memory);
@@ -34,7 +34,17 @@ void run(const Adam& call, const Memory& memory);
 void run(const Advance& call, const Memory& memory);
 void run(const Fill& call, const Memory& memory);
 
-// Runs the alternative that the variant holds.
-void run_call(const Call& call, const Memory& memory);
+// Calls that reduce over the batch: partial sums of every group (or chunk) of the Call as it is, then the sum of those.
+void run_partial(const Conv2dBackwardWeight& call, const Memory& memory);
+void finish(const Conv2dBackwardWeight& call, const Memory& memory);
+void run_partial(const BatchNormStatistics& call, const Memory& memory);
+void finish(const BatchNormStatistics& call, const Memory& memory);
+void run_partial(const BatchNormBackwardReduce& call, const Memory& memory);
+void finish(const BatchNormBackwardReduce& call, const Memory& memory);
+void run_partial(const BatchNormMaxPoolBackwardReduce& call, const Memory& memory);
+void finish(const BatchNormMaxPoolBackwardReduce& call, const Memory& memory);
+
+// Runs the alternative that the variant holds: all of it, or one part.
+void run_call(const Call& call, Part part, const Memory& memory);
 
 }  // namespace norma::kernels::cpu::NORMA_ISA

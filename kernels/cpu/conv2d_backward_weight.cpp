@@ -51,15 +51,13 @@ inline void add_chunks(float* y, const float* partial, std::int64_t n, std::int6
 
 // One index is one block of weights (filters x taps of one kernel row and channel; channels instead of taps where the kernel is
 // one column wide) of one chunk of samples, or one filter's db of one chunk.
-void run(const Conv2dBackwardWeight& call, const Memory& memory) {
+void run_partial(const Conv2dBackwardWeight& call, const Memory& memory) {
   const ConvShape& s = call.shape;
   const Window& k = s.window;
   assert(s.x.lanes == lanes && s.y.lanes == lanes);
   const float* dy = memory.at<const float>(call.dy);
   const float* x = memory.at<const float>(call.x);
   float* partial = memory.at<float>(call.partial);
-  float* dw = memory.at<float>(call.dw);
-  float* db = memory.at<float>(call.db);
   const std::int64_t channels = s.channels_per_group(), filters = s.filters_per_group(), area = k.area();
   const std::int64_t x_plane = s.x.plane() * lanes, y_plane = s.y.plane() * lanes, chunks = call.chunks;
   const std::int64_t weights = s.weights(), partial_stride = weights + s.y.c;
@@ -69,7 +67,7 @@ void run(const Conv2dBackwardWeight& call, const Memory& memory) {
   const std::int64_t stream_blocks = ceil_div(streams, max_streams);
   const std::int64_t filter_blocks = ceil_div(filters, max_outs_for(ceil_div(streams, stream_blocks)));
   const std::int64_t blocks = s.groups * filter_blocks * outer_channels * stream_blocks * k.kernel_h;
-  const std::int64_t sums = db ? s.y.c : 0;
+  const std::int64_t sums = call.db ? s.y.c : 0;
 
   parallel_for(chunks * (blocks + sums), [=](std::int64_t item) {
     const std::int64_t part = item / (blocks + sums);
@@ -120,12 +118,18 @@ void run(const Conv2dBackwardWeight& call, const Memory& memory) {
     a.out_stream = column ? area : 1;
     outer_sum(a, o.end - o.begin, t.end - t.begin);
   });
+}
 
+void finish(const Conv2dBackwardWeight& call, const Memory& memory) {
+  const float* partial = memory.at<const float>(call.partial);
+  float* dw = memory.at<float>(call.dw);
+  float* db = memory.at<float>(call.db);
+  const std::int64_t chunks = call.chunks, weights = call.shape.weights(), filters = call.shape.y.c, partial_stride = weights + filters;
   parallel_for(ceil_div(weights, flat_chunk), [=](std::int64_t i) {
     const std::int64_t begin = i * flat_chunk, left = weights - begin;
     add_chunks(dw + begin, partial + begin, left < flat_chunk ? left : flat_chunk, chunks, partial_stride);
   });
-  if (db) add_chunks(db, partial + weights, s.y.c, chunks, partial_stride);
+  if (db) add_chunks(db, partial + weights, filters, chunks, partial_stride);
 }
 
 }  // namespace norma::kernels::cpu::NORMA_ISA

@@ -10,16 +10,26 @@ namespace norma::kernels::cpu::NORMA_ISA {
 
 namespace {
 
+template <class C>
+inline void run_part(const C& call, Part part, const Memory& memory) {
+  if constexpr (reduces<C>) {
+    if (part != Part::finish) run_partial(call, memory);
+    if (part != Part::group) finish(call, memory);
+  } else {
+    run(call, memory);
+  }
+}
+
 template <std::size_t... Index>
-inline void run_alternative(const Call& call, const Memory& memory, std::index_sequence<Index...>) {
+inline void run_alternative(const Call& call, Part part, const Memory& memory, std::index_sequence<Index...>) {
   const std::size_t held = call.index();
-  ((held == Index ? run(*std::get_if<Index>(&call), memory) : void()), ...);
+  ((held == Index ? run_part(*std::get_if<Index>(&call), part, memory) : void()), ...);
 }
 
 }  // namespace
 
-void run_call(const Call& call, const Memory& memory) {
-  run_alternative(call, memory, std::make_index_sequence<std::variant_size_v<Call>>{});
+void run_call(const Call& call, Part part, const Memory& memory) {
+  run_alternative(call, part, memory, std::make_index_sequence<std::variant_size_v<Call>>{});
 }
 
 }  // namespace norma::kernels::cpu::NORMA_ISA

@@ -4,7 +4,7 @@
 namespace norma::kernels::cpu {
 
 namespace generic {
-void run_call(const Call& call, const Memory& memory);
+void run_call(const Call& call, Part part, const Memory& memory);
 }
 
 std::span<const Backend> backends() {

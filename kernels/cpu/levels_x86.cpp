@@ -4,10 +4,10 @@
 namespace norma::kernels::cpu {
 
 namespace avx512 {
-void run_call(const Call& call, const Memory& memory);
+void run_call(const Call& call, Part part, const Memory& memory);
 }
 namespace avx2 {
-void run_call(const Call& call, const Memory& memory);
+void run_call(const Call& call, Part part, const Memory& memory);
 }
 
 std::span<const Backend> backends() {
