@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "apps/norma/bench_export.h"
+#include "apps/norma/bench_ops.h"
 #include "apps/norma/commands.h"
 #include "apps/norma/environment.h"
 #include "apps/norma/recipe_flags.h"
@@ -104,7 +106,35 @@ Command add_bench(CLI::App& norma) {
   step.add_option("--rounds", request->rounds, "Rounds over all variants; default 7")->type_name("N")->check(positive);
   calls.add_option("--steps", request->steps, "Timed steps; default 200")->type_name("N")->check(positive);
   calls.add_flag("--eval", request->eval, "The evaluation's calls instead of the training step's");
-  return {&app, [request, &step] { return step.parsed() ? bench_step(*request) : bench_calls(*request); }};
+
+  auto ops = std::make_shared<OpsRequest>();
+  CLI::App& ops_app = *app.add_subcommand("ops", "Layers of LeNet, ResNet-18 and VGG-16 one by one, in turn with oneDNN's");
+  ops_app.add_option("filter", ops->filter, "Only those with this in their name, such as lenet or resnet18/layer2");
+  ops_app.add_option("--batch", ops->batch, "Samples, but of LeNet's layers (256) and of those that memory limits (64)")
+      ->type_name("N")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 4096));
+  ops_app.add_option("--threads", ops->threads, "For both libraries; default: every core")->type_name("N")->check(CLI::Range(1, 4096));
+  ops_app.add_option("--isa", ops->isa, "auto, or a level that norma doctor lists; of norma alone")->type_name("NAME");
+  ops_app.add_option("--seconds", ops->seconds, "For each operation; at least 3 runs are timed")
+      ->type_name("X")
+      ->capture_default_str()
+      ->check(CLI::Range(0.0, 3600.0));
+  ops_app.add_flag("--json", ops->json, "One JSON object on stdout");
+  ops_app.add_flag("--quiet", ops->quiet, "No log on stderr; warnings stay");
+
+  auto exported = std::make_shared<ExportRequest>();
+  CLI::App& export_app = *app.add_subcommand("export", "A recipe's initial weights and order of samples, for other programs to start from");
+  export_app.add_option("folder", exported->folder, "Gets weights.safetensors and order.safetensors")->required();
+  export_app.add_option("recipe", exported->recipe, "A recipe's name, or the path of a TOML file")->required();
+  export_app.add_flag("--quiet", exported->quiet, "No log on stderr; warnings stay");
+  add_recipe_flags(export_app, FlagScope::all, exported->overrides);
+
+  return {&app, [=, &step, &calls, &ops_app] {
+            if (step.parsed()) return bench_step(*request);
+            if (calls.parsed()) return bench_calls(*request);
+            return ops_app.parsed() ? bench_ops(*ops) : bench_export(*exported);
+          }};
 }
 
 }  // namespace norma::app
