@@ -2,9 +2,8 @@
 #include "src/cpu_executor.h"
 
 #include <omp.h>
-#include <sched.h>
 
-#include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <cstring>
 #include <map>
@@ -12,8 +11,8 @@
 #include <unordered_map>
 #include <utility>
 
-#include "kernels/cpu/backend.h"
 #include "norma/error.h"
+#include "src/cpu_backend.h"
 #include "src/plan.h"
 
 namespace norma {
@@ -42,28 +41,10 @@ class Block {
   std::byte* data_ = nullptr;
 };
 
-int usable_cores() {
-  cpu_set_t set;
-  if (sched_getaffinity(0, sizeof set, &set) == 0) return std::max(1, CPU_COUNT(&set));
-  return std::max(1, omp_get_num_procs());
-}
-
-const kernels::cpu::Backend& choose(const std::string& isa) {
-  const auto all = kernels::cpu::backends();
-  if (all.empty()) throw Error(ErrorKind::device, "the CPU kernels of this build need AVX2 and FMA, which this processor lacks");
-  if (isa == "auto") return all[0];
-  std::string names;
-  for (const auto& b : all) {
-    if (isa == b.isa) return b;
-    names += std::string(names.empty() ? "" : ", ") + b.isa;
-  }
-  throw Error(ErrorKind::usage, "instruction set \"" + isa + "\" is not available here; there is: auto, " + names);
-}
-
 class CpuExecutor final : public Executor {
  public:
   explicit CpuExecutor(const ExecutorOptions& options)
-      : backend_(choose(options.isa)), threads_(options.threads ? options.threads : usable_cores()) {
+      : backend_(choose_cpu_backend(options.isa)), threads_(options.threads ? options.threads : usable_cores()) {
     if (options.threads < 0 || options.threads > 4096)
       throw Error(ErrorKind::usage, "threads must lie in 1..4096, or be 0 for every core, got " + std::to_string(options.threads));
   }
@@ -117,6 +98,25 @@ class CpuExecutor final : public Executor {
           if (check_each) check(plan, stage, memory);
         },
         check_each ? 1 : threads_);
+  }
+
+  std::vector<double> run_timed(const Plan& plan) override {
+    using Clock = std::chrono::steady_clock;
+    std::vector<std::vector<double>> of_thread(static_cast<std::size_t>(threads_), std::vector<double>(plan.calls.size(), 0.0));
+    run_stages(
+        plan, plans_.at(&plan),
+        [&](const Stage& stage, const Call& call, const kernels::Memory& memory) {
+          const Clock::time_point start = Clock::now();
+          backend_.run(call, stage.part, memory);
+          const bool alone = stage.part == kernels::Part::group;  // else all threads share the work
+          of_thread[static_cast<std::size_t>(omp_get_thread_num())][static_cast<std::size_t>(stage.call)] +=
+              std::chrono::duration<double>(Clock::now() - start).count() / (alone ? threads_ : 1);
+        },
+        threads_);
+    std::vector<double> seconds(plan.calls.size(), 0.0);
+    for (const std::vector<double>& one : of_thread)
+      for (std::size_t i = 0; i < seconds.size(); ++i) seconds[i] += one[i];
+    return seconds;
   }
 
   void synchronize() override {}

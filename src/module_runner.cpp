@@ -12,6 +12,13 @@ struct ModuleRunner::State {
   Plan plan;
   std::unique_ptr<Executor> executor;
   std::uint64_t seed = 0;
+
+  void advance() {
+    const ValueId id = plan.find("state");
+    auto counters = read_struct<kernels::StepState>(*executor, plan, id);
+    ++counters.step;  // the next step draws other dropout masks
+    write_struct(*executor, plan, id, counters);
+  }
 };
 
 ModuleRunner::ModuleRunner(const Module& module, const Shape& x, Options options)
@@ -30,7 +37,7 @@ ModuleRunner::ModuleRunner(const Function& function, const std::vector<std::pair
   state_->plan = lower(state_->graph, {.mode = options.mode,
                                        .lanes = options.lanes ? options.lanes : state_->executor->lanes(),
                                        .backward = options.backward,
-                                       .input_gradients = options.backward,
+                                       .input_gradients = options.backward && options.input_gradients,
                                        .data = {},
                                        .loss = {},
                                        .optimizer = {},
@@ -64,14 +71,15 @@ Shape ModuleRunner::shape(std::string_view name) const {
 }
 
 void ModuleRunner::step() {
-  Executor& executor = *state_->executor;
-  const Plan& plan = state_->plan;
-  executor.run(plan);
-  executor.synchronize();
-  const ValueId id = plan.find("state");
-  auto state = read_struct<kernels::StepState>(executor, plan, id);
-  ++state.step;  // the next step draws other dropout masks
-  write_struct(executor, plan, id, state);
+  state_->executor->run(state_->plan);
+  state_->executor->synchronize();
+  state_->advance();
+}
+
+std::vector<double> ModuleRunner::step_timed() {
+  std::vector<double> seconds = state_->executor->run_timed(state_->plan);
+  state_->advance();
+  return seconds;
 }
 
 const Graph& ModuleRunner::graph() const { return state_->graph; }

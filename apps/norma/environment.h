@@ -21,6 +21,9 @@ struct Environment {
 // All but git_commit, device and threads, which the caller knows.
 Environment this_environment();
 
+// Since the kernel started this process, which it tells in hundredths of a second; below 0 where it does not tell.
+double seconds_since_process_start();
+
 nlohmann::ordered_json to_json(const Environment& e);
 // The same, to be read: ("Device", "cpu (avx512, 2 threads)"), without what is unknown.
 std::vector<std::pair<std::string, std::string>> describe(const Environment& e);

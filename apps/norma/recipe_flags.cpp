@@ -10,15 +10,18 @@
 namespace norma::app {
 namespace {
 
+enum class Bench : std::uint8_t { shared, own };  // own: norma bench has its own flag for it, or no use
+
 struct ValueFlag {
   const char *flag, *key, *type, *help;
   bool word;  // a string, whatever it looks like
   FlagScope scope;
+  Bench bench = Bench::shared;
 };
 
 constexpr ValueFlag value_flags[] = {
-    {"--epochs", "train.epochs", "N", "Epochs in total", false, FlagScope::all},
-    {"--batch-size", "train.batch_size", "N", "Samples per step", false, FlagScope::evaluation},
+    {"--epochs", "train.epochs", "N", "Epochs in total", false, FlagScope::all, Bench::own},
+    {"--batch-size", "train.batch_size", "N", "Samples per step", false, FlagScope::evaluation, Bench::own},
     {"--lr", "optimizer.lr", "X", "Learning rate", false, FlagScope::all},
     {"--seed", "train.seed", "N", "Seed of initial weights, order of samples and dropout", false, FlagScope::all},
     {"--optimizer", "optimizer.kind", "NAME", "sgd, adam or adamw, with its own defaults", true, FlagScope::all},
@@ -32,10 +35,11 @@ constexpr ValueFlag value_flags[] = {
     {"--norm", "model.norm", "NAME", "batch_norm, or none to train without", true, FlagScope::all},
     {"--data", "data.name", "NAME", "mnist, fashion-mnist, digits, circles or idx", true, FlagScope::evaluation},
     {"--data-dir", "data.dir", "DIR", "Folder that is searched first for data sets", true, FlagScope::evaluation},
-    {"--save-every", "train.save_every", "N", "Epochs between checkpoints", false, FlagScope::all},
-    {"--device", "device.kind", "NAME", "auto, cpu, cuda or cuda:N", true, FlagScope::evaluation},
-    {"--threads", "device.threads", "N", "CPU threads; 0: every core. The result is the same for any number", false, FlagScope::evaluation},
-    {"--isa", "device.isa", "NAME", "auto, or a level that norma doctor lists", true, FlagScope::evaluation},
+    {"--save-every", "train.save_every", "N", "Epochs between checkpoints", false, FlagScope::all, Bench::own},
+    {"--device", "device.kind", "NAME", "auto, cpu, cuda or cuda:N", true, FlagScope::evaluation, Bench::own},
+    {"--threads", "device.threads", "N", "CPU threads; 0: every core. The result is the same for any number", false, FlagScope::evaluation,
+     Bench::own},
+    {"--isa", "device.isa", "NAME", "auto, or a level that norma doctor lists", true, FlagScope::evaluation, Bench::own},
 };
 
 struct SwitchFlag {
@@ -66,6 +70,7 @@ void add_recipe_flags(CLI::App& command, FlagScope scope, std::vector<Override>&
   const char* group = "Recipe (each overrides a field)";
   for (const ValueFlag& f : value_flags) {
     if (scope == FlagScope::evaluation && f.scope == FlagScope::all) continue;
+    if (scope == FlagScope::bench && f.bench == Bench::own) continue;
     command
         .add_option_function<std::string>(
             f.flag,
@@ -76,7 +81,7 @@ void add_recipe_flags(CLI::App& command, FlagScope scope, std::vector<Override>&
         ->type_name(f.type)
         ->group(group);
   }
-  if (scope == FlagScope::all)
+  if (scope != FlagScope::evaluation)
     for (const SwitchFlag& f : switch_flags) {
       command
           .add_flag_callback(

@@ -14,6 +14,7 @@ namespace norma::app {
 enum class FlagScope {
   all,         // of a run to be trained
   evaluation,  // of one that was: data, device, batch size
+  bench,       // of one to be measured: all but epochs, and but batch size, threads and level, of which there are lists
 };
 
 // Adds the flags to a command; each one given is appended to `overrides`, which must outlive the parsing.

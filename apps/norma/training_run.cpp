@@ -113,6 +113,7 @@ class TrainingRun {
   std::optional<Trainer> trainer_;
   ProgressDisplay progress_;
   Results results_;
+  double first_step_seconds_ = -1;  // from the process's start to the end of its first step
 };
 
 TrainingRun::TrainingRun(const TrainRequest& request, Recipe recipe, std::optional<RunDirectory> resumed)
@@ -173,6 +174,7 @@ int TrainingRun::run() {
   FitOptions fit;
   fit.epochs = recipe_.train.epochs;
   fit.on_step = [&](const Progress& p) {
+    if (first_step_seconds_ < 0) first_step_seconds_ = seconds_since_process_start();
     progress_.step(p);
     return stop_signal() == 0;
   };
@@ -250,6 +252,7 @@ void TrainingRun::print_summary() {
   if (request_.json) {
     ordered_json j{{"final", true}};
     j.update(to_json(last, environment_.device));
+    if (first_step_seconds_ >= 0) j["first_step_seconds"] = first_step_seconds_;
     j["parameters"] = trainer_->parameter_count();
     j["run_directory"] = out;
     j["pictures"] = {out + "/report.html", out + "/curves.svg"};

@@ -56,10 +56,34 @@ class Executor {
   virtual void read(const Plan& plan, int value, void* destination, std::size_t bytes, std::size_t offset = 0) = 0;
   // check_each: after each Call look for a non-finite output and throw Error(diverged) naming call, module and value.
   virtual void run(const Plan& plan, bool check_each = false) = 0;
+  // Runs the Plan once; returns the seconds each of its Calls took, in the Plan's order. Where threads work on different Calls at the
+  // same time, a Call's share is its threads' time added up and divided by the number of threads.
+  virtual std::vector<double> run_timed(const Plan& plan) = 0;
   virtual void synchronize() = 0;
 };
 
 // Throws Error(device) where the device cannot be used.
 std::unique_ptr<Executor> make_executor(const Device& device, const ExecutorOptions& options = {});
+
+// What a device does at best with these options, measured: the best of several tries each.
+struct Roofline {
+  std::string device;  // "cpu (avx512, 2 threads)"
+  int threads = 1;
+  double flops = 0;  // per second: fp32 multiply-adds (two operations each) between registers, every thread's best while all run
+  // Bytes per second, each array several times the last-level cache. A copy counts the bytes read and the bytes written: what a plain
+  // store moves besides, reading each line before it is overwritten, is not counted; streaming stores spare it.
+  double copy = 0, copy_streaming = 0, read = 0;
+  std::size_t array_bytes = 0;  // of each array
+
+  double bandwidth() const { return copy > copy_streaming ? copy : copy_streaming; }
+  // Seconds that moving so many bytes, or so many operations, take at least.
+  double least_seconds(double bytes_moved, double operations) const {
+    const double memory = bytes_moved / bandwidth(), arithmetic = operations / flops;
+    return memory > arithmetic ? memory : arithmetic;
+  }
+};
+
+// About a second. Throws Error(device) where the device cannot be used.
+Roofline measure_roofline(const Device& device, const ExecutorOptions& options = {});
 
 }  // namespace norma

@@ -28,7 +28,8 @@ class ModuleRunner {
     std::uint64_t seed = 0;
     bool fuse = true, reuse = false;  // without reuse every value can be read after the step
     bool backward = true;
-    int lanes = 0;  // 0: the device's own
+    int lanes = 0;                // 0: the device's own
+    bool input_gradients = true;  // with backward: also those of the inputs, which the first layer of a net has no use for
   };
   using Function = std::function<Value(Builder&, const std::vector<Value>&)>;
 
@@ -50,6 +51,8 @@ class ModuleRunner {
 
   // Forward, backward, running statistics.
   void step();
+  // The same; returns the seconds of each Call of the Plan, in its order.
+  std::vector<double> step_timed();
 
   const Graph& graph() const;
   const Plan& plan() const;

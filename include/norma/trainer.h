@@ -85,6 +85,12 @@ struct FitOptions {
   std::function<void(const EpochMetrics&)> on_epoch{};
 };
 
+// One run of a Plan, looked at from inside.
+struct TimedStep {
+  std::vector<double> calls;  // seconds of each Call, in the order of describe(plan); what Executor::run_timed returns
+  double seconds = 0;         // of the whole step
+};
+
 class Trainer {
  public:
   // Traces and compiles the net, and initialises its parameters from the seed. Throws Error(usage) naming the layer at fault.
@@ -101,6 +107,12 @@ class Trainer {
   Evaluation evaluate(const Dataset& data);
   // The net's output, (count, classes), in evaluation mode.
   std::vector<float> predict(const Dataset& data);
+
+  // Runs plan(mode) `steps` times on samples of data, timing every Call, and puts parameters, optimizer and counters back as they were.
+  // data holds at least options.batch samples.
+  std::vector<TimedStep> time_calls(Mode mode, const Dataset& data, std::int64_t steps);
+  // The order in which fit takes a set's samples in an epoch, counted from 0: depends on size, seed and options.shuffle alone.
+  std::vector<std::int32_t> sample_order(std::int64_t samples, std::int64_t epoch) const;
 
   // model: parameters and buffers under their state_dict names; training: optimizer state and counters.
   Checkpoint model() const;

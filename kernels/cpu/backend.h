@@ -8,10 +8,24 @@ namespace norma::kernels::cpu {
 
 inline constexpr int lanes = 16;
 
+// What the machine does at best at a level, to hold kernels against; src/roofline.cpp times them (roofline.cpp of this folder).
+struct Probes {
+  // `rounds` rounds of multiply_add_flops() operations in registers, in independent chains that fill the pipelines, on the calling
+  // thread; returns a value that depends on every one of them.
+  float (*multiply_add)(std::int64_t rounds);
+  double (*multiply_add_flops)();
+  // y = x, n floats (a multiple of flat_chunk) at 64-byte alignment; copy stores as kernels do, copy_streaming past the caches.
+  void (*copy)(float* y, const float* x, std::int64_t n);
+  void (*copy_streaming)(float* y, const float* x, std::int64_t n);
+  // A sum over x that reads all of it.
+  float (*read)(const float* x, std::int64_t n);
+};
+
 struct Backend {
   const char* isa;  // "avx512"
   // Uses as many OpenMP threads as the calling thread is set to; one if it is itself one of a parallel region.
   void (*run)(const Call& call, Part part, const Memory& memory);
+  Probes probes;
 };
 
 // Levels in this build that this machine can run, best first. Empty on an x86-64 without AVX2 and FMA.

@@ -5,10 +5,11 @@ namespace norma::kernels::cpu {
 
 namespace generic {
 void run_call(const Call& call, Part part, const Memory& memory);
-}
+extern const Probes probes;
+}  // namespace generic
 
 std::span<const Backend> backends() {
-  static constexpr Backend all[] = {{"generic", generic::run_call}};
+  static const Backend all[] = {{"generic", generic::run_call, generic::probes}};
   return all;
 }
 

@@ -1,0 +1,140 @@
+// norma bench: the flags of its subcommands, and what they share.
+#include "apps/norma/bench.h"
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cmath>
+
+#include "apps/norma/bench_export.h"
+#include "apps/norma/bench_ops.h"
+#include "apps/norma/commands.h"
+#include "apps/norma/environment.h"
+#include "apps/norma/recipe_flags.h"
+
+namespace norma::app {
+
+namespace {
+
+// Of sorted values, between neighbours in proportion.
+double quantile(const std::vector<double>& sorted, double q) {
+  const double at = q * static_cast<double>(sorted.size() - 1);
+  const auto below = static_cast<std::size_t>(at);
+  const std::size_t above = std::min(below + 1, sorted.size() - 1);
+  return sorted[below] + (at - static_cast<double>(below)) * (sorted[above] - sorted[below]);
+}
+
+}  // namespace
+
+Summary summarise(std::vector<double> values) {
+  if (values.empty()) return {};
+  std::sort(values.begin(), values.end());
+  return {quantile(values, 0.5), values.front(), quantile(values, 0.25), quantile(values, 0.75), static_cast<std::int64_t>(values.size())};
+}
+
+double geometric_mean(std::span<const double> values) {
+  double sum = 0;
+  for (const double v : values) sum += std::log(v);
+  return values.empty() ? 0 : std::exp(sum / static_cast<double>(values.size()));
+}
+
+Recipe variant(const BenchRequest& request, std::int64_t batch, std::int64_t threads) {
+  std::vector<Override> overrides = request.overrides;
+  if (batch > 0) overrides.push_back({"train.batch_size", std::to_string(batch), "--batch"});
+  overrides.push_back({"device.threads", std::to_string(threads), "--threads"});
+  overrides.push_back({"device.isa", '"' + request.isa + '"', "--isa"});
+  overrides.push_back({"device.kind", "\"cpu\"", "norma bench"});
+  return parse_recipe(find_recipe(request.recipe), overrides);
+}
+
+std::vector<std::int64_t> thread_counts(const BenchRequest& request) {
+  if (!request.threads.empty()) return request.threads;
+  const std::int64_t cores = this_environment().cores;
+  return cores > 1 ? std::vector<std::int64_t>{1, cores} : std::vector<std::int64_t>{1};
+}
+
+nlohmann::ordered_json to_json(const Summary& s) {
+  return {{"median", s.median}, {"least", s.least}, {"lower_quartile", s.lower}, {"upper_quartile", s.upper}, {"count", s.count}};
+}
+
+nlohmann::ordered_json to_json(const Roofline& r) {
+  return {{"device", r.device},
+          {"threads", r.threads},
+          {"flops_per_second", r.flops},
+          {"copy_bytes_per_second", r.copy},
+          {"streaming_copy_bytes_per_second", r.copy_streaming},
+          {"read_bytes_per_second", r.read},
+          {"array_bytes", r.array_bytes}};
+}
+
+std::string describe(const Roofline& r) {
+  return fmt::format("{} thread{}: {:.1f} GFLOP/s; memory GB/s: copy {:.1f}, streaming {:.1f}, read {:.1f}", r.threads,
+                     r.threads == 1 ? "" : "s", r.flops / 1e9, r.copy / 1e9, r.copy_streaming / 1e9, r.read / 1e9);
+}
+
+std::string fit(const std::string& text, std::size_t width) {
+  return text.size() <= width ? text : "~" + text.substr(text.size() - width + 1);
+}
+
+Command add_bench(CLI::App& norma) {
+  auto request = std::make_shared<BenchRequest>();
+  CLI::App& app = *norma.add_subcommand("bench", "Measure: a step, its kernel calls, single operations");
+  app.require_subcommand(1);
+  CLI::App& step = *app.add_subcommand("step", "A recipe's training step and evaluation, for several threads and batch sizes");
+  CLI::App& calls = *app.add_subcommand("calls", "Each kernel call of a step: time, GB/s, GFLOP/s, share of the roofline");
+  for (CLI::App* sub : {&step, &calls}) {
+    sub->add_option("recipe", request->recipe, "A recipe's name, or the path of a TOML file")->default_val("mnist-lenet-bn");
+    add_recipe_flags(*sub, FlagScope::bench, request->overrides);
+  }
+  const auto lists = [&](CLI::App* sub) {
+    sub->add_option("--threads", request->threads, "Thread counts, such as 1,2; default: 1 and every core")
+        ->type_name("LIST")
+        ->delimiter(',')
+        ->check(CLI::Range(1, 4096));
+    sub->add_option("--batch", request->batches, "Batch sizes, such as 64,256,1024; default: the recipe's")
+        ->type_name("LIST")
+        ->delimiter(',')
+        ->check(CLI::Range(1, 1 << 24));
+    sub->add_option("--isa", request->isa, "auto, or a level that norma doctor lists")->type_name("NAME");
+    sub->add_flag("--json", request->json, "One JSON object on stdout");
+    sub->add_flag("--quiet", request->quiet, "No log on stderr; warnings stay");
+  };
+  lists(&step), lists(&calls);
+  const CLI::Range positive(1, 1'000'000);
+  step.add_option("--steps", request->steps, "Steps of each variant in a round; default 50")->type_name("N")->check(positive);
+  step.add_option("--rounds", request->rounds, "Rounds over all variants; default 7")->type_name("N")->check(positive);
+  calls.add_option("--steps", request->steps, "Timed steps; default 200")->type_name("N")->check(positive);
+  calls.add_flag("--eval", request->eval, "The evaluation's calls instead of the training step's");
+
+  auto ops = std::make_shared<OpsRequest>();
+  CLI::App& ops_app = *app.add_subcommand("ops", "Layers of LeNet, ResNet-18 and VGG-16 one by one, in turn with oneDNN's");
+  ops_app.add_option("filter", ops->filter, "Only those with this in their name, such as lenet or resnet18/layer2");
+  ops_app.add_option("--batch", ops->batch, "Samples, but of LeNet's layers (256) and of those that memory limits (64)")
+      ->type_name("N")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 4096));
+  ops_app.add_option("--threads", ops->threads, "For both libraries; default: every core")->type_name("N")->check(CLI::Range(1, 4096));
+  ops_app.add_option("--isa", ops->isa, "auto, or a level that norma doctor lists; of norma alone")->type_name("NAME");
+  ops_app.add_option("--seconds", ops->seconds, "For each operation; at least 3 runs are timed")
+      ->type_name("X")
+      ->capture_default_str()
+      ->check(CLI::Range(0.0, 3600.0));
+  ops_app.add_flag("--json", ops->json, "One JSON object on stdout");
+  ops_app.add_flag("--quiet", ops->quiet, "No log on stderr; warnings stay");
+
+  auto exported = std::make_shared<ExportRequest>();
+  CLI::App& export_app = *app.add_subcommand("export", "A recipe's initial weights and order of samples, for other programs to start from");
+  export_app.add_option("folder", exported->folder, "Gets weights.safetensors and order.safetensors")->required();
+  export_app.add_option("recipe", exported->recipe, "A recipe's name, or the path of a TOML file")->required();
+  export_app.add_flag("--quiet", exported->quiet, "No log on stderr; warnings stay");
+  add_recipe_flags(export_app, FlagScope::all, exported->overrides);
+
+  return {&app, [=, &step, &calls, &ops_app] {
+            if (step.parsed()) return bench_step(*request);
+            if (calls.parsed()) return bench_calls(*request);
+            return ops_app.parsed() ? bench_ops(*ops) : bench_export(*exported);
+          }};
+}
+
+}  // namespace norma::app

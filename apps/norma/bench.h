@@ -1,0 +1,47 @@
+// norma bench: what its subcommands share. Times are medians over steps; variants are run in turn, so that noise meets all alike.
+#pragma once
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "apps/norma/recipe.h"
+
+namespace norma::app {
+
+// Of times (or of any sample); all 0 where there is none.
+struct Summary {
+  double median = 0, least = 0, lower = 0, upper = 0;  // lower, upper: quartiles
+  std::int64_t count = 0;
+
+  double spread() const { return median > 0 ? (upper - lower) / median : 0; }  // distance of the quartiles, in medians
+};
+Summary summarise(std::vector<double> values);
+double geometric_mean(std::span<const double> values);
+
+struct BenchRequest {
+  std::string recipe;
+  std::vector<Override> overrides;
+  std::vector<std::int64_t> threads, batches;  // empty: 1 and every core; the recipe's
+  std::string isa = "auto";
+  std::int64_t steps = 0, rounds = 0;  // 0: the subcommand's own
+  bool eval = false, json = false, quiet = false;
+};
+
+// One run of the recipe: with one of the batch sizes and one of the thread counts.
+Recipe variant(const BenchRequest& request, std::int64_t batch, std::int64_t threads);
+std::vector<std::int64_t> thread_counts(const BenchRequest& request);
+
+nlohmann::ordered_json to_json(const Summary& times);  // in seconds
+nlohmann::ordered_json to_json(const Roofline& r);
+// "roofline 1 thread: 117.9 GFLOP/s; memory, GB/s: copy 20.1, streaming 25.4, read 22.0"
+std::string describe(const Roofline& r);
+
+// `text` in `width` columns; what is too long keeps its end.
+std::string fit(const std::string& text, std::size_t width);
+
+int bench_step(const BenchRequest& request);
+int bench_calls(const BenchRequest& request);
+
+}  // namespace norma::app

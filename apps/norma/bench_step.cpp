@@ -1,0 +1,136 @@
+// norma bench step: a recipe's training step, evaluation and start-up, for every batch size and thread count.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <memory>
+
+#include "apps/norma/bench.h"
+#include "apps/norma/log.h"
+#include "apps/norma/recipe_flags.h"
+#include "apps/norma/terminal.h"
+#include "norma/error.h"
+
+namespace norma::app {
+namespace {
+
+using nlohmann::ordered_json;
+using Clock = std::chrono::steady_clock;
+
+double since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+struct Variant {
+  std::int64_t batch = 0, threads = 1;
+  Recipe recipe;
+  std::unique_ptr<Trainer> trainer;
+  double start_up = 0, flops = 0, bytes = 0;
+  std::vector<double> steps, evaluations;  // seconds
+};
+
+// Runs the variant's training on for 1 + steps whole batches, and evaluates once. The first step brings the variant's data back into the
+// caches and wakes its threads: it does not count, nor does the short batch at an epoch's end.
+void run_round(Variant& v, const DatasetPair& data, std::int64_t steps) {
+  std::int64_t counted = -1;
+  Clock::time_point last{};
+  FitOptions fit;
+  fit.epochs = v.recipe.train.epochs = 1'000'000;  // until on_step has had enough
+  const bool has_tail = data.train.size() % v.batch != 0;
+  fit.on_step = [&](const Progress& p) {
+    const Clock::time_point now = Clock::now();
+    if (!(has_tail && p.batch == p.batches)) {
+      if (counted >= 0 && p.batch != 1) v.steps.push_back(std::chrono::duration<double>(now - last).count());
+      // The first step of an epoch follows its shuffle: not a step's work either.
+      if (counted < 0 || p.batch != 1) ++counted;
+    }
+    last = Clock::now();
+    return counted < steps;
+  };
+  v.trainer->fit(data.train, nullptr, fit);
+  v.evaluations.push_back(v.trainer->evaluate(data.test).seconds);
+}
+
+const Roofline& roofline_of(const Variant& v, const std::vector<Roofline>& rooflines) {
+  return *std::find_if(rooflines.begin(), rooflines.end(), [&](const Roofline& r) { return r.threads == v.threads; });
+}
+
+ordered_json to_json(const Variant& v, const Roofline& r) {
+  const Summary step = summarise(v.steps), evaluation = summarise(v.evaluations);
+  return {{"batch", v.batch},
+          {"threads", v.threads},
+          {"device", v.trainer->device_description()},
+          {"step_seconds", to_json(step)},
+          {"samples_per_second", static_cast<double>(v.batch) / step.median},
+          {"flops", v.flops},
+          {"bytes", v.bytes},
+          {"flops_per_second", v.flops / step.median},
+          {"share_of_peak", v.flops / step.median / r.flops},
+          {"evaluation_seconds", to_json(evaluation)},
+          {"start_up_seconds", v.start_up}};
+}
+
+constexpr const char* notes =
+    "us/step: median over the steps of all rounds, which take the variants in turn;\n"
+    "min: the shortest; +-: distance of the quartiles. %peak: the step's operations\n"
+    "(convolutions, linear layers and the rest, as norma plan counts them) a second,\n"
+    "of the measured peak of as many threads. start: tracing, compiling, memory.\n";
+
+}  // namespace
+
+int bench_step(const BenchRequest& request) {
+  set_up_log(detect_terminal(fileno(stderr)), request.quiet);
+  const std::int64_t steps = request.steps ? request.steps : 50, rounds = request.rounds ? request.rounds : 7;
+  const std::vector<std::int64_t> threads = thread_counts(request);
+  const std::vector<std::int64_t> batches = request.batches.empty() ? std::vector<std::int64_t>{0} : request.batches;
+  const Recipe first = variant(request, batches[0], threads[0]);
+  Clock::time_point start = Clock::now();
+  const DatasetPair data = load_data(first.data);
+  const double load_seconds = since(start);
+  std::vector<Variant> variants;
+  for (const std::int64_t b : batches)
+    for (const std::int64_t t : threads) {
+      Variant v;
+      v.recipe = variant(request, b, t);
+      v.batch = v.recipe.train.batch_size, v.threads = t;
+      if (data.train.size() < v.batch)
+        throw Error(ErrorKind::usage, fmt::format("--batch {}: {} has only {} samples", v.batch, data.train.name, data.train.size()));
+      start = Clock::now();
+      v.trainer = std::make_unique<Trainer>(build_model(v.recipe.model), trainer_options(v.recipe, data.train.sample, Device::cpu()));
+      v.start_up = since(start);
+      for (const PlanLine& line : describe(v.trainer->plan(Mode::train))) v.flops += line.flops, v.bytes += line.bytes;
+      variants.push_back(std::move(v));
+    }
+  std::vector<Roofline> rooflines;
+  for (const std::int64_t t : threads)
+    rooflines.push_back(measure_roofline(Device::cpu(), {.threads = static_cast<int>(t), .isa = request.isa}));
+  for (std::int64_t r = 0; r < rounds; ++r) {
+    log_info(fmt::format("round {} of {}", r + 1, rounds));
+    for (Variant& v : variants) run_round(v, data, steps);
+  }
+
+  if (request.json) {
+    ordered_json all = ordered_json::array(), roofs = ordered_json::array();
+    for (const Variant& v : variants) all.push_back(to_json(v, roofline_of(v, rooflines)));
+    for (const Roofline& r : rooflines) roofs.push_back(app::to_json(r));
+    print_result(ordered_json{{"recipe", first.name}, {"data_seconds", load_seconds}, {"rooflines", roofs}, {"variants", all}}.dump() +
+                 "\n");
+    return 0;
+  }
+  std::string out = fmt::format("{}: {}, {} training samples, {} test samples\n", first.name, variants[0].trainer->device_description(),
+                                data.train.size(), data.test.size());
+  for (const Roofline& r : rooflines) out += "  " + describe(r) + "\n";
+  out += notes;
+  out += fmt::format("{:>6}{:>4}{:>10}{:>9}{:>6}{:>11}{:>9}{:>7}{:>9}{:>9}\n", "batch", "thr", "us/step", "min", "+-", "samples/s",
+                     "GFLOP/s", "%peak", "eval ms", "start ms");
+  for (const Variant& v : variants) {
+    const Summary step = summarise(v.steps), evaluation = summarise(v.evaluations);
+    out += fmt::format("{:>6}{:>4}{:>10.1f}{:>9.1f}{:>5.0f}%{:>11.0f}{:>9.1f}{:>7.1f}{:>9.1f}{:>9.1f}\n", v.batch, v.threads,
+                       step.median * 1e6, step.least * 1e6, 100 * step.spread(), static_cast<double>(v.batch) / step.median,
+                       v.flops / step.median / 1e9, 100 * v.flops / step.median / roofline_of(v, rooflines).flops, evaluation.median * 1e3,
+                       v.start_up * 1e3);
+  }
+  out += fmt::format("reading the data {:.0f} ms; {} rounds of {} steps\n", load_seconds * 1e3, rounds, steps);
+  print_result(out);
+  return 0;
+}
+
+}  // namespace norma::app

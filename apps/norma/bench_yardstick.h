@@ -1,0 +1,44 @@
+// oneDNN, where norma_onednn.so lies beside the program: one pass of an operation, to be timed in turn with norma's.
+#pragma once
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "apps/bench/onednn.h"
+
+namespace norma::app {
+
+class Yardstick {
+ public:
+  // Loads norma_onednn.so from a folder. Where that is not possible the yardstick is absent, and missing() says why and what to do.
+  explicit Yardstick(const std::filesystem::path& folder);
+
+  bool present() const { return api_ != nullptr; }
+  const std::string& missing() const { return missing_; }
+  std::string library() const { return api_ ? api_->library : ""; }
+
+  class Pass {
+   public:
+    double run();                                      // seconds; throws Error(failure)
+    std::vector<float> read(std::size_t count) const;  // its result in NCHW; throws Error(failure)
+    std::string implementation() const { return api_->implementation(operation_.get()); }
+
+   private:
+    friend class Yardstick;
+    Pass(const NormaOnednn* api, void* operation) : api_(api), operation_(operation, api->destroy) {}
+    const NormaOnednn* api_;
+    std::unique_ptr<void, void (*)(void*)> operation_;
+  };
+  // Only where present. Throws Error(failure) with oneDNN's reason.
+  Pass pass(const NormaOnednnShape& shape, NormaOnednnPass pass, int threads, const NormaOnednnData& data) const;
+
+ private:
+  const NormaOnednn* api_ = nullptr;  // the library stays loaded: its threads may outlive any use
+  std::string missing_;
+};
+
+// The folder of the running program.
+std::filesystem::path program_folder();
+
+}  // namespace norma::app

@@ -1,0 +1,30 @@
+#include "src/cpu_backend.h"
+
+#include <omp.h>
+#include <sched.h>
+
+#include <algorithm>
+
+#include "norma/error.h"
+
+namespace norma {
+
+int usable_cores() {
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set) == 0) return std::max(1, CPU_COUNT(&set));
+  return std::max(1, omp_get_num_procs());
+}
+
+const kernels::cpu::Backend& choose_cpu_backend(const std::string& isa) {
+  const auto all = kernels::cpu::backends();
+  if (all.empty()) throw Error(ErrorKind::device, "the CPU kernels of this build need AVX2 and FMA, which this processor lacks");
+  if (isa == "auto") return all[0];
+  std::string names;
+  for (const auto& b : all) {
+    if (isa == b.isa) return b;
+    names += std::string(names.empty() ? "" : ", ") + b.isa;
+  }
+  throw Error(ErrorKind::usage, "instruction set \"" + isa + "\" is not available here; there is: auto, " + names);
+}
+
+}  // namespace norma

@@ -1,0 +1,89 @@
+// Times the probes of a level of CPU kernels (kernels/cpu/roofline.cpp).
+#include <omp.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <memory>
+#include <new>
+
+#include "kernels/chunks.h"
+#include "norma/error.h"
+#include "norma/executor.h"
+#include "src/cpu_backend.h"
+#include "src/plan.h"
+
+namespace norma {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// The shortest of as many calls of f as fit into the time, at least three.
+template <class F>
+double shortest(double seconds, F f) {
+  double best = 0, spent = 0;
+  for (int i = 0; i < 3 || spent < seconds; ++i) {
+    const Clock::time_point start = Clock::now();
+    f();
+    const double s = std::chrono::duration<double>(Clock::now() - start).count();
+    spent += s;
+    if (i == 0 || s < best) best = s;
+  }
+  return best;
+}
+
+// Four times the last-level cache, as far as the system tells; at least 64 MB, at most a sixteenth of the machine's memory.
+std::size_t array_bytes() {
+  const long cache = std::max({sysconf(_SC_LEVEL2_CACHE_SIZE), sysconf(_SC_LEVEL3_CACHE_SIZE), 0L});
+  const std::size_t memory = static_cast<std::size_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+  const std::size_t wanted = std::max<std::size_t>(4 * static_cast<std::size_t>(cache), std::size_t{64} << 20);
+  constexpr std::size_t unit = kernels::flat_chunk * sizeof(float);
+  return std::max(unit, std::min(wanted, memory / 16) / unit * unit);
+}
+
+struct Release {
+  void operator()(float* p) const { ::operator delete (p, std::align_val_t{alignment}); }
+};
+
+constexpr double seconds_per_figure = 0.25;
+
+// Operations a second of all threads at once: each thread's best half millisecond while the others run too, added up. A barrier after every
+// try would measure how the system shares its cores with other programs.
+double multiply_add_rate(const kernels::cpu::Probes& probes, int threads) {
+  constexpr std::int64_t rounds = 80'000;
+  double rate = 0;
+#pragma omp parallel num_threads(threads) reduction(+ : rate)
+  rate += probes.multiply_add_flops() * static_cast<double>(rounds) / shortest(seconds_per_figure, [&] { probes.multiply_add(rounds); });
+  return rate;
+}
+
+}  // namespace
+
+Roofline measure_roofline(const Device& device, const ExecutorOptions& options) {
+  const std::unique_ptr<Executor> executor = make_executor(device, options);  // for its checks and its name
+  if (device.kind != Device::Kind::cpu) throw Error(ErrorKind::device, "the roofline is measured on the CPU only");
+  const kernels::cpu::Probes& probes = choose_cpu_backend(options.isa).probes;
+  Roofline r;
+  r.device = executor->description();
+  r.threads = options.threads ? options.threads : usable_cores();
+  omp_set_num_threads(r.threads);
+
+  r.flops = multiply_add_rate(probes, r.threads);
+
+  r.array_bytes = array_bytes();
+  const auto array = [&] {
+    return std::unique_ptr<float, Release>(static_cast<float*>(::operator new (r.array_bytes, std::align_val_t{alignment})));
+  };
+  const auto x = array(), y = array();
+  const auto n = static_cast<std::int64_t>(r.array_bytes / sizeof(float));
+  const double bytes = static_cast<double>(r.array_bytes);
+  std::memset(x.get(), 0, r.array_bytes);
+  std::memset(y.get(), 0, r.array_bytes);
+  r.copy = 2 * bytes / shortest(seconds_per_figure, [&] { probes.copy(y.get(), x.get(), n); });
+  r.copy_streaming = 2 * bytes / shortest(seconds_per_figure, [&] { probes.copy_streaming(y.get(), x.get(), n); });
+  r.read = bytes / shortest(seconds_per_figure, [&] { probes.read(x.get(), n); });
+  return r;
+}
+
+}  // namespace norma
