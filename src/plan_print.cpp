@@ -82,6 +82,14 @@ std::vector<PlanLine> describe(const Plan& plan) {
     });
     lines.push_back(std::move(line));
   }
+  for (std::size_t p = 0; p < plan.phases.size(); ++p)
+    for (const auto* stages : {&plan.phases[p].groups, &plan.phases[p].whole})
+      for (const Stage& s : *stages) {
+        if (s.part == kernels::Part::finish) continue;
+        PlanLine& line = lines[static_cast<std::size_t>(s.call)];
+        line.phase = static_cast<int>(p);
+        line.by_group = s.part == kernels::Part::group;
+      }
   return lines;
 }
 
@@ -94,25 +102,40 @@ MemoryReport memory(const Plan& plan) {
 
 std::string print(const Plan& plan) {
   const std::vector<PlanLine> lines = describe(plan);
-  std::string out = pad("#", 4) + pad("call", 28) + pad("module", 14) + pad("output", 20) + pad("offset", 10) + pad("bytes", 10) +
+  std::size_t widest = 4;
+  for (const PlanLine& l : lines) widest = std::max(widest, l.call.size());
+  std::string out = pad("#", 4) + pad("call", widest + 2) + pad("module", 14) + pad("output", 20) + pad("offset", 10) + pad("bytes", 10) +
                     pad("flops", 10) + "detail\n";
   double bytes = 0, flops = 0;
-  for (std::size_t i = 0; i < lines.size(); ++i) {
+  const auto print_line = [&](std::size_t i) {
     const PlanLine& l = lines[i];
     const PlanOperand* o = first_tensor(l, true);
     if (!o) o = l.operands.empty() ? nullptr : &l.operands[0];
-    std::string row = pad(std::to_string(i), 4) + pad(l.call, 28) + pad(l.path, 14) + pad(o ? to_string(o->shape) : "", 20) +
+    std::string row = pad(std::to_string(i), 4) + pad(l.call, widest + 2) + pad(l.path, 14) + pad(o ? to_string(o->shape) : "", 20) +
                       pad(o ? std::to_string(o->offset) : "", 10) + pad(scaled(l.bytes, "B"), 10) + pad(scaled(l.flops, ""), 10) + l.detail;
     row.erase(row.find_last_not_of(' ') + 1);
     out += row + "\n";
     bytes += l.bytes;
     flops += l.flops;
+  };
+  for (std::size_t p = 0; p < plan.phases.size(); ++p) {
+    const Phase& phase = plan.phases[p];
+    if (!phase.groups.empty())
+      out += "phase " + std::to_string(p + 1) + ": " + std::to_string(plan.groups()) + " groups of " + std::to_string(plan.lanes) +
+             " samples, each through\n";
+    for (const Stage& s : phase.groups) print_line(static_cast<std::size_t>(s.call));
+    if (!phase.groups.empty() && !phase.whole.empty()) out += "  then the whole batch\n";
+    for (const Stage& s : phase.whole) {
+      const std::size_t i = static_cast<std::size_t>(s.call);
+      if (s.part == kernels::Part::whole) print_line(i);
+      else out += pad("", 4) + "totals of " + std::to_string(i) + ", " + lines[i].call + " " + lines[i].path + "\n";
+    }
   }
   out += std::to_string(lines.size()) + " calls, " + scaled(bytes, "B") + " moved, " + scaled(flops, "FLOP") + "\nmemory: ";
   for (std::size_t r = 0; r < region_count; ++r)
     if (r != static_cast<std::size_t>(Region::data))
       out += std::string(name_of(static_cast<Region>(r))) + " " + scaled(static_cast<double>(plan.region_bytes[r]), "B") +
-             (r + 1 < region_count ? ", " : "");
+             (r == static_cast<std::size_t>(Region::group) ? " a thread" : "") + (r + 1 < region_count ? ", " : "");
   out += " (" + scaled(static_cast<double>(plan.activations_without_reuse), "B") + " without reuse)\n";
   return out;
 }

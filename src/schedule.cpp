@@ -53,16 +53,18 @@ class Scheduler {
   }
 
   void run() {
-    for (std::size_t left = pending_.size(); left > 0;) {
+    // What waits for no group comes before the first, in a phase of its own.
+    bool before_groups = true;
+    for (std::size_t left = pending_.size(); left > 0; before_groups = false) {
       Phase phase;
       for (std::size_t k = 0; k < pending_.size(); ++k)
-        if (pending_[k].by_group() && ready(k)) take(k, phase.groups);
+        if (!before_groups && pending_[k].by_group() && ready(k)) take(k, phase.groups);
       for (std::size_t k = 0; k < pending_.size(); ++k)
         if (!pending_[k].by_group() && ready(k)) take(k, phase.whole);
       left -= phase.groups.size() + phase.whole.size();
       for (Pending& p : pending_)
         if (p.where == Pending::Where::this_phase) p.where = Pending::Where::earlier_phase;
-      plan_.phases.push_back(std::move(phase));
+      if (!phase.groups.empty() || !phase.whole.empty()) plan_.phases.push_back(std::move(phase));
     }
   }
 

@@ -40,6 +40,8 @@ ordered_json to_json(const Plan& plan, const Recipe& recipe, Mode mode) {
     calls.push_back({{"call", line.call},
                      {"path", line.path},
                      {"detail", line.detail},
+                     {"phase", line.phase},
+                     {"by_group", line.by_group},
                      {"bytes", line.bytes},
                      {"flops", line.flops},
                      {"operands", operands}});

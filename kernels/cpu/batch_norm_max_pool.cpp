@@ -56,18 +56,25 @@ void run_partial(const BatchNormMaxPoolBackwardReduce& call, const Memory& memor
       const float* const plane = x + n * x_plane;
       const V mu = set1(mean[n % channels]), r = set1(rstd[n % channels]);
       PlaneSum sum;
-      for (std::int64_t p = 0; p < g.y_h; ++p)
-        for_windows<kernel>(
-            g, p, [&](std::int64_t q, const auto& taps) __attribute__((always_inline)) {
-              const std::int64_t at = ((n * g.y_h + p) * g.y_w + q) * 16;
-              const V gradient = activation_gradient(act, load(dy + at), load(y + at));
-              const I index = load_index(argmax + at);
-              V picked = zero();
-              for (std::int64_t i = taps.r.begin; i < taps.r.end; ++i)
-                for (std::int64_t j = taps.s.begin; j < taps.s.end; ++j)
-                  picked = select(eq(index, tap_index(g, i, j)), load(plane + taps.at(i, j)), picked);
-              sum.add(gradient * ((picked - mu) * r), gradient);
-            });
+      for (std::int64_t p = 0; p < g.y_h; ++p) {
+        V row_gx = zero(), row_g = zero(), edges_gx = zero(), edges_g = zero();  // apart, so that a row's stay in registers
+        const auto add = [=](std::int64_t q, const auto& taps, V& sum_gx, V& sum_g) __attribute__((always_inline)) {
+          const std::int64_t at = ((n * g.y_h + p) * g.y_w + q) * 16;
+          const V gradient = activation_gradient(act, load(dy + at), load(y + at));
+          const I index = load_index(argmax + at);
+          V picked = zero();
+          for (std::int64_t i = taps.r.begin; i < taps.r.end; ++i)
+            for (std::int64_t j = taps.s.begin; j < taps.s.end; ++j)
+              picked = select(eq(index, tap_index(g, i, j)), load(plane + taps.at(i, j)), picked);
+          sum_gx = fma(gradient, (picked - mu) * r, sum_gx);
+          sum_g = sum_g + gradient;
+        };
+        for_whole_windows<kernel>(
+            g, p, [&](std::int64_t q, const auto& taps) __attribute__((always_inline)) { add(q, taps, row_gx, row_g); });
+        if (has_edges<kernel>(g, p))
+          for_edge_windows<kernel>(g, p, [&](std::int64_t q, const auto& taps) { add(q, taps, edges_gx, edges_g); });
+        sum.add(row_gx + edges_gx, row_g + edges_g);
+      }
       const Pair total = sum.total();
       partial[2 * n] = total.a;
       partial[2 * n + 1] = total.b;

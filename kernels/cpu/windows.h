@@ -64,21 +64,42 @@ struct WholeTaps {
   constexpr std::int64_t at(std::int64_t i, std::int64_t j) const { return (corner + i * step_r + j * step_s) * 16; }
 };
 
-// f(q, taps) for the windows (p,q) of one row, in order: with WholeTaps<kernel> where that holds, else with Taps; kernel = 0 stands for
-// any size.
+// The windows q of row p that f sees as WholeTaps<kernel>; kernel = 0 stands for any size.
+template <int kernel>
+NORMA_INLINE Range whole_windows(const Geometry& g, std::int64_t p) {
+  const Range r = g.h.taps(p), none{g.y_w, g.y_w};
+  return kernel == 0 || r.begin != 0 || r.end != kernel ? none : g.w.whole(g.y_w);
+}
+
+template <int kernel>
+NORMA_INLINE bool has_edges(const Geometry& g, std::int64_t p) {
+  const Range whole = whole_windows<kernel>(g, p);
+  return whole.end - whole.begin < g.y_w;
+}
+
+// f(q, taps) for the windows (p,q) of one row whose taps all lie inside x.
+template <int kernel, class F>
+NORMA_INLINE void for_whole_windows(const Geometry& g, std::int64_t p, F f) {
+  if constexpr (kernel > 0) {
+    const Range whole = whole_windows<kernel>(g, p);
+    const std::int64_t row = g.h.start(p) * g.w.size, step_r = g.h.dilation * g.w.size;
+    for (std::int64_t q = whole.begin; q < whole.end; ++q) f(q, WholeTaps<kernel>{row + g.w.start(q), step_r, g.w.dilation});
+  }
+}
+
+// The same for the others, which are few: one copy of f, not inlined.
+template <int kernel, class F>
+[[gnu::noinline]] inline void for_edge_windows(const Geometry& g, std::int64_t p, F f) {
+  const Range whole = whole_windows<kernel>(g, p), r = g.h.taps(p);
+  const std::int64_t row = g.h.start(p) * g.w.size, step_r = g.h.dilation * g.w.size;
+  for (std::int64_t q = 0; q < g.y_w; ++q)
+    if (q < whole.begin || q >= whole.end) f(q, Taps{r, g.w.taps(q), row + g.w.start(q), step_r, g.w.dilation});
+}
+
 template <int kernel, class F>
 NORMA_INLINE void for_windows(const Geometry& g, std::int64_t p, F f) {
-  const Range r = g.h.taps(p), whole = g.w.whole(g.y_w);
-  const std::int64_t row = g.h.start(p) * g.w.size, step_r = g.h.dilation * g.w.size;
-  // One copy of f for all the windows at edges: they are few.
-  const auto at_edges = [&](std::int64_t begin, std::int64_t end) __attribute__((noinline)) {
-    for (std::int64_t q = begin; q < end; ++q) f(q, Taps{r, g.w.taps(q), row + g.w.start(q), step_r, g.w.dilation});
-  };
-  if (kernel == 0 || r.begin != 0 || r.end != kernel) return at_edges(0, g.y_w);
-  at_edges(0, whole.begin);
-  if constexpr (kernel > 0)
-    for (std::int64_t q = whole.begin; q < whole.end; ++q) f(q, WholeTaps<kernel>{row + g.w.start(q), step_r, g.w.dilation});
-  at_edges(whole.end, g.y_w);
+  if (has_edges<kernel>(g, p)) for_edge_windows<kernel>(g, p, f);
+  for_whole_windows<kernel>(g, p, f);
 }
 
 // f.operator()<kernel>() with the kernel sizes that are worth their own code: 2x2 and 3x3.
