@@ -15,8 +15,8 @@ import tempfile
 import time
 
 PEERS = pathlib.Path(__file__).parent / "peers"
-# Of the first epoch's mean training loss, relative. Rounding alone, amplified by 235 steps of training, was seen to change it by 3e-4;
-# another seed changes it by percents.
+# Of the first epoch's mean training loss, relative. Rounding alone, amplified by 235 steps of training, was seen to change it by 1.2e-3
+# (PyTorch's two layouts among themselves); other seeds change it by 7 to 11 percent.
 TOLERANCE = 2e-3
 VARIANTS = {  # name: library, program, flags
     "pytorch": ("torch", "pytorch_lenet.py", []),
