@@ -145,9 +145,9 @@ std::vector<Net> measure_all(const OpsRequest& request, const Yardstick& yardsti
 }
 
 constexpr const char* notes =
-    "ms: medians of runs in turn. ratio: oneDNN's time over norma's, above 1 norma is\n"
-    "the faster; oneDNN in the layouts it prefers, tensors reordered outside the time,\n"
-    "by the direct algorithm and, in (), by Winograd's where it prefers that. dgrad:\n"
+    "ms: medians of runs in turn. ratio: oneDNN's time over norma's, above 1 norma\n"
+    "is the faster; oneDNN in the layouts it prefers, reordered outside the time, by\n"
+    "the direct algorithm and, in (), by Winograd's where it prefers that. dgrad:\n"
     "gradient of the input, which a net's first layer has not; wgrad: of weights and\n"
     "bias. %copy: the least passes over memory, against the better measured copy.\n";
 
