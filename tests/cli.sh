@@ -54,7 +54,7 @@ RECIPE
 
 # ---- help, version, usage
 check "--version" "$("$norma" --version | grep -c '^norma [0-9]')" 1
-check "--help names every command" "$("$norma" --help | grep -cE '^ +(train|eval|plan|inspect|data|doctor) ')" 6
+check "--help names every command" "$("$norma" --help | grep -cE '^ +(train|eval|plan|inspect|bench|data|doctor) ')" 7
 check "--help explains the exit codes" "$("$norma" --help | grep -c '5 diverged')" 1
 check "help of a command" "$("$norma" train --help | grep -c 'Usage: norma train')" 1
 expect "no command" 2 "a command is needed"
@@ -131,6 +131,47 @@ expect "data show" 0 "" data show digits --out digits.png
 check "... writes a PNG" "$(head -c 4 digits.png | tail -c 3)" PNG
 "$norma" doctor --json >doctor.json
 check "doctor exits with 0 and speaks of CUDA" "$? $(grep -c '^  "cuda": {' doctor.json)" "0 1"
+
+# ---- bench
+expect "bench without a subcommand" 2 "a command is needed: step, calls, ops, export" bench
+expect "bench step: no threads" 2 "--threads" bench step tiny.toml --threads 0
+expect "bench step: threads that are no number" 2 "--threads" bench step tiny.toml --threads 1,many
+expect "bench step: an unknown level" 2 '"sse9"' bench step tiny.toml --isa sse9
+expect "bench step: a batch larger than the data" 2 "200 samples" bench step tiny.toml --batch 1000
+expect "bench calls: an unknown recipe" 2 "nonesuch" bench calls nonesuch
+expect "bench calls: no steps" 2 "--steps" bench calls tiny.toml --steps 0
+expect "bench ops: nothing of that name" 2 "resnet18/layer1.0.conv1" bench ops nonesuch --seconds 0
+expect "bench: a set that is missing" 3 "norma data fetch mnist" bench step mnist-lenet-bn --data-dir "$work/nothing"
+
+"$norma" plan tiny.toml --json >plan.json
+"$norma" bench calls tiny.toml --threads 1 --steps 3 --json --quiet >calls.json
+check "bench calls --json: one object" "$? $(grep -c '^{"recipe":"tiny","mode":"train","tables":\[{"batch":32,"threads":1,.*}$' calls.json)" "0 1"
+check "... every call of the plan, in its order" "$(tr ',' '\n' <calls.json | sed '/"groups"/,$d' | sed -n 's/.*"call":"\(.*\)"/\1/p')" \
+  "$(tr ',' '\n' <plan.json | sed -n 's/.*"call":"\(.*\)"/\1/p')"
+for field in seconds bytes flops share_of_roofline flops_per_second copy_bytes_per_second calls_seconds step_seconds; do
+  check "... has $field" "$(grep -c "\"$field\":" calls.json)" 1
+done
+"$norma" bench calls tiny.toml --threads 1,2 --steps 2 --eval --quiet >calls.txt
+check "bench calls: a table for each number of threads" "$? $(grep -c '^sum ' calls.txt)" "0 2"
+check "... of evaluation: no backward calls" "$(grep -c backward calls.txt)" 0
+"$norma" bench step tiny.toml --threads 1,2 --batch 16,32 --steps 3 --rounds 2 --json --quiet >step.json
+check "bench step --json: a variant for each batch size and number of threads" "$? $(grep -o '"samples_per_second"' step.json | wc -l)" "0 4"
+check "... counts the steps of all rounds" "$(grep -o '"step_seconds":{[^}]*"count":6}' step.json | wc -l)" 4
+"$norma" bench step tiny.toml --threads 1 --steps 3 --rounds 2 --quiet >step.txt
+check "bench step: a line a variant" "$? $(grep -cE '^ +32 +1 ' step.txt)" "0 1"
+"$norma" bench ops fc3 --seconds 0 --quiet >ops.txt
+check "bench ops: three passes of a layer" "$? $(grep -cE '^84 -> 10 +(fwd|wgrad|dgrad) ' ops.txt)" "0 3"
+check "bench: no line is wider than 80 columns" "$(cat calls.txt step.txt ops.txt | awk 'length($0) > 80' | head -n 3)" ""
+mkdir alone && cp "$norma" alone/norma
+alone/norma bench ops fc3 --seconds 0 >ops.txt 2>ops.err
+check "bench ops without oneDNN says so and goes on" "$? $(grep -c 'not installed$' ops.txt) $(grep -c 'apt-get install libdnnl-dev' ops.err)" "0 4 1"
+alone/norma bench ops fc3 --seconds 0 --json --quiet >ops.json 2>ops.err
+check "... --json" "$? $(grep -c '"onednn":null' ops.json) $(grep -c onednn_direct ops.json)" "0 1 0"
+expect "bench export" 0 "" bench export exported tiny.toml --epochs 2
+check "... the order of every epoch" "$(grep -ac '"order":{[^}]*"shape":\[2,200\]' exported/order.safetensors)" 1
+check "... as int32" "$(grep -ac '"order":{[^}]*"dtype":"I32"' exported/order.safetensors)" 1
+check "... the initial weights" "$(grep -ac '"conv1.weight"' exported/weights.safetensors)" 1
+expect "bench export into a file" 1 "tiny.toml" bench export tiny.toml tiny.toml
 
 # ---- a run: streams and the run directory
 "$norma" train tiny.toml --epochs 12 --out whole --json >whole.json 2>whole.err

@@ -100,7 +100,7 @@ void build_convolution(Operation& op, const NormaOnednnShape& s, std::int32_t pa
   using F = dnnl::convolution_forward;
   using I = dnnl::convolution_backward_data;
   using W = dnnl::convolution_backward_weights;
-  const algorithm best = algorithm::convolution_auto;  // direct or Winograd, whichever oneDNN prefers
+  const algorithm best = s.winograd ? algorithm::convolution_auto : algorithm::convolution_direct;
   build<F, I, W>(op, pass, s.bias != 0, t, data, F::desc(prop_kind::forward_training, best, x, w, b, y, stride, padding, padding),
                  I::desc(best, x, w, y, stride, padding, padding), W::desc(best, x, w, b, y, stride, padding, padding));
 }

@@ -16,6 +16,7 @@ struct NormaOnednnShape {
   std::int32_t kind;
   std::int64_t n, c, h, w, filters, kernel, stride, padding;
   std::int32_t bias;
+  std::int32_t winograd;  // of a convolution: 0 the direct algorithm, 1 whichever oneDNN prefers, direct or Winograd's
 };
 
 // Tensors in NCHW and [filters][c][kernel][kernel]; null where a pass does not read them.

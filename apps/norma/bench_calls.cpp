@@ -94,12 +94,12 @@ std::string header(const char* a, const char* b) {
 }
 
 constexpr const char* notes =
-    "us: median over the steps. %: of the Calls' sum. %roof: the least time in which the\n"
-    "machine moves the Call's bytes (the better copy) or does its operations, over the time\n"
-    "taken; data that stays in cache can pass 100 % of what memory allows.\n";
+    "us: median over the steps. %: of the calls' sum. %roof: the least time in which\n"
+    "the machine moves a call's bytes (at the better copy) or does its operations, of\n"
+    "the time taken; data that stays in cache can pass 100 % of what memory allows.\n";
 
 std::string text(const Table& t) {
-  std::string out = fmt::format("batch {}, {}\n", t.batch, describe(t.roofline));
+  std::string out = fmt::format("batch {}\n  {}\n", t.batch, describe(t.roofline));
   out += header("module", "call");
   Row sum{"", "", "", 0, 0, t.sum, 1};
   for (const Row& r : t.calls) {
@@ -107,8 +107,8 @@ std::string text(const Table& t) {
     sum.bytes += r.bytes, sum.flops += r.flops;
   }
   out += row("sum", fmt::format("{} calls", t.calls.size()), sum, t);
-  out += fmt::format("step: median {:.1f} us, least {:.1f}, quartiles {:.0f} % apart; {:.1f} us of it outside the calls\n\n",
-                     t.step.median * 1e6, t.step.least * 1e6, 100 * t.step.spread(), (t.step.median - t.sum) * 1e6);
+  out += fmt::format("step: median {:.1f} us, least {:.1f}, quartiles {:.0f} % apart; outside calls {:.1f}\n\n", t.step.median * 1e6,
+                     t.step.least * 1e6, 100 * t.step.spread(), (t.step.median - t.sum) * 1e6);
   out += header("calls", "kind");
   for (const Row& g : t.groups) out += row(std::to_string(g.count), g.call, g, t);
   return out;

@@ -53,6 +53,7 @@ double largest_difference(const std::vector<float>& a, const std::vector<float>&
 
 struct Comparison {
   OpPass* pass;
+  std::optional<OpPass::Theirs> OpPass::*result;
   Yardstick::Pass theirs;
   std::string value;  // of the runner, to compare with
   std::vector<double> seconds{};
@@ -90,21 +91,27 @@ std::vector<OpPass> measure(const BenchShape& s, const OpsRequest& request, cons
       const std::string weight = convolution ? "conv.weight" : "fc.weight";
       const std::vector<float> w = runner.read(weight),
                                b = s.bias ? runner.read(convolution ? "conv.bias" : "fc.bias") : std::vector<float>{};
-      const NormaOnednnShape shape{.kind = convolution ? norma_onednn_convolution : norma_onednn_inner_product,
-                                   .n = input[0],
-                                   .c = s.c,
-                                   .h = s.h,
-                                   .w = s.w,
-                                   .filters = s.out,
-                                   .kernel = s.kernel,
-                                   .stride = s.stride,
-                                   .padding = s.padding,
-                                   .bias = s.bias};
+      NormaOnednnShape shape{.kind = convolution ? norma_onednn_convolution : norma_onednn_inner_product,
+                             .n = input[0],
+                             .c = s.c,
+                             .h = s.h,
+                             .w = s.w,
+                             .filters = s.out,
+                             .kernel = s.kernel,
+                             .stride = s.stride,
+                             .padding = s.padding,
+                             .bias = s.bias,
+                             .winograd = 0};
       const NormaOnednnData data{x.data(), w.data(), b.data(), dy.data()};
       for (OpPass& p : passes) {
         const std::string value = p.pass == "forward" ? "y" : p.pass == "backward_input" ? "dx" : weight + ".grad";
-        comparisons.push_back({&p, yardstick.pass(shape, onednn_pass(p.pass), request.threads, data), value});
-        p.implementation = comparisons.back().theirs.implementation();
+        shape.winograd = 0;
+        comparisons.push_back({&p, &OpPass::direct, yardstick.pass(shape, onednn_pass(p.pass), request.threads, data), value});
+        shape.winograd = 1;
+        if (!convolution) continue;
+        Yardstick::Pass preferred = yardstick.pass(shape, onednn_pass(p.pass), request.threads, data);
+        if (preferred.implementation().find("wino") != std::string::npos)
+          comparisons.push_back({&p, &OpPass::winograd, std::move(preferred), value});
       }
     }
   }
@@ -125,9 +132,9 @@ std::vector<OpPass> measure(const BenchShape& s, const OpsRequest& request, cons
   }
   for (std::size_t i = 0; i < passes.size(); ++i) passes[i].ours = summarise(std::move(ours[i]));
   for (Comparison& c : comparisons) {
-    c.pass->theirs = summarise(std::move(c.seconds));
     const std::vector<float> mine = runner.read(c.value);
-    c.pass->difference = largest_difference(mine, c.theirs.read(mine.size()));
+    c.pass->*c.result =
+        OpPass::Theirs{summarise(std::move(c.seconds)), largest_difference(mine, c.theirs.read(mine.size())), c.theirs.implementation()};
   }
   return passes;
 }

@@ -19,24 +19,30 @@ struct Net {
   std::vector<OpPass> passes;
 };
 
-// Of the passes that were compared.
+// Of the passes that were compared: with the direct algorithm alone, or with the faster of the two.
 struct NetSummary {
-  double geometric_mean = 0, worst = 0, ours = 0, theirs = 0;  // seconds of the net's operations, as often as they are in it
+  double geometric_mean = 0, worst = 0, in_sum = 0;  // in_sum: of the operations as often as they are in the net
   std::string worst_pass;
 };
 
-NetSummary summarise(const Net& net) {
+NetSummary summarise(const Net& net, double (OpPass::*ratio)() const) {
   NetSummary s;
   std::vector<double> ratios;
+  double ours = 0, theirs = 0;
   for (const OpPass& p : net.passes) {
-    if (!p.theirs) continue;
-    ratios.push_back(p.ratio());
-    s.ours += p.ours.median * static_cast<double>(p.shape->count);
-    s.theirs += p.theirs->median * static_cast<double>(p.shape->count);
-    if (ratios.size() == 1 || p.ratio() < s.worst) s.worst = p.ratio(), s.worst_pass = std::string(p.shape->name) + " " + p.pass;
+    if (!p.direct) continue;
+    const double r = (p.*ratio)(), seconds = p.ours.median * static_cast<double>(p.shape->count);
+    ratios.push_back(r);
+    ours += seconds, theirs += r * seconds;
+    if (ratios.size() == 1 || r < s.worst) s.worst = r, s.worst_pass = std::string(p.shape->name) + " " + p.pass;
   }
   s.geometric_mean = geometric_mean(ratios);
+  s.in_sum = theirs / ours;
   return s;
+}
+
+bool has_winograd(const Net& net) {
+  return std::any_of(net.passes.begin(), net.passes.end(), [](const OpPass& p) { return p.winograd.has_value(); });
 }
 
 bool limited_by_memory(const Net& net) {
@@ -57,21 +63,25 @@ std::string text(const Net& net, std::int64_t batch, const Roofline& roof) {
                          p.ours.median * 1e3, p.bytes / p.ours.median / 1e9, 100 * p.bytes / p.ours.median / roof.bandwidth());
     return out;
   }
-  std::string out = fmt::format("\n{:<24}{:<6}{:>9}{:>9}{:>7}{:>10}{:>9}{:>7}\n",
+  std::string out = fmt::format("\n{:<24}{:<6}{:>9}{:>9}{:>7}{:>10}{:>7}{:>8}\n",
                                 fmt::format("{}, batch {}", net.name, first.batch ? first.batch : batch), "pass", "ms", "GFLOP/s", "%peak",
-                                "oneDNN ms", "GFLOP/s", "ratio");
+                                "oneDNN ms", "ratio", "(wino)");
   for (const OpPass& p : net.passes) {
     const double rate = p.flops / p.ours.median;
     out += fmt::format("{:<24}{:<6}{:>9.3f}{:>9.1f}{:>7.1f}", describe(*p.shape), short_pass(p.pass), p.ours.median * 1e3, rate / 1e9,
                        100 * rate / roof.flops);
-    out += p.theirs ? fmt::format("{:>10.3f}{:>9.1f}{:>7.2f}\n", p.theirs->median * 1e3, p.flops / p.theirs->median / 1e9, p.ratio())
-                    : std::string("   not installed\n");
+    if (!p.direct) out += "   not installed";
+    else out += fmt::format("{:>10.3f}{:>7.2f}", p.direct->seconds.median * 1e3, p.ratio());
+    if (p.winograd) out += fmt::format("{:>8.2f}", p.winograd->seconds.median / p.ours.median);
+    out += '\n';
   }
-  if (net.passes[0].theirs) {
-    const NetSummary s = summarise(net);
-    out += fmt::format("ratio: geometric mean {:.2f}, in sum {:.2f}, worst {:.2f} ({})\n", s.geometric_mean, s.theirs / s.ours, s.worst,
+  const auto line = [&](const char* what, double (OpPass::*ratio)() const) {
+    const NetSummary s = summarise(net, ratio);
+    out += fmt::format("{}: geometric mean {:.2f}, in sum {:.2f},\n  worst {:.2f} ({})\n", what, s.geometric_mean, s.in_sum, s.worst,
                        s.worst_pass);
-  }
+  };
+  if (net.passes[0].direct) line("ratio", &OpPass::ratio);
+  if (has_winograd(net)) line("to the faster of direct and Winograd", &OpPass::best_ratio);
   return out;
 }
 
@@ -96,21 +106,26 @@ ordered_json to_json(const OpPass& p, std::int64_t batch, const Roofline& roof) 
                  {"seconds", app::to_json(p.ours)},
                  {"share_of_peak", p.flops / p.ours.median / roof.flops},
                  {"share_of_copy", p.bytes / p.ours.median / roof.bandwidth()}};
-  if (p.theirs) {
-    j["onednn_seconds"] = app::to_json(*p.theirs);
-    j["onednn_implementation"] = p.implementation;
-    j["ratio"] = p.ratio();
-    j["difference"] = *p.difference;
-  }
+  const auto theirs = [&](const char* key, const std::optional<OpPass::Theirs>& t) {
+    if (t)
+      j[key] = {{"seconds", app::to_json(t->seconds)},
+                {"implementation", t->implementation},
+                {"ratio", t->seconds.median / p.ours.median},
+                {"difference", t->difference}};
+  };
+  theirs("onednn_direct", p.direct);
+  theirs("onednn_winograd", p.winograd);
   return j;
+}
+
+ordered_json to_json(const NetSummary& s) {
+  return {{"geometric_mean", s.geometric_mean}, {"in_sum", s.in_sum}, {"worst", s.worst}, {"worst_pass", s.worst_pass}};
 }
 
 ordered_json to_json(const Net& net) {
   ordered_json j{{"net", net.name}};
-  if (!net.passes[0].theirs) return j;
-  const NetSummary s = summarise(net);
-  j["geometric_mean"] = s.geometric_mean, j["ratio_in_sum"] = s.theirs / s.ours;
-  j["worst"] = s.worst, j["worst_pass"] = s.worst_pass;
+  if (net.passes[0].direct) j["ratio"] = to_json(summarise(net, &OpPass::ratio));
+  if (has_winograd(net)) j["ratio_to_faster_algorithm"] = to_json(summarise(net, &OpPass::best_ratio));
   return j;
 }
 
@@ -130,11 +145,11 @@ std::vector<Net> measure_all(const OpsRequest& request, const Yardstick& yardsti
 }
 
 constexpr const char* notes =
-    "ms: medians of runs in turn. ratio: oneDNN's time over norma's, above 1 norma is\n"
-    "the faster. oneDNN has its own choice of layouts and algorithm, tensors reordered\n"
-    "outside the time; norma its layout, the same. dgrad: gradient of the input, which\n"
-    "the first layer of a net has not; wgrad: of the weights and bias. %copy: bytes of\n"
-    "the least number of passes over memory a second, of the better measured copy.\n";
+    "ms: medians of runs in turn. ratio: oneDNN's time over norma's, above 1 norma\n"
+    "is the faster; oneDNN in the layouts it prefers, reordered outside the time, by\n"
+    "the direct algorithm and, in (), by Winograd's where it prefers that. dgrad:\n"
+    "gradient of the input, which a net's first layer has not; wgrad: of weights and\n"
+    "bias. %copy: the least passes over memory, against the better measured copy.\n";
 
 }  // namespace
 
@@ -151,8 +166,9 @@ int bench_ops(const OpsRequest& asked) {
   std::string differing;
   for (const Net& net : nets)
     for (const OpPass& p : net.passes)
-      if (p.difference && *p.difference >= difference)
-        difference = *p.difference, differing = fmt::format("{}/{} {}", p.shape->net, p.shape->name, p.pass);
+      for (const auto& t : {p.direct, p.winograd})
+        if (t && t->difference >= difference)
+          difference = t->difference, differing = fmt::format("{}/{} {} ({})", p.shape->net, p.shape->name, p.pass, t->implementation);
   if (request.json) {
     ordered_json rows = ordered_json::array(), summaries = ordered_json::array();
     for (const Net& net : nets) {
@@ -169,7 +185,7 @@ int bench_ops(const OpsRequest& asked) {
                                   describe(roof), notes);
     for (const Net& net : nets) out += text(net, request.batch, roof);
     if (!differing.empty())
-      out += fmt::format("\nlargest difference of the two results: {:.1e} of the largest value ({})\n", difference, differing);
+      out += fmt::format("\nlargest difference of results: {:.1e} of the largest value\n  ({})\n", difference, differing);
     print_result(out);
   }
   if (!(difference <= allowed_difference))

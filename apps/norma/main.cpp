@@ -7,8 +7,8 @@
 
 #include "apps/norma/commands.h"
 #include "apps/norma/log.h"
-#include "apps/norma/words.h"
 #include "apps/norma/terminal.h"
+#include "apps/norma/words.h"
 #include "norma/norma.h"
 
 namespace norma::app {
@@ -46,9 +46,14 @@ const CLI::App& innermost(const CLI::App& app) {
   return parsed.empty() ? app : innermost(*parsed.back());
 }
 
+// "norma data fetch"
+std::string full_name(const CLI::App& app) {
+  return app.get_parent() ? full_name(*app.get_parent()) + " " + app.get_name() : app.get_name();
+}
+
 std::string usage_message(const CLI::App& app, const CLI::ParseError& e) {
   const CLI::App& at = innermost(app);
-  const std::string help = "; see " + std::string(&at == &app ? "norma" : "norma " + at.get_name()) + " --help";
+  const std::string help = "; see " + full_name(at) + " --help";
   const std::vector<std::string> extras = at.remaining();
   // "norma trian" lacks a command as much as it has one too many.
   if ((dynamic_cast<const CLI::ExtrasError*>(&e) || dynamic_cast<const CLI::RequiredError*>(&e)) && !extras.empty()) {
@@ -73,7 +78,7 @@ int run(int argc, char** argv) {
   app.footer(footer);
   app.require_subcommand(1);
   app.failure_message(CLI::FailureMessage::simple);
-  const Command commands[] = {add_train(app), add_eval(app), add_plan(app), add_inspect(app),
+  const Command commands[] = {add_train(app), add_eval(app), add_plan(app),  add_inspect(app),
                               add_bench(app), add_data(app), add_doctor(app)};
   try {
     app.parse(argc, argv);

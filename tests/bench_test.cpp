@@ -1,0 +1,274 @@
+// What measures: timed runs change no result, the roofline is plausible, the tables are whole, and oneDNN may be absent.
+#include "apps/norma/bench.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <fstream>
+#include <numeric>
+#include <set>
+
+#include "apps/norma/bench_ops.h"
+#include "apps/norma/environment.h"
+#include "norma/norma.h"
+#include "tests/expect_error.h"
+#include "tests/temporary_folder.h"
+#include "tests/trainer_cases.h"
+
+namespace norma::app {
+namespace {
+
+using test::TemporaryFolder;
+
+// ---- statistics
+
+TEST(Summary, QuartilesLieBetweenNeighbours) {
+  const Summary s = summarise({4, 1, 3, 2});
+  EXPECT_EQ(s.median, 2.5);
+  EXPECT_EQ(s.least, 1);
+  EXPECT_EQ(s.lower, 1.75);
+  EXPECT_EQ(s.upper, 3.25);
+  EXPECT_EQ(s.count, 4);
+  EXPECT_DOUBLE_EQ(s.spread(), 0.6);
+  EXPECT_EQ(summarise({7}).median, 7);
+  EXPECT_EQ(summarise({}).count, 0);
+}
+
+TEST(Summary, GeometricMean) {
+  const double values[] = {0.5, 2, 8};
+  EXPECT_DOUBLE_EQ(geometric_mean(values), 2);
+}
+
+TEST(Columns, LongNamesKeepTheirEnd) {
+  EXPECT_EQ(fit("conv1", 5), "conv1");
+  EXPECT_EQ(fit("layer2/block1/conv1", 8), "~1/conv1");
+}
+
+// ---- the roofline
+
+TEST(Roofline, FiguresArePlausible) {
+  for (const std::string& isa : cpu_isa_levels()) {
+    const Roofline r = measure_roofline(Device::cpu(), {.threads = 1, .isa = isa});
+    EXPECT_EQ(r.threads, 1);
+    EXPECT_EQ(r.device, "cpu (" + isa + ", 1 thread)");
+    EXPECT_GT(r.flops, 1e8);  // no machine with vectors is slower, even under a sanitizer
+    EXPECT_LT(r.flops, 1e13);
+    for (const double bandwidth : {r.copy, r.copy_streaming, r.read}) {
+      EXPECT_GT(bandwidth, 1e7);
+      EXPECT_LT(bandwidth, 1e13);
+    }
+    EXPECT_EQ(r.bandwidth(), std::max(r.copy, r.copy_streaming));
+  }
+}
+
+TEST(Roofline, TheSlowerOfMemoryAndArithmeticDecides) {
+  const Roofline r{.device = {}, .threads = 1, .flops = 100, .copy = 10, .copy_streaming = 20, .read = 5, .array_bytes = 0};
+  EXPECT_EQ(r.least_seconds(40, 100), 2);  // at the better copy
+  EXPECT_EQ(r.least_seconds(40, 400), 4);
+}
+
+TEST(Roofline, UnknownLevelIsRefused) {
+  test::expect_error(ErrorKind::usage, {"sse9"}, [] { measure_roofline(Device::cpu(), {.isa = "sse9"}); });
+}
+
+// ---- timed runs
+
+TEST(TimedRun, IsTheSameRun) {
+  const nn::Sequential net{nn::Conv2d{.out = 3, .kernel = 3}, nn::BatchNorm{}, nn::ReLU{}, nn::Dropout{.p = 0.3}};
+  ModuleRunner plain{net, {5, 2, 6, 7}}, timed{net, {5, 2, 6, 7}};
+  std::vector<float> x(5 * 2 * 6 * 7), dy(5 * 3 * 4 * 5);
+  for (std::size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(i % 17) - 8;
+  for (std::size_t i = 0; i < dy.size(); ++i) dy[i] = static_cast<float>(i % 5) - 2;
+  for (ModuleRunner* r : {&plain, &timed}) r->write("x", x), r->write("dy", dy);
+  for (int step = 0; step < 2; ++step) {  // the second draws another dropout mask
+    plain.step();
+    const std::vector<double> seconds = timed.step_timed();
+    ASSERT_EQ(seconds.size(), describe(timed.plan()).size());
+    for (const double s : seconds) EXPECT_GE(s, 0);
+    EXPECT_GT(std::accumulate(seconds.begin(), seconds.end(), 0.0), 0);
+    for (const char* name : {"y", "dx", "conv1.weight.grad", "bn1.running_var"}) EXPECT_EQ(plain.read(name), timed.read(name)) << name;
+  }
+}
+
+TEST(TimedRun, GradientsOfInputsCanBeLeftOut) {
+  ModuleRunner runner{nn::Conv2d{.out = 2, .kernel = 3}, {4, 1, 5, 5}, {.input_gradients = false}};
+  for (const PlanLine& line : describe(runner.plan())) EXPECT_EQ(line.call.find("backward_input"), std::string::npos) << line.call;
+  runner.write("dy", std::vector<float>(4 * 2 * 3 * 3, 1.0f));
+  runner.step();
+  EXPECT_EQ(runner.read("conv.bias.grad")[0], 36);  // of the parameters they remain
+  test::expect_error(ErrorKind::usage, {"dx"}, [&] { (void)runner.read("dx"); });
+}
+
+TEST(TimeCalls, LeavesTheTrainerAsItWas) {
+  const Dataset data = test::bars(70);
+  const auto make = [&] {
+    return Trainer{nn::Sequential{nn::Conv2d{.out = 4, .kernel = 3}, nn::BatchNorm{}, nn::ReLU{}, nn::Flatten{}, nn::Linear{.out = 3}},
+                   {.input = data.sample, .batch = 16, .optimizer = Adam{}}};
+  };
+  Trainer measured = make(), plain = make();
+  for (Trainer* t : {&measured, &plain}) t->fit(data, nullptr, {.epochs = 1});
+  for (const Mode mode : {Mode::train, Mode::eval}) {
+    const std::vector<TimedStep> steps = measured.time_calls(mode, data, 9);  // more than the epoch's 4 whole batches
+    ASSERT_EQ(steps.size(), 9u);
+    for (const TimedStep& s : steps) {
+      EXPECT_EQ(s.calls.size(), describe(measured.plan(mode)).size());
+      EXPECT_GT(s.seconds, 0);
+      EXPECT_LE(std::accumulate(s.calls.begin(), s.calls.end(), 0.0), s.seconds * 1.0001);
+    }
+  }
+  EXPECT_EQ(measured.parameters_hash(), plain.parameters_hash());
+  EXPECT_EQ(measured.steps_done(), plain.steps_done());
+  for (Trainer* t : {&measured, &plain}) t->fit(data, nullptr, {.epochs = 2});
+  EXPECT_EQ(measured.parameters_hash(), plain.parameters_hash());
+}
+
+TEST(TimeCalls, WhatCannotBeTimedIsRefused) {
+  const Dataset data = test::bars(10);
+  const nn::Sequential net{nn::Flatten{}, nn::Linear{.out = 3}};
+  Trainer large{net, {.input = data.sample, .batch = 16}};
+  test::expect_error(ErrorKind::usage, {"10 samples", "batch of 16"}, [&] { large.time_calls(Mode::train, data, 1); });
+  Trainer wild{net, {.input = data.sample, .batch = 10, .optimizer = Sgd{.lr = 1e30}}};
+  const std::string before = wild.parameters_hash();
+  test::expect_error(ErrorKind::diverged, {"timed step"}, [&] { wild.time_calls(Mode::train, data, 20); });
+  EXPECT_EQ(wild.parameters_hash(), before);
+}
+
+TEST(SampleOrder, IsTheOneThatFitTakes) {
+  const Dataset data = test::bars(48);
+  const nn::Sequential net{nn::Flatten{}, nn::Linear{.out = 3}};
+  Trainer shuffling{net, {.input = data.sample, .batch = 16, .seed = 5}};
+  shuffling.fit(data, nullptr, {.epochs = 2});
+  // The same samples in that order, stored so: an epoch without shuffling each.
+  Trainer stored{net, {.input = data.sample, .batch = 16, .seed = 5, .shuffle = false}};
+  EXPECT_EQ(stored.sample_order(3, 7), (std::vector<std::int32_t>{0, 1, 2}));
+  for (std::int64_t epoch = 0; epoch < 2; ++epoch) {
+    const std::vector<std::int32_t> order = shuffling.sample_order(48, epoch);
+    EXPECT_EQ(std::set<std::int32_t>(order.begin(), order.end()).size(), 48u);
+    Dataset ordered = test::slice(data, 0, 0);
+    for (const std::int32_t i : order) {
+      const Dataset one = test::slice(data, i, 1);
+      ordered.bytes.insert(ordered.bytes.end(), one.bytes.begin(), one.bytes.end());
+      ordered.labels.push_back(one.labels[0]);
+    }
+    stored.fit(ordered, nullptr, {.epochs = epoch + 1});
+  }
+  EXPECT_EQ(stored.parameters_hash(), shuffling.parameters_hash());
+}
+
+// ---- single operations
+
+std::int64_t multiply_adds(const BenchShape& s) {
+  const auto size = [&](std::int64_t in) { return (in + 2 * s.padding - s.kernel) / s.stride + 1; };
+  return s.count * size(s.h) * size(s.w) * s.out * s.c * s.kernel * s.kernel;
+}
+
+TEST(BenchShapes, AreTheNets) {
+  std::map<std::string, std::int64_t> layers, total;
+  std::set<std::string> names;
+  for (const BenchShape& s : bench_shapes()) {
+    EXPECT_TRUE(names.insert(std::string(s.net) + "/" + s.name).second) << s.name;
+    if (s.kind == BenchShape::Kind::convolution) layers[s.net] += s.count, total[s.net] += multiply_adds(s);
+  }
+  EXPECT_EQ(layers["resnet18"], 20);
+  EXPECT_EQ(total["resnet18"], 1'813'561'344);
+  EXPECT_EQ(layers["vgg16"], 13);
+  EXPECT_EQ(total["vgg16"], 15'346'630'656);
+  EXPECT_EQ(total["lenet"], 86'400 + 153'600);
+}
+
+TEST(BenchShapes, SayWhatTheyAre) {
+  const auto named = [](const std::string& name) {
+    const auto all = bench_shapes();
+    return describe(*std::find_if(all.begin(), all.end(), [&](const BenchShape& s) { return name == s.name; }));
+  };
+  EXPECT_EQ(named("layer2.0.downsample.0"), "64x56x56 -> 128 k1 s2");
+  EXPECT_EQ(named("fc1"), "256 -> 120");
+  EXPECT_EQ(named("resnet18.bn1"), "64x112x112");
+  EXPECT_EQ(named("resnet18.maxpool"), "64x112x112 k3 s2");
+}
+
+constexpr BenchShape small_convolution{
+    .net = "t", .name = "c", .batch = 5, .c = 3, .h = 9, .w = 8, .out = 4, .kernel = 3, .padding = 1, .bias = true};
+
+TEST(MeasureOp, EveryCallIsInOnePass) {
+  TemporaryFolder empty;
+  const Yardstick none(empty.path());
+  const OpsRequest request{.threads = 1, .seconds = 0};
+  BenchShape first = small_convolution;
+  first.first = true;
+  const BenchShape bn{.net = "t", .name = "b", .kind = BenchShape::Kind::batch_norm, .batch = 5, .c = 3, .h = 4, .w = 4};
+  const BenchShape pool{
+      .net = "t", .name = "p", .kind = BenchShape::Kind::max_pool, .batch = 5, .c = 3, .h = 4, .w = 4, .kernel = 2, .stride = 2};
+  const BenchShape linear{.net = "t", .name = "l", .kind = BenchShape::Kind::linear, .batch = 5, .c = 7, .out = 3};
+  const std::pair<BenchShape, std::set<std::string>> cases[] = {{small_convolution, {"forward", "backward_input", "backward_weight"}},
+                                                                {first, {"forward", "backward_weight"}},
+                                                                {linear, {"forward", "backward_input", "backward_weight"}},
+                                                                {bn, {"forward", "backward"}},
+                                                                {pool, {"forward", "backward"}}};
+  for (const auto& [shape, wanted] : cases) {
+    const ModuleRunner runner(module_of(shape), input_of(shape, 1), {.input_gradients = !shape.first});
+    double flops = 0, measured = 0;
+    for (const PlanLine& line : describe(runner.plan())) flops += line.flops;
+    std::set<std::string> passes;
+    for (const OpPass& p : measure(shape, request, none)) {
+      passes.insert(p.pass);
+      measured += p.flops;
+      EXPECT_GT(p.ours.median, 0);
+      EXPECT_GE(p.ours.count, 3);
+      EXPECT_GT(p.bytes, 0);
+      EXPECT_FALSE(p.direct || p.winograd);
+      if (shape.kind == BenchShape::Kind::batch_norm) EXPECT_EQ(p.bytes, 5 * 3 * 16 * 4 * (p.pass == "forward" ? 3 : 5));
+    }
+    EXPECT_EQ(passes, wanted) << shape.name;
+    EXPECT_EQ(measured, flops) << shape.name;
+  }
+}
+
+TEST(Yardstick, SaysWhyItIsAbsent) {
+  TemporaryFolder folder;
+  const Yardstick missing(folder.path());
+  EXPECT_FALSE(missing.present());
+  EXPECT_NE(missing.missing().find("libdnnl-dev"), std::string::npos) << missing.missing();
+  std::ofstream(folder / "norma_onednn.so") << "no library";
+  const Yardstick broken(folder.path());
+  EXPECT_FALSE(broken.present());
+  EXPECT_NE(broken.missing().find("norma_onednn.so"), std::string::npos) << broken.missing();
+}
+
+TEST(Yardstick, ComputesTheSame) {
+  const char* program = std::getenv("NORMA_PROGRAM");
+  const Yardstick yardstick(program ? std::filesystem::path(program).parent_path() : program_folder().parent_path());
+  if (!yardstick.present()) GTEST_SKIP() << yardstick.missing();
+  const OpsRequest request{.threads = 2, .seconds = 0};
+  BenchShape strided = small_convolution, winograd = small_convolution;
+  strided.stride = 2;
+  winograd.c = winograd.out = 64, winograd.h = winograd.w = 28;
+  const BenchShape linear{.net = "t", .name = "l", .kind = BenchShape::Kind::linear, .batch = 20, .c = 33, .out = 7, .bias = true};
+  for (const BenchShape& s : {small_convolution, strided, winograd, linear})
+    for (const OpPass& p : measure(s, request, yardstick)) {
+      ASSERT_TRUE(p.direct) << p.pass;
+      EXPECT_LE(p.direct->difference, allowed_difference) << describe(s) << " " << p.pass;
+      EXPECT_GT(p.direct->seconds.median, 0);
+      EXPECT_FALSE(p.direct->implementation.empty());
+      if (p.winograd) EXPECT_LE(p.winograd->difference, allowed_difference) << describe(s) << " " << p.pass;
+    }
+  // A wrong weight is seen: the comparison can fail.
+  const NormaOnednnShape shape{.kind = norma_onednn_inner_product, .n = 1, .c = 2, .h = 1, .w = 1, .filters = 1, .kernel = 1, .stride = 1};
+  const float x[] = {1, 2}, w[] = {3, 4}, dy[] = {1};
+  Yardstick::Pass forward = yardstick.pass(shape, norma_onednn_forward, 1, {x, w, nullptr, dy});
+  forward.run();
+  EXPECT_EQ(forward.read(1), std::vector<float>{11});
+}
+
+// ---- the process's age
+
+TEST(ProcessStart, LiesInThePast) {
+  const double now = seconds_since_process_start();
+  EXPECT_GE(now, 0);
+  EXPECT_LT(now, 86400);
+  EXPECT_GE(seconds_since_process_start(), now);
+}
+
+}  // namespace
+}  // namespace norma::app
