@@ -25,7 +25,7 @@ struct Backend {
   const char* isa;  // "avx512"
   // Uses as many OpenMP threads as the calling thread is set to; one if it is itself one of a parallel region.
   void (*run)(const Call& call, Part part, const Memory& memory);
-  Probes probes;
+  Probes probes{};
 };
 
 // Levels in this build that this machine can run, best first. Empty on an x86-64 without AVX2 and FMA.
