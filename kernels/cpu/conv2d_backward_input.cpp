@@ -51,7 +51,6 @@ inline bool run_tiles(const ConvShape& s, float* dx, const float* dy, const floa
   TiledCorrelation a{};
   a.x = dy;
   a.x_channel = s.y.plane() * lanes;
-  a.x_row = s.y.w * lanes;
   a.w_out = area;
   a.w_channel = channels * area;
   a.y_out = s.x.plane() * lanes;
@@ -76,7 +75,8 @@ inline bool run_tiles(const ConvShape& s, float* dx, const float* dy, const floa
     a.y = dx + phase / k.stride_w * s.x.w * lanes + phase % k.stride_w * lanes;
     const std::int64_t parts = ceil_div(channels, max_tile_outs);
     parallel_for(s.x.groups() * s.groups * t.tiles() * parts, [=](std::int64_t item) {
-      const std::int64_t tile = item / parts % t.tiles(), group = item / parts / t.tiles() % s.groups, n = item / parts / t.tiles() / s.groups;
+      const std::int64_t tile = item / parts % t.tiles(), group = item / parts / t.tiles() % s.groups,
+                         n = item / parts / t.tiles() / s.groups;
       TiledCorrelation g = a;
       g.x += (n * s.y.c + group * filters) * a.x_channel;
       g.w += group * filters * a.w_channel;
@@ -101,7 +101,7 @@ void run(const Conv2dBackwardInput& call, const Memory& memory) {
   float* dx = memory.at<float>(call.dx);
   if (run_tiles(s, dx, dy, w)) return;
   const std::int64_t channels = s.channels_per_group(), filters = s.filters_per_group(), area = k.area();
-  const std::int64_t blocks = ceil_div(channels, max_outs), x_plane = s.x.plane() * lanes, y_plane = s.y.plane() * lanes;
+  const std::int64_t blocks = ceil_div(channels, row_outs), x_plane = s.x.plane() * lanes, y_plane = s.y.plane() * lanes;
   const bool pointwise = area == 1 && k.stride_h == 1 && k.stride_w == 1 && k.pad_h == 0 && k.pad_w == 0;
 
   parallel_for(s.x.groups() * s.groups * blocks * s.x.h, [=](std::int64_t item) {

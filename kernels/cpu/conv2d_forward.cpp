@@ -28,7 +28,6 @@ inline bool run_tiles(const ConvShape& s, float* y, const float* x, const float*
   if (channels * area < 64 || filters < 8) return false;
   TiledCorrelation a{};
   a.x_channel = s.x.plane() * lanes;
-  a.x_row = s.x.w * lanes;
   a.w_out = channels * area;
   a.w_channel = area;
   a.y_out = s.y.plane() * lanes;
@@ -41,7 +40,8 @@ inline bool run_tiles(const ConvShape& s, float* y, const float* x, const float*
   if (t.channel_blocks == 0) return false;
   const std::int64_t parts = ceil_div(filters, max_tile_outs);
   parallel_for(s.y.groups() * s.groups * t.tiles() * parts, [=](std::int64_t item) {
-    const std::int64_t tile = item / parts % t.tiles(), group = item / parts / t.tiles() % s.groups, n = item / parts / t.tiles() / s.groups;
+    const std::int64_t tile = item / parts % t.tiles(), group = item / parts / t.tiles() % s.groups,
+                       n = item / parts / t.tiles() / s.groups;
     TiledCorrelation g = a;
     g.x = x + (n * s.x.c + group * channels) * a.x_channel;
     g.w = w + group * filters * a.w_out;
@@ -65,7 +65,7 @@ void run(const Conv2dForward& call, const Memory& memory) {
   float* y = memory.at<float>(call.y);
   if (run_tiles(s, y, x, w, b)) return;
   const std::int64_t channels = s.channels_per_group(), filters = s.filters_per_group(), area = k.area();
-  const std::int64_t blocks = ceil_div(filters, max_outs), x_plane = s.x.plane() * lanes, y_plane = s.y.plane() * lanes;
+  const std::int64_t blocks = ceil_div(filters, row_outs), x_plane = s.x.plane() * lanes, y_plane = s.y.plane() * lanes;
   const bool pointwise = area == 1 && k.pad_h == 0 && k.pad_w == 0;
 
   parallel_for(s.y.groups() * s.groups * blocks * s.y.h, [=](std::int64_t item) {

@@ -6,39 +6,18 @@
 // however the tiles and blocks are cut. Padding takes part as zeros.
 #pragma once
 #include <cstdint>
-#include <cstring>
 #include <utility>
 
 #include "kernels/chunks.h"
+#include "kernels/cpu/axis.h"
 #include "simd.h"
 
 namespace norma::kernels::cpu::NORMA_ISA {
 
-// One direction of a correlation: output i, tap u reads input i*stride + first + u*step; beyond 0 .. inputs-1 is zero padding.
-struct Axis {
-  std::int64_t outputs, stride, first, taps, step, inputs;
-
-  // What outputs i read: `count` inputs from `low` on, `spacing` apart.
-  struct Reads {
-    std::int64_t low, count, spacing;
-  };
-  Reads reads(Range i) const {
-    const std::int64_t reach = taps > 0 ? (taps - 1) * step : 0;
-    const std::int64_t low = i.begin * stride + first + (reach < 0 ? reach : 0), high = (i.end - 1) * stride + first + (reach > 0 ? reach : 0);
-    std::int64_t spacing = stride;
-    for (std::int64_t a = taps > 1 ? (step < 0 ? -step : step) : 0; a != 0;) {
-      const std::int64_t rest = spacing % a;
-      spacing = a;
-      a = rest;
-    }
-    return {low, (high - low) / spacing + 1, spacing};
-  }
-};
-
 // Addresses of all outputs of one group of samples; strides are in floats.
 struct TiledCorrelation {
   const float* x;
-  std::int64_t x_channel, x_row;
+  std::int64_t x_channel;
   const float* w;
   std::int64_t w_out, w_channel, w_row, w_tap;
   const float* b;  // [outs], or null: 0
@@ -53,16 +32,16 @@ inline constexpr std::int64_t max_tile_positions = 128, max_tile_steps = 256, ma
 
 // What a register block of outs x cols reads and writes.
 struct TileBlock {
-  const float* x;               // of (k, j): x[offset[k] + x_at[j]]
-  const std::int32_t* offset;   // [steps]
-  const std::int32_t* x_at;     // [cols]
-  const float* w;               // of (o, k): w[o*w_out + k], or w[k*w_step + o]
+  const float* x;              // of (k, j): x[offset[k] + x_at[j]]
+  const std::int32_t* offset;  // [steps]
+  const std::int32_t* x_at;    // [cols]
+  const float* w;              // of (o, k): w[o*w_out + k], or w[k*w_step + o]
   std::int64_t w_stride, steps;
-  const float* b;               // [outs], or null: 0
-  float* y;                     // of (o, j): y[o*y_out + y_at[j]]
+  const float* b;  // [outs], or null: 0
+  float* y;        // of (o, j): y[o*y_out + y_at[j]]
   std::int64_t y_out;
-  const std::int64_t* y_at;     // [cols]
-  bool resume;                  // the sums start from y
+  const std::int64_t* y_at;  // [cols]
+  bool resume;               // the sums start from y
 };
 
 // Interleaved: w is [steps][w_stride]; otherwise a row of steps for each out, w_stride apart.
@@ -154,25 +133,6 @@ inline Tiling tiling(const TiledCorrelation& a) {
   return {ceil_div(a.rows.outputs, height), ceil_div(a.columns.outputs, width), ceil_div(a.channels, channels)};
 }
 
-// Copies the inputs r x c of a channel, zeros where they are outside x.
-inline void pack_plane(float* to, const TiledCorrelation& a, const float* x, Axis::Reads r, Axis::Reads c) {
-  constexpr std::int64_t lanes = 16;
-  const std::int64_t left = c.low < 0 ? ceil_div(-c.low, c.spacing) : 0, past = a.columns.inputs - c.low;
-  const std::int64_t begin = left < c.count ? left : c.count, inside = past > 0 ? ceil_div(past, c.spacing) : 0;
-  const std::int64_t capped = inside < c.count ? inside : c.count, end = capped > begin ? capped : begin;
-  for (std::int64_t i = 0; i < r.count; ++i, to += c.count * lanes) {
-    const std::int64_t row = r.low + i * r.spacing;
-    if (row < 0 || row >= a.rows.inputs) {
-      for (std::int64_t j = 0; j < c.count; ++j) store(to + j * lanes, zero());
-      continue;
-    }
-    for (std::int64_t j = 0; j < begin; ++j) store(to + j * lanes, zero());
-    const float* from = x + row * a.x_row + (c.low + begin * c.spacing) * lanes;
-    for (std::int64_t j = begin; j < end; ++j, from += c.spacing * lanes) store(to + j * lanes, load(from));
-    for (std::int64_t j = end; j < c.count; ++j) store(to + j * lanes, zero());
-  }
-}
-
 // The outputs `outs` (at most max_tile_outs) of one tile. Direct: w is used where it is, as rows or interleaved; otherwise it
 // is packed, interleaved, a block of outs at a time.
 template <bool Interleaved, bool Direct>
@@ -184,14 +144,13 @@ inline void correlate_tile(const TiledCorrelation& a, const Tiling& t, std::int6
   std::int32_t offset[max_tile_steps], x_at[max_tile_positions];
   std::int64_t y_at[max_tile_positions];
 
-  const Range p = chunk(a.rows.outputs, t.row_tiles, tile / t.column_tiles), q = chunk(a.columns.outputs, t.column_tiles, tile % t.column_tiles);
+  const Range p = chunk(a.rows.outputs, t.row_tiles, tile / t.column_tiles),
+              q = chunk(a.columns.outputs, t.column_tiles, tile % t.column_tiles);
   const Axis::Reads r = a.rows.reads(p), c = a.columns.reads(q);
   std::int64_t positions = 0;
   for (std::int64_t i = p.begin; i < p.end; ++i)
     for (std::int64_t j = q.begin; j < q.end; ++j, ++positions) {
-      const std::int64_t row = (i * a.rows.stride + a.rows.first - r.low) / r.spacing;
-      const std::int64_t column = (j * a.columns.stride + a.columns.first - c.low) / c.spacing;
-      x_at[positions] = static_cast<std::int32_t>((row * c.count + column) * lanes);
+      x_at[positions] = static_cast<std::int32_t>((a.rows.at(i, r) * c.count + a.columns.at(j, c)) * lanes);
       y_at[positions] = i * a.y_row + j * a.y_column;
     }
   // Register blocks stay within a row, which keeps what they touch small, unless rows are shorter than a block.
@@ -205,10 +164,10 @@ inline void correlate_tile(const TiledCorrelation& a, const Tiling& t, std::int6
     std::int64_t steps = 0;
     for (std::int64_t k = channels.begin; k < channels.end; ++k) {
       const std::int64_t to = (k - channels.begin) * x_channel;
-      pack_plane(x + to, a, a.x + k * a.x_channel, r, c);
+      pack_plane(x + to, a.x + k * a.x_channel, a.rows, a.columns, r, c);
       for (std::int64_t u = 0; u < a.rows.taps; ++u)
         for (std::int64_t v = 0; v < a.columns.taps; ++v)
-          offset[steps++] = static_cast<std::int32_t>(to + (u * a.rows.step / r.spacing * c.count + v * a.columns.step / c.spacing) * lanes);
+          offset[steps++] = static_cast<std::int32_t>(to + (u * a.rows.tap(r) * c.count + v * a.columns.tap(c)) * lanes);
     }
     if constexpr (!Direct) {
       float* to = packed;

@@ -149,6 +149,15 @@ NORMA_INLINE float reduce_add(V a) {
   const Float4 t4 = (a.v[0] + a.v[2]) + (a.v[1] + a.v[3]);
   return (t4[0] + t4[2]) + (t4[1] + t4[3]);
 }
+// Lane i: reduce_add of the 16 floats at p + 16*i, with its bits; 64-byte aligned.
+NORMA_INLINE V reduce_add_rows(const float* p) {
+  return map([&](int j, int i) { return reduce_add(load(p + 16 * (4 * j + i))); });
+}
+// to[j*to_row + i] = from[i*from_row + j], i, j < 16; rows are 64-byte aligned.
+NORMA_INLINE void transpose(float* to, std::int64_t to_row, const float* from, std::int64_t from_row) {
+  for (int j = 0; j < 16; ++j)
+    for (int i = 0; i < 16; ++i) to[j * to_row + i] = from[i * from_row + j];
+}
 // The same tree over the lanes widened to double.
 NORMA_INLINE double reduce_add_double(V a) {
   double t[4];
