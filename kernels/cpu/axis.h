@@ -27,10 +27,31 @@ struct Axis {
     }
     return {low, (high - low) / spacing + 1, spacing};
   }
-  // Where among `r` what output i reads with tap 0 is, and how much further the next tap's.
-  std::int64_t at(std::int64_t i, const Reads& r) const { return (i * stride + first - r.low) / r.spacing; }
-  std::int64_t tap(const Reads& r) const { return taps > 1 ? step / r.spacing : 0; }
+  // Where among what a range of outputs reads the input of its first output and tap 0 is, of the next output, and of the next tap.
+  struct Places {
+    std::int64_t first, output, tap;
+  };
+  Places places(const Reads& r) const {
+    const std::int64_t tap = taps > 1 ? step / r.spacing : 0;
+    return {tap < 0 ? (1 - taps) * tap : 0, stride / r.spacing, tap};
+  }
   bool inside(const Reads& r) const { return r.low >= 0 && r.low + (r.count - 1) * r.spacing < inputs; }
+};
+
+// Lines of memory to be fetched into L2 a few at a time, between blocks of arithmetic: `spans` of `lines` lines of 64 bytes.
+struct Ahead {
+  const float* at;
+  std::int64_t stride, spans, lines, per_call, next = 0;
+
+  void fetch() {
+    for (std::int64_t i = 0; i < per_call && spans > 0; ++i) {
+      __builtin_prefetch(at + next * 16, 0, 2);
+      if (++next < lines) continue;
+      next = 0;
+      --spans;
+      at += stride;
+    }
+  }
 };
 
 // Copies what `r` and `c` name of a channel at x (rows of `columns.inputs` x 16 floats), with zeros for the padding.

@@ -1,17 +1,25 @@
 // Conv2dBackwardWeight: sums over samples and positions, kept in registers per block of weights.
 #include <cassert>
-#include <cstring>
 
 #include "kernels/chunks.h"
-#include "kernels/cpu/axis.h"
 #include "kernels/cpu/backend.h"
 #include "kernels/cpu/calls.h"
-#include "kernels/cpu/outer_sum.h"
+#include "kernels/cpu/outer_sum_row.h"
+#include "kernels/cpu/outer_sum_tile.h"
 #include "kernels/cpu/parallel.h"
 
 namespace norma::kernels::cpu::NORMA_ISA {
 
 namespace {
+
+// The outputs i in 0 .. count-1 for which i*stride + low and i*stride + high (low <= high) are in 0 .. size-1.
+inline Range outputs_inside(std::int64_t low, std::int64_t high, std::int64_t stride, std::int64_t size, std::int64_t count) {
+  std::int64_t begin = low < 0 ? ceil_div(-low, stride) : 0;
+  std::int64_t end = high < size ? (size - 1 - high) / stride + 1 : 0;
+  if (begin > count) begin = count;
+  if (end > count) end = count;
+  return {begin, begin < end ? end : begin};
+}
 
 // Sum of all samples of one filter's dy, in four interleaved chains of additions.
 inline float sum_of_planes(const float* dy, std::int64_t samples, std::int64_t sample, std::int64_t plane) {
@@ -40,119 +48,60 @@ inline void add_chunks(float* y, const float* partial, std::int64_t n, std::int6
   }
 }
 
-// How the weights and positions are cut. None of it but the tiles' order of positions shows in the results.
-struct Cut {
-  std::int64_t filters, channels;            // at most, per index
-  std::int64_t kernel_rows, kernel_columns;  // taps per index: all, or one row's, or one
-  std::int64_t rows, columns;                // positions per tile: whole rows, or a part of one
-};
+// The weights of a few filters, row by row: a block is filters x taps of one kernel row and channel; channels instead of taps where the
+// kernel is one column wide.
+struct RowBlocks {
+  const ConvShape& s;
+  bool column = s.window.kernel_w == 1;
+  std::int64_t channels = s.channels_per_group(), filters = s.filters_per_group();
+  std::int64_t streams = column ? channels : s.window.kernel_w, outer_channels = column ? 1 : channels;
+  std::int64_t stream_blocks = ceil_div(streams, row_streams);
+  std::int64_t filter_blocks = ceil_div(filters, row_outs_for(ceil_div(streams, stream_blocks)));
+  std::int64_t blocks() const { return s.groups * filter_blocks * outer_channels * stream_blocks * s.window.kernel_h; }
 
-// Sums of one index, lines of its packed x, positions of its tile: 256 KB, 160 KB, 4 KB of stack.
-constexpr std::int64_t max_sums = 4096, max_lines = 2560, max_positions = 1024;
+  void sum(std::int64_t i, float* out, const float* x, const float* dy, Range n) const {
+    const Window& k = s.window;
+    const std::int64_t area = k.area(), x_plane = s.x.plane() * lanes, y_plane = s.y.plane() * lanes;
+    const std::int64_t r = i % k.kernel_h;
+    i /= k.kernel_h;
+    const Range t = chunk(streams, stream_blocks, i % stream_blocks);
+    i /= stream_blocks;
+    const std::int64_t c = column ? t.begin : i % outer_channels;
+    i /= outer_channels;
+    const Range o = chunk(filters, filter_blocks, i % filter_blocks);
+    const std::int64_t group = i / filter_blocks, filter = group * filters + o.begin;
 
-// Lines of 64 bytes that one channel's x of a tile takes.
-inline std::int64_t lines(Axis rows, Axis columns, const Cut& cut) {
-  rows.taps = cut.kernel_rows;
-  columns.taps = cut.kernel_columns;
-  return rows.reads({0, cut.rows}).count * columns.reads({0, cut.columns}).count;
-}
+    const std::int64_t top = r * k.dilation_h - k.pad_h, first_tap = column ? 0 : t.begin, last_tap = column ? 0 : t.end - 1;
+    const std::int64_t left = first_tap * k.dilation_w - k.pad_w, right = last_tap * k.dilation_w - k.pad_w;
+    const Range p = outputs_inside(top, top, k.stride_h, s.x.h, s.y.h);
+    const Range q = outputs_inside(left, right, k.stride_w, s.x.w, s.y.w);
 
-inline Cut cut_for(const ConvShape& s, const Axis& rows, const Axis& columns) {
-  // A tile's dy of one register block of filters is to stay in L1: 4 x 96 lines are 24 KB.
-  Cut cut{16, s.channels_per_group(), s.window.kernel_h, s.window.kernel_w, 1, s.y.w};
-  if (cut.columns > 128) cut.columns = ceil_div(s.y.w, ceil_div(s.y.w, 96));
-  else cut.rows = cut.columns > 96 ? 1 : 96 / cut.columns;
-  if (cut.rows > s.y.h) cut.rows = s.y.h;
-  while (lines(rows, columns, cut) > max_lines) {
-    if (cut.rows > 1) cut.rows = (cut.rows + 1) / 2;
-    else if (cut.kernel_rows > 1) cut.kernel_rows = 1;
-    else cut.kernel_columns = 1;
+    RowSum a{};
+    a.dy = dy + (n.begin * s.y.c + filter) * y_plane + p.begin * s.y.w * lanes;
+    a.dy_sample = s.y.c * y_plane;
+    a.dy_out = y_plane;
+    a.dy_row = s.y.w * lanes;
+    a.dy_column = lanes;
+    a.x = x + (n.begin * s.x.c + group * channels + c) * x_plane;
+    if (p.begin < p.end) a.x += (p.begin * k.stride_h + top) * s.x.w * lanes;
+    a.x_sample = s.x.c * x_plane;
+    a.x_row = k.stride_h * s.x.w * lanes;
+    a.x_column = static_cast<std::int64_t>(k.stride_w) * lanes;
+    a.x_shift = column ? 0 : static_cast<std::int64_t>(k.dilation_w) * lanes;
+    a.x_stream = column ? x_plane : a.x_shift;
+    a.x_first = left * lanes;
+    a.x_width = s.x.w * lanes;
+    a.samples = n.end - n.begin;
+    a.rows = p.end - p.begin;
+    a.columns = s.y.w;
+    a.inner_begin = q.begin;
+    a.inner_end = q.end;
+    a.out = out + (filter * channels + c) * area + r * k.kernel_w + first_tap;
+    a.out_out = channels * area;
+    a.out_stream = column ? area : 1;
+    row_sum(a, o.end - o.begin, t.end - t.begin);
   }
-  if (cut.filters > s.filters_per_group()) cut.filters = s.filters_per_group();
-  const std::int64_t taps = cut.kernel_rows * cut.kernel_columns;
-  if (cut.filters * taps > max_sums) cut.kernel_rows = 1;
-  if (cut.filters * cut.kernel_rows * cut.kernel_columns > max_sums) cut.kernel_columns = 1;
-  const std::int64_t most = max_sums / (cut.filters * cut.kernel_rows * cut.kernel_columns),
-                     fitting = max_lines / lines(rows, columns, cut);
-  if (cut.channels > most) cut.channels = most;
-  if (cut.channels > fitting) cut.channels = fitting;
-  return cut;
-}
-
-// The weights of filters o, channels c and taps u x v of one convolution group, for the samples' groups n.
-struct WeightBlock {
-  const float *dy, *x;  // of the convolution group, first sample
-  float* out;
-  Range n, o, c, u, v;
 };
-
-inline void sum_weights(const ConvShape& s, Axis rows, Axis columns, const Cut& cut, const WeightBlock& block) {
-  alignas(64) float packed[max_lines * lanes], sums[max_sums * lanes];
-  alignas(64) float values[max_sums];
-  std::int32_t position[max_positions], stream[max_sums];
-  const std::int64_t x_plane = s.x.plane() * lanes, y_plane = s.y.plane() * lanes;
-  const std::int64_t filters = block.o.end - block.o.begin, channels = block.c.end - block.c.begin;
-  rows.first += block.u.begin * rows.step;
-  rows.taps = block.u.end - block.u.begin;
-  columns.first += block.v.begin * columns.step;
-  columns.taps = block.v.end - block.v.begin;
-  const std::int64_t taps = rows.taps * columns.taps, streams = channels * taps;
-  const std::int64_t stream_blocks = ceil_div(streams, max_streams), out_blocks = ceil_div(filters, max_outs);
-  const std::int64_t row_tiles = ceil_div(s.y.h, cut.rows), column_tiles = ceil_div(s.y.w, cut.columns);
-
-  OuterSum a{};
-  a.dy_out = y_plane;
-  a.stream = stream;
-  a.position = position;
-  a.sum_out = streams * lanes;
-  for (std::int64_t n = block.n.begin; n < block.n.end; ++n) {
-    for (std::int64_t tile = 0; tile < row_tiles * column_tiles; ++tile) {
-      const Range p = chunk(s.y.h, row_tiles, tile / column_tiles), q = chunk(s.y.w, column_tiles, tile % column_tiles);
-      const Axis::Reads r = rows.reads(p), c = columns.reads(q);
-      const float* x = block.x + (n * s.x.c + block.c.begin) * x_plane;
-      // Without padding a few channels are read where they lie; more would share L1's sets.
-      const bool direct = channels <= 8 && rows.inside(r) && columns.inside(c);
-      const std::int64_t x_channel = direct ? x_plane : r.count * c.count * lanes;
-      const std::int64_t row = direct ? r.spacing * s.x.w * lanes : c.count * lanes, column = direct ? c.spacing * lanes : lanes;
-      if (direct) {
-        a.x = x + (r.low * s.x.w + c.low) * lanes;
-      } else {
-        for (std::int64_t k = 0; k < channels; ++k) pack_plane(packed + k * x_channel, x + k * x_plane, rows, columns, r, c);
-        a.x = packed;
-      }
-      a.positions = 0;
-      for (std::int64_t i = p.begin; i < p.end; ++i)
-        for (std::int64_t j = q.begin; j < q.end; ++j)
-          position[a.positions++] = static_cast<std::int32_t>(rows.at(i, r) * row + columns.at(j, c) * column);
-      for (std::int64_t k = 0, t = 0; k < channels; ++k)
-        for (std::int64_t u = 0; u < rows.taps; ++u)
-          for (std::int64_t v = 0; v < columns.taps; ++v)
-            stream[t++] = static_cast<std::int32_t>(k * x_channel + u * rows.tap(r) * row + v * columns.tap(c) * column);
-      a.resume = n > block.n.begin || tile > 0;
-      const float* dy = block.dy + (n * s.y.c + block.o.begin) * y_plane + (p.begin * s.y.w + q.begin) * lanes;
-      for (std::int64_t i = 0; i < out_blocks; ++i) {
-        const Range o = chunk(filters, out_blocks, i);
-        a.dy = dy + o.begin * y_plane;
-        for (std::int64_t k = 0; k < stream_blocks; ++k) {
-          const Range t = chunk(streams, stream_blocks, k);
-          a.stream = stream + t.begin;
-          a.sum = sums + (o.begin * streams + t.begin) * lanes;
-          outer_sum(a, o.end - o.begin, t.end - t.begin);
-        }
-      }
-    }
-  }
-
-  const std::int64_t count = filters * streams;
-  for (std::int64_t i = 0; i < count; i += lanes) store(values + i, reduce_add_rows(sums + i * lanes));
-  const Window& k = s.window;
-  const float* from = values;
-  for (std::int64_t o = block.o.begin; o < block.o.end; ++o)
-    for (std::int64_t c = block.c.begin; c < block.c.end; ++c)
-      for (std::int64_t u = block.u.begin; u < block.u.end; ++u, from += columns.taps)
-        std::memcpy(block.out + ((o * s.channels_per_group() + c) * k.kernel_h + u) * k.kernel_w + block.v.begin, from,
-                    static_cast<std::size_t>(columns.taps) * sizeof(float));
-}
 
 }  // namespace
 
@@ -172,10 +121,12 @@ void run(const Conv2dBackwardWeight& call, const Memory& memory) {
 
   const Axis rows{s.y.h, k.stride_h, -k.pad_h, k.kernel_h, k.dilation_h, s.x.h};
   const Axis columns{s.y.w, k.stride_w, -k.pad_w, k.kernel_w, k.dilation_w, s.x.w};
-  const Cut cut = cut_for(s, rows, columns);
+  const WeightCut cut = cut_weights(s, rows, columns, chunks);
   const std::int64_t filter_blocks = ceil_div(filters, cut.filters), channel_blocks = ceil_div(channels, cut.channels);
   const std::int64_t row_blocks = ceil_div(k.kernel_h, cut.kernel_rows), column_blocks = ceil_div(k.kernel_w, cut.kernel_columns);
-  const std::int64_t blocks = s.groups * filter_blocks * channel_blocks * row_blocks * column_blocks;
+  const RowBlocks by_rows{.s = s};
+  const bool few = filters < max_outs;
+  const std::int64_t blocks = few ? by_rows.blocks() : s.groups * filter_blocks * channel_blocks * row_blocks * column_blocks;
   const std::int64_t sums = db ? s.y.c : 0;
 
   parallel_for(chunks * (blocks + sums), [=](std::int64_t item) {
@@ -188,6 +139,7 @@ void run(const Conv2dBackwardWeight& call, const Memory& memory) {
       out[weights + f] = sum_of_planes(dy + (n.begin * s.y.c + f) * y_plane, n.end - n.begin, s.y.c * y_plane, s.y.plane());
       return;
     }
+    if (few) return by_rows.sum(i, out, x, dy, n);
     WeightBlock b{};
     b.n = n;
     b.v = chunk(k.kernel_w, column_blocks, i % column_blocks);

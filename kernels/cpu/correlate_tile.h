@@ -147,11 +147,12 @@ inline void correlate_tile(const TiledCorrelation& a, const Tiling& t, std::int6
   const Range p = chunk(a.rows.outputs, t.row_tiles, tile / t.column_tiles),
               q = chunk(a.columns.outputs, t.column_tiles, tile % t.column_tiles);
   const Axis::Reads r = a.rows.reads(p), c = a.columns.reads(q);
+  const Axis::Places row = a.rows.places(r), column = a.columns.places(c);
   std::int64_t positions = 0;
-  for (std::int64_t i = p.begin; i < p.end; ++i)
-    for (std::int64_t j = q.begin; j < q.end; ++j, ++positions) {
-      x_at[positions] = static_cast<std::int32_t>((a.rows.at(i, r) * c.count + a.columns.at(j, c)) * lanes);
-      y_at[positions] = i * a.y_row + j * a.y_column;
+  for (std::int64_t i = 0; i < p.end - p.begin; ++i)
+    for (std::int64_t j = 0; j < q.end - q.begin; ++j, ++positions) {
+      x_at[positions] = static_cast<std::int32_t>(((row.first + i * row.output) * c.count + column.first + j * column.output) * lanes);
+      y_at[positions] = (p.begin + i) * a.y_row + (q.begin + j) * a.y_column;
     }
   // Register blocks stay within a row, which keeps what they touch small, unless rows are shorter than a block.
   const std::int64_t width = q.end - q.begin, runs = width < tile_cols ? 1 : p.end - p.begin, run = positions / runs;
@@ -167,7 +168,7 @@ inline void correlate_tile(const TiledCorrelation& a, const Tiling& t, std::int6
       pack_plane(x + to, a.x + k * a.x_channel, a.rows, a.columns, r, c);
       for (std::int64_t u = 0; u < a.rows.taps; ++u)
         for (std::int64_t v = 0; v < a.columns.taps; ++v)
-          offset[steps++] = static_cast<std::int32_t>(to + (u * a.rows.tap(r) * c.count + v * a.columns.tap(c)) * lanes);
+          offset[steps++] = static_cast<std::int32_t>(to + (u * row.tap * c.count + v * column.tap) * lanes);
     }
     if constexpr (!Direct) {
       float* to = packed;

@@ -38,23 +38,25 @@ inline void multiply(float* y, const float* x, const float* w, const float* b, s
 }
 
 // Features of one index of LinearBackwardWeight, and the groups of samples it transposes at a time (64 KB).
-constexpr std::int64_t weight_columns = 64, weight_groups = 16, max_weight_outs = 64;
+constexpr std::int64_t weight_columns = 64, weight_groups = 16, max_weight_outs = 128;
 constexpr int weight_outs = registers >= 32 ? 6 : 4, weight_cols = registers >= 32 ? 4 : 3;
 
-// sum[o][f] += sum over (g, lane) of dy[g][o][lane] * x[g][lane][f]; sum and x have weight_columns columns.
+// sum[o][f] += sum over (g, lane) of dy[g][o][lane] * x[g][lane][f]; x has weight_columns columns.
 struct WeightSums {
   const float *dy, *x;
   float* sum;
-  std::int64_t dy_group, groups;
+  std::int64_t sum_row, dy_group, groups;
+  bool resume;  // the sums start from what is in memory, otherwise from 0
 };
 
 template <int Outs, int Cols>
-inline void add_samples(const WeightSums& a) {
+inline void add_samples(const WeightSums& sums) {
+  const WeightSums a = sums;  // a store could change what the reference refers to
   Register sum[Outs][Cols];
 #pragma GCC unroll 8
   for (int o = 0; o < Outs; ++o)
 #pragma GCC unroll 8
-    for (int j = 0; j < Cols; ++j) sum[o][j] = load_register(a.sum + o * weight_columns + j * register_lanes);
+    for (int j = 0; j < Cols; ++j) sum[o][j] = a.resume ? loadu_register(a.sum + o * a.sum_row + j * register_lanes) : broadcast(0.0f);
   const float* x = a.x;
   for (std::int64_t g = 0; g < a.groups; ++g) {
     const float* dy = a.dy + g * a.dy_group;
@@ -73,7 +75,7 @@ inline void add_samples(const WeightSums& a) {
 #pragma GCC unroll 8
   for (int o = 0; o < Outs; ++o)
 #pragma GCC unroll 8
-    for (int j = 0; j < Cols; ++j) store_register(a.sum + o * weight_columns + j * register_lanes, sum[o][j]);
+    for (int j = 0; j < Cols; ++j) storeu_register(a.sum + o * a.sum_row + j * register_lanes, sum[o][j]);
 }
 
 // to[lane][f] = from[f][lane] for f < width, rounded up to a register with zeros.
@@ -122,13 +124,15 @@ void run(const LinearBackwardWeight& call, const Memory& memory) {
   parallel_for(feature_blocks * out_parts, [=](std::int64_t item) {
     alignas(64) float transposed[weight_groups * lanes * weight_columns], sums[max_weight_outs * weight_columns];
     const Range o = chunk(outs, out_parts, item % out_parts);
-    const std::int64_t first = item / out_parts * weight_columns, left = features - first,
-                       width = left < weight_columns ? left : weight_columns;
+    const Range vectors = chunk(ceil_div(features, lanes), feature_blocks, item / out_parts);
+    const std::int64_t first = vectors.begin * lanes, past = vectors.end * lanes, width = (past < features ? past : features) - first;
     const std::int64_t count = o.end - o.begin, out_blocks = ceil_div(count, weight_outs), registers_wide = ceil_div(width, register_lanes);
     const std::int64_t column_blocks = ceil_div(registers_wide, weight_cols);
-    std::memset(sums, 0, static_cast<std::size_t>(count * weight_columns) * sizeof(float));
+    const bool whole = width % register_lanes == 0;  // no register hangs over the end of a row of dw
     for (std::int64_t g = 0; g < groups; g += weight_groups) {
       WeightSums a{};
+      a.resume = g > 0;
+      a.sum_row = whole ? features : weight_columns;
       a.groups = groups - g < weight_groups ? groups - g : weight_groups;
       a.dy_group = outs * lanes;
       for (std::int64_t i = 0; i < a.groups; ++i)
@@ -139,12 +143,12 @@ void run(const LinearBackwardWeight& call, const Memory& memory) {
         for (std::int64_t j = 0; j < column_blocks; ++j) {
           const Range c = chunk(registers_wide, column_blocks, j);
           a.x = transposed + c.begin * register_lanes;
-          a.sum = sums + block.begin * weight_columns + c.begin * register_lanes;
+          a.sum = (whole ? dw + o.begin * features + first : sums) + block.begin * a.sum_row + c.begin * register_lanes;
           add_samples(a, block.end - block.begin, c.end - c.begin, std::make_integer_sequence<int, weight_outs * weight_cols>{});
         }
       }
     }
-    for (std::int64_t j = 0; j < count; ++j)
+    for (std::int64_t j = 0; j < count && !whole; ++j)
       std::memcpy(dw + (o.begin + j) * features + first, sums + j * weight_columns, static_cast<std::size_t>(width) * sizeof(float));
     if (!db || first > 0) return;
     for (std::int64_t j = o.begin; j < o.end; ++j) {

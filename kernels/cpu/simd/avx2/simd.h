@@ -186,6 +186,8 @@ struct Register {
 inline constexpr int registers = 16, register_lanes = 8;
 NORMA_INLINE Register load_register(const float* p) { return {_mm256_load_ps(p)}; }
 NORMA_INLINE void store_register(float* p, Register a) { _mm256_store_ps(p, a.v); }
+NORMA_INLINE Register loadu_register(const float* p) { return {_mm256_loadu_ps(p)}; }
+NORMA_INLINE void storeu_register(float* p, Register a) { _mm256_storeu_ps(p, a.v); }
 NORMA_INLINE Register broadcast(float x) { return {_mm256_set1_ps(x)}; }
 NORMA_INLINE Register fma(Register a, Register b, Register c) { return {_mm256_fmadd_ps(a.v, b.v, c.v)}; }
 

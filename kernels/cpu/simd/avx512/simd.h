@@ -159,6 +159,8 @@ using Register = V;
 inline constexpr int registers = 32, register_lanes = 16;
 NORMA_INLINE Register load_register(const float* p) { return load(p); }
 NORMA_INLINE void store_register(float* p, Register a) { store(p, a); }
+NORMA_INLINE Register loadu_register(const float* p) { return loadu(p); }
+NORMA_INLINE void storeu_register(float* p, Register a) { storeu(p, a); }
 NORMA_INLINE Register broadcast(float x) { return set1(x); }
 
 }  // namespace norma::kernels::cpu::NORMA_ISA

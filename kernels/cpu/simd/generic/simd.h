@@ -179,6 +179,12 @@ NORMA_INLINE Register load_register(const float* p) {
   return r;
 }
 NORMA_INLINE void store_register(float* p, Register a) { std::memcpy(__builtin_assume_aligned(p, 16), &a, sizeof a); }
+NORMA_INLINE Register loadu_register(const float* p) {
+  Register r;
+  std::memcpy(&r, p, sizeof r);
+  return r;
+}
+NORMA_INLINE void storeu_register(float* p, Register a) { std::memcpy(p, &a, sizeof a); }
 NORMA_INLINE Register broadcast(float x) { return {Float4{x, x, x, x}}; }
 NORMA_INLINE Register fma(Register a, Register b, Register c) {
   return {map4([&](int i) { return __builtin_fmaf(a.v[i], b.v[i], c.v[i]); })};
