@@ -38,18 +38,33 @@ struct Axis {
   bool inside(const Reads& r) const { return r.low >= 0 && r.low + (r.count - 1) * r.spacing < inputs; }
 };
 
-// Lines of memory to be fetched into L2 a few at a time, between blocks of arithmetic: `spans` of `lines` lines of 64 bytes.
+// Memory to be fetched into L2 a few lines of 64 bytes at a time, between blocks of arithmetic: `rows` rows of `lines` lines of each of
+// `planes` planes.
 struct Ahead {
-  const float* at;
-  std::int64_t stride, spans, lines, per_call, next = 0;
+  const float* plane;
+  std::int64_t plane_stride, planes, row_stride, rows, lines, per_call;
+  std::int64_t row = 0, line = 0;
+
+  // So many a call that `calls` calls fetch all.
+  Ahead(const float* at, std::int64_t plane_step, std::int64_t plane_count, std::int64_t row_step, std::int64_t row_count,
+        std::int64_t line_count, std::int64_t calls)
+      : plane(at),
+        plane_stride(plane_step),
+        planes(plane_count),
+        row_stride(row_step),
+        rows(row_count),
+        lines(line_count),
+        per_call(ceil_div(plane_count * row_count * line_count, calls)) {}
 
   void fetch() {
-    for (std::int64_t i = 0; i < per_call && spans > 0; ++i) {
-      __builtin_prefetch(at + next * 16, 0, 2);
-      if (++next < lines) continue;
-      next = 0;
-      --spans;
-      at += stride;
+    for (std::int64_t i = 0; i < per_call && planes > 0; ++i) {
+      __builtin_prefetch(plane + row * row_stride + line * 16, 0, 2);
+      if (++line < lines) continue;
+      line = 0;
+      if (++row < rows) continue;
+      row = 0;
+      --planes;
+      plane += plane_stride;
     }
   }
 };

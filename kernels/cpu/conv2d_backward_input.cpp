@@ -39,6 +39,14 @@ inline Axis phase_axis(std::int64_t phase, std::int64_t inputs, std::int64_t ker
   return {phase < inputs ? (inputs - 1 - phase) / stride + 1 : 0, 1, t.source, t.count, -t.source_step, outputs};
 }
 
+// Zeros for the positions of dx of a phase that no tap reaches.
+inline void clear_phase(const ConvShape& s, float* dx, std::int64_t first_row, std::int64_t first_column) {
+  parallel_for(s.x.groups() * s.x.c, [=](std::int64_t plane) {
+    for (std::int64_t h = first_row; h < s.x.h; h += s.window.stride_h)
+      for (std::int64_t w = first_column; w < s.x.w; w += s.window.stride_w) store(dx + ((plane * s.x.h + h) * s.x.w + w) * lanes, zero());
+  });
+}
+
 // With many filters: for each phase of the strides, one index is one tile of its positions of at most max_tile_outs channels of one
 // group of samples. Returns false where the shape is not for tiles.
 inline bool run_tiles(const ConvShape& s, float* dx, const float* dy, const float* w) {
@@ -60,13 +68,18 @@ inline bool run_tiles(const ConvShape& s, float* dx, const float* dy, const floa
   const auto cut = [&](std::int64_t phase) {
     a.rows = axis_h(phase / k.stride_w);
     a.columns = axis_w(phase % k.stride_w);
-    return a.rows.outputs > 0 && a.columns.outputs > 0 ? tiling(a) : Tiling{0, 0, 1};
+    const bool work = a.rows.outputs > 0 && a.columns.outputs > 0 && a.rows.taps > 0 && a.columns.taps > 0;
+    return work ? tiling(a) : Tiling{0, 0, 1};
   };
   const std::int64_t phases = static_cast<std::int64_t>(k.stride_h) * k.stride_w;
   for (std::int64_t phase = 0; phase < phases; ++phase)
     if (cut(phase).channel_blocks == 0) return false;
   for (std::int64_t phase = 0; phase < phases; ++phase) {
     const Tiling t = cut(phase);
+    if (t.tiles() == 0) {
+      clear_phase(s, dx, phase / k.stride_w, phase % k.stride_w);
+      continue;
+    }
     const ReachingTaps r = reaching_taps(phase / k.stride_w, k.kernel_h, k.stride_h, k.pad_h, k.dilation_h);
     const ReachingTaps q = reaching_taps(phase % k.stride_w, k.kernel_w, k.stride_w, k.pad_w, k.dilation_w);
     a.w = w + r.first * k.kernel_w + q.first;

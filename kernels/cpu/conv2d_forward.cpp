@@ -25,7 +25,7 @@ inline Range rows_inside(std::int64_t top, std::int64_t dilation, std::int64_t k
 inline bool run_tiles(const ConvShape& s, float* y, const float* x, const float* w, const float* b) {
   const Window& k = s.window;
   const std::int64_t channels = s.channels_per_group(), filters = s.filters_per_group(), area = k.area();
-  if (channels * area < 64 || filters < 8) return false;
+  if (channels < 16 || filters < 8) return false;  // rows alone are as good: 112 against 107 GFLOP/s for 6 channels of 5 x 5
   TiledCorrelation a{};
   a.x_channel = s.x.plane() * lanes;
   a.w_out = channels * area;

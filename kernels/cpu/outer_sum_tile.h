@@ -129,12 +129,11 @@ inline void sum_weights(const ConvShape& s, Axis rows, Axis columns, const Weigh
               stream[t++] = static_cast<std::int32_t>(j * x_channel + u * row.tap * x_row + v * column.tap * x_column);
       }
       const std::int64_t first = k.begin * taps, count = (k.end - k.begin) * taps, stream_blocks = ceil_div(count, max_streams);
-      const std::int64_t calls = packs * out_blocks * stream_blocks;
-      // The next tile follows this one in memory, but at the end of a sample's planes.
-      const std::int64_t x_next = c.count * r.count, dy_next = a.positions;
-      Ahead x_ahead{x + (r.low + cut.rows * rows.stride) * s.x.w * lanes, x_plane, k.end - k.begin, x_next,
-                    ceil_div((k.end - k.begin) * x_next * packs, calls)};
-      Ahead dy_ahead{dy + a.positions * lanes, y_plane, pack == 0 ? filters : 0, dy_next, ceil_div(filters * dy_next * packs, calls)};
+      // Meanwhile the next tile's x and dy, which follow this one's but at the end of a plane, come into L2.
+      const std::int64_t calls = out_blocks * stream_blocks, x_row = s.x.w * lanes;
+      Ahead x_ahead(x + (r.low + cut.rows * rows.stride) * x_row + (c.low > 0 ? c.low : 0) * lanes, x_plane, k.end - k.begin,
+                    r.spacing * x_row, r.count, (c.count - 1) * c.spacing + 1, calls);
+      Ahead dy_ahead(dy + a.positions * lanes, y_plane, pack == 0 ? filters : 0, 0, 1, a.positions, calls);
       for (std::int64_t m = 0; m < out_blocks; ++m) {
         const Range o = chunk(filters, out_blocks, m);
         a.dy = dy + o.begin * y_plane;
