@@ -126,8 +126,9 @@ NORMA_INLINE void transpose(float* to, std::int64_t to_row, const float* from, s
   for (int i = 0; i < 16; ++i) a[i] = _mm512_load_ps(from + i * from_row);
 #pragma GCC unroll 4
   for (int i = 0; i < 16; i += 4) {  // 4 x 4 within each quarter of four rows
-    const __m512 low01 = _mm512_unpacklo_ps(a[i], a[i + 1]), high01 = _mm512_unpackhi_ps(a[i], a[i + 1]);
-    const __m512 low23 = _mm512_unpacklo_ps(a[i + 2], a[i + 3]), high23 = _mm512_unpackhi_ps(a[i + 2], a[i + 3]);
+    const __m512 low01 = _mm512_maskz_unpacklo_ps(all_lanes, a[i], a[i + 1]), high01 = _mm512_maskz_unpackhi_ps(all_lanes, a[i], a[i + 1]);
+    const __m512 low23 = _mm512_maskz_unpacklo_ps(all_lanes, a[i + 2], a[i + 3]),
+                 high23 = _mm512_maskz_unpackhi_ps(all_lanes, a[i + 2], a[i + 3]);
     b[i] = _mm512_shuffle_ps(low01, low23, 0x44);
     b[i + 1] = _mm512_shuffle_ps(low01, low23, 0xee);
     b[i + 2] = _mm512_shuffle_ps(high01, high23, 0x44);
