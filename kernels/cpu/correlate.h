@@ -61,7 +61,7 @@ inline void correlate_block(const Correlation& a) {
             Register xj[Cols];
 #pragma GCC unroll 4
             for (int j = 0; j < Cols; ++j) xj[j] = load_register(x + at + j * x_column);
-#pragma GCC unroll 4
+#pragma GCC unroll 8
             for (int o = 0; o < Outs; ++o) {
               const Register wo = broadcast(w[o * w_out]);
 #pragma GCC unroll 4

@@ -13,11 +13,23 @@ namespace norma::kernels::cpu::NORMA_ISA {
 
 namespace {
 
+// One group of samples alone gives a register block one column: more outs keep the multiply-adds' latency covered (AVX2, 120 x 256:
+// 87 instead of 56 GFLOP/s).
+constexpr int single_outs = 8;
+
+template <int... Index>
+inline void correlate_single(const Correlation& a, std::int64_t outs, std::integer_sequence<int, Index...>) {
+  using Kernel = void (*)(const Correlation&);
+  static constexpr Kernel kernels[] = {&correlate_block<Index + 1, 1, 0, 0, false>...};
+  kernels[outs - 1](a);
+}
+
 // y[g][o] = b[o] + sum over i of w[o*w_out + i*w_in] * x[g][i], for all groups of samples g.
 // One index is one block of outputs of one block of groups.
 inline void multiply(float* y, const float* x, const float* w, const float* b, std::int64_t groups, std::int64_t outs, std::int64_t ins,
                      std::int64_t w_out, std::int64_t w_in) {
-  const std::int64_t group_blocks = ceil_div(groups, max_cols), out_blocks = ceil_div(outs, row_outs);
+  const std::int64_t group_blocks = ceil_div(groups, max_cols), most_outs = groups == 1 ? single_outs : row_outs;
+  const std::int64_t out_blocks = ceil_div(outs, most_outs);
   parallel_for(group_blocks * out_blocks, [=](std::int64_t item) {
     const Range g = chunk(groups, group_blocks, item / out_blocks), o = chunk(outs, out_blocks, item % out_blocks);
     Correlation a{};
@@ -33,7 +45,8 @@ inline void multiply(float* y, const float* x, const float* w, const float* b, s
     a.y_column = outs * lanes;
     a.channels = a.rows = 1;
     a.taps = ins;
-    correlate_row<0, 0, false>(a, o.end - o.begin, g.end - g.begin);
+    if (groups == 1) correlate_single(a, o.end - o.begin, std::make_integer_sequence<int, single_outs>{});
+    else correlate_row<0, 0, false>(a, o.end - o.begin, g.end - g.begin);
   });
 }
 
