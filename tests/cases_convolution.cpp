@@ -131,6 +131,20 @@ const std::vector<Convolution>& convolutions() {
       {"groups2", 17, 6, 6, 7, 8, {3, 3, 1, 1, 1, 1}, 2},
       {"groups3_odd", 17, 3, 6, 7, 9, {3, 3}, 3},
       {"depthwise", 17, 6, 7, 6, 6, {3, 3, 1, 1, 1, 1}, 6, false},
+      // Many channels: tiles of outputs, blocks of channels, filters and positions with their remainders.
+      {"many_channels_7x7", 17, 67, 7, 7, 35, {3, 3, 1, 1, 1, 1}, 1, true, 2},
+      {"many_channels_stride2_pad1", 3, 65, 9, 13, 33, {3, 3, 2, 2, 1, 1}},
+      {"many_channels_pointwise", 17, 130, 5, 7, 40, {1, 1}},
+      {"many_channels_pointwise_stride2", 3, 64, 9, 8, 33, {1, 1, 2, 2}},
+      {"many_filters_pointwise", 2, 33, 3, 3, 131, {1, 1}},
+      {"wide_rows", 1, 16, 3, 143, 32, {3, 3, 1, 1, 1, 1}},
+      {"narrow_rows", 1, 40, 31, 2, 32, {3, 2, 1, 1, 1, 1}},
+      {"many_channels_dilation_2x3", 2, 33, 9, 11, 32, {3, 3, 1, 1, 2, 3, 2, 3}},
+      {"many_channels_dilation_stride", 2, 32, 13, 12, 33, {3, 2, 2, 3, 2, 1, 2, 2}},
+      {"many_channels_7x5_stride2", 2, 17, 13, 17, 32, {7, 5, 2, 2, 3, 2}},
+      {"kernel_beyond_tile", 1, 2, 20, 20, 33, {17, 17, 1, 1, 8, 8}},
+      {"dilation_beyond_tile", 1, 2, 64, 64, 32, {3, 3, 1, 1, 30, 30, 30, 30}},
+      {"groups2_many_channels", 3, 66, 6, 7, 70, {3, 3, 1, 1, 1, 1}, 2},
       {"depthwise_multiplier_dilated", 5, 5, 9, 8, 10, {3, 3, 2, 1, 2, 2, 2, 2}, 5},
   };
   return list;
@@ -138,9 +152,19 @@ const std::vector<Convolution>& convolutions() {
 
 const std::vector<Layer>& layers() {
   static const std::vector<Layer> list = {
-      {"lenet_fc1", 37, 256, 120}, {"lenet_fc2", 17, 120, 84}, {"lenet_fc3", 17, 84, 10}, {"n1", 1, 17, 6},
-      {"n15", 15, 6, 17},          {"n16", 16, 3, 5},          {"one_by_one", 17, 1, 1},  {"no_bias", 17, 33, 7, false},
-      {"n81", 81, 19, 13},         {"long_sum", 3, 2048, 3},   {"wide", 3, 3, 515},
+      {"lenet_fc1", 37, 256, 120},
+      {"lenet_fc2", 17, 120, 84},
+      {"lenet_fc3", 17, 84, 10},
+      {"n1", 1, 17, 6},
+      {"n15", 15, 6, 17},
+      {"n16", 16, 3, 5},
+      {"one_by_one", 17, 1, 1},
+      {"no_bias", 17, 33, 7, false},
+      {"n81", 81, 19, 13},
+      {"long_sum", 3, 2048, 3},
+      {"wide", 3, 3, 515},
+      {"many_groups", 273, 20, 13},
+      {"many_features", 33, 151, 133},
   };
   return list;
 }

@@ -5,6 +5,7 @@
 #include "kernels/cpu/backend.h"
 #include "kernels/cpu/calls.h"
 #include "kernels/cpu/correlate.h"
+#include "kernels/cpu/correlate_tile.h"
 #include "kernels/cpu/parallel.h"
 
 namespace norma::kernels::cpu::NORMA_ISA {
@@ -31,6 +32,75 @@ inline ReachingTaps reaching_taps(std::int64_t i, std::int64_t kernel, std::int6
   return {0, step, 0, 0, dilation / gcd};
 }
 
+// The input positions phase, phase + stride, ... of one direction, as outputs of a correlation with dy.
+inline Axis phase_axis(std::int64_t phase, std::int64_t inputs, std::int64_t kernel, std::int64_t stride, std::int64_t pad,
+                       std::int64_t dilation, std::int64_t outputs) {
+  const ReachingTaps t = reaching_taps(phase, kernel, stride, pad, dilation);
+  return {phase < inputs ? (inputs - 1 - phase) / stride + 1 : 0, 1, t.source, t.count, -t.source_step, outputs};
+}
+
+// Zeros for the positions of dx of a phase that no tap reaches.
+inline void clear_phase(const ConvShape& s, float* dx, std::int64_t first_row, std::int64_t first_column) {
+  parallel_for(s.x.groups() * s.x.c, [=](std::int64_t plane) {
+    for (std::int64_t h = first_row; h < s.x.h; h += s.window.stride_h)
+      for (std::int64_t w = first_column; w < s.x.w; w += s.window.stride_w) store(dx + ((plane * s.x.h + h) * s.x.w + w) * lanes, zero());
+  });
+}
+
+// With many filters: for each phase of the strides, one index is one tile of its positions of at most max_tile_outs channels of one
+// group of samples. Returns false where the shape is not for tiles.
+inline bool run_tiles(const ConvShape& s, float* dx, const float* dy, const float* w) {
+  const Window& k = s.window;
+  const std::int64_t channels = s.channels_per_group(), filters = s.filters_per_group(), area = k.area();
+  // The zeros around dy take part, which must not be many: the taps that count are stride^2 to one.
+  if (filters < 32 || channels < 8 || s.x.plane() > 2 * s.y.plane() * k.stride_h * k.stride_w) return false;
+  const auto axis_h = [&](std::int64_t phase) { return phase_axis(phase, s.x.h, k.kernel_h, k.stride_h, k.pad_h, k.dilation_h, s.y.h); };
+  const auto axis_w = [&](std::int64_t phase) { return phase_axis(phase, s.x.w, k.kernel_w, k.stride_w, k.pad_w, k.dilation_w, s.y.w); };
+  TiledCorrelation a{};
+  a.x = dy;
+  a.x_channel = s.y.plane() * lanes;
+  a.w_out = area;
+  a.w_channel = channels * area;
+  a.y_out = s.x.plane() * lanes;
+  a.y_row = k.stride_h * s.x.w * lanes;
+  a.y_column = static_cast<std::int64_t>(k.stride_w) * lanes;
+  a.channels = filters;
+  const auto cut = [&](std::int64_t phase) {
+    a.rows = axis_h(phase / k.stride_w);
+    a.columns = axis_w(phase % k.stride_w);
+    const bool work = a.rows.outputs > 0 && a.columns.outputs > 0 && a.rows.taps > 0 && a.columns.taps > 0;
+    return work ? tiling(a) : Tiling{0, 0, 1};
+  };
+  const std::int64_t phases = static_cast<std::int64_t>(k.stride_h) * k.stride_w;
+  for (std::int64_t phase = 0; phase < phases; ++phase)
+    if (cut(phase).channel_blocks == 0) return false;
+  for (std::int64_t phase = 0; phase < phases; ++phase) {
+    const Tiling t = cut(phase);
+    if (t.tiles() == 0) {
+      clear_phase(s, dx, phase / k.stride_w, phase % k.stride_w);
+      continue;
+    }
+    const ReachingTaps r = reaching_taps(phase / k.stride_w, k.kernel_h, k.stride_h, k.pad_h, k.dilation_h);
+    const ReachingTaps q = reaching_taps(phase % k.stride_w, k.kernel_w, k.stride_w, k.pad_w, k.dilation_w);
+    a.w = w + r.first * k.kernel_w + q.first;
+    a.w_row = r.step * k.kernel_w;
+    a.w_tap = q.step;
+    a.y = dx + phase / k.stride_w * s.x.w * lanes + phase % k.stride_w * lanes;
+    const std::int64_t parts = ceil_div(channels, max_tile_outs);
+    parallel_for(s.x.groups() * s.groups * t.tiles() * parts, [=](std::int64_t item) {
+      const std::int64_t tile = item / parts % t.tiles(), group = item / parts / t.tiles() % s.groups,
+                         n = item / parts / t.tiles() / s.groups;
+      TiledCorrelation g = a;
+      g.x += (n * s.y.c + group * filters) * a.x_channel;
+      g.w += group * filters * a.w_channel;
+      g.y += (n * s.x.c + group * channels) * a.y_out;
+      if (area == 1) correlate_tile<true, true>(g, t, tile, chunk(channels, parts, item % parts));
+      else correlate_tile<true, false>(g, t, tile, chunk(channels, parts, item % parts));
+    });
+  }
+  return true;
+}
+
 }  // namespace
 
 // One index is one row of one block of channels of one group of samples. In it, columns that are stride_w apart are reached by
@@ -42,8 +112,9 @@ void run(const Conv2dBackwardInput& call, const Memory& memory) {
   const float* dy = memory.at<const float>(call.dy);
   const float* w = memory.at<const float>(call.w);
   float* dx = memory.at<float>(call.dx);
+  if (run_tiles(s, dx, dy, w)) return;
   const std::int64_t channels = s.channels_per_group(), filters = s.filters_per_group(), area = k.area();
-  const std::int64_t blocks = ceil_div(channels, max_outs), x_plane = s.x.plane() * lanes, y_plane = s.y.plane() * lanes;
+  const std::int64_t blocks = ceil_div(channels, row_outs), x_plane = s.x.plane() * lanes, y_plane = s.y.plane() * lanes;
   const bool pointwise = area == 1 && k.stride_h == 1 && k.stride_w == 1 && k.pad_h == 0 && k.pad_w == 0;
 
   parallel_for(s.x.groups() * s.groups * blocks * s.x.h, [=](std::int64_t item) {

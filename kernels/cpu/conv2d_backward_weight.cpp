@@ -4,7 +4,8 @@
 #include "kernels/chunks.h"
 #include "kernels/cpu/backend.h"
 #include "kernels/cpu/calls.h"
-#include "kernels/cpu/outer_sum.h"
+#include "kernels/cpu/outer_sum_row.h"
+#include "kernels/cpu/outer_sum_tile.h"
 #include "kernels/cpu/parallel.h"
 
 namespace norma::kernels::cpu::NORMA_ISA {
@@ -47,38 +48,20 @@ inline void add_chunks(float* y, const float* partial, std::int64_t n, std::int6
   }
 }
 
-}  // namespace
+// The weights of a few filters, row by row: a block is filters x taps of one kernel row and channel; channels instead of taps where the
+// kernel is one column wide.
+struct RowBlocks {
+  const ConvShape& s;
+  bool column = s.window.kernel_w == 1;
+  std::int64_t channels = s.channels_per_group(), filters = s.filters_per_group();
+  std::int64_t streams = column ? channels : s.window.kernel_w, outer_channels = column ? 1 : channels;
+  std::int64_t stream_blocks = ceil_div(streams, row_streams);
+  std::int64_t filter_blocks = ceil_div(filters, row_outs_for(ceil_div(streams, stream_blocks)));
+  std::int64_t blocks() const { return s.groups * filter_blocks * outer_channels * stream_blocks * s.window.kernel_h; }
 
-// One index is one block of weights (filters x taps of one kernel row and channel; channels instead of taps where the kernel is
-// one column wide) of one chunk of samples, or one filter's db of one chunk.
-void run_partial(const Conv2dBackwardWeight& call, const Memory& memory) {
-  const ConvShape& s = call.shape;
-  const Window& k = s.window;
-  assert(s.x.lanes == lanes && s.y.lanes == lanes);
-  const float* dy = memory.at<const float>(call.dy);
-  const float* x = memory.at<const float>(call.x);
-  float* partial = memory.at<float>(call.partial);
-  const std::int64_t channels = s.channels_per_group(), filters = s.filters_per_group(), area = k.area();
-  const std::int64_t x_plane = s.x.plane() * lanes, y_plane = s.y.plane() * lanes, chunks = call.chunks;
-  const std::int64_t weights = s.weights(), partial_stride = weights + s.y.c;
-
-  const bool column = k.kernel_w == 1;
-  const std::int64_t streams = column ? channels : k.kernel_w, outer_channels = column ? 1 : channels;
-  const std::int64_t stream_blocks = ceil_div(streams, max_streams);
-  const std::int64_t filter_blocks = ceil_div(filters, max_outs_for(ceil_div(streams, stream_blocks)));
-  const std::int64_t blocks = s.groups * filter_blocks * outer_channels * stream_blocks * k.kernel_h;
-  const std::int64_t sums = call.db ? s.y.c : 0;
-
-  parallel_for(chunks * (blocks + sums), [=](std::int64_t item) {
-    const std::int64_t part = item / (blocks + sums);
-    const Range n = chunk(s.x.groups(), chunks, part);
-    float* out = partial + part * partial_stride;
-    std::int64_t i = item % (blocks + sums);
-    if (i >= blocks) {
-      const std::int64_t f = i - blocks;
-      out[weights + f] = sum_of_planes(dy + (n.begin * s.y.c + f) * y_plane, n.end - n.begin, s.y.c * y_plane, s.y.plane());
-      return;
-    }
+  void sum(std::int64_t i, float* out, const float* x, const float* dy, Range n) const {
+    const Window& k = s.window;
+    const std::int64_t area = k.area(), x_plane = s.x.plane() * lanes, y_plane = s.y.plane() * lanes;
     const std::int64_t r = i % k.kernel_h;
     i /= k.kernel_h;
     const Range t = chunk(streams, stream_blocks, i % stream_blocks);
@@ -93,7 +76,7 @@ void run_partial(const Conv2dBackwardWeight& call, const Memory& memory) {
     const Range p = outputs_inside(top, top, k.stride_h, s.x.h, s.y.h);
     const Range q = outputs_inside(left, right, k.stride_w, s.x.w, s.y.w);
 
-    OuterSum a{};
+    RowSum a{};
     a.dy = dy + (n.begin * s.y.c + filter) * y_plane + p.begin * s.y.w * lanes;
     a.dy_sample = s.y.c * y_plane;
     a.dy_out = y_plane;
@@ -116,7 +99,59 @@ void run_partial(const Conv2dBackwardWeight& call, const Memory& memory) {
     a.out = out + (filter * channels + c) * area + r * k.kernel_w + first_tap;
     a.out_out = channels * area;
     a.out_stream = column ? area : 1;
-    outer_sum(a, o.end - o.begin, t.end - t.begin);
+    row_sum(a, o.end - o.begin, t.end - t.begin);
+  }
+};
+
+}  // namespace
+
+// One index is one block of weights of one chunk of samples, or one filter's db of one chunk.
+void run_partial(const Conv2dBackwardWeight& call, const Memory& memory) {
+  const ConvShape& s = call.shape;
+  const Window& k = s.window;
+  assert(s.x.lanes == lanes && s.y.lanes == lanes);
+  const float* dy = memory.at<const float>(call.dy);
+  const float* x = memory.at<const float>(call.x);
+  float* partial = memory.at<float>(call.partial);
+  const std::int64_t channels = s.channels_per_group(), filters = s.filters_per_group(), area = k.area();
+  const std::int64_t x_plane = s.x.plane() * lanes, y_plane = s.y.plane() * lanes, chunks = call.chunks;
+  const std::int64_t weights = s.weights(), partial_stride = weights + s.y.c;
+
+  const Axis rows{s.y.h, k.stride_h, -k.pad_h, k.kernel_h, k.dilation_h, s.x.h};
+  const Axis columns{s.y.w, k.stride_w, -k.pad_w, k.kernel_w, k.dilation_w, s.x.w};
+  const WeightCut cut = cut_weights(s, rows, columns, chunks);
+  const std::int64_t filter_blocks = ceil_div(filters, cut.filters), channel_blocks = ceil_div(channels, cut.channels);
+  const std::int64_t row_blocks = ceil_div(k.kernel_h, cut.kernel_rows), column_blocks = ceil_div(k.kernel_w, cut.kernel_columns);
+  const RowBlocks by_rows{.s = s};
+  const bool few = filters < max_outs;
+  const std::int64_t blocks = few ? by_rows.blocks() : s.groups * filter_blocks * channel_blocks * row_blocks * column_blocks;
+  const std::int64_t sums = call.db ? s.y.c : 0;
+
+  parallel_for(chunks * (blocks + sums), [=](std::int64_t item) {
+    const std::int64_t part = item / (blocks + sums);
+    const Range n = chunk(s.x.groups(), chunks, part);
+    float* out = partial + part * partial_stride;
+    std::int64_t i = item % (blocks + sums);
+    if (i >= blocks) {
+      const std::int64_t f = i - blocks;
+      out[weights + f] = sum_of_planes(dy + (n.begin * s.y.c + f) * y_plane, n.end - n.begin, s.y.c * y_plane, s.y.plane());
+      return;
+    }
+    if (few) return by_rows.sum(i, out, x, dy, n);
+    WeightBlock b{};
+    b.n = n;
+    b.v = chunk(k.kernel_w, column_blocks, i % column_blocks);
+    i /= column_blocks;
+    b.u = chunk(k.kernel_h, row_blocks, i % row_blocks);
+    i /= row_blocks;
+    b.c = chunk(channels, channel_blocks, i % channel_blocks);
+    i /= channel_blocks;
+    b.o = chunk(filters, filter_blocks, i % filter_blocks);
+    const std::int64_t group = i / filter_blocks;
+    b.dy = dy + group * filters * y_plane;
+    b.x = x + group * channels * x_plane;
+    b.out = out + group * filters * channels * area;
+    sum_weights(s, rows, columns, cut, b);
   });
 }
 

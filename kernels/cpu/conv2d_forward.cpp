@@ -5,6 +5,7 @@
 #include "kernels/cpu/backend.h"
 #include "kernels/cpu/calls.h"
 #include "kernels/cpu/correlate.h"
+#include "kernels/cpu/correlate_tile.h"
 #include "kernels/cpu/parallel.h"
 
 namespace norma::kernels::cpu::NORMA_ISA {
@@ -19,6 +20,38 @@ inline Range rows_inside(std::int64_t top, std::int64_t dilation, std::int64_t k
   return {begin, begin < capped ? capped : begin};
 }
 
+// With many channels: one index is one tile of outputs of at most max_tile_outs filters of one group of samples.
+// Returns false where the shape is not for tiles.
+inline bool run_tiles(const ConvShape& s, float* y, const float* x, const float* w, const float* b) {
+  const Window& k = s.window;
+  const std::int64_t channels = s.channels_per_group(), filters = s.filters_per_group(), area = k.area();
+  if (channels < 16 || filters < 8) return false;  // rows alone are as good: 112 against 107 GFLOP/s for 6 channels of 5 x 5
+  TiledCorrelation a{};
+  a.x_channel = s.x.plane() * lanes;
+  a.w_out = channels * area;
+  a.w_channel = area;
+  a.y_out = s.y.plane() * lanes;
+  a.y_row = s.y.w * lanes;
+  a.y_column = lanes;
+  a.channels = channels;
+  a.rows = {s.y.h, k.stride_h, -k.pad_h, k.kernel_h, k.dilation_h, s.x.h};
+  a.columns = {s.y.w, k.stride_w, -k.pad_w, k.kernel_w, k.dilation_w, s.x.w};
+  const Tiling t = tiling(a);
+  if (t.channel_blocks == 0) return false;
+  const std::int64_t parts = ceil_div(filters, max_tile_outs);
+  parallel_for(s.y.groups() * s.groups * t.tiles() * parts, [=](std::int64_t item) {
+    const std::int64_t tile = item / parts % t.tiles(), group = item / parts / t.tiles() % s.groups,
+                       n = item / parts / t.tiles() / s.groups;
+    TiledCorrelation g = a;
+    g.x = x + (n * s.x.c + group * channels) * a.x_channel;
+    g.w = w + group * filters * a.w_out;
+    g.b = b ? b + group * filters : nullptr;
+    g.y = y + (n * s.y.c + group * filters) * a.y_out;
+    correlate_tile<false, true>(g, t, tile, chunk(filters, parts, item % parts));
+  });
+  return true;
+}
+
 }  // namespace
 
 // One index is one output row of one block of filters of one group of samples.
@@ -30,8 +63,9 @@ void run(const Conv2dForward& call, const Memory& memory) {
   const float* w = memory.at<const float>(call.w);
   const float* b = memory.at<const float>(call.b);
   float* y = memory.at<float>(call.y);
+  if (run_tiles(s, y, x, w, b)) return;
   const std::int64_t channels = s.channels_per_group(), filters = s.filters_per_group(), area = k.area();
-  const std::int64_t blocks = ceil_div(filters, max_outs), x_plane = s.x.plane() * lanes, y_plane = s.y.plane() * lanes;
+  const std::int64_t blocks = ceil_div(filters, row_outs), x_plane = s.x.plane() * lanes, y_plane = s.y.plane() * lanes;
   const bool pointwise = area == 1 && k.pad_h == 0 && k.pad_w == 0;
 
   parallel_for(s.y.groups() * s.groups * blocks * s.y.h, [=](std::int64_t item) {

@@ -24,7 +24,7 @@ struct Correlation {
   std::int64_t channels, rows, taps;
 };
 
-inline constexpr int max_outs = 4, max_cols = registers >= 32 ? 4 : 3;
+inline constexpr int row_outs = 4, max_cols = registers >= 32 ? 4 : 3;
 
 // Taps, Step known when compiled (Taps > 0): x_column is 16, x_tap 16*Step, w_tap 1. Edge: some (j, t) may be outside x.
 template <int Outs, int Cols, int Taps, int Step, bool Edge>
@@ -61,7 +61,7 @@ inline void correlate_block(const Correlation& a) {
             Register xj[Cols];
 #pragma GCC unroll 4
             for (int j = 0; j < Cols; ++j) xj[j] = load_register(x + at + j * x_column);
-#pragma GCC unroll 4
+#pragma GCC unroll 8
             for (int o = 0; o < Outs; ++o) {
               const Register wo = broadcast(w[o * w_out]);
 #pragma GCC unroll 4
@@ -86,7 +86,7 @@ inline void correlate_outs(const Correlation& a, std::int64_t outs) {
   }
 }
 
-// `columns` outputs from column 0 of `a` on, for `outs` <= max_outs. Edges: whether a tap may fall outside x at all.
+// `columns` outputs from column 0 of `a` on, for `outs` <= row_outs. Edges: whether a tap may fall outside x at all.
 template <int Taps, int Step, bool Edges>
 inline void correlate_row(Correlation a, std::int64_t outs, std::int64_t columns) {
   const std::int64_t reach = (a.taps - 1) * a.x_tap, lowest = reach < 0 ? reach : 0, highest = reach > 0 ? reach : 0;

@@ -126,6 +126,50 @@ NORMA_INLINE float reduce_add(V a) {
   const __m128 t2 = _mm_add_ps(t4, _mm_movehl_ps(t4, t4));
   return _mm_cvtss_f32(_mm_add_ss(t2, _mm_movehdup_ps(t2)));
 }
+// Lane i: reduce_add of the 16 floats at p + 16*i, with its bits; 64-byte aligned.
+NORMA_INLINE V reduce_add_rows(const float* p) {
+  __m256 half[2];
+#pragma GCC unroll 2
+  for (int h = 0; h < 2; ++h) {
+    __m256 t4[4], t2[2];
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) {  // rows i and i + 4: the order in which the last step leaves them
+      const float* row = p + 128 * h + 16 * i;
+      const __m256 a = _mm256_add_ps(_mm256_load_ps(row), _mm256_load_ps(row + 8));
+      const __m256 b = _mm256_add_ps(_mm256_load_ps(row + 64), _mm256_load_ps(row + 72));
+      t4[i] = _mm256_add_ps(_mm256_permute2f128_ps(a, b, 0x20), _mm256_permute2f128_ps(a, b, 0x31));
+    }
+#pragma GCC unroll 2
+    for (int i = 0; i < 2; ++i)
+      t2[i] = _mm256_add_ps(_mm256_shuffle_ps(t4[2 * i], t4[2 * i + 1], 0x44), _mm256_shuffle_ps(t4[2 * i], t4[2 * i + 1], 0xee));
+    half[h] = _mm256_add_ps(_mm256_shuffle_ps(t2[0], t2[1], 0x88), _mm256_shuffle_ps(t2[0], t2[1], 0xdd));
+  }
+  return {half[0], half[1]};
+}
+// to[j*to_row + i] = from[i*from_row + j], i, j < 16; rows are 64-byte aligned.
+NORMA_INLINE void transpose(float* to, std::int64_t to_row, const float* from, std::int64_t from_row) {
+  for (int block = 0; block < 4; ++block) {  // 8 x 8
+    const float* f = from + block / 2 * 8 * from_row + block % 2 * 8;
+    float* t = to + block % 2 * 8 * to_row + block / 2 * 8;
+    __m256 a[8], b[8];
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; ++i) a[i] = _mm256_load_ps(f + i * from_row);
+#pragma GCC unroll 2
+    for (int i = 0; i < 8; i += 4) {  // 4 x 4 within each half of four rows
+      const __m256 low01 = _mm256_unpacklo_ps(a[i], a[i + 1]), high01 = _mm256_unpackhi_ps(a[i], a[i + 1]);
+      const __m256 low23 = _mm256_unpacklo_ps(a[i + 2], a[i + 3]), high23 = _mm256_unpackhi_ps(a[i + 2], a[i + 3]);
+      b[i] = _mm256_shuffle_ps(low01, low23, 0x44);
+      b[i + 1] = _mm256_shuffle_ps(low01, low23, 0xee);
+      b[i + 2] = _mm256_shuffle_ps(high01, high23, 0x44);
+      b[i + 3] = _mm256_shuffle_ps(high01, high23, 0xee);
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) {  // b[4*r + i] holds columns i and 4 + i of rows 4*r .. 4*r+3
+      _mm256_store_ps(t + i * to_row, _mm256_permute2f128_ps(b[i], b[4 + i], 0x20));
+      _mm256_store_ps(t + (4 + i) * to_row, _mm256_permute2f128_ps(b[i], b[4 + i], 0x31));
+    }
+  }
+}
 // The same tree over the lanes widened to double.
 NORMA_INLINE double reduce_add_double(V a) {
   const __m256d lo = _mm256_add_pd(_mm256_cvtps_pd(_mm256_castps256_ps128(a.lo)), _mm256_cvtps_pd(_mm256_castps256_ps128(a.hi)));
@@ -143,6 +187,8 @@ struct Register {
 inline constexpr int registers = 16, register_lanes = 8;
 NORMA_INLINE Register load_register(const float* p) { return {_mm256_load_ps(p)}; }
 NORMA_INLINE void store_register(float* p, Register a) { _mm256_store_ps(p, a.v); }
+NORMA_INLINE Register loadu_register(const float* p) { return {_mm256_loadu_ps(p)}; }
+NORMA_INLINE void storeu_register(float* p, Register a) { _mm256_storeu_ps(p, a.v); }
 NORMA_INLINE Register broadcast(float x) { return {_mm256_set1_ps(x)}; }
 NORMA_INLINE Register fma(Register a, Register b, Register c) { return {_mm256_fmadd_ps(a.v, b.v, c.v)}; }
 

@@ -102,6 +102,51 @@ NORMA_INLINE float reduce_add(V a) {
   const __m128 t2 = _mm_add_ps(t4, _mm_movehl_ps(t4, t4));
   return _mm_cvtss_f32(_mm_add_ss(t2, _mm_movehdup_ps(t2)));
 }
+// Lane i: reduce_add of the 16 floats at p + 16*i, with its bits; 64-byte aligned.
+NORMA_INLINE V reduce_add_rows(const float* p) {
+  __m512 t8[8], t4[4], t2[2];
+#pragma GCC unroll 8
+  for (int i = 0; i < 8; ++i) {  // vectors 4*(i%2*2) + i/2 and the one 4 further: the order in which the last step leaves them
+    const float* row = p + 16 * (i % 2 * 8 + i / 2);
+    const __m512 a = _mm512_load_ps(row), b = _mm512_load_ps(row + 64);
+    t8[i] = _mm512_add_ps(_mm512_maskz_shuffle_f32x4(all_lanes, a, b, 0x44), _mm512_maskz_shuffle_f32x4(all_lanes, a, b, 0xee));
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i)
+    t4[i] = _mm512_add_ps(_mm512_maskz_shuffle_f32x4(all_lanes, t8[2 * i], t8[2 * i + 1], 0x88),
+                          _mm512_maskz_shuffle_f32x4(all_lanes, t8[2 * i], t8[2 * i + 1], 0xdd));
+#pragma GCC unroll 2
+  for (int i = 0; i < 2; ++i)
+    t2[i] = _mm512_add_ps(_mm512_shuffle_ps(t4[2 * i], t4[2 * i + 1], 0x44), _mm512_shuffle_ps(t4[2 * i], t4[2 * i + 1], 0xee));
+  return {_mm512_add_ps(_mm512_shuffle_ps(t2[0], t2[1], 0x88), _mm512_shuffle_ps(t2[0], t2[1], 0xdd))};
+}
+// to[j*to_row + i] = from[i*from_row + j], i, j < 16; rows are 64-byte aligned.
+NORMA_INLINE void transpose(float* to, std::int64_t to_row, const float* from, std::int64_t from_row) {
+  __m512 a[16], b[16];
+#pragma GCC unroll 16
+  for (int i = 0; i < 16; ++i) a[i] = _mm512_load_ps(from + i * from_row);
+#pragma GCC unroll 4
+  for (int i = 0; i < 16; i += 4) {  // 4 x 4 within each quarter of four rows
+    const __m512 low01 = _mm512_maskz_unpacklo_ps(all_lanes, a[i], a[i + 1]), high01 = _mm512_maskz_unpackhi_ps(all_lanes, a[i], a[i + 1]);
+    const __m512 low23 = _mm512_maskz_unpacklo_ps(all_lanes, a[i + 2], a[i + 3]),
+                 high23 = _mm512_maskz_unpackhi_ps(all_lanes, a[i + 2], a[i + 3]);
+    b[i] = _mm512_shuffle_ps(low01, low23, 0x44);
+    b[i + 1] = _mm512_shuffle_ps(low01, low23, 0xee);
+    b[i + 2] = _mm512_shuffle_ps(high01, high23, 0x44);
+    b[i + 3] = _mm512_shuffle_ps(high01, high23, 0xee);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {  // b[4*r + i] holds columns i, 4+i, 8+i, 12+i of rows 4*r .. 4*r+3
+    const __m512 even01 = _mm512_maskz_shuffle_f32x4(all_lanes, b[i], b[4 + i], 0x88),
+                 odd01 = _mm512_maskz_shuffle_f32x4(all_lanes, b[i], b[4 + i], 0xdd);
+    const __m512 even23 = _mm512_maskz_shuffle_f32x4(all_lanes, b[8 + i], b[12 + i], 0x88);
+    const __m512 odd23 = _mm512_maskz_shuffle_f32x4(all_lanes, b[8 + i], b[12 + i], 0xdd);
+    _mm512_store_ps(to + i * to_row, _mm512_maskz_shuffle_f32x4(all_lanes, even01, even23, 0x88));
+    _mm512_store_ps(to + (4 + i) * to_row, _mm512_maskz_shuffle_f32x4(all_lanes, odd01, odd23, 0x88));
+    _mm512_store_ps(to + (8 + i) * to_row, _mm512_maskz_shuffle_f32x4(all_lanes, even01, even23, 0xdd));
+    _mm512_store_ps(to + (12 + i) * to_row, _mm512_maskz_shuffle_f32x4(all_lanes, odd01, odd23, 0xdd));
+  }
+}
 // The same tree over the lanes widened to double.
 NORMA_INLINE double reduce_add_double(V a) {
   const __m512d t8 = _mm512_add_pd(_mm512_maskz_cvtps_pd(0xff, low_half(a)), _mm512_maskz_cvtps_pd(0xff, high_half(a)));
@@ -116,6 +161,8 @@ using Register = V;
 inline constexpr int registers = 32, register_lanes = 16;
 NORMA_INLINE Register load_register(const float* p) { return load(p); }
 NORMA_INLINE void store_register(float* p, Register a) { store(p, a); }
+NORMA_INLINE Register loadu_register(const float* p) { return loadu(p); }
+NORMA_INLINE void storeu_register(float* p, Register a) { storeu(p, a); }
 NORMA_INLINE Register broadcast(float x) { return set1(x); }
 
 }  // namespace norma::kernels::cpu::NORMA_ISA

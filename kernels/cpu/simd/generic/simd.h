@@ -150,6 +150,15 @@ NORMA_INLINE float reduce_add(V a) {
   const Float4 t4 = (a.v[0] + a.v[2]) + (a.v[1] + a.v[3]);
   return (t4[0] + t4[2]) + (t4[1] + t4[3]);
 }
+// Lane i: reduce_add of the 16 floats at p + 16*i, with its bits; 64-byte aligned.
+NORMA_INLINE V reduce_add_rows(const float* p) {
+  return map([&](int j, int i) { return reduce_add(load(p + 16 * (4 * j + i))); });
+}
+// to[j*to_row + i] = from[i*from_row + j], i, j < 16; rows are 64-byte aligned.
+NORMA_INLINE void transpose(float* to, std::int64_t to_row, const float* from, std::int64_t from_row) {
+  for (int j = 0; j < 16; ++j)
+    for (int i = 0; i < 16; ++i) to[j * to_row + i] = from[i * from_row + j];
+}
 // The same tree over the lanes widened to double.
 NORMA_INLINE double reduce_add_double(V a) {
   double t[4];
@@ -171,6 +180,12 @@ NORMA_INLINE Register load_register(const float* p) {
   return r;
 }
 NORMA_INLINE void store_register(float* p, Register a) { std::memcpy(__builtin_assume_aligned(p, 16), &a, sizeof a); }
+NORMA_INLINE Register loadu_register(const float* p) {
+  Register r;
+  std::memcpy(&r, p, sizeof r);
+  return r;
+}
+NORMA_INLINE void storeu_register(float* p, Register a) { std::memcpy(p, &a, sizeof a); }
 NORMA_INLINE Register broadcast(float x) { return {Float4{x, x, x, x}}; }
 NORMA_INLINE Register fma(Register a, Register b, Register c) {
   return {map4([&](int i) { return __builtin_fmaf(a.v[i], b.v[i], c.v[i]); })};
