@@ -12,7 +12,7 @@
 namespace norma::app {
 
 struct OpsRequest {
-  std::string filter;  // of "net/name"; empty: all
+  std::string filter{};  // of "net/name"; empty: all
   std::int64_t batch = 32;
   int threads = 0;  // 0: every core
   std::string isa = "auto";
