@@ -1,5 +1,6 @@
 // Conv2dBackwardInput: rows of dx as register-blocked correlations of dy, the taps gathered, so nothing is added twice.
 #include <cassert>
+#include <cstring>
 
 #include "kernels/chunks.h"
 #include "kernels/cpu/backend.h"
@@ -39,11 +40,16 @@ inline Axis phase_axis(std::int64_t phase, std::int64_t inputs, std::int64_t ker
   return {phase < inputs ? (inputs - 1 - phase) / stride + 1 : 0, 1, t.source, t.count, -t.source_step, outputs};
 }
 
-// Zeros for the positions of dx of a phase that no tap reaches.
-inline void clear_phase(const ConvShape& s, float* dx, std::int64_t first_row, std::int64_t first_column) {
+// Zeros for the positions of dx of a phase that no tap reaches; whole rows: of all columns.
+inline void clear_phase(const ConvShape& s, float* dx, std::int64_t first_row, std::int64_t first_column, bool whole_rows) {
+  const std::int64_t x_row = s.x.w * lanes;
   parallel_for(s.x.groups() * s.x.c, [=](std::int64_t plane) {
-    for (std::int64_t h = first_row; h < s.x.h; h += s.window.stride_h)
-      for (std::int64_t w = first_column; w < s.x.w; w += s.window.stride_w) store(dx + ((plane * s.x.h + h) * s.x.w + w) * lanes, zero());
+    for (std::int64_t h = first_row; h < s.x.h; h += s.window.stride_h) {
+      float* row = dx + (plane * s.x.h + h) * x_row;
+      if (whole_rows) std::memset(row, 0, static_cast<std::size_t>(x_row) * sizeof(float));
+      else
+        for (std::int64_t w = first_column; w < s.x.w; w += s.window.stride_w) store(row + w * lanes, zero());
+    }
   });
 }
 
@@ -77,7 +83,8 @@ inline bool run_tiles(const ConvShape& s, float* dx, const float* dy, const floa
   for (std::int64_t phase = 0; phase < phases; ++phase) {
     const Tiling t = cut(phase);
     if (t.tiles() == 0) {
-      clear_phase(s, dx, phase / k.stride_w, phase % k.stride_w);
+      const bool whole_rows = a.rows.taps == 0;
+      if (!whole_rows || phase % k.stride_w == 0) clear_phase(s, dx, phase / k.stride_w, phase % k.stride_w, whole_rows);
       continue;
     }
     const ReachingTaps r = reaching_taps(phase / k.stride_w, k.kernel_h, k.stride_h, k.pad_h, k.dilation_h);
@@ -86,7 +93,7 @@ inline bool run_tiles(const ConvShape& s, float* dx, const float* dy, const floa
     a.w_row = r.step * k.kernel_w;
     a.w_tap = q.step;
     a.y = dx + phase / k.stride_w * s.x.w * lanes + phase % k.stride_w * lanes;
-    const std::int64_t parts = ceil_div(channels, max_tile_outs);
+    const std::int64_t parts = ceil_div(channels, area == 1 ? 2 * max_tile_outs : max_tile_outs);
     parallel_for(s.x.groups() * s.groups * t.tiles() * parts, [=](std::int64_t item) {
       const std::int64_t tile = item / parts % t.tiles(), group = item / parts / t.tiles() % s.groups,
                          n = item / parts / t.tiles() / s.groups;

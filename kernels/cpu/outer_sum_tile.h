@@ -51,7 +51,7 @@ inline WeightCut cut_weights(const ConvShape& s, Axis rows, Axis columns, std::i
   std::int64_t side = 1;
   while (side < 64 && (side + 1) * (side + 1) * taps <= max_weight_sums) ++side;
   cut.channels = at_most(channels, side);
-  cut.filters = at_most(at_most(filters, 64), max_weight_sums / (cut.channels * taps));
+  cut.filters = at_most(at_most(filters, 128), max_weight_sums / (cut.channels * taps));
   cut.channels = at_most(at_most(channels, 64), max_weight_sums / (cut.filters * taps));
   // At least two indices a thread where there are as many.
   const std::int64_t threads = omp_in_parallel() ? 1 : omp_get_max_threads();
