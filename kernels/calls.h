@@ -287,18 +287,20 @@ struct BatchNormBackwardApply {
 };
 
 // Batch norm, activation and max pooling in one pass. With z = gamma[c] * ((x - mean[c]) * rstd[c]) + beta[c]:
-// y = act(max of z over the window), as act is monotonic; argmax = r * kernel_w + s of the first largest z (when given; dims of y).
+// y = act(max of z over the window), as act is monotonic; argmax = r * kernel_w + s of the first largest z, and largest = its x (when
+// given; dims of y): dgamma and dbeta are those of a BatchNormBackwardReduce of dy, y and largest.
 // Windows have at most 256 taps, one at least inside x, and no dilation.
 struct BatchNormMaxPool {
   static constexpr const char* name = "batch_norm_max_pool";
-  ValueId y{}, argmax{}, x{}, mean{}, rstd{}, gamma{}, beta{};  // argmax: u8
+  ValueId y{}, argmax{}, largest{}, x{}, mean{}, rstd{}, gamma{}, beta{};  // argmax: u8
   PoolShape shape{};
   Activation act = Activation::none;
 
   constexpr void cut(std::int64_t n) { shape.cut(n); }
-  constexpr std::array<Operand, 7> operands() const {
+  constexpr std::array<Operand, 8> operands() const {
     return {{{y, Access::write, "y"},
              {argmax, Access::write, "argmax"},
+             {largest, Access::write, "largest"},
              {x, Access::read, "x"},
              {mean, Access::read, "mean"},
              {rstd, Access::read, "rstd"},
@@ -306,35 +308,8 @@ struct BatchNormMaxPool {
              {beta, Access::read, "beta"}}};
   }
   constexpr Cost cost() const {
-    return {(shape.x.count() + shape.y.count() + 4.0 * shape.x.c) * f32_bytes + (argmax ? shape.y.count() : 0),
+    return {(shape.x.count() + (largest ? 2.0 : 1.0) * shape.y.count() + 4.0 * shape.x.c) * f32_bytes + (argmax ? shape.y.count() : 0),
             4.0 * shape.x.count() + shape.y.count() * (shape.window.area() + 1.0)};
-  }
-};
-
-// With g = dy * act'(y) and xhat = (x - mean[c]) * rstd[c] at argmax: dgamma[c] = sum(g * xhat), dbeta[c] = sum(g) over windows.
-// partial: f64 [groups][C][2].
-struct BatchNormMaxPoolBackwardReduce {
-  static constexpr const char* name = "batch_norm_max_pool_backward_reduce";
-  ValueId dgamma{}, dbeta{}, dy{}, y{}, argmax{}, x{}, mean{}, rstd{}, partial{};
-  PoolShape shape{};
-  Activation act = Activation::none;
-
-  static constexpr bool reduces = true;
-  constexpr void cut(std::int64_t n) { shape.cut(n); }
-  constexpr std::array<Operand, 9> operands() const {
-    return {{{dgamma, Access::write, "dgamma"},
-             {dbeta, Access::write, "dbeta"},
-             {partial, Access::write, "partial"},
-             {dy, Access::read, "dy"},
-             {y, Access::read, "y"},
-             {argmax, Access::read, "argmax"},
-             {x, Access::read, "x"},
-             {mean, Access::read, "mean"},
-             {rstd, Access::read, "rstd"}}};
-  }
-  constexpr std::int64_t partial_bytes() const { return shape.x.groups() * shape.x.c * 2 * 8; }
-  constexpr Cost cost() const {
-    return {(shape.x.count() + (y ? 2.0 : 1.0) * shape.y.count() + 4.0 * shape.x.c) * f32_bytes + shape.y.count(), 6.0 * shape.y.count()};
   }
 };
 
@@ -626,9 +601,9 @@ struct Fill {
 
 using Call = std::variant<Gather, Resize, Conv2dForward, Conv2dBackwardInput, Conv2dBackwardWeight, LinearForward, LinearBackwardInput,
                           LinearBackwardWeight, BatchNormStatistics, BatchNormRstd, BatchNormApply, BatchNormBackwardReduce,
-                          BatchNormBackwardApply, BatchNormMaxPool, BatchNormMaxPoolBackwardReduce, BatchNormMaxPoolBackwardApply,
-                          BatchNormRunningUpdate, ActivationForward, ActivationBackward, Add, Dropout, MaxPoolForward, MaxPoolBackward,
-                          AvgPoolForward, AvgPoolBackward, SoftmaxCrossEntropy, MeanSquaredError, CheckFinite, Sgd, Adam, Advance, Fill>;
+                          BatchNormBackwardApply, BatchNormMaxPool, BatchNormMaxPoolBackwardApply, BatchNormRunningUpdate,
+                          ActivationForward, ActivationBackward, Add, Dropout, MaxPoolForward, MaxPoolBackward, AvgPoolForward,
+                          AvgPoolBackward, SoftmaxCrossEntropy, MeanSquaredError, CheckFinite, Sgd, Adam, Advance, Fill>;
 
 template <class C>
 inline constexpr bool reduces = requires {

@@ -12,6 +12,7 @@
 #include <unordered_map>
 #include <utility>
 
+#include "kernels/chunks.h"
 #include "norma/error.h"
 #include "src/cpu_backend.h"
 #include "src/plan.h"
@@ -174,15 +175,19 @@ class CpuExecutor final : public Executor {
         for (const Stage& stage : phase.groups)
           f(stage, calls[static_cast<std::size_t>(stage.call)], kernels::Memory{addresses.data(), group * plan.lanes});
       };
+      // Back and forth: a phase begins with the groups that the one before left in the caches.
+      const auto in_turn = [p](kernels::Range groups, auto body) {
+        for (std::int64_t i = 0; i < groups.end - groups.begin; ++i) body(p % 2 == 0 ? groups.begin + i : groups.end - 1 - i);
+      };
       if (!phase.groups.empty() && threads == 1) {
         std::vector<std::byte*> addresses = prepared.addresses;
-        for (std::int64_t group = 0; group < plan.groups(); ++group) run_group(group, addresses);
+        in_turn({0, plan.groups()}, [&](std::int64_t group) { run_group(group, addresses); });
       } else if (!phase.groups.empty()) {
 #pragma omp parallel num_threads(threads)
         {
           std::vector<std::byte*> addresses = prepared.addresses;
-#pragma omp for schedule(static)
-          for (std::int64_t group = 0; group < plan.groups(); ++group) run_group(group, addresses);
+          const kernels::Range mine = kernels::chunk(plan.groups(), omp_get_num_threads(), omp_get_thread_num());
+          in_turn(mine, [&](std::int64_t group) { run_group(group, addresses); });
         }
       }
       for (const Stage& stage : phase.whole)

@@ -85,12 +85,20 @@ void Lowering::backward(std::size_t i, const BatchNormNode& n) {
     dgamma = flat(node(i).path + ".dgamma", d.c, DType::f32);
     dbeta = flat(node(i).path + ".dbeta", d.c, DType::f32);
   }
-  const auto reduce = [&](auto call) {
-    call.dgamma = dgamma, call.dbeta = dbeta, call.dy = dy, call.y = y, call.x = x(i), call.mean = s.mean, call.rstd = s.rstd;
-    call.act = n.act;
+  if (dgamma) {  // of a fused pooling only the elements that won have a gradient
+    BatchNormBackwardReduce call{.dgamma = dgamma,
+                                 .dbeta = dbeta,
+                                 .dy = dy,
+                                 .y = y,
+                                 .x = n.pool ? s.largest : x(i),
+                                 .mean = s.mean,
+                                 .rstd = s.rstd,
+                                 .dims = n.pool ? dims(i) : d,
+                                 .act = n.act};
     call.partial = partial_sums(node(i).path + ".backward", d.groups(), call.partial_bytes());
     emit(i, call);
-  };
+  }
+  if (!needs_gradient_[input(i)]) return;
   const auto apply = [&](auto call) {
     call.dx = make_gradient(input(i), i);
     call.dy = dy, call.y = y, call.x = x(i), call.mean = s.mean, call.rstd = s.rstd;
@@ -99,15 +107,8 @@ void Lowering::backward(std::size_t i, const BatchNormNode& n) {
     emit(i, call);
     accumulate(input(i), call.dx);
   };
-  const bool needs_dx = needs_gradient_[input(i)];
-  if (n.pool) {
-    const PoolShape shape = pool_shape(i, *n.pool);
-    if (dgamma) reduce(BatchNormMaxPoolBackwardReduce{.argmax = s.argmax, .shape = shape});
-    if (needs_dx) apply(BatchNormMaxPoolBackwardApply{.argmax = s.argmax, .shape = shape});
-  } else {
-    if (dgamma) reduce(BatchNormBackwardReduce{.dims = d});
-    if (needs_dx) apply(BatchNormBackwardApply{.dims = d});
-  }
+  if (n.pool) apply(BatchNormMaxPoolBackwardApply{.argmax = s.argmax, .shape = pool_shape(i, *n.pool)});
+  else apply(BatchNormBackwardApply{.dims = d});
 }
 
 void Lowering::backward(std::size_t i, const nn::MaxPool2d& p) {

@@ -88,7 +88,10 @@ void Lowering::forward(std::size_t i, const BatchNormNode& n) {
                           .beta = parameter(i, "bias").value,
                           .shape = pool_shape(i, *n.pool),
                           .act = n.act};
-    if (options_.backward && needs_gradient_[i]) s.argmax = call.argmax = activation(path + ".argmax", dims(i), node_shape(i), DType::u8);
+    if (options_.backward && needs_gradient_[i]) {
+      s.argmax = call.argmax = activation(path + ".argmax", dims(i), node_shape(i), DType::u8);
+      s.largest = call.largest = activation(path + ".largest", dims(i), node_shape(i));
+    }
     emit(i, call);
     return;
   }

@@ -18,7 +18,7 @@ class Lowering {
 
  private:
   struct Saved {  // what a node's forward keeps for its backward
-    ValueId argmax, mean, var, rstd;
+    ValueId argmax, largest, mean, var, rstd;
     DType index_type = DType::u8;
     std::int64_t dropout = 0;  // which of the net's dropouts: keys its mask, and is the same with fuse on and off
   };

@@ -99,34 +99,18 @@ CallCase norm_max_forward(const Pool& p, Activation act, bool affine, bool argma
   CallCase c(lanes);
   BatchNormMaxPool call{.shape = shape_of(p, c), .act = act};
   call.y = c.out("y", call.shape.y);
-  if (argmax) call.argmax = c.indices("argmax", call.shape.y, DType::u8, {});
+  if (argmax) call.argmax = c.indices("argmax", call.shape.y, DType::u8, {}), call.largest = c.out("largest", call.shape.y);
   normalised(c, call, affine ? signed_or_zero() : Generator{});
   if (affine) call.beta = c.flat("beta", p.c, normal());
   return c.call(call);
 }
 
-template <class C>
-C norm_max_backward(CallCase& c, const Pool& p, Activation act) {
-  C call{.shape = shape_of(p, c), .act = act};
+CallCase norm_max_apply(const Pool& p, Activation act, bool affine, bool batch_statistics, int lanes) {
+  CallCase c(lanes);
+  BatchNormMaxPoolBackwardApply call{.shape = shape_of(p, c), .act = act};
   call.dy = c.in_gradient("dy", call.shape.y);
   if (act != Activation::none) call.y = c.in("y", call.shape.y, activated(act));
   call.argmax = c.indices("argmax", call.shape.y, DType::u8, window_positions(call.shape));
-  return call;
-}
-
-CallCase norm_max_reduce(const Pool& p, Activation act, int lanes) {
-  CallCase c(lanes);
-  auto call = norm_max_backward<BatchNormMaxPoolBackwardReduce>(c, p, act);
-  call.dgamma = c.flat("dgamma", p.c);
-  call.dbeta = c.flat("dbeta", p.c);
-  call.partial = c.scratch("partial", call.partial_bytes());
-  normalised(c, call, {});
-  return c.call(call);
-}
-
-CallCase norm_max_apply(const Pool& p, Activation act, bool affine, bool batch_statistics, int lanes) {
-  CallCase c(lanes);
-  auto call = norm_max_backward<BatchNormMaxPoolBackwardApply>(c, p, act);
   call.dx = c.out_gradient("dx", call.shape.x);
   normalised(c, call, affine ? signed_or_zero() : Generator{});
   call.count = p.n * p.h * p.w;
@@ -176,7 +160,6 @@ void add_pool_cases(std::vector<Case>& table) {
     for (Activation act : {Activation::none, Activation::relu, Activation::sigmoid, Activation::tanh}) {
       const std::string name = "_" + std::string(name_of(act)) + "_" + p.name;
       table.push_back({"batch_norm_max_pool" + name, [=](int lanes) { return norm_max_forward(p, act, true, true, lanes); }});
-      table.push_back({"batch_norm_max_pool_backward_reduce" + name, [=](int lanes) { return norm_max_reduce(p, act, lanes); }});
       table.push_back({"batch_norm_max_pool_backward_apply" + name, [=](int lanes) { return norm_max_apply(p, act, true, true, lanes); }});
     }
     table.push_back(

@@ -75,8 +75,6 @@ void run(const kernels::BatchNormBackwardApply& call, const Memory<T>& memory);
 template <class T>
 void run(const kernels::BatchNormMaxPool& call, const Memory<T>& memory);
 template <class T>
-void run(const kernels::BatchNormMaxPoolBackwardReduce& call, const Memory<T>& memory);
-template <class T>
 void run(const kernels::BatchNormMaxPoolBackwardApply& call, const Memory<T>& memory);
 template <class T>
 void run(const kernels::BatchNormRunningUpdate& call, const Memory<T>& memory);

@@ -138,7 +138,7 @@ void run(const BatchNormMaxPool& call, const Memory<T>& m) {
   const T *gamma = m.floats(call.gamma), *beta = m.floats(call.beta);
   for_each_element(call.shape.y, [&](auto n, auto c, auto p, auto q) {
     T best(-std::numeric_limits<double>::infinity());
-    std::int64_t at = -1;
+    std::int64_t at = -1, from = 0;
     for_each_in_window(call.shape, n, c, p, q, [&](auto r, auto s, auto i) {
       T z = (x[i] - mean[c]) * rstd[c];
       if (gamma) z = gamma[c] * z;
@@ -147,25 +147,12 @@ void run(const BatchNormMaxPool& call, const Memory<T>& m) {
       if (at >= 0 && !greater) return;
       best = z;
       at = r * call.shape.window.kernel_w + s;
+      from = i;
     });
     m.floats(call.y)[call.shape.y.index(n, c, p, q)] = activate(call.act, best);
     if (call.argmax) m.integers(call.argmax)[call.shape.y.index(n, c, p, q)] = at;
+    if (call.largest) m.floats(call.largest)[call.shape.y.index(n, c, p, q)] = x[from];
   });
-}
-
-template <class T>
-void run(const BatchNormMaxPoolBackwardReduce& call, const Memory<T>& m) {
-  const T *dy = m.floats(call.dy), *y = m.floats(call.y), *x = m.floats(call.x), *mean = m.floats(call.mean), *rstd = m.floats(call.rstd);
-  for (std::int64_t c = 0; c < call.shape.x.c; ++c) {
-    T sum = 0, product = 0;
-    for_each_argmax<T>(call.shape, c, m.integers(call.argmax), [&](std::int64_t o, std::int64_t i) {
-      const T g = call.act == Activation::none ? dy[o] : dy[o] * activation_slope(call.act, y[o]);
-      sum += g;
-      product += g * ((x[i] - mean[c]) * rstd[c]);
-    });
-    m.floats(call.dgamma)[c] = product;
-    m.floats(call.dbeta)[c] = sum;
-  }
 }
 
 template <class T>
@@ -204,8 +191,6 @@ template void run(const BatchNormBackwardApply&, const Memory<double>&);
 template void run(const BatchNormBackwardApply&, const Memory<Tracked>&);
 template void run(const BatchNormMaxPool&, const Memory<double>&);
 template void run(const BatchNormMaxPool&, const Memory<Tracked>&);
-template void run(const BatchNormMaxPoolBackwardReduce&, const Memory<double>&);
-template void run(const BatchNormMaxPoolBackwardReduce&, const Memory<Tracked>&);
 template void run(const BatchNormMaxPoolBackwardApply&, const Memory<double>&);
 template void run(const BatchNormMaxPoolBackwardApply&, const Memory<Tracked>&);
 template void run(const BatchNormRunningUpdate&, const Memory<double>&);

@@ -42,37 +42,6 @@ NORMA_INLINE Pair sum_plane(std::int64_t vectors, Terms terms) {
   return sum;
 }
 
-// The same for terms that come one by one.
-class PlaneSum {
- public:
-  NORMA_INLINE void add(V a, V b) {
-    part_a_ = part_a_ + a;
-    part_b_ = part_b_ + b;
-    if (++terms_ % 16 == 0) fold();
-    if (terms_ % 512 == 0) flush();
-  }
-  NORMA_INLINE Pair total() {
-    fold();
-    flush();
-    return total_;
-  }
-
- private:
-  NORMA_INLINE void fold() {
-    a_ = a_ + part_a_;
-    b_ = b_ + part_b_;
-    part_a_ = part_b_ = zero();
-  }
-  NORMA_INLINE void flush() {
-    total_.a += reduce_add_double(a_);
-    total_.b += reduce_add_double(b_);
-    a_ = b_ = zero();
-  }
-  V part_a_ = zero(), part_b_ = zero(), a_ = zero(), b_ = zero();
-  Pair total_{0, 0};
-  std::int64_t terms_ = 0;
-};
-
 // finish(c, a, b) with each channel's sums over the groups.
 template <class Finish>
 inline void sum_groups(const Dims& dims, const double* partial, Finish finish) {

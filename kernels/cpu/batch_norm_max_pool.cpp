@@ -10,6 +10,7 @@ void run(const BatchNormMaxPool& call, const Memory& memory) {
   const Geometry g(call.shape);
   float* const y = memory.at<float>(call.y);
   std::uint8_t* const argmax = memory.at<std::uint8_t>(call.argmax);
+  float* const largest = memory.at<float>(call.largest);
   const float* const x = memory.at<float>(call.x);
   const float* const mean = memory.at<float>(call.mean);
   const float* const rstd = memory.at<float>(call.rstd);
@@ -22,72 +23,22 @@ void run(const BatchNormMaxPool& call, const Memory& memory) {
       const float* const plane = x + n * x_plane;
       float* const out = y + n * y_plane;
       std::uint8_t* const index_out = argmax ? argmax + n * y_plane : nullptr;
+      float* const largest_out = largest ? largest + n * y_plane : nullptr;
       const Normalise z = normalise(mean, rstd, gamma, beta, n % channels);
       for (std::int64_t p = 0; p < g.y_h; ++p)
         for_windows<kernel>(
             g, p, [&](std::int64_t q, const auto& taps) __attribute__((always_inline)) {
-              const auto [best, index] = first_largest(g, taps, [&](std::int64_t at) { return z(load(plane + at)); });
+              const Largest best = first_largest(g, taps, plane, z);
               const std::int64_t at = (p * g.y_w + q) * 16;
-              store(out + at, best);
-              if (index_out) store_index(index_out + at, index);
+              store(out + at, best.value);
+              if (index_out) store_index(index_out + at, best.index);
+              if (largest_out) store(largest_out + at, best.x);
             });
       with_activation(activation, [&]<Activation act>() {  // a second pass, over a plane in the nearest cache
         if constexpr (act != Activation::none)
           for (std::int64_t i = 0; i < y_plane; i += 16) store(out + i, activate<act>(load(out + i)));
       });
     });
-  });
-}
-
-// dy is 0 in padding lanes, and so is what they add.
-void run_partial(const BatchNormMaxPoolBackwardReduce& call, const Memory& memory) {
-  const Geometry g(call.shape);
-  const float* const dy = memory.at<float>(call.dy);
-  const float* const y = call.y ? memory.at<float>(call.y) : dy;
-  const std::uint8_t* const argmax = memory.at<std::uint8_t>(call.argmax);
-  const float* const x = memory.at<float>(call.x);
-  const float* const mean = memory.at<float>(call.mean);
-  const float* const rstd = memory.at<float>(call.rstd);
-  double* const partial = memory.at<double>(call.partial);
-  const std::int64_t channels = call.shape.x.c, x_plane = g.h.size * g.w.size * 16;
-  const Activation act = call.act;
-  with_kernel(g, [&]<int kernel>() {
-    parallel_for(g.planes, [=](std::int64_t n) {
-      const float* const plane = x + n * x_plane;
-      const V mu = set1(mean[n % channels]), r = set1(rstd[n % channels]);
-      PlaneSum sum;
-      for (std::int64_t p = 0; p < g.y_h; ++p) {
-        V row_gx = zero(), row_g = zero(), edges_gx = zero(), edges_g = zero();  // apart, so that a row's stay in registers
-        const auto add = [=](std::int64_t q, const auto& taps, V& sum_gx, V& sum_g) __attribute__((always_inline)) {
-          const std::int64_t at = ((n * g.y_h + p) * g.y_w + q) * 16;
-          const V gradient = activation_gradient(act, load(dy + at), load(y + at));
-          const I index = load_index(argmax + at);
-          V picked = zero();
-          for (std::int64_t i = taps.r.begin; i < taps.r.end; ++i)
-            for (std::int64_t j = taps.s.begin; j < taps.s.end; ++j)
-              picked = select(eq(index, tap_index(g, i, j)), load(plane + taps.at(i, j)), picked);
-          sum_gx = fma(gradient, (picked - mu) * r, sum_gx);
-          sum_g = sum_g + gradient;
-        };
-        for_whole_windows<kernel>(
-            g, p, [&](std::int64_t q, const auto& taps) __attribute__((always_inline)) { add(q, taps, row_gx, row_g); });
-        if (has_edges<kernel>(g, p))
-          for_edge_windows<kernel>(g, p, [&](std::int64_t q, const auto& taps) { add(q, taps, edges_gx, edges_g); });
-        sum.add(row_gx + edges_gx, row_g + edges_g);
-      }
-      const Pair total = sum.total();
-      partial[2 * n] = total.a;
-      partial[2 * n + 1] = total.b;
-    });
-  });
-}
-
-void finish(const BatchNormMaxPoolBackwardReduce& call, const Memory& memory) {
-  float* const dgamma = memory.at<float>(call.dgamma);
-  float* const dbeta = memory.at<float>(call.dbeta);
-  sum_groups(call.shape.x, memory.at<double>(call.partial), [=](std::int64_t c, double sum_gx, double sum_g) {
-    dgamma[c] = static_cast<float>(sum_gx);
-    dbeta[c] = static_cast<float>(sum_g);
   });
 }
 

@@ -41,8 +41,6 @@ void run_partial(const BatchNormStatistics& call, const Memory& memory);
 void finish(const BatchNormStatistics& call, const Memory& memory);
 void run_partial(const BatchNormBackwardReduce& call, const Memory& memory);
 void finish(const BatchNormBackwardReduce& call, const Memory& memory);
-void run_partial(const BatchNormMaxPoolBackwardReduce& call, const Memory& memory);
-void finish(const BatchNormMaxPoolBackwardReduce& call, const Memory& memory);
 
 // Runs the alternative that the variant holds: all of it, or one part.
 void run_call(const Call& call, Part part, const Memory& memory);

@@ -17,10 +17,10 @@ inline void max_forward(const MaxPoolForward& call, const Memory& memory) {
       const float* const plane = x + row / g.y_h * g.h.size * g.w.size * 16;
       for_windows<kernel>(
           g, row % g.y_h, [&](std::int64_t q, const auto& taps) __attribute__((always_inline)) {
-            const auto [best, index] = first_largest(g, taps, [&](std::int64_t at) { return load(plane + at); });
+            const Largest best = first_largest(g, taps, plane, [](V v) { return v; });
             const std::int64_t at = (row * g.y_w + q) * 16;
-            store(y + at, best);
-            if (argmax) store_index(argmax + at, index);
+            store(y + at, best.value);
+            if (argmax) store_index(argmax + at, best.index);
           });
     });
   });

@@ -118,20 +118,21 @@ NORMA_INLINE void store_index(std::int32_t* p, I a) { store_i32(p, a); }
 NORMA_INLINE I tap_index(const Geometry& g, std::int64_t r, std::int64_t s) { return set1(static_cast<std::int32_t>(r * g.w.kernel + s)); }
 
 struct Largest {
-  V value;
-  I index;
+  V value;  // f(x)
+  I index;  // of its tap
+  V x;
 };
 
-// The largest value(offset of tap) of a window, -infinity if it has none: the first of equals and the first NaN, since taps are taken from
+// The largest f(x) over the taps of a window, -infinity if it has none: the first of equals and the first NaN, since taps are taken from
 // the last to the first.
 template <class T, class F>
-NORMA_INLINE Largest first_largest(const Geometry& g, const T& taps, F value) {
-  Largest best{set1(-__builtin_inff()), set1(std::int32_t{0})};
+NORMA_INLINE Largest first_largest(const Geometry& g, const T& taps, const float* plane, F f) {
+  Largest best{set1(-__builtin_inff()), set1(std::int32_t{0}), zero()};
   for (std::int64_t r = taps.r.end; r-- > taps.r.begin;)
     for (std::int64_t s = taps.s.end; s-- > taps.s.begin;) {
-      const V v = value(taps.at(r, s));
+      const V x = load(plane + taps.at(r, s)), v = f(x);
       const M wins = ge(v, best.value) | isnan(v);
-      best = {select(wins, v, best.value), select(wins, tap_index(g, r, s), best.index)};
+      best = {select(wins, v, best.value), select(wins, tap_index(g, r, s), best.index), select(wins, x, best.x)};
     }
   return best;
 }
