@@ -93,7 +93,7 @@ inline bool run_tiles(const ConvShape& s, float* dx, const float* dy, const floa
     a.w_row = r.step * k.kernel_w;
     a.w_tap = q.step;
     a.y = dx + phase / k.stride_w * s.x.w * lanes + phase % k.stride_w * lanes;
-    const std::int64_t parts = ceil_div(channels, area == 1 ? 2 * max_tile_outs : max_tile_outs);
+    const std::int64_t parts = tile_out_parts(channels, area, s.x.groups() * s.groups * t.tiles());
     parallel_for(s.x.groups() * s.groups * t.tiles() * parts, [=](std::int64_t item) {
       const std::int64_t tile = item / parts % t.tiles(), group = item / parts / t.tiles() % s.groups,
                          n = item / parts / t.tiles() / s.groups;

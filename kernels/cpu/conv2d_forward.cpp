@@ -38,7 +38,7 @@ inline bool run_tiles(const ConvShape& s, float* y, const float* x, const float*
   a.columns = {s.y.w, k.stride_w, -k.pad_w, k.kernel_w, k.dilation_w, s.x.w};
   const Tiling t = tiling(a);
   if (t.channel_blocks == 0) return false;
-  const std::int64_t parts = ceil_div(filters, area == 1 ? 2 * max_tile_outs : max_tile_outs);
+  const std::int64_t parts = tile_out_parts(filters, area, s.y.groups() * s.groups * t.tiles());
   parallel_for(s.y.groups() * s.groups * t.tiles() * parts, [=](std::int64_t item) {
     const std::int64_t tile = item / parts % t.tiles(), group = item / parts / t.tiles() % s.groups,
                        n = item / parts / t.tiles() / s.groups;

@@ -5,6 +5,8 @@
 // is at an edge; between blocks of channels the sums rest in y. Each output is one chain of fma in the order c, u, v, from b,
 // however the tiles and blocks are cut. Padding takes part as zeros.
 #pragma once
+#include <omp.h>
+
 #include <cstdint>
 #include <utility>
 
@@ -133,8 +135,16 @@ inline Tiling tiling(const TiledCorrelation& a) {
   return {ceil_div(a.rows.outputs, height), ceil_div(a.columns.outputs, width), ceil_div(a.channels, channels)};
 }
 
-// The outputs `outs` (at most max_tile_outs) of one tile. Direct: w is used where it is, as rows or interleaved; otherwise it
-// is packed, interleaved, a block of outs at a time.
+// Parts into which the outs of a tile are cut, one an index, where there are `tiles` tiles in all: as few as the blocks allow, but
+// two indices a thread. Results do not depend on it. One tap alone needs more outs for each x it packs.
+inline std::int64_t tile_out_parts(std::int64_t outs, std::int64_t taps, std::int64_t tiles) {
+  const std::int64_t threads = omp_in_parallel() ? 1 : omp_get_max_threads(), wanted = threads > 1 ? ceil_div(2 * threads, tiles) : 1;
+  const std::int64_t least = ceil_div(outs, taps == 1 ? 2 * max_tile_outs : max_tile_outs), most = ceil_div(outs, 4 * tile_outs);
+  return wanted <= least ? least : wanted < most ? wanted : most > least ? most : least;
+}
+
+// The outputs `outs` (at most max_tile_outs, of one tap twice that) of one tile. Direct: w is used where it is, as rows or interleaved;
+// otherwise it is packed, interleaved, a block of outs at a time.
 template <bool Interleaved, bool Direct>
 inline void correlate_tile(const TiledCorrelation& a, const Tiling& t, std::int64_t tile, Range outs) {
   constexpr std::int64_t lanes = 16;
