@@ -12,9 +12,33 @@ struct ValueId {
   friend constexpr bool operator==(ValueId, ValueId) = default;
 };
 
+// Memory that the thread will need soon, piece by piece. A kernel that waits for arithmetic fetches some of it on the way.
+struct Upcoming {
+  struct Piece {
+    const std::byte* begin;
+    std::size_t lines;  // of 64 bytes
+  };
+  const Piece *next = nullptr, *end = nullptr;
+  std::size_t done = 0;  // lines of *next
+
+  // Up to n lines from `at` on, `step` (64 or, when nothing is left, 0) bytes apart. What lies beyond a piece does no harm.
+  struct Lines {
+    const std::byte* at;
+    std::size_t step;
+  };
+  Lines take(std::size_t n, const void* otherwise) {
+    if (next == end) return {static_cast<const std::byte*>(otherwise), 0};
+    const Lines lines{next->begin + 64 * done, 64};
+    done += n;
+    if (done >= next->lines) ++next, done = 0;
+    return lines;
+  }
+};
+
 struct Memory {
   std::byte* const* address = nullptr;  // [values]
   std::int64_t first_sample = 0;        // of a Call that was cut to one group: the batch's samples before it
+  Upcoming* upcoming = nullptr;         // or null: nothing to fetch
 
   // Address of a value, or null for an absent operand.
   template <class T>

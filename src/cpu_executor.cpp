@@ -2,6 +2,7 @@
 #include "src/cpu_executor.h"
 
 #include <omp.h>
+#include <sys/mman.h>
 
 #include <algorithm>
 #include <chrono>
@@ -20,18 +21,22 @@
 namespace norma {
 namespace {
 
-// Zeroed memory at the arena's alignment.
+// Zeroed memory at the arena's alignment, in huge pages where it fills one and the system gives them.
 class Block {
  public:
   Block() = default;
-  explicit Block(std::size_t bytes)
-      : bytes_(bytes), data_(bytes ? static_cast<std::byte*>(::operator new (bytes, std::align_val_t{alignment})) : nullptr) {
-    if (data_) std::memset(data_, 0, bytes);
+  explicit Block(std::size_t bytes) : bytes_(bytes), align_(bytes < huge_page ? alignment : huge_page) {
+    if (!bytes) return;
+    data_ = static_cast<std::byte*>(::operator new (bytes, std::align_val_t{align_}));
+    if (align_ == huge_page) madvise(data_, bytes, MADV_HUGEPAGE);  // a wish: without it memory is only slower
+    std::memset(data_, 0, bytes);
   }
-  ~Block() { ::operator delete (data_, std::align_val_t{alignment}); }
-  Block(Block&& o) noexcept : bytes_(std::exchange(o.bytes_, 0)), data_(std::exchange(o.data_, nullptr)) {}
+  ~Block() { ::operator delete (data_, std::align_val_t{align_}); }
+  Block(Block&& o) noexcept
+      : bytes_(std::exchange(o.bytes_, 0)), align_(std::exchange(o.align_, alignment)), data_(std::exchange(o.data_, nullptr)) {}
   Block& operator=(Block&& o) noexcept {
     std::swap(bytes_, o.bytes_);
+    std::swap(align_, o.align_);
     std::swap(data_, o.data_);
     return *this;
   }
@@ -39,7 +44,8 @@ class Block {
   std::byte* data() const { return data_; }
 
  private:
-  std::size_t bytes_ = 0;
+  static constexpr std::size_t huge_page = std::size_t{2} << 20;
+  std::size_t bytes_ = 0, align_ = alignment;
   std::byte* data_ = nullptr;
 };
 
@@ -139,9 +145,24 @@ class CpuExecutor final : public Executor {
           for_each_operand(plan, stage, [&](const kernels::Operand& o) {
             if (plan[o.value].group_bytes > 0) values.push_back(static_cast<std::size_t>(o.value.index));
           });
+        whole_values.push_back(touched_whole(plan, values));
         std::sort(values.begin(), values.end());
         values.erase(std::unique(values.begin(), values.end()), values.end());
       }
+    }
+    // Of the values a phase's groups touch, in that order: those of the whole batch, as many as leave half of a usual L2 to the group
+    // before.
+    static std::vector<std::size_t> touched_whole(const Plan& plan, const std::vector<std::size_t>& values) {
+      constexpr std::size_t most_bytes = std::size_t{512} << 10;
+      std::vector<std::size_t> touched;
+      std::size_t bytes = 0;
+      for (std::size_t v : values) {
+        const PlanValue& value = plan.values[v];
+        if (value.region == Region::group || std::find(touched.begin(), touched.end(), v) != touched.end()) continue;
+        if ((bytes += value.group_bytes) > most_bytes) break;
+        touched.push_back(v);
+      }
+      return touched;
     }
     static Call cut(Call call, std::int64_t samples) {
       std::visit(
@@ -152,9 +173,10 @@ class CpuExecutor final : public Executor {
       return call;
     }
 
-    std::vector<std::byte*> addresses;                 // [values]
-    std::vector<Call> of_group, of_last_group;         // the Plan's Calls, cut
-    std::vector<std::vector<std::size_t>> cut_values;  // of each phase: values of which each group touches its part only
+    std::vector<std::byte*> addresses;                   // [values]
+    std::vector<Call> of_group, of_last_group;           // the Plan's Calls, cut
+    std::vector<std::vector<std::size_t>> cut_values;    // of each phase: values of which each group touches its part only
+    std::vector<std::vector<std::size_t>> whole_values;  // and of those, what is fetched ahead for the next group
   };
 
   // f(stage, Call, memory) for every stage of the Plan: the group stages of a phase on `threads` threads, group by group.
@@ -163,35 +185,45 @@ class CpuExecutor final : public Executor {
     omp_set_num_threads(threads_);
     for (std::size_t p = 0; p < plan.phases.size(); ++p) {
       const Phase& phase = plan.phases[p];
-      const auto run_group = [&](std::int64_t group, std::vector<std::byte*>& addresses) {
-        for (std::size_t v : prepared.cut_values[p]) {
-          const PlanValue& value = plan.values[v];
-          const std::size_t part = value.region == Region::group ? plan.region_bytes[static_cast<std::size_t>(Region::group)] *
-                                                                       static_cast<std::size_t>(omp_get_thread_num())
-                                                                 : value.group_bytes * static_cast<std::size_t>(group);
-          addresses[v] = prepared.addresses[v] + part;
-        }
-        const auto& calls = group + 1 < plan.groups() ? prepared.of_group : prepared.of_last_group;
-        for (const Stage& stage : phase.groups)
-          f(stage, calls[static_cast<std::size_t>(stage.call)], kernels::Memory{addresses.data(), group * plan.lanes});
-      };
-      // Back and forth: a phase begins with the groups that the one before left in the caches.
-      const auto in_turn = [p](kernels::Range groups, auto body) {
-        for (std::int64_t i = 0; i < groups.end - groups.begin; ++i) body(p % 2 == 0 ? groups.begin + i : groups.end - 1 - i);
-      };
       if (!phase.groups.empty() && threads == 1) {
-        std::vector<std::byte*> addresses = prepared.addresses;
-        in_turn({0, plan.groups()}, [&](std::int64_t group) { run_group(group, addresses); });
+        run_groups(plan, prepared, p, {0, plan.groups()}, 0, f);
       } else if (!phase.groups.empty()) {
 #pragma omp parallel num_threads(threads)
         {
-          std::vector<std::byte*> addresses = prepared.addresses;
-          const kernels::Range mine = kernels::chunk(plan.groups(), omp_get_num_threads(), omp_get_thread_num());
-          in_turn(mine, [&](std::int64_t group) { run_group(group, addresses); });
+          const int thread = omp_get_thread_num();
+          run_groups(plan, prepared, p, kernels::chunk(plan.groups(), omp_get_num_threads(), thread), thread, f);
         }
       }
       for (const Stage& stage : phase.whole)
         f(stage, plan.calls[static_cast<std::size_t>(stage.call)].call, kernels::Memory{prepared.addresses.data()});
+    }
+  }
+
+  // One thread's share of a phase. Phases go over the groups in turn forwards and backwards: each begins with those that the one before
+  // left in the caches.
+  template <class F>
+  void run_groups(const Plan& plan, const Prepared& prepared, std::size_t phase, kernels::Range groups, int thread, F f) const {
+    std::vector<std::byte*> addresses = prepared.addresses;
+    std::vector<kernels::Upcoming::Piece> pieces;
+    const std::size_t own = plan.region_bytes[static_cast<std::size_t>(Region::group)] * static_cast<std::size_t>(thread);
+    const std::int64_t count = groups.end - groups.begin;
+    for (std::int64_t i = 0; i < count; ++i) {
+      const auto nth = [&](std::int64_t k) { return phase % 2 == 0 ? groups.begin + k : groups.end - 1 - k; };
+      const std::int64_t group = nth(i);
+      for (std::size_t v : prepared.cut_values[phase]) {
+        const PlanValue& value = plan.values[v];
+        addresses[v] = prepared.addresses[v] + (value.region == Region::group ? own : value.group_bytes * static_cast<std::size_t>(group));
+      }
+      pieces.clear();
+      if (i + 1 < count)
+        for (std::size_t v : prepared.whole_values[phase]) {
+          const std::size_t bytes = plan.values[v].group_bytes;
+          pieces.push_back({prepared.addresses[v] + bytes * static_cast<std::size_t>(nth(i + 1)), bytes / 64});
+        }
+      kernels::Upcoming upcoming{pieces.data(), pieces.data() + pieces.size()};
+      const std::vector<Call>& calls = group + 1 < plan.groups() ? prepared.of_group : prepared.of_last_group;
+      for (const Stage& stage : plan.phases[phase].groups)
+        f(stage, calls[static_cast<std::size_t>(stage.call)], kernels::Memory{addresses.data(), group * plan.lanes, &upcoming});
     }
   }
 

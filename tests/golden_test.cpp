@@ -268,7 +268,7 @@ struct LenetCase {
 };
 
 std::vector<LenetCase> lenet_cases() {
-  return {{"mnist-lenet-bn", nn::ReLU{}, 0.5, 0.5, Sgd{.lr = 0.02}, 10, true},
+  return {{"mnist-lenet-bn", nn::ReLU{}, 0.5, 0.5, Sgd{.lr = 0.02}, 378, true},
           {"fashion-lenet-bn-sigmoid", nn::Sigmoid{}, 0, 1, Adam{.lr = 0.001}, 7, true},
           {"fashion-lenet-bn-sigmoid-no-bias", nn::Sigmoid{}, 0, 1, Adam{.lr = 0.001}, 7, false}};
 }

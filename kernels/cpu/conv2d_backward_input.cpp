@@ -124,6 +124,7 @@ void run(const Conv2dBackwardInput& call, const Memory& memory) {
   const std::int64_t blocks = ceil_div(channels, row_outs), x_plane = s.x.plane() * lanes, y_plane = s.y.plane() * lanes;
   const bool pointwise = area == 1 && k.stride_h == 1 && k.stride_w == 1 && k.pad_h == 0 && k.pad_w == 0;
 
+  Upcoming* const upcoming = memory.upcoming;
   parallel_for(s.x.groups() * s.groups * blocks * s.x.h, [=](std::int64_t item) {
     const std::int64_t h = item % s.x.h, block = item / s.x.h % blocks, group = item / s.x.h / blocks % s.groups;
     const std::int64_t n = item / s.x.h / blocks / s.groups;
@@ -136,6 +137,7 @@ void run(const Conv2dBackwardInput& call, const Memory& memory) {
     while (r.count > 0 && r.source - (r.count - 1) * r.source_step < 0) --r.count;  // rows above it
 
     Correlation a{};
+    a.upcoming = upcoming;
     a.x = dy + (n * s.y.c + group * filters) * y_plane;
     if (r.count > 0) a.x += r.source * s.y.w * lanes;
     a.x_channel = y_plane;

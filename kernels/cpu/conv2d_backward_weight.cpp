@@ -127,6 +127,7 @@ void run_partial(const Conv2dBackwardWeight& call, const Memory& memory) {
   const std::int64_t blocks = few ? by_rows.blocks() : s.groups * filter_blocks * channel_blocks * row_blocks * column_blocks;
   const std::int64_t sums = call.db ? s.y.c : 0;
 
+  Upcoming* const upcoming = memory.upcoming;
   parallel_for(chunks * (blocks + sums), [=](std::int64_t item) {
     const std::int64_t part = item / (blocks + sums);
     const Range n = chunk(s.x.groups(), chunks, part);
@@ -151,7 +152,7 @@ void run_partial(const Conv2dBackwardWeight& call, const Memory& memory) {
     b.dy = dy + group * filters * y_plane;
     b.x = x + group * channels * x_plane;
     b.out = out + group * filters * channels * area;
-    sum_weights(s, rows, columns, cut, b);
+    sum_weights(s, rows, columns, cut, b, upcoming);
   });
 }
 

@@ -68,6 +68,7 @@ void run(const Conv2dForward& call, const Memory& memory) {
   const std::int64_t blocks = ceil_div(filters, row_outs), x_plane = s.x.plane() * lanes, y_plane = s.y.plane() * lanes;
   const bool pointwise = area == 1 && k.pad_h == 0 && k.pad_w == 0;
 
+  Upcoming* const upcoming = memory.upcoming;
   parallel_for(s.y.groups() * s.groups * blocks * s.y.h, [=](std::int64_t item) {
     const std::int64_t p = item % s.y.h, block = item / s.y.h % blocks, group = item / s.y.h / blocks % s.groups;
     const std::int64_t n = item / s.y.h / blocks / s.groups;
@@ -77,6 +78,7 @@ void run(const Conv2dForward& call, const Memory& memory) {
     const Range r = rows_inside(top, k.dilation_h, k.kernel_h, s.x.h);
 
     Correlation a{};
+    a.upcoming = upcoming;
     a.x = x + (n * s.x.c + group * channels) * x_plane;
     a.w = w + first_filter * channels * area + r.begin * k.kernel_w;
     if (r.begin < r.end) a.x += (top + r.begin * k.dilation_h) * s.x.w * lanes;

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <utility>
 
+#include "kernels/memory.h"
 #include "simd.h"
 
 namespace norma::kernels::cpu::NORMA_ISA {
@@ -21,7 +22,8 @@ struct OuterSum {
   std::int64_t positions;
   float* sum;  // of (o, s): sum[o*sum_out + s*16]
   std::int64_t sum_out;
-  bool resume;  // the sums start from what is in memory, otherwise from 0
+  bool resume;           // the sums start from what is in memory, otherwise from 0
+  Upcoming::Lines soon;  // fetched for later, a line a position
 };
 
 template <int Outs, int Streams>
@@ -39,8 +41,10 @@ inline void outer_sum(const OuterSum& block) {
     for (int s = 0; s < Streams; ++s) x[s] = a.x + a.stream[s] + part;
     const float* dy = a.dy + part;
     const std::int32_t* position = a.position;
-    for (const std::int32_t* end = position + a.positions; position != end; ++position, dy += lanes) {
+    const std::byte* soon = a.soon.at;
+    for (const std::int32_t* end = position + a.positions; position != end; ++position, dy += lanes, soon += a.soon.step) {
       const std::int64_t at = *position;
+      __builtin_prefetch(soon, 0, 2);
       Register xs[Streams];
 #pragma GCC unroll 8
       for (int s = 0; s < Streams; ++s) xs[s] = load_register(x[s] + at);

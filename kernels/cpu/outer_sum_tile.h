@@ -72,7 +72,7 @@ struct WeightBlock {
   Range n, o, c, u, v;
 };
 
-inline void sum_weights(const ConvShape& s, Axis rows, Axis columns, const WeightCut& cut, const WeightBlock& block) {
+inline void sum_weights(const ConvShape& s, Axis rows, Axis columns, const WeightCut& cut, const WeightBlock& block, Upcoming* upcoming) {
   constexpr std::int64_t lanes = 16;
   alignas(64) float packed[max_weight_lines * lanes],
       sums[(max_weight_sums + lanes) * lanes];  // the last reduction may read, not use, lanes-1 more
@@ -143,6 +143,8 @@ inline void sum_weights(const ConvShape& s, Axis rows, Axis columns, const Weigh
           a.sum = sums + (o.begin * streams + first + t.begin) * lanes;
           x_ahead.fetch();
           dy_ahead.fetch();
+          a.soon = upcoming ? upcoming->take(static_cast<std::size_t>(a.positions), position)
+                            : Upcoming::Lines{reinterpret_cast<const std::byte*>(position), 0};
           outer_sum(a, o.end - o.begin, t.end - t.begin);
         }
       }

@@ -291,7 +291,7 @@ SAMPLES, BATCH, STEPS = 50, 20, 50  # batches of 20, 20 and 10
 
 class LenetCase:
     """One run: seed picks the data. ReLU and max-pooling decide by comparing; where a comparison is closer than float32 rounding, two
-    correct programs part ways and no tolerance makes sense. So of 40 seeds (--seeds) the one is taken whose closest comparison in 50
+    correct programs part ways and no tolerance makes sense. So of many seeds (--seeds; 400 for ReLU) the one is taken whose closest comparison in 50
     steps of the float64 run is the least close; LenetCase.margin is that distance."""
 
     def __init__(self, activation, mean, std, optimizer, seed, bias=True):
@@ -364,7 +364,7 @@ def lenet_cases():
     up to steps of lr, so these biases, and running_mean with them, walk at random. Hence the third case, without them."""
     sgd, adam = lambda p: torch.optim.SGD(p, lr=0.02), lambda p: torch.optim.Adam(p, lr=0.001)
     return {
-        "mnist-lenet-bn": LenetCase(nn.ReLU, 0.5, 0.5, sgd, seed=10),
+        "mnist-lenet-bn": LenetCase(nn.ReLU, 0.5, 0.5, sgd, seed=378),
         "fashion-lenet-bn-sigmoid": LenetCase(nn.Sigmoid, 0.0, 1.0, adam, seed=7),
         "fashion-lenet-bn-sigmoid-no-bias": LenetCase(nn.Sigmoid, 0.0, 1.0, adam, seed=7, bias=False),
     }
