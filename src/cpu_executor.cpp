@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <cstdint>
 #include <cstring>
 #include <map>
 #include <new>
@@ -21,31 +22,41 @@
 namespace norma {
 namespace {
 
-// Zeroed memory at the arena's alignment, in huge pages where it fills one and the system gives them.
+// Zeroed memory, page by page when it is first touched; in huge pages where it fills one and the system gives them.
 class Block {
  public:
   Block() = default;
-  explicit Block(std::size_t bytes) : bytes_(bytes), align_(bytes < huge_page ? alignment : huge_page) {
+  explicit Block(std::size_t bytes) : bytes_(bytes), mapped_(bytes < huge_page ? bytes : bytes + huge_page) {
     if (!bytes) return;
-    data_ = static_cast<std::byte*>(::operator new (bytes, std::align_val_t{align_}));
-    if (align_ == huge_page) madvise(data_, bytes, MADV_HUGEPAGE);  // a wish: without it memory is only slower
-    std::memset(data_, 0, bytes);
+    mapping_ = mmap(nullptr, mapped_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (mapping_ == MAP_FAILED) throw std::bad_alloc();
+    data_ = static_cast<std::byte*>(mapping_);
+    if (bytes < huge_page) return;
+    data_ += (huge_page - reinterpret_cast<std::uintptr_t>(data_) % huge_page) % huge_page;
+    madvise(data_, bytes, MADV_HUGEPAGE);  // a wish: without it memory is only slower
   }
-  ~Block() { ::operator delete (data_, std::align_val_t{align_}); }
-  Block(Block&& o) noexcept
-      : bytes_(std::exchange(o.bytes_, 0)), align_(std::exchange(o.align_, alignment)), data_(std::exchange(o.data_, nullptr)) {}
+  ~Block() {
+    if (data_) munmap(mapping_, mapped_);
+  }
+  Block(Block&& o) noexcept { swap(o); }
   Block& operator=(Block&& o) noexcept {
-    std::swap(bytes_, o.bytes_);
-    std::swap(align_, o.align_);
-    std::swap(data_, o.data_);
+    swap(o);
     return *this;
   }
   std::size_t size() const { return bytes_; }
   std::byte* data() const { return data_; }
 
  private:
+  void swap(Block& o) {
+    std::swap(bytes_, o.bytes_);
+    std::swap(mapped_, o.mapped_);
+    std::swap(mapping_, o.mapping_);
+    std::swap(data_, o.data_);
+  }
+
   static constexpr std::size_t huge_page = std::size_t{2} << 20;
-  std::size_t bytes_ = 0, align_ = alignment;
+  std::size_t bytes_ = 0, mapped_ = 0;
+  void* mapping_ = nullptr;
   std::byte* data_ = nullptr;
 };
 

@@ -191,8 +191,8 @@ check "--quiet leaves stderr empty" "$("$norma" train tiny.toml --epochs 1 --qui
 "$norma" train whole/config.toml --out again --json --quiet >again.json
 check "config.toml repeats the run to the same bits" "$(key again.json parameters_hash)" "$(key whole.json parameters_hash)"
 cmp -s whole/config.toml again/config.toml && ok "... and is written the same" || bad "... and is written the same" "$(diff whole/config.toml again/config.toml)"
-"$norma" train tiny.toml --epochs 12 --threads 3 --no-fuse --no-reuse --check-each --out threads --json --quiet >threads.json
-check "threads, --no-fuse, --no-reuse, --check-each: the same bits" "$(key threads.json parameters_hash)" "$(key whole.json parameters_hash)"
+"$norma" train tiny.toml --epochs 12 --threads 3 --no-reuse --check-each --out threads --json --quiet >threads.json
+check "threads, --no-reuse, --check-each: the same bits" "$(key threads.json parameters_hash)" "$(key whole.json parameters_hash)"
 "$norma" eval whole --json --quiet >eval.json
 check "eval repeats the run's accuracy" "$(key eval.json accuracy)" "$(key whole.json test_accuracy)"
 expect "inspect" 0 "" inspect whole

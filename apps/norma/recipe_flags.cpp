@@ -50,7 +50,7 @@ constexpr SwitchFlag switch_flags[] = {
     {"--shuffle", "--no-shuffle", "train.shuffle", "Another order of the samples in each epoch"},
     {"--drop-last", "--no-drop-last", "train.drop_last", "Leave out an epoch's last batch if it is not full"},
     {"--nesterov", "--no-nesterov", "optimizer.nesterov", "Nesterov momentum of sgd"},
-    {"--fuse", "--no-fuse", "device.fuse", "Fuse layers; does not change the result"},
+    {"--fuse", "--no-fuse", "device.fuse", "Fuse layers; changes rounding only"},
     {"--reuse", "--no-reuse", "device.reuse", "Share memory between activations; does not change the result"},
     {"--check-each", "--no-check-each", "device.check_each", "Look for NaN after every call, to name the layer at fault"},
 };

@@ -23,6 +23,8 @@ struct WeightCut {
   std::int64_t packed_channels;              // packed at a time
 };
 
+// x and dy of one group of samples of at most so many floats (512 KB) are in L2 when their weight gradient is due.
+inline constexpr std::int64_t max_near_floats = std::int64_t{1} << 17;
 // Of one index: sums (512 KB of stack), lines of packed x (160 KB), positions of a tile.
 inline constexpr std::int64_t max_weight_sums = 8192, max_weight_lines = 2560, max_weight_positions = 128;
 
@@ -129,11 +131,13 @@ inline void sum_weights(const ConvShape& s, Axis rows, Axis columns, const Weigh
               stream[t++] = static_cast<std::int32_t>(j * x_channel + u * row.tap * x_row + v * column.tap * x_column);
       }
       const std::int64_t first = k.begin * taps, count = (k.end - k.begin) * taps, stream_blocks = ceil_div(count, max_streams);
-      // Meanwhile the next tile's x and dy, which follow this one's but at the end of a plane, come into L2.
+      // Meanwhile the next tile's x and dy, which follow this one's but at the end of a plane, come into L2, unless a sample group's fit
+      // it.
       const std::int64_t calls = out_blocks * stream_blocks, x_row = s.x.w * lanes;
-      Ahead x_ahead(x + (r.low + cut.rows * rows.stride) * x_row + (c.low > 0 ? c.low : 0) * lanes, x_plane, k.end - k.begin,
+      const bool far = x_plane * s.x.c + y_plane * s.y.c > max_near_floats;
+      Ahead x_ahead(x + (r.low + cut.rows * rows.stride) * x_row + (c.low > 0 ? c.low : 0) * lanes, x_plane, far ? k.end - k.begin : 0,
                     r.spacing * x_row, r.count, (c.count - 1) * c.spacing + 1, calls);
-      Ahead dy_ahead(dy + a.positions * lanes, y_plane, pack == 0 ? filters : 0, 0, 1, a.positions, calls);
+      Ahead dy_ahead(dy + a.positions * lanes, y_plane, far && pack == 0 ? filters : 0, 0, 1, a.positions, calls);
       for (std::int64_t m = 0; m < out_blocks; ++m) {
         const Range o = chunk(filters, out_blocks, m);
         a.dy = dy + o.begin * y_plane;
