@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cmath>
 #include <cstdint>
@@ -66,6 +67,7 @@ class CpuExecutor final : public Executor {
       : backend_(choose_cpu_backend(options.isa)), threads_(options.threads ? options.threads : usable_cores()) {
     if (options.threads < 0 || options.threads > 4096)
       throw Error(ErrorKind::usage, "threads must lie in 1..4096, or be 0 for every core, got " + std::to_string(options.threads));
+    taken_ = std::vector<Counter>(static_cast<std::size_t>(threads_));
   }
 
   std::string description() const override {
@@ -196,37 +198,34 @@ class CpuExecutor final : public Executor {
     omp_set_num_threads(threads_);
     for (std::size_t p = 0; p < plan.phases.size(); ++p) {
       const Phase& phase = plan.phases[p];
+      for (Counter& c : taken_) c.groups.store(0, std::memory_order_relaxed);
       if (!phase.groups.empty() && threads == 1) {
-        run_groups(plan, prepared, p, {0, plan.groups()}, 0, f);
+        run_groups(plan, prepared, p, 0, 1, f);
       } else if (!phase.groups.empty()) {
 #pragma omp parallel num_threads(threads)
-        {
-          const int thread = omp_get_thread_num();
-          run_groups(plan, prepared, p, kernels::chunk(plan.groups(), omp_get_num_threads(), thread), thread, f);
-        }
+        run_groups(plan, prepared, p, omp_get_thread_num(), omp_get_num_threads(), f);
       }
       for (const Stage& stage : phase.whole)
         f(stage, plan.calls[static_cast<std::size_t>(stage.call)].call, kernels::Memory{prepared.addresses.data()});
     }
   }
 
-  // One thread's share of a phase. Phases go over the groups in turn forwards and backwards: each begins with those that the one before
-  // left in the caches.
+  // One thread's part of a phase: its own share of the groups, then what others have not begun of theirs, since cores are rarely equally
+  // fast. Phases go over a share in turn forwards and backwards: each begins with the groups that the one before left in the caches.
   template <class F>
-  void run_groups(const Plan& plan, const Prepared& prepared, std::size_t phase, kernels::Range groups, int thread, F f) const {
+  void run_groups(const Plan& plan, const Prepared& prepared, std::size_t phase, int thread, int threads, F f) const {
     std::vector<std::byte*> addresses = prepared.addresses;
     std::vector<kernels::Upcoming::Piece> pieces;
     const std::size_t own = plan.region_bytes[static_cast<std::size_t>(Region::group)] * static_cast<std::size_t>(thread);
-    const std::int64_t count = groups.end - groups.begin;
-    for (std::int64_t i = 0; i < count; ++i) {
-      const auto nth = [&](std::int64_t k) { return phase % 2 == 0 ? groups.begin + k : groups.end - 1 - k; };
+    const auto run_group = [&](kernels::Range share, std::int64_t i) {
+      const auto nth = [&](std::int64_t k) { return phase % 2 == 0 ? share.begin + k : share.end - 1 - k; };
       const std::int64_t group = nth(i);
       for (std::size_t v : prepared.cut_values[phase]) {
         const PlanValue& value = plan.values[v];
         addresses[v] = prepared.addresses[v] + (value.region == Region::group ? own : value.group_bytes * static_cast<std::size_t>(group));
       }
       pieces.clear();
-      if (i + 1 < count)
+      if (i + 1 < share.end - share.begin)
         for (std::size_t v : prepared.whole_values[phase]) {
           const std::size_t bytes = plan.values[v].group_bytes;
           pieces.push_back({prepared.addresses[v] + bytes * static_cast<std::size_t>(nth(i + 1)), bytes / 64});
@@ -235,6 +234,12 @@ class CpuExecutor final : public Executor {
       const std::vector<Call>& calls = group + 1 < plan.groups() ? prepared.of_group : prepared.of_last_group;
       for (const Stage& stage : plan.phases[phase].groups)
         f(stage, calls[static_cast<std::size_t>(stage.call)], kernels::Memory{addresses.data(), group * plan.lanes, &upcoming});
+    };
+    for (int k = 0; k < threads; ++k) {
+      const int owner = (thread + k) % threads;
+      const kernels::Range share = kernels::chunk(plan.groups(), threads, owner);
+      std::atomic<std::int64_t>& taken = taken_[static_cast<std::size_t>(owner)].groups;
+      for (std::int64_t i; (i = taken.fetch_add(1, std::memory_order_relaxed)) < share.end - share.begin;) run_group(share, i);
     }
   }
 
@@ -279,6 +284,10 @@ class CpuExecutor final : public Executor {
 
   const kernels::cpu::Backend& backend_;
   int threads_;
+  struct alignas(64) Counter {
+    std::atomic<std::int64_t> groups{0};
+  };
+  mutable std::vector<Counter> taken_;  // of each thread's share of the phase, by whomever
   std::array<Block, region_count> regions_;
   std::map<std::string, std::byte*> bound_;
   std::unordered_map<const Plan*, Prepared> plans_;
