@@ -218,12 +218,19 @@ RC_GTEST_PROP(Property, FusionChangesNothingButRounding, (const RandomNet& net))
   for (Mode mode : {Mode::train, Mode::eval}) {
     const Outcome fused = run(net, {.mode = mode}), plain = run(net, {.mode = mode, .fused = false});
     RC_ASSERT(fused.size() == plain.size());
+    // Some gradients are 0 but for rounding, such as those of a beta before another batch norm: they are measured by the net's largest.
+    const auto largest = [](const std::vector<float>& all) {
+      float most = 0;
+      for (float v : all) most = std::max(most, std::abs(v));
+      return most;
+    };
+    float overall = 0;
+    for (const auto& [name, values] : plain) overall = std::max(overall, largest(values));
     for (const auto& [name, values] : fused) {
       const std::vector<float>& expected = plain.at(name);
-      float largest = 0;
-      for (float v : expected) largest = std::max(largest, std::abs(v));
+      const float allowed = 1e-4f * largest(expected) + 1e-5f * overall;
       for (std::size_t i = 0; i < values.size(); ++i)
-        if (!(std::abs(values[i] - expected[i]) <= 1e-4f * largest + 1e-6f))
+        if (!(std::abs(values[i] - expected[i]) <= allowed))
           RC_FAIL(name + "[" + std::to_string(i) + "]: " + std::to_string(values[i]) + " and " + std::to_string(expected[i]));
     }
   }

@@ -20,6 +20,21 @@ inline float pivot_of(const float* x, std::int64_t vectors, M valid, int valid_l
   return static_cast<float>(sum / (2 * valid_lanes));
 }
 
+// What is larger than a usual last-level cache is written past it: a plain store would first read each line it overwrites.
+constexpr std::int64_t max_cached_floats = std::int64_t{1} << 23;  // 32 MB
+
+// out[i] = value(i) for the vectors i of one plane.
+template <class F>
+NORMA_INLINE void write_plane(float* out, std::int64_t plane, std::int64_t vectors, bool large, F value) {
+  const std::int64_t begin = plane * vectors * 16, end = begin + vectors * 16;
+  if (!large) {
+    for (std::int64_t i = begin; i < end; i += 16) store(out + i, value(i));
+    return;
+  }
+  for (std::int64_t i = begin; i < end; i += 16) stream(out + i, value(i));
+  end_stream();
+}
+
 inline float reciprocal_std(double var, double eps) { return static_cast<float>(1 / std::sqrt(var + eps)); }
 
 }  // namespace
@@ -90,11 +105,11 @@ void run(const BatchNormApply& call, const Memory& memory) {
   const float* const rstd = memory.at<float>(call.rstd);
   const float* const gamma = memory.at<float>(call.gamma);
   const float* const beta = memory.at<float>(call.beta);
+  const bool large = dims.stored() > max_cached_floats;
   with_activation(call.act, [&]<Activation act>() {
     parallel_for(dims.groups() * dims.c, [=, &dims](std::int64_t plane) {
-      const std::int64_t begin = plane * dims.plane() * 16, end = begin + dims.plane() * 16;
       const Normalise z = normalise(mean, rstd, gamma, beta, plane % dims.c);
-      for (std::int64_t i = begin; i < end; i += 16) store(y + i, activate<act>(z(load(x + i))));
+      write_plane(y, plane, dims.plane(), large, [&](std::int64_t i) { return activate<act>(z(load(x + i))); });
     });
   });
 }
@@ -145,15 +160,15 @@ void run(const BatchNormBackwardApply& call, const Memory& memory) {
   const float* const dgamma = call.batch_statistics ? memory.at<float>(call.dgamma) : nullptr;
   const float* const dbeta = memory.at<float>(call.dbeta);
   const double m = static_cast<double>(call.count);
+  const bool large = dims.stored() > max_cached_floats;
   with_activation(call.act, [&]<Activation act>() {
     parallel_for(dims.groups() * dims.c, [=, &dims](std::int64_t plane) {
-      const std::int64_t begin = plane * dims.plane() * 16, end = begin + dims.plane() * 16;
       const BackwardApply apply =
           backward_apply(mean, rstd, gamma, dgamma, dbeta, m, plane % dims.c, first(dims.valid_lanes(plane / dims.c)));
-      for (std::int64_t i = begin; i < end; i += 16) {
+      write_plane(dx, plane, dims.plane(), large, [&](std::int64_t i) {
         const V g = activation_gradient<act>(load(dy + i), act == Activation::none ? zero() : load(y + i));
-        store(dx + i, fma(apply.k, g, dgamma ? apply.rest(load(x + i)) : zero()));
-      }
+        return fma(apply.k, g, dgamma ? apply.rest(load(x + i)) : zero());
+      });
     });
   });
 }

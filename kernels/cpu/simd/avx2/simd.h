@@ -25,6 +25,7 @@ NORMA_INLINE V load(const float* p) { return {_mm256_load_ps(p), _mm256_load_ps(
 NORMA_INLINE V loadu(const float* p) { return {_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)}; }
 NORMA_INLINE void store(float* p, V a) { _mm256_store_ps(p, a.lo), _mm256_store_ps(p + 8, a.hi); }
 NORMA_INLINE void stream(float* p, V a) { _mm256_stream_ps(p, a.lo), _mm256_stream_ps(p + 8, a.hi); }  // as store, past the caches
+NORMA_INLINE void end_stream() { _mm_sfence(); }  // before another thread reads what was streamed
 NORMA_INLINE void storeu(float* p, V a) { _mm256_storeu_ps(p, a.lo), _mm256_storeu_ps(p + 8, a.hi); }
 NORMA_INLINE V set1(float x) {
   const __m256 v = _mm256_set1_ps(x);

@@ -30,6 +30,7 @@ NORMA_INLINE V load(const float* p) { return {_mm512_load_ps(p)}; }
 NORMA_INLINE V loadu(const float* p) { return {_mm512_loadu_ps(p)}; }
 NORMA_INLINE void store(float* p, V a) { _mm512_store_ps(p, a.v); }
 NORMA_INLINE void stream(float* p, V a) { _mm512_stream_ps(p, a.v); }  // as store, past the caches
+NORMA_INLINE void end_stream() { _mm_sfence(); }                       // before another thread reads what was streamed
 NORMA_INLINE void storeu(float* p, V a) { _mm512_storeu_ps(p, a.v); }
 NORMA_INLINE V set1(float x) { return {_mm512_set1_ps(x)}; }
 NORMA_INLINE V zero() { return {_mm512_setzero_ps()}; }

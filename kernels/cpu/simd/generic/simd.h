@@ -33,6 +33,7 @@ NORMA_INLINE void storeu(float* p, V a) { std::memcpy(p, &a, sizeof a); }
 NORMA_INLINE V load(const float* p) { return loadu(static_cast<const float*>(__builtin_assume_aligned(p, 64))); }
 NORMA_INLINE void store(float* p, V a) { storeu(static_cast<float*>(__builtin_assume_aligned(p, 64)), a); }
 NORMA_INLINE void stream(float* p, V a) { store(p, a); }  // portable vectors know no way past the caches
+NORMA_INLINE void end_stream() {}
 NORMA_INLINE V set1(float x) {
   const Float4 v = {x, x, x, x};
   return {{v, v, v, v}};
