@@ -54,7 +54,7 @@ struct TrainerOptions {
   ExecutorOptions executor{};
   std::uint64_t seed = 0;
   bool shuffle = true, drop_last = false;
-  // Ways of running that must not change the result; for looking for a fault.
+  // Ways of running that must not change the result (fuse: but for rounding); for looking for a fault.
   bool fuse = true, reuse = true, check_each = false;
 };
 
