@@ -24,7 +24,7 @@ struct Variant {
   Recipe recipe;
   std::unique_ptr<Trainer> trainer;
   double start_up = 0, flops = 0, bytes = 0;  // flops: of the convolutions and linear layers
-  std::vector<double> steps, evaluations;  // seconds
+  std::vector<double> steps, evaluations;     // seconds
 };
 
 // Runs the variant's training on for 1 + steps whole batches, and evaluates once. The first step brings the variant's data back into the

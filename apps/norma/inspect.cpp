@@ -9,8 +9,8 @@
 
 #include "apps/norma/commands.h"
 #include "apps/norma/report.h"
-#include "apps/norma/words.h"
 #include "apps/norma/terminal.h"
+#include "apps/norma/words.h"
 #include "norma/checkpoint.h"
 #include "norma/error.h"
 

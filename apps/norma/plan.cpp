@@ -5,8 +5,8 @@
 #include "apps/norma/commands.h"
 #include "apps/norma/log.h"
 #include "apps/norma/recipe_flags.h"
-#include "apps/norma/words.h"
 #include "apps/norma/terminal.h"
+#include "apps/norma/words.h"
 
 namespace norma::app {
 namespace {

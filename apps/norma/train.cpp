@@ -3,8 +3,8 @@
 
 #include "apps/norma/commands.h"
 #include "apps/norma/recipe_flags.h"
-#include "apps/norma/words.h"
 #include "apps/norma/training_run.h"
+#include "apps/norma/words.h"
 #include "norma/error.h"
 
 namespace norma::app {
