@@ -1,0 +1,185 @@
+// Calls: batch norm, alone and with the pooling that follows.
+#pragma once
+#include "kernels/calls/operand.h"
+
+namespace norma::kernels {
+
+// mean[c], var[c] (biased) and rstd[c] = 1/sqrt(var + eps) of the m elements of a channel. partial, of each group: with a pivot from
+// fixed positions of its plane and d = x - pivot, mean = pivot + sum(d)/m and squares = sum(d*d) - sum(d)^2/m of its own m elements,
+// sums in float; groups are merged in double and index order (Chan, Golub and LeVeque 1979). A constant channel gives exactly 0.
+// partial: f64 [groups][C][2]: mean, squares.
+struct BatchNormStatistics {
+  static constexpr const char* name = "batch_norm_statistics";
+  ValueId mean{}, var{}, rstd{}, x{}, partial{};  // f32 (C) each but x
+  Dims dims{};
+  double eps = 1e-5;
+
+  static constexpr bool reduces = true;
+  constexpr void cut(std::int64_t n) { dims.n = n; }
+  constexpr std::array<Operand, 5> operands() const {
+    return {{{mean, Access::write, "mean"},
+             {var, Access::write, "var"},
+             {rstd, Access::write, "rstd"},
+             {partial, Access::write, "partial"},
+             {x, Access::read, "x"}}};
+  }
+  constexpr std::int64_t partial_bytes() const { return dims.groups() * dims.c * 2 * 8; }
+  constexpr Cost cost() const { return {(dims.count() + 3.0 * dims.c) * f32_bytes, 4.0 * dims.count()}; }
+};
+
+// rstd[c] = 1/sqrt(var[c] + eps): evaluation, from the running variance
+struct BatchNormRstd {
+  static constexpr const char* name = "batch_norm_rstd";
+  ValueId rstd{}, var{};
+  std::int64_t channels = 0;
+  double eps = 1e-5;
+
+  constexpr std::array<Operand, 2> operands() const { return {{{rstd, Access::write, "rstd"}, {var, Access::read, "var"}}}; }
+  constexpr Cost cost() const { return {2.0 * channels * f32_bytes, 3.0 * channels}; }
+};
+
+// y = act(gamma[c] * ((x - mean[c]) * rstd[c]) + beta[c])                   gamma, beta absent: 1, 0
+struct BatchNormApply {
+  static constexpr const char* name = "batch_norm_apply";
+  ValueId y{}, x{}, mean{}, rstd{}, gamma{}, beta{};
+  Dims dims{};
+  Activation act = Activation::none;
+
+  constexpr void cut(std::int64_t n) { dims.n = n; }
+  constexpr std::array<Operand, 6> operands() const {
+    return {{{y, Access::write, "y"},
+             {x, Access::read, "x"},
+             {mean, Access::read, "mean"},
+             {rstd, Access::read, "rstd"},
+             {gamma, Access::read, "gamma"},
+             {beta, Access::read, "beta"}}};
+  }
+  constexpr Cost cost() const { return {(2.0 * dims.count() + 4.0 * dims.c) * f32_bytes, 4.0 * dims.count()}; }
+};
+
+// With g = dy * act'(y) and xhat = (x - mean[c]) * rstd[c]: dgamma[c] = sum(g * xhat), dbeta[c] = sum(g).
+// y is read only when act is not none. Sums as in BatchNormStatistics; partial: f64 [groups][C][2].
+struct BatchNormBackwardReduce {
+  static constexpr const char* name = "batch_norm_backward_reduce";
+  ValueId dgamma{}, dbeta{}, dy{}, y{}, x{}, mean{}, rstd{}, partial{};
+  Dims dims{};
+  Activation act = Activation::none;
+
+  static constexpr bool reduces = true;
+  constexpr void cut(std::int64_t n) { dims.n = n; }
+  constexpr std::array<Operand, 8> operands() const {
+    return {{{dgamma, Access::write, "dgamma"},
+             {dbeta, Access::write, "dbeta"},
+             {partial, Access::write, "partial"},
+             {dy, Access::read, "dy"},
+             {y, Access::read, "y"},
+             {x, Access::read, "x"},
+             {mean, Access::read, "mean"},
+             {rstd, Access::read, "rstd"}}};
+  }
+  constexpr std::int64_t partial_bytes() const { return dims.groups() * dims.c * 2 * 8; }
+  constexpr Cost cost() const { return {((y ? 3.0 : 2.0) * dims.count() + 4.0 * dims.c) * f32_bytes, 6.0 * dims.count()}; }
+};
+
+// batch_statistics: dx = gamma[c] * rstd[c] * (g - dbeta[c]/m - xhat * dgamma[c]/m); otherwise (mean and rstd are constants)
+// dx = gamma[c] * rstd[c] * g. g, xhat as above; gamma absent: 1; m = count. Padding lanes of dx are set to 0.
+struct BatchNormBackwardApply {
+  static constexpr const char* name = "batch_norm_backward_apply";
+  ValueId dx{}, dy{}, y{}, x{}, mean{}, rstd{}, gamma{}, dgamma{}, dbeta{};
+  Dims dims{};
+  std::int64_t count = 0;  // elements of a channel in the whole batch
+  Activation act = Activation::none;
+  bool batch_statistics = true;
+
+  constexpr void cut(std::int64_t n) { dims.n = n; }
+  constexpr std::array<Operand, 9> operands() const {
+    return {{{dx, Access::write, "dx"},
+             {dy, Access::read, "dy"},
+             {y, Access::read, "y"},
+             {x, Access::read, "x"},
+             {mean, Access::read, "mean"},
+             {rstd, Access::read, "rstd"},
+             {gamma, Access::read, "gamma"},
+             {dgamma, Access::read, "dgamma"},
+             {dbeta, Access::read, "dbeta"}}};
+  }
+  constexpr Cost cost() const { return {((y ? 4.0 : 3.0) * dims.count() + 5.0 * dims.c) * f32_bytes, 8.0 * dims.count()}; }
+};
+
+// Batch norm, activation and max pooling in one pass. With z = gamma[c] * ((x - mean[c]) * rstd[c]) + beta[c]:
+// y = act(max of z over the window), as act is monotonic; argmax = r * kernel_w + s of the first largest z, and largest = its x (when
+// given; dims of y): dgamma and dbeta are those of a BatchNormBackwardReduce of dy, y and largest.
+// Windows have at most 256 taps, one at least inside x, and no dilation.
+struct BatchNormMaxPool {
+  static constexpr const char* name = "batch_norm_max_pool";
+  ValueId y{}, argmax{}, largest{}, x{}, mean{}, rstd{}, gamma{}, beta{};  // argmax: u8
+  PoolShape shape{};
+  Activation act = Activation::none;
+
+  constexpr void cut(std::int64_t n) { shape.cut(n); }
+  constexpr std::array<Operand, 8> operands() const {
+    return {{{y, Access::write, "y"},
+             {argmax, Access::write, "argmax"},
+             {largest, Access::write, "largest"},
+             {x, Access::read, "x"},
+             {mean, Access::read, "mean"},
+             {rstd, Access::read, "rstd"},
+             {gamma, Access::read, "gamma"},
+             {beta, Access::read, "beta"}}};
+  }
+  constexpr Cost cost() const {
+    return {(shape.x.count() + (largest ? 2.0 : 1.0) * shape.y.count() + 4.0 * shape.x.c) * f32_bytes + (argmax ? shape.y.count() : 0),
+            4.0 * shape.x.count() + shape.y.count() * (shape.window.area() + 1.0)};
+  }
+};
+
+// dx as BatchNormBackwardApply makes it of g, the sum of dy * act'(y) over the windows whose argmax an element of x is.
+struct BatchNormMaxPoolBackwardApply {
+  static constexpr const char* name = "batch_norm_max_pool_backward_apply";
+  ValueId dx{}, dy{}, y{}, argmax{}, x{}, mean{}, rstd{}, gamma{}, dgamma{}, dbeta{};
+  PoolShape shape{};
+  std::int64_t count = 0;  // elements of a channel of x in the whole batch
+  Activation act = Activation::none;
+  bool batch_statistics = true;
+
+  constexpr void cut(std::int64_t n) { shape.cut(n); }
+  constexpr std::array<Operand, 10> operands() const {
+    return {{{dx, Access::write, "dx"},
+             {dy, Access::read, "dy"},
+             {y, Access::read, "y"},
+             {argmax, Access::read, "argmax"},
+             {x, Access::read, "x"},
+             {mean, Access::read, "mean"},
+             {rstd, Access::read, "rstd"},
+             {gamma, Access::read, "gamma"},
+             {dgamma, Access::read, "dgamma"},
+             {dbeta, Access::read, "dbeta"}}};
+  }
+  constexpr Cost cost() const {
+    return {(2.0 * shape.x.count() + (y ? 2.0 : 1.0) * shape.y.count() + 5.0 * shape.x.c) * f32_bytes + shape.y.count(),
+            5.0 * shape.x.count() + 3.0 * shape.y.count()};
+  }
+};
+
+// If state.status is 0: tracked += 1; f = cumulative ? 1/tracked : momentum;
+// running_mean += f * (mean - running_mean); running_var += f * (var * m/(m-1) - running_var), written as (1-f)*old + f*new.
+struct BatchNormRunningUpdate {
+  static constexpr const char* name = "batch_norm_running_update";
+  ValueId running_mean{}, running_var{}, tracked{};  // f32 (C), f32 (C), i64 []
+  ValueId mean{}, var{}, state{};                    // state absent: always update
+  std::int64_t channels = 0, count = 0;              // count: m
+  double momentum = 0.1;
+  bool cumulative = false;
+
+  constexpr std::array<Operand, 6> operands() const {
+    return {{{running_mean, Access::update, "running_mean"},
+             {running_var, Access::update, "running_var"},
+             {tracked, Access::update, "tracked"},
+             {mean, Access::read, "mean"},
+             {var, Access::read, "var"},
+             {state, Access::read, "state"}}};
+  }
+  constexpr Cost cost() const { return {6.0 * channels * f32_bytes + 16, 7.0 * channels}; }
+};
+
+}  // namespace norma::kernels

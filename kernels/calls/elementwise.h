@@ -1,0 +1,61 @@
+// Calls: activations, addition, dropout.
+#pragma once
+#include "kernels/calls/operand.h"
+
+namespace norma::kernels {
+
+// y = act(x)
+struct ActivationForward {
+  static constexpr const char* name = "activation_forward";
+  ValueId y{}, x{};
+  Dims dims{};
+  Activation act = Activation::relu;
+
+  constexpr void cut(std::int64_t n) { dims.n = n; }
+  constexpr std::array<Operand, 2> operands() const { return {{{y, Access::write, "y"}, {x, Access::read, "x"}}}; }
+  constexpr Cost cost() const { return {2.0 * dims.count() * f32_bytes, 1.0 * dims.count()}; }
+};
+
+// dx = dy * act'(y), from the output: relu y > 0; sigmoid y*(1-y); tanh 1-y*y
+struct ActivationBackward {
+  static constexpr const char* name = "activation_backward";
+  ValueId dx{}, dy{}, y{};
+  Dims dims{};
+  Activation act = Activation::relu;
+
+  constexpr void cut(std::int64_t n) { dims.n = n; }
+  constexpr std::array<Operand, 3> operands() const {
+    return {{{dx, Access::write, "dx"}, {dy, Access::read, "dy"}, {y, Access::read, "y"}}};
+  }
+  constexpr Cost cost() const { return {3.0 * dims.count() * f32_bytes, 2.0 * dims.count()}; }
+};
+
+// y = a + b
+struct Add {
+  static constexpr const char* name = "add";
+  ValueId y{}, a{}, b{};
+  Dims dims{};
+
+  constexpr void cut(std::int64_t n) { dims.n = n; }
+  constexpr std::array<Operand, 3> operands() const { return {{{y, Access::write, "y"}, {a, Access::read, "a"}, {b, Access::read, "b"}}}; }
+  constexpr Cost cost() const { return {3.0 * dims.count() * f32_bytes, 1.0 * dims.count()}; }
+};
+
+// y[e] = keep(e) ? x[e] / (1-p) : 0, where e is the logical index ((n*C + c)*H + h)*W + w and
+// keep(e) = dropout_uniform(seed, step, layer, e) >= p (philox.h). Forward and backward are the same Call:
+// with the same step it draws the same mask. p = 1 gives 0.
+struct Dropout {
+  static constexpr const char* name = "dropout";
+  ValueId y{}, x{}, state{};  // state: seed, step
+  Dims dims{};
+  double p = 0.5;
+  std::int64_t layer = 0;
+
+  constexpr void cut(std::int64_t n) { dims.n = n; }
+  constexpr std::array<Operand, 3> operands() const {
+    return {{{y, Access::write, "y"}, {x, Access::read, "x"}, {state, Access::read, "state"}}};
+  }
+  constexpr Cost cost() const { return {2.0 * dims.count() * f32_bytes, 1.0 * dims.count()}; }
+};
+
+}  // namespace norma::kernels

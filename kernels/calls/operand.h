@@ -1,0 +1,26 @@
+// What every Call is made of: its operands and its cost (kernels/calls.h says what they mean).
+#pragma once
+#include <array>
+#include <cstdint>
+
+#include "kernels/memory.h"
+#include "kernels/shapes.h"
+#include "norma/types.h"
+
+namespace norma::kernels {
+
+enum class Access : std::uint8_t { read, write, update };  // update: read and written in place
+
+struct Operand {
+  ValueId value{};
+  Access access;
+  const char* name;
+};
+
+struct Cost {
+  double bytes = 0, flops = 0;
+};
+
+inline constexpr double f32_bytes = 4;
+
+}  // namespace norma::kernels
