@@ -38,6 +38,10 @@ class PlanMemory {
   kernels::Memory view() const { return {addresses_.data()}; }
   std::span<std::byte> bytes(ValueId v) const { return {addresses_[static_cast<std::size_t>(v.index)], plan_[v].bytes}; }
 
+  // All of it, guards included; addresses() lie in it.
+  std::span<std::byte> block() const { return {data_.get(), size_}; }
+  std::span<std::byte* const> addresses() const { return addresses_; }
+
   template <class T>
   T& as(ValueId v) const {
     return *reinterpret_cast<T*>(bytes(v).data());
