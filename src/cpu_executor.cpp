@@ -93,7 +93,9 @@ class CpuExecutor final : public Executor {
     for (auto& [known, prepared] : plans_) prepared.addresses = locate(*known);
   }
 
-  void bind(const Plan& plan, int value, const void* source, std::size_t) override {
+  int steps_ahead() const override { return 1; }
+
+  void bind(const Plan& plan, int value, const void* source, std::size_t, std::int64_t) override {
     const std::string& name = plan[ValueId{value}].name;
     std::byte* address = static_cast<std::byte*>(const_cast<void*>(source));  // Region::data is only read
     bound_[name] = address;

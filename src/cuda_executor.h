@@ -7,7 +7,10 @@
 
 namespace norma {
 
-// Null where no GPU can be used; `why` then says the reason.
-std::unique_ptr<Executor> make_cuda_executor(int index, std::string& why);
+// Why GPU number `index` cannot be used, with what to do about it; empty where it can.
+std::string why_not_cuda(int index);
+
+// Throws Error(device) where it cannot be used.
+std::unique_ptr<Executor> make_cuda_executor(int index, const ExecutorOptions& options);
 
 }  // namespace norma

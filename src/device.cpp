@@ -13,14 +13,11 @@ std::string to_string(const Device& d) {
   return d.index == 0 ? "cuda" : "cuda:" + std::to_string(d.index);
 }
 
-Device Device::best() {
-  std::string why;
-  return make_cuda_executor(0, why) ? cuda() : cpu();
-}
+Device Device::best() { return why_not_cuda(0).empty() ? cuda() : cpu(); }
 
 std::string best_device_reason() {
-  std::string why;
-  return make_cuda_executor(0, why) ? "a usable GPU was found" : why;
+  const std::string why = why_not_cuda(0);
+  return why.empty() ? "a usable GPU was found" : why;
 }
 
 Device Device::parse(std::string_view text) {
@@ -43,11 +40,7 @@ std::vector<std::string> cpu_isa_levels() {
 }
 
 std::unique_ptr<Executor> make_executor(const Device& device, const ExecutorOptions& options) {
-  if (device.kind == Device::Kind::cpu) return make_cpu_executor(options);
-  std::string why;
-  if (auto executor = make_cuda_executor(device.index, why)) return executor;
-  throw Error(ErrorKind::device,
-              "device " + to_string(device) + " cannot be used: " + why + "; use --device cpu, or auto to take what is there");
+  return device.kind == Device::Kind::cpu ? make_cpu_executor(options) : make_cuda_executor(device.index, options);
 }
 
 }  // namespace norma

@@ -1,11 +1,16 @@
 // A build without CUDA.
+#include "norma/error.h"
 #include "src/cuda_executor.h"
 
 namespace norma {
 
-std::unique_ptr<Executor> make_cuda_executor(int, std::string& why) {
-  why = "this build of norma has no CUDA";
-  return nullptr;
+std::string why_not_cuda(int) {
+  return "this build of norma has no CUDA: configure with -DNORMA_CUDA=ON where the CUDA toolkit is installed";
+}
+
+std::unique_ptr<Executor> make_cuda_executor(int index, const ExecutorOptions&) {
+  throw Error(ErrorKind::device, "device " + to_string(Device::cuda(index)) + " cannot be used: " + why_not_cuda(index) +
+                                     "; use --device cpu, or auto to take what is there");
 }
 
 }  // namespace norma

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cmath>
 
+#include "kernels/chunks.h"
 #include "norma/error.h"
 #include "src/initialise.h"
 #include "src/lower.h"
@@ -15,6 +16,7 @@
 namespace norma {
 namespace {
 
+using kernels::Range;
 using kernels::StepState;
 using Clock = std::chrono::steady_clock;
 
@@ -104,14 +106,16 @@ void Trainer::State::check(const Dataset& data) const {
 
 void Trainer::State::bind(const Plan& p, const Dataset& data, std::span<const std::int32_t> order, std::span<const float> rates) {
   ++bindings;
-  const auto set = [&](const char* name, const void* source, std::size_t bytes) {
-    if (p.has(name)) executor->bind(p, p.find(name).index, source, bytes);
+  // The sets of the running fit stay as they are until it ends; anything else may have changed since it was bound before.
+  const std::int64_t version = &data == fitted.train || &data == fitted.test ? fitted.number : 0;
+  const auto set = [&](const char* name, const void* source, std::size_t bytes, std::int64_t of = 0) {
+    if (p.has(name)) executor->bind(p, p.find(name).index, source, bytes, of);
   };
-  if (stored == DType::u8) set("data/samples", data.bytes.data(), data.bytes.size());
-  else set("data/samples", data.floats.data(), data.floats.size() * sizeof(float));
+  if (stored == DType::u8) set("data/samples", data.bytes.data(), data.bytes.size(), version);
+  else set("data/samples", data.floats.data(), data.floats.size() * sizeof(float), version);
   set("data/scale", affine.scale.data(), affine.scale.size() * sizeof(float));
   set("data/offset", affine.offset.data(), affine.offset.size() * sizeof(float));
-  set("data/labels", data.labels.data(), data.labels.size() * sizeof(std::int32_t));
+  set("data/labels", data.labels.data(), data.labels.size() * sizeof(std::int32_t), version);
   set("data/order", order.data(), order.size_bytes());
   set("data/rates", rates.data(), rates.size_bytes());
   if (std::holds_alternative<MeanSquared>(options.loss)) {
@@ -122,21 +126,25 @@ void Trainer::State::bind(const Plan& p, const Dataset& data, std::span<const st
   }
 }
 
-// One optimizer step. If it was not finite it changed nothing but state.status: it is run again, looking at each Call's outputs.
-void Trainer::State::run_step(const Plan& p) {
-  const StepState before = counters();
+// Optimizer steps, one after the other. One that was not finite changes nothing but state.status, and so do those queued behind it: it is
+// run again, looking at each Call's outputs.
+void Trainer::State::run_steps(kernels::Range batches, std::int64_t full, const Plan& whole, const Plan& last) {
   std::string cause = "a loss, gradient or variance was not finite";
+  StepState at;
   try {
-    executor->run(p, options.check_each);
-    if (counters().status == 0) return;
-    executor->run(p, true);
+    for (std::int64_t b = batches.begin; b < batches.end; ++b) executor->run(b < full ? whole : last, options.check_each);
+    at = counters();
+    if (at.status == 0) return;
+    executor->run(at.batch < full ? whole : last, true);
   } catch (const Error& e) {
     if (e.kind() != ErrorKind::diverged) throw;
     cause = e.what();
+    at = counters();
   }
-  set_counters(before);
-  throw Error(ErrorKind::diverged, "training diverged at step " + std::to_string(before.step + 1) + " (epoch " +
-                                       std::to_string(epochs_done + 1) + ", batch " + std::to_string(before.batch + 1) + "): " + cause +
+  at.status = 0;
+  set_counters(at);
+  throw Error(ErrorKind::diverged, "training diverged at step " + std::to_string(at.step + 1) + " (epoch " +
+                                       std::to_string(epochs_done + 1) + ", batch " + std::to_string(at.batch + 1) + "): " + cause +
                                        "; the parameters are those before this step; try a lower learning rate");
 }
 
@@ -159,15 +167,22 @@ EpochMetrics Trainer::State::run_epoch(const Dataset& train, const FitOptions& f
   epoch_samples = n;
   set_counters(s);
   const std::int64_t first = s.batch, samples_before = s.samples;
-  for (std::int64_t b = first; b < batches && !stopped; ++b) {
-    run_step(b < full ? whole : last);
+  std::int64_t ahead = 1;  // steps queued at a time: as many as take about 20 ms, so that somebody who watches is served
+  for (std::int64_t b = first; b < batches && !stopped;) {
+    const Clock::time_point queued = Clock::now();
+    const std::int64_t end = std::min(batches, b + ahead);
+    run_steps({b, end}, full, whole, last);
+    b = end;
+    const double took = since(queued);
+    if (took < 0.01) ahead = std::min<std::int64_t>(2 * ahead, executor->steps_ahead());
+    else if (took > 0.04) ahead = std::max<std::int64_t>(ahead / 2, 1);
     if (!fit.on_step) continue;
     const std::int64_t bindings_before = bindings;
     s = counters();
     const double seconds = since(start), counted = static_cast<double>(std::max<std::int64_t>(1, s.counted));
     stopped = !fit.on_step({.epoch = epochs_done + 1,
                             .epochs = fit.epochs,
-                            .batch = b + 1,
+                            .batch = b,
                             .batches = batches,
                             .loss = s.loss_sum / counted,
                             .accuracy = static_cast<double>(s.correct) / counted,
@@ -250,6 +265,11 @@ bool Trainer::fit(const Dataset& train, const Dataset* test, const FitOptions& o
                                      " samples and cannot go on with " + std::to_string(train.size()));
   if (const std::int64_t tail = train.size() % s.options.batch; tail && !(s.options.drop_last && train.size() >= s.options.batch))
     s.plan(Mode::train, tail);  // an epoch's last batch fails now, not after an epoch
+  s.fitted = {&train, test, s.fitted.number + 1};
+  const struct EndOfFit {
+    State& s;
+    ~EndOfFit() { s.fitted.train = s.fitted.test = nullptr; }
+  } end_of_fit{s};
   bool stopped = false;
   while (s.epochs_done < options.epochs) {
     const Clock::time_point start = Clock::now();

@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "kernels/chunks.h"
 #include "norma/trainer.h"
 #include "src/layout.h"
 #include "src/plan.h"
@@ -29,7 +30,8 @@ struct Trainer::State {
   const Plan& plan(Mode mode, std::int64_t batch);
   void check(const Dataset& data) const;
   void bind(const Plan& plan, const Dataset& data, std::span<const std::int32_t> order, std::span<const float> rates);
-  void run_step(const Plan& plan);
+  // Of an epoch whose first `full` batches run `whole` and whose last runs `last`.
+  void run_steps(kernels::Range batches, std::int64_t full, const Plan& whole, const Plan& last);
   EpochMetrics run_epoch(const Dataset& train, const FitOptions& options, bool& stopped);
   // after_batch may read the Plan's values.
   Evaluation evaluate(const Dataset& data, const std::function<void(const Plan&)>& after_batch = {});
@@ -52,6 +54,10 @@ struct Trainer::State {
   std::int64_t epochs_done = 0;
   std::int64_t epoch_samples = 0;  // size of the training set the counters belong to
   std::int64_t bindings = 0;       // calls of bind: whoever ran in between, Region::data is his
+  struct Fitted {
+    const Dataset *train = nullptr, *test = nullptr;
+    std::int64_t number = 0;
+  } fitted;  // what the running fit reads, and the fits begun so far
   std::vector<EpochMetrics> history;
   std::vector<float> targets;  // one-hot labels, for MeanSquared
 };

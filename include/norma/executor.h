@@ -31,6 +31,7 @@ std::string best_device_reason();
 struct ExecutorOptions {
   int threads = 0;           // 0: every core this process may use
   std::string isa = "auto";  // "auto" or one of cpu_isa_levels()
+  bool capture = true;       // on a GPU, run a Plan as one graph from the second time on; must not change the result
 };
 
 // Instruction-set levels of the CPU kernels in this build that this machine can run, best first: {"avx512", "avx2"}.
@@ -48,9 +49,12 @@ class Executor {
   // Makes memory for the Plan. Its persistent regions are those of the Plans prepared before, and keep their contents; new
   // memory is zero. The Plan must outlive the Executor's use of it.
   virtual void prepare(const Plan& plan) = 0;
+  // How many runs of Plans may be queued before somebody reads what they gave; 1 where run() returns only when all is done.
+  virtual int steps_ahead() const = 0;
   // A value of Region::data stands for these bytes of the host from now on, in every Plan that names it alike: the CPU reads them in
-  // place, a GPU copies them. They must stay until the next bind or the Executor's end.
-  virtual void bind(const Plan& plan, int value, const void* source, std::size_t bytes) = 0;
+  // place, a GPU copies them. They must stay until the next bind or the Executor's end. A GPU that already has the same source under
+  // the same version, other than 0, does not copy it again.
+  virtual void bind(const Plan& plan, int value, const void* source, std::size_t bytes, std::int64_t version = 0) = 0;
   // Raw bytes of value number `value`, in the device's layout.
   virtual void write(const Plan& plan, int value, const void* source, std::size_t bytes, std::size_t offset = 0) = 0;
   virtual void read(const Plan& plan, int value, void* destination, std::size_t bytes, std::size_t offset = 0) = 0;

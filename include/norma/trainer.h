@@ -80,7 +80,7 @@ struct Progress {
 
 struct FitOptions {
   std::int64_t epochs = 1;  // in total, counting those a loaded checkpoint has done
-  // After every step; false: stop after this step, with the state ready to be saved.
+  // After every step, on a GPU after every few; false: stop there, with the state ready to be saved.
   std::function<bool(const Progress&)> on_step{};
   std::function<void(const EpochMetrics&)> on_epoch{};
 };
@@ -101,6 +101,7 @@ class Trainer {
 
   // Trains until options.epochs; false if on_step stopped it. Before the first step, throws Error(usage) if the last batch of an epoch
   // could not be normalised. A non-finite loss or gradient throws Error(diverged) naming layer and step, with the state before that step.
+  // The sets must not change before it returns.
   bool fit(const Dataset& train, const Dataset* test, const FitOptions& options);
   bool fit(const DatasetPair& data, const FitOptions& options) { return fit(data.train, &data.test, options); }
 

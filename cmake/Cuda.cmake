@@ -1,0 +1,57 @@
+# NORMA_CUDA: AUTO takes CUDA where a compiler for it is found, ON fails without one, OFF leaves it out. Sets norma_cuda to whether it is in,
+# and defines norma_add_cuda(<library>).
+#   -DCMAKE_CUDA_ARCHITECTURES=90   code for one GPU only, for developers: a sixth of the time
+set(NORMA_CUDA AUTO CACHE STRING "CUDA kernels: AUTO (where the CUDA toolkit is found), ON, OFF")
+set_property(CACHE NORMA_CUDA PROPERTY STRINGS AUTO ON OFF)
+if(NOT NORMA_CUDA MATCHES "^(AUTO|ON|OFF)$")
+  message(FATAL_ERROR "NORMA_CUDA must be AUTO, ON or OFF, not \"${NORMA_CUDA}\"")
+endif()
+set(norma_cuda OFF)
+if(NORMA_CUDA STREQUAL "OFF" OR (NORMA_CUDA STREQUAL "AUTO" AND NORMA_SANITIZE))
+  return()
+endif()
+
+# The toolkit is rarely on the PATH of a machine that just got it.
+find_program(nvcc nvcc PATHS ENV CUDACXX /usr/local/cuda/bin NO_CACHE)
+if(nvcc AND NOT CMAKE_CUDA_COMPILER)
+  set(CMAKE_CUDA_COMPILER ${nvcc})
+endif()
+# "native" would need a GPU here, and fail without one.
+if(NOT CMAKE_CUDA_ARCHITECTURES)
+  set(CMAKE_CUDA_ARCHITECTURES all-major)
+endif()
+include(CheckLanguage)
+check_language(CUDA)
+if(NOT CMAKE_CUDA_COMPILER)
+  if(NORMA_CUDA STREQUAL "ON")
+    message(FATAL_ERROR "NORMA_CUDA=ON, but no CUDA compiler works here: put nvcc on the PATH, or set CMAKE_CUDA_COMPILER or CUDACXX; "
+                        "or leave NORMA_CUDA at AUTO to build without")
+  endif()
+  message(STATUS "norma: no CUDA compiler here, so the CPU's kernels only")
+  return()
+endif()
+enable_language(CUDA)
+find_package(CUDAToolkit REQUIRED)
+if(CMAKE_VERSION VERSION_LESS 3.25.2) # which does not know that nvcc 12 and later take C++20
+  set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION -std=c++20)
+  set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION -std=c++20)
+  list(APPEND CMAKE_CUDA_COMPILE_FEATURES cuda_std_20)
+endif()
+set(norma_cuda ON)
+message(STATUS "norma: CUDA ${CUDAToolkit_VERSION}, architectures ${CMAKE_CUDA_ARCHITECTURES}")
+
+# The kernels, and the executor that runs them, into a library. The CUDA runtime is linked in: the program needs only the driver.
+function(norma_add_cuda library)
+  file(GLOB sources CONFIGURE_DEPENDS kernels/cuda/*.cu)
+  add_library(norma_kernels_cuda OBJECT ${sources})
+  norma_include_view(norma_kernels_cuda kernels)
+  target_include_directories(norma_kernels_cuda PRIVATE include kernels/cuda/nvcc)
+  set_target_properties(norma_kernels_cuda PROPERTIES CUDA_STANDARD 20 CUDA_STANDARD_REQUIRED ON CUDA_EXTENSIONS OFF)
+  # No fused multiply-adds but those written; constexpr functions of the shapes are for device code, too. Every kernel's registers,
+  # shared memory and spills go to the build's output.
+  target_compile_options(norma_kernels_cuda PRIVATE -fmad=false --expt-relaxed-constexpr --compress-mode=size -Xptxas=-v -Xcompiler=-Wall,-Wextra
+                                                    $<$<BOOL:${NORMA_WERROR}>:-Werror=all-warnings>)
+  target_sources(${library} PRIVATE src/cuda_executor.cpp $<TARGET_OBJECTS:norma_kernels_cuda>)
+  set_source_files_properties(src/cuda_executor.cpp PROPERTIES COMPILE_DEFINITIONS "NORMA_CUDA_ARCHITECTURES=\"${CMAKE_CUDA_ARCHITECTURES}\"")
+  target_link_libraries(${library} PRIVATE CUDA::cudart_static)
+endfunction()

@@ -1,0 +1,26 @@
+// The CUDA kernels as the executor and the tests see them. Host code: nothing of CUDA is included here.
+#pragma once
+#include <cstddef>
+
+#include "kernels/calls.h"
+
+struct CUstream_st;  // cudaStream_t points to one
+
+namespace norma::kernels::cuda {
+
+inline constexpr int lanes = 32;
+
+// Where Calls run, in order. Kernels that need memory of their own, for the parts of a sum, share `workspace`.
+struct Queue {
+  CUstream_st* stream = nullptr;
+  std::byte* workspace = nullptr;  // of the device, 256-byte aligned: the largest workspace_bytes() of the Calls that are run
+};
+
+// Depends on the Call alone, as does everything else about how its result is summed: the same bits on every GPU.
+std::size_t workspace_bytes(const Call& call);
+
+// Queues the kernels of a Call; any number of lanes (1: NCHW). The error of a launch is left for cudaGetLastError().
+// Throws std::length_error for a size beyond what the kernels index: a plane (H*W*L) or a row of weights of 2^31 elements.
+void run(const Call& call, const Memory& memory, const Queue& queue);
+
+}  // namespace norma::kernels::cuda

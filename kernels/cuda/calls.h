@@ -1,0 +1,49 @@
+// The CUDA kernels: one function per Call.
+#pragma once
+#include "kernels/calls.h"
+#include "kernels/cuda/backend.h"
+
+namespace norma::kernels::cuda {
+
+void enqueue(const Gather& call, const Memory& memory, const Queue& queue);
+void enqueue(const Resize& call, const Memory& memory, const Queue& queue);
+void enqueue(const Conv2dForward& call, const Memory& memory, const Queue& queue);
+void enqueue(const Conv2dBackwardInput& call, const Memory& memory, const Queue& queue);
+void enqueue(const Conv2dBackwardWeight& call, const Memory& memory, const Queue& queue);
+void enqueue(const LinearForward& call, const Memory& memory, const Queue& queue);
+void enqueue(const LinearBackwardInput& call, const Memory& memory, const Queue& queue);
+void enqueue(const LinearBackwardWeight& call, const Memory& memory, const Queue& queue);
+void enqueue(const BatchNormStatistics& call, const Memory& memory, const Queue& queue);
+void enqueue(const BatchNormRstd& call, const Memory& memory, const Queue& queue);
+void enqueue(const BatchNormApply& call, const Memory& memory, const Queue& queue);
+void enqueue(const BatchNormBackwardReduce& call, const Memory& memory, const Queue& queue);
+void enqueue(const BatchNormBackwardApply& call, const Memory& memory, const Queue& queue);
+void enqueue(const BatchNormMaxPool& call, const Memory& memory, const Queue& queue);
+void enqueue(const BatchNormMaxPoolBackwardApply& call, const Memory& memory, const Queue& queue);
+void enqueue(const BatchNormRunningUpdate& call, const Memory& memory, const Queue& queue);
+void enqueue(const ActivationForward& call, const Memory& memory, const Queue& queue);
+void enqueue(const ActivationBackward& call, const Memory& memory, const Queue& queue);
+void enqueue(const Add& call, const Memory& memory, const Queue& queue);
+void enqueue(const Dropout& call, const Memory& memory, const Queue& queue);
+void enqueue(const MaxPoolForward& call, const Memory& memory, const Queue& queue);
+void enqueue(const MaxPoolBackward& call, const Memory& memory, const Queue& queue);
+void enqueue(const AvgPoolForward& call, const Memory& memory, const Queue& queue);
+void enqueue(const AvgPoolBackward& call, const Memory& memory, const Queue& queue);
+void enqueue(const SoftmaxCrossEntropy& call, const Memory& memory, const Queue& queue);
+void enqueue(const MeanSquaredError& call, const Memory& memory, const Queue& queue);
+void enqueue(const CheckFinite& call, const Memory& memory, const Queue& queue);
+void enqueue(const Sgd& call, const Memory& memory, const Queue& queue);
+void enqueue(const Adam& call, const Memory& memory, const Queue& queue);
+void enqueue(const Advance& call, const Memory& memory, const Queue& queue);
+void enqueue(const Fill& call, const Memory& memory, const Queue& queue);
+
+// Of the Calls that sum in parts, and of others that prepare something for their own kernel.
+std::size_t workspace_of(const Resize& call);
+std::size_t workspace_of(const Conv2dBackwardWeight& call);
+std::size_t workspace_of(const LinearBackwardWeight& call);
+std::size_t workspace_of(const BatchNormStatistics& call);
+std::size_t workspace_of(const BatchNormBackwardReduce& call);
+std::size_t workspace_of(const SoftmaxCrossEntropy& call);
+std::size_t workspace_of(const MeanSquaredError& call);
+
+}  // namespace norma::kernels::cuda

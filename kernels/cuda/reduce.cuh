@@ -1,0 +1,85 @@
+// Sums over the threads of a warp and of a block. Every one adds in a fixed order, so the result has the same bits every time.
+// All threads of the warp, or of the block, must call. A collective ends with its own barrier where it used shared memory, so that it
+// may be called again at once.
+#pragma once
+#include "device.cuh"
+
+namespace norma::kernels::cuda {
+
+inline constexpr int warp = 32;
+inline constexpr unsigned all_lanes = 0xFFFFFFFFu;
+
+__device__ __forceinline__ int lane_index() { return static_cast<int>(threadIdx.x % warp); }
+__device__ __forceinline__ int warp_index() { return static_cast<int>(threadIdx.x / warp); }
+
+// Every lane gets the sum. A butterfly: both lanes of a pair add the same two numbers.
+template <class T>
+__device__ __forceinline__ T warp_sum(T v) {
+#pragma unroll
+  for (int step = warp / 2; step > 0; step /= 2) v = v + __shfl_xor_sync(all_lanes, v, step);
+  return v;
+}
+
+// v[i], i < n, of all lanes are summed; of the n sums lane l gets the n/32 from l * n/32 on, in v[0 ...]. Each step halves what a
+// lane holds: 31/32 n shuffles instead of 5 n.
+template <int n>
+__device__ __forceinline__ void warp_sum_scatter(float (&v)[n]) {
+  static_assert(n % warp == 0);
+  int held = n;
+#pragma unroll
+  for (int step = warp / 2; step > 0; step /= 2) {
+    const bool upper = (threadIdx.x & static_cast<unsigned>(step)) != 0;
+    held /= 2;
+#pragma unroll
+    for (int i = 0; i < n / 2; ++i) {
+      if (i >= held) continue;
+      const float kept = upper ? v[i + held] : v[i], given = upper ? v[i] : v[i + held];
+      v[i] = kept + __shfl_xor_sync(all_lanes, given, step);
+    }
+  }
+}
+
+// Every thread of a block of `threads` gets the sum: lanes by butterfly, then warps in order.
+template <int threads, class T>
+__device__ __forceinline__ T block_sum(T v) {
+  static_assert(threads % warp == 0);
+  struct Parts {
+    T of_warp[threads / warp];
+  };
+  Parts& parts = shared<Parts>();
+  v = warp_sum(v);
+  if (lane_index() == 0) parts.of_warp[warp_index()] = v;
+  __syncthreads();
+  T sum = parts.of_warp[0];
+#pragma unroll
+  for (int w = 1; w < threads / warp; ++w) sum = sum + parts.of_warp[w];
+  __syncthreads();
+  return sum;
+}
+
+// Mean and sum of squared differences from it, of `count` values.
+struct Moments {
+  double count, mean, squares;
+};
+
+// Those of both sets (Chan, Golub and LeVeque 1979); either may be empty. Where one mean is the other, it stays exactly that.
+__device__ __forceinline__ Moments merge(const Moments& a, const Moments& b) {
+  if (b.count == 0) return a;
+  if (a.count == 0) return b;
+  const double count = a.count + b.count, share = b.count / count, delta = b.mean - a.mean;
+  return {count, a.mean + delta * share, a.squares + b.squares + delta * delta * (a.count * share)};
+}
+
+// All lanes' together, in every lane. Of a pair both lanes merge the lower lane's with the upper lane's, in this order.
+__device__ __forceinline__ Moments warp_merge(Moments m) {
+#pragma unroll
+  for (int step = 1; step < warp; step *= 2) {
+    const Moments other{__shfl_xor_sync(all_lanes, m.count, step), __shfl_xor_sync(all_lanes, m.mean, step),
+                        __shfl_xor_sync(all_lanes, m.squares, step)};
+    const bool upper = (threadIdx.x & static_cast<unsigned>(step)) != 0;
+    m = upper ? merge(other, m) : merge(m, other);
+  }
+  return m;
+}
+
+}  // namespace norma::kernels::cuda

@@ -1,0 +1,98 @@
+// An activation as (outer, C, inner): lanes are (N/L, C, H*W*L), NCHW is (N, C, H*W), NHWC is (N*H*W, C, 1). A row is the inner run of
+// one (outer, channel). Elements may number more than 2^31; within a row, and for what one block does, 32 bits are enough.
+#pragma once
+#include <stdexcept>
+
+#include "device.cuh"
+#include "kernels/chunks.h"
+#include "kernels/cuda/divisor.h"
+#include "kernels/shapes.h"
+
+namespace norma::kernels::cuda {
+
+struct View {
+  std::int64_t outer = 0, channels = 0, inner = 0;
+  Divisor by_inner, by_channels;
+  std::int32_t lanes = 1, last_lanes = 1;  // L; those of the last group that are samples
+
+  View() = default;
+  explicit View(const Dims& d)
+      : outer(d.groups()), channels(d.c), inner(d.plane() * d.lanes), lanes(d.lanes), last_lanes(d.valid_lanes(d.groups() - 1)) {
+    if (inner >= std::int64_t{1} << 31 || channels >= std::int64_t{1} << 31)
+      throw std::length_error("a plane or the channels number 2^31 or more elements");
+    by_inner = Divisor(inner), by_channels = Divisor(channels);
+  }
+
+  constexpr std::int64_t stored() const { return outer * channels * inner; }
+
+  // Whether element i of a row of the given group belongs to a sample.
+  __device__ __forceinline__ bool valid(std::int64_t group, std::uint32_t i) const {
+    return group + 1 < outer || static_cast<std::int32_t>(i % static_cast<std::uint32_t>(lanes)) < last_lanes;
+  }
+};
+
+// n = 1 or 4 floats at an address, four at once where n is 4.
+template <int n>
+__device__ __forceinline__ void load(const float* p, float (&v)[n]) {
+  if constexpr (n == 4) {
+    const float4 all = *reinterpret_cast<const float4*>(p);
+    v[0] = all.x, v[1] = all.y, v[2] = all.z, v[3] = all.w;
+  } else {
+    v[0] = *p;
+  }
+}
+template <int n>
+__device__ __forceinline__ void store(float* p, const float (&v)[n]) {
+  if constexpr (n == 4) *reinterpret_cast<float4*>(p) = make_float4(v[0], v[1], v[2], v[3]);
+  else *p = v[0];
+}
+
+// Whether every pointer that is given may be read four floats at a time.
+template <class... T>
+bool aligned16(const T*... p) {
+  return ((reinterpret_cast<std::uintptr_t>(p) % 16 == 0) && ...);
+}
+
+// f.operator()<4>() where runs of `run` floats at these addresses can be taken by fours, else f.operator()<1>().
+template <class F, class... T>
+void with_vectors(std::int64_t run, F f, const T*... pointers) {
+  if (run % 4 == 0 && aligned16(pointers...)) f.template operator()<4>();
+  else f.template operator()<1>();
+}
+
+inline constexpr int view_threads = 256, vectors_per_thread = 4;
+
+// each.channel(c), then for all elements of channel c, `vector` neighbours at a time: each.apply<vector>(channel, i, group, position),
+// where i is the first one's index, in `group` (of samples) at `position` of its row. A thread keeps a channel's constants while it can.
+template <int vector, class Each>
+__global__ void __launch_bounds__(view_threads) view_pass(View view, Each each) {
+  constexpr std::uint32_t step = view_threads * vector, tile = step * vectors_per_thread;
+  const std::int64_t base = static_cast<std::int64_t>(blockIdx.x) * tile, stored = view.stored();
+  const std::int64_t base_row = base / view.inner, base_group = base_row / view.channels;
+  const std::uint32_t base_position = static_cast<std::uint32_t>(base - base_row * view.inner);
+  const std::uint32_t base_channel = static_cast<std::uint32_t>(base_row - base_group * view.channels);
+  std::uint32_t current = ~0u;
+  decltype(each.channel(0)) constants{};
+#pragma unroll
+  for (int k = 0; k < vectors_per_thread; ++k) {
+    const std::uint32_t local = static_cast<std::uint32_t>(k) * step + threadIdx.x * vector;
+    if (base + local >= stored) return;
+    const Divisor::Result row = view.by_inner.divide(base_position + local), at = view.by_channels.divide(base_channel + row.quotient);
+    if (at.remainder != current) constants = each.channel(current = at.remainder);
+    each.template apply<vector>(constants, base + local, base_group + at.quotient, row.remainder);
+  }
+}
+
+// Runs it; `arrays` begin where each reads and writes.
+template <class Each, class... T>
+void launch_view(const View& view, CUstream_st* stream, const Each& each, const T*... arrays) {
+  with_vectors(
+      view.inner,
+      [&]<int vector>() {
+        launch(view_pass<vector, Each>, ceil_div(view.stored(), std::int64_t{view_threads} * vector * vectors_per_thread), view_threads,
+               stream, view, each);
+      },
+      arrays...);
+}
+
+}  // namespace norma::kernels::cuda

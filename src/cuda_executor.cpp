@@ -1,0 +1,284 @@
+// Runs Plans with the CUDA kernels: the Calls in order on one stream, from the second time on as one graph.
+#include "src/cuda_executor.h"
+
+#include <cmath>
+#include <map>
+#include <unordered_map>
+#include <vector>
+
+#include "kernels/cuda/backend.h"
+#include "src/cuda_memory.h"
+#include "src/plan.h"
+
+namespace norma {
+namespace {
+
+using cuda::Block;
+using cuda::check;
+
+class CudaExecutor final : public Executor {
+ public:
+  CudaExecutor(int index, const ExecutorOptions& options) : index_(index), capture_(options.capture) {
+    cudaDeviceProp properties{};
+    check(cudaGetDeviceProperties(&properties, index), "reading the properties of GPU " + std::to_string(index));
+    name_ =
+        std::string(properties.name) + ", compute capability " + std::to_string(properties.major) + "." + std::to_string(properties.minor);
+  }
+  ~CudaExecutor() override { (void)cudaSetDevice(index_); }
+
+  std::string description() const override { return to_string(Device::cuda(index_)) + " (" + name_ + ")"; }
+  int lanes() const override { return kernels::cuda::lanes; }
+  bool by_group(std::int64_t) const override { return false; }
+  int steps_ahead() const override { return 64; }
+
+  void prepare(const Plan& plan) override {
+    use_device();
+    std::size_t workspace = 0;
+    for (const PlanCall& c : plan.calls) workspace = std::max(workspace, kernels::cuda::workspace_bytes(c.call));
+    if (workspace > workspace_.size()) workspace_ = Block(workspace, "the workspace of batch size " + std::to_string(plan.samples));
+    for (std::size_t r = 0; r < region_count; ++r) {
+      Block& block = regions_[r];
+      if (plan.region_bytes[r] <= block.size()) continue;
+      const Region region = static_cast<Region>(r);
+      std::string what = std::string("the ") + name_of(region);
+      if (region == Region::activations) what += " of batch size " + std::to_string(plan.samples) + " (most: " + largest_value(plan) + ")";
+      Block larger(plan.region_bytes[r], what);
+      if (block.size() && region != Region::activations)
+        check(cudaMemcpy(larger.data(), block.data(), block.size(), cudaMemcpyDeviceToDevice), "moving " + what);
+      block = std::move(larger);
+    }
+    plans_.try_emplace(&plan);
+    for (auto& [known, prepared] : plans_) prepared.addresses = locate(*known);
+  }
+
+  void bind(const Plan& plan, int value, const void* source, std::size_t bytes, std::int64_t version) override {
+    use_device();
+    const std::string& name = plan[ValueId{value}].name;
+    std::byte* const address = resident(name, source, bytes, version);
+    bound_[name] = address;
+    for (auto& [known, prepared] : plans_)
+      if (const auto it = known->names.find(name); it != known->names.end())
+        prepared.addresses[static_cast<std::size_t>(it->second.index)] = address;
+  }
+
+  void write(const Plan& plan, int value, const void* source, std::size_t bytes, std::size_t offset) override {
+    use_device();
+    staging_.to_device(address(plan, value, bytes, offset), source, bytes, stream_);
+  }
+
+  void read(const Plan& plan, int value, void* destination, std::size_t bytes, std::size_t offset) override {
+    use_device();
+    staging_.to_host(destination, address(plan, value, bytes, offset), bytes, stream_);
+  }
+
+  void run(const Plan& plan, bool check_each) override {
+    use_device();
+    Prepared& p = plans_.at(&plan);
+    if (check_each) {
+      for_each_call(plan, p, [&](const PlanCall& call) { check_outputs(plan, call); });
+      return;
+    }
+    // The first run loads the kernels, which a capture must not; a graph holds for the addresses it was made with.
+    if (!capture_ || !p.ran) {
+      for_each_call(plan, p, [](const PlanCall&) {});
+      p.ran = true;
+      return;
+    }
+    if (!p.graph || p.captured != p.addresses || p.workspace != workspace_.data()) {
+      check(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal), "capturing a Plan");
+      cudaGraph_t recorded = nullptr;
+      try {
+        for_each_call(plan, p, [](const PlanCall&) {});
+      } catch (...) {
+        if (cudaStreamEndCapture(stream_, &recorded) == cudaSuccess && recorded) (void)cudaGraphDestroy(recorded);
+        (void)cudaGetLastError();
+        throw;
+      }
+      check(cudaStreamEndCapture(stream_, &recorded), "capturing a Plan");
+      p.graph = cuda::Graph(recorded);
+      p.captured = p.addresses, p.workspace = workspace_.data();
+    }
+    check(cudaGraphLaunch(p.graph, stream_), "launching the graph of a Plan");
+  }
+
+  std::vector<double> run_timed(const Plan& plan) override {
+    use_device();
+    std::vector<cuda::Event> events(plan.calls.size() + 1);
+    check(cudaEventRecord(events[0], stream_), "recording an event");
+    std::size_t done = 0;
+    for_each_call(plan, plans_.at(&plan), [&](const PlanCall&) { check(cudaEventRecord(events[++done], stream_), "recording an event"); });
+    synchronize();
+    std::vector<double> seconds;
+    for (std::size_t i = 0; i < plan.calls.size(); ++i) {
+      float milliseconds = 0;
+      check(cudaEventElapsedTime(&milliseconds, events[i], events[i + 1]), "reading an event");
+      seconds.push_back(1e-3 * static_cast<double>(milliseconds));
+    }
+    return seconds;
+  }
+
+  void synchronize() override {
+    use_device();
+    check(cudaStreamSynchronize(stream_), "running a Plan (check_each names the Call)");
+  }
+
+ private:
+  struct Prepared {
+    std::vector<std::byte*> addresses;  // [values]
+    bool ran = false;
+    cuda::Graph graph;
+    std::vector<std::byte*> captured;  // the addresses, and the workspace, that the graph was made with
+    std::byte* workspace = nullptr;
+  };
+  // A copy of something of the host's.
+  struct Resident {
+    std::string name;
+    const void* source;
+    std::size_t bytes;
+    std::int64_t version;
+    Block block;
+  };
+
+  void use_device() const { check(cudaSetDevice(index_), "choosing GPU " + std::to_string(index_)); }
+
+  // Queues every Call, and after each calls then(it).
+  template <class F>
+  void for_each_call(const Plan& plan, const Prepared& p, F then) const {
+    const kernels::Memory memory{p.addresses.data()};
+    const kernels::cuda::Queue queue{stream_, workspace_.data()};
+    for (const PlanCall& c : plan.calls) {
+      kernels::cuda::run(c.call, memory, queue);
+      if (const cudaError_t e = cudaGetLastError(); e != cudaSuccess)
+        throw Error(ErrorKind::failure, "[" + c.path + "] " + name_of(c.call) + ": CUDA: " + cuda::text_of(e));
+      then(c);
+    }
+  }
+
+  // Throws if the Call wrote a float that is not finite, or did not run to its end.
+  void check_outputs(const Plan& plan, const PlanCall& c) {
+    const std::string call = "[" + c.path + "] " + name_of(c.call);
+    check(cudaStreamSynchronize(stream_), call);
+    for_each_operand(c.call, [&](const kernels::Operand& o) {
+      if (!o.value || o.access == kernels::Access::read || plan[o.value].dtype != DType::f32) return;
+      const PlanValue& v = plan[o.value];
+      std::vector<float> values(v.bytes / sizeof(float));
+      read(plan, o.value.index, values.data(), v.bytes, 0);
+      for (const float x : values)
+        if (!std::isfinite(x))
+          throw Error(ErrorKind::diverged, call + " wrote " + std::to_string(x) + " to " + v.name + " " + to_string(v.shape));
+    });
+  }
+
+  // The device's copy of these bytes. One with a version stays as long as its name has few of them; others share one place.
+  std::byte* resident(const std::string& name, const void* source, std::size_t bytes, std::int64_t version) {
+    constexpr std::size_t most_of_a_name = 4;
+    const auto of_name = [&](const Resident& r) { return r.name == name; };
+    for (const Resident& r : residents_)
+      if (of_name(r) && version != 0 && r.version == version && r.source == source && r.bytes == bytes) return r.block.data();
+    auto place =
+        std::find_if(residents_.begin(), residents_.end(), [&](const Resident& r) { return of_name(r) && version == 0 && r.version == 0; });
+    if (place == residents_.end()) {
+      if (std::count_if(residents_.begin(), residents_.end(), of_name) >= static_cast<std::ptrdiff_t>(most_of_a_name)) {
+        synchronize();
+        residents_.erase(std::find_if(residents_.begin(), residents_.end(), of_name));
+      }
+      place = residents_.insert(residents_.end(), Resident{name, nullptr, 0, 0, {}});
+    }
+    if (bytes > place->block.size()) {
+      synchronize();
+      place->block = Block();
+      place->block = Block(bytes, "\"" + name + "\"");
+    }
+    staging_.to_device(place->block.data(), source, bytes, stream_);
+    place->source = source, place->bytes = bytes, place->version = version;
+    return place->block.data();
+  }
+
+  std::vector<std::byte*> locate(const Plan& plan) const {
+    std::vector<std::byte*> addresses;
+    for (const PlanValue& v : plan.values) {
+      if (v.region == Region::data) {
+        const auto it = bound_.find(v.name);
+        addresses.push_back(it == bound_.end() ? nullptr : it->second);
+      } else {
+        addresses.push_back(regions_[static_cast<std::size_t>(v.region)].data() + v.offset);
+      }
+    }
+    return addresses;
+  }
+
+  std::byte* address(const Plan& plan, int value, std::size_t bytes, std::size_t offset) const {
+    const PlanValue& v = plan[ValueId{value}];
+    if (v.region == Region::data || offset + bytes > v.bytes)
+      throw Error(ErrorKind::failure,
+                  "value \"" + v.name + "\" has " + std::to_string(v.bytes) + " bytes, not " + std::to_string(offset + bytes));
+    return plans_.at(&plan).addresses[static_cast<std::size_t>(value)] + offset;
+  }
+
+  // "conv1 (256, 6, 24, 24), 3 MB"
+  static std::string largest_value(const Plan& plan) {
+    const PlanValue* most = nullptr;
+    for (const PlanValue& v : plan.values)
+      if (v.region == Region::activations && (!most || v.bytes > most->bytes)) most = &v;
+    return most ? most->name + " " + to_string(most->shape) + ", " + std::to_string(most->bytes >> 20) + " MB" : "none";
+  }
+
+  int index_;
+  bool capture_;
+  std::string name_;
+  cuda::Stream stream_;
+  cuda::Staging staging_;
+  Block workspace_;
+  std::array<Block, region_count> regions_;
+  std::map<std::string, std::byte*> bound_;
+  std::vector<Resident> residents_;
+  std::unordered_map<const Plan*, Prepared> plans_;
+};
+
+std::string version_text(int version) { return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10); }
+
+}  // namespace
+
+std::string why_not_cuda(int index) {
+  int driver = 0, runtime = 0, count = 0;
+  (void)cudaRuntimeGetVersion(&runtime);
+  if (cudaDriverGetVersion(&driver) != cudaSuccess || driver == 0) return "no NVIDIA driver is installed";
+  if (const cudaError_t e = cudaGetDeviceCount(&count); e != cudaSuccess) {
+    (void)cudaGetLastError();
+    if (e == cudaErrorNoDevice) return "the NVIDIA driver finds no GPU";
+    if (e == cudaErrorInsufficientDriver)
+      return "the NVIDIA driver knows CUDA " + version_text(driver) + ", this build needs " + version_text(runtime) +
+             ": install a newer driver";
+    return cuda::text_of(e);
+  }
+  if (index >= count) return "there is no GPU " + std::to_string(index) + ", only 0.." + std::to_string(count - 1);
+  // Whether the build has code for this GPU shows when the first kernel is loaded.
+  try {
+    check(cudaSetDevice(index), "choosing GPU " + std::to_string(index));
+    const cuda::Stream stream;
+    const Block block(alignment, "a first value");
+    std::byte* address = block.data();
+    kernels::cuda::run(kernels::Fill{.y = {0}, .n = 1, .value = 1}, kernels::Memory{&address}, {stream, nullptr});
+    if (cudaError_t e = cudaGetLastError(); e != cudaSuccess || (e = cudaStreamSynchronize(stream)) != cudaSuccess) {
+      (void)cudaGetLastError();
+      if (e != cudaErrorNoKernelImageForDevice && e != cudaErrorUnsupportedPtxVersion) return cuda::text_of(e);
+      cudaDeviceProp p{};
+      check(cudaGetDeviceProperties(&p, index), "reading the properties of the GPU");
+      const std::string capability = std::to_string(p.major) + std::to_string(p.minor);
+      return std::string("this build has no code for the ") + p.name + " (compute capability " + std::to_string(p.major) + "." +
+             std::to_string(p.minor) + "), only for " NORMA_CUDA_ARCHITECTURES "; configure with -DCMAKE_CUDA_ARCHITECTURES=" + capability;
+    }
+  } catch (const Error& e) {
+    return e.what();
+  }
+  return {};
+}
+
+std::unique_ptr<Executor> make_cuda_executor(int index, const ExecutorOptions& options) {
+  if (const std::string why = why_not_cuda(index); !why.empty())
+    throw Error(ErrorKind::device, "device " + to_string(Device::cuda(index)) + " cannot be used: " + why +
+                                       "; use --device cpu, or auto to take what is there");
+  return std::make_unique<CudaExecutor>(index, options);
+}
+
+}  // namespace norma
