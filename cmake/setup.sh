@@ -8,7 +8,7 @@ root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 
 build_packages='g++ cmake ninja-build libcli11-dev libspdlog-dev libfmt-dev nlohmann-json3-dev libtomlplusplus-dev
   zlib1g-dev libssl-dev libcurl4-openssl-dev libpng-dev ca-certificates'
-test_packages='libgtest-dev librapidcheck-dev clang libomp-dev'
+test_packages='libgtest-dev librapidcheck-dev libboost-context-dev clang libomp-dev'
 data_package=dataset-fashion-mnist # without it the data is downloaded
 
 case ${1-} in

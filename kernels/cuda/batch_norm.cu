@@ -182,7 +182,7 @@ __device__ __forceinline__ ColumnPart column_part(const View& v, std::int64_t pa
           rows.end};
 }
 
-// The column's threads' values, merged in their order by the first; shared memory is free again afterwards.
+// The column's threads' values, merged in their order by the first. Once in a kernel: shared memory is not free again afterwards.
 template <class T, class Merge>
 __device__ __forceinline__ T merge_column(const T& value, Merge merge_two) {
   struct Values {
@@ -194,7 +194,6 @@ __device__ __forceinline__ T merge_column(const T& value, Merge merge_two) {
   T sum = value;
   if (threadIdx.x < columns_per_block)
     for (int k = 1; k < static_cast<int>(column_threads); ++k) sum = merge_two(sum, values.of[k * columns_per_block + threadIdx.x]);
-  __syncthreads();
   return sum;
 }
 

@@ -1,4 +1,4 @@
-// All that the kernels take from the device. This is CUDA's; tests/simt/device.cuh is the emulation that runs the same kernels without
+// All that the kernels take from the device. This is CUDA's; tests/simt/include/device.cuh is the emulation that runs the same kernels without
 // a GPU, and the include path chooses. A kernel includes "device.cuh" and nothing of CUDA beside it.
 //
 // Of CUDA's own names kernels use: __global__, __device__, __forceinline__, __launch_bounds__, __restrict__; threadIdx.x, blockIdx.x,

@@ -1,0 +1,242 @@
+// Convolution: forward, input gradient, weight and bias gradient, beside cuDNN in float without tensor cores.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <ostream>
+
+#include "tests/cases.h"
+#include "tests/cudnn/call_values.h"
+#include "tests/cudnn/cudnn_handle.h"
+#include "tests/cudnn/parity.h"
+
+namespace norma::test {
+
+using namespace kernels;
+
+struct ConvolutionCase {
+  std::string name;
+  std::int64_t n, c, h, w, filters;
+  Window window;
+  std::int64_t groups = 1;
+
+  ConvShape shape(int lanes) const {
+    const auto size = [](std::int64_t in, std::int32_t kernel, std::int32_t stride, std::int32_t pad, std::int32_t dilation) {
+      return (in + 2 * pad - dilation * (kernel - 1) - 1) / stride + 1;
+    };
+    const Window& v = window;
+    return {
+        {n, c, h, w, lanes},
+        {n, filters, size(h, v.kernel_h, v.stride_h, v.pad_h, v.dilation_h), size(w, v.kernel_w, v.stride_w, v.pad_w, v.dilation_w), lanes},
+        window,
+        groups};
+  }
+};
+
+// What GoogleTest prints for a parameter.
+void PrintTo(const ConvolutionCase& c, std::ostream* out) { *out << c.name; }
+
+namespace {
+
+struct Inputs {
+  std::vector<float> x, w, b, dy;
+};
+
+std::vector<float> numbers(std::int64_t count, Random& random, double deviation) {
+  std::vector<float> values(static_cast<std::size_t>(count));
+  for (float& v : values) v = static_cast<float>(random.normal(0, deviation));
+  return values;
+}
+
+// cuDNN's side of one convolution, in NCHW; CUDNN_FMA_MATH: no TF32.
+class CudnnConvolution {
+ public:
+  struct Result {
+    std::string name;  // of the algorithm
+    std::vector<float> values;
+  };
+
+  CudnnConvolution(const std::string& subject, const ConvShape& s, const Inputs& in)
+      : subject_(subject), s_(s), x_(tensor_descriptor(s.x)), y_(tensor_descriptor(s.y)), bias_(tensor_descriptor(flat(s.y.c))) {
+    const Window& v = s.window;
+    check(cudnnSetFilter4dDescriptor(w_, CUDNN_DATA_FLOAT, CUDNN_TENSOR_NCHW, static_cast<int>(s.y.c),
+                                     static_cast<int>(s.channels_per_group()), v.kernel_h, v.kernel_w),
+          "cudnnSetFilter4dDescriptor");
+    check(cudnnSetConvolution2dDescriptor(convolution_, v.pad_h, v.pad_w, v.stride_h, v.stride_w, v.dilation_h, v.dilation_w,
+                                          CUDNN_CROSS_CORRELATION, CUDNN_DATA_FLOAT),
+          "cudnnSetConvolution2dDescriptor");
+    check(cudnnSetConvolutionGroupCount(convolution_, static_cast<int>(s.groups)), "cudnnSetConvolutionGroupCount");
+    check(cudnnSetConvolutionMathType(convolution_, CUDNN_FMA_MATH), "cudnnSetConvolutionMathType");
+    x_data_ = data_.in("x", in.x);
+    w_data_ = data_.in("w", in.w);
+    b_data_ = data_.in("b", in.b);
+    dy_data_ = data_.in("dy", in.dy);
+  }
+
+  Result forward() {
+    return first_that_runs<cudnnConvolutionFwdAlgoPerf_t>(
+        "forward",
+        [&](int most, int* count, auto* found) {
+          return cudnnGetConvolutionForwardAlgorithm_v7(cudnn(), x_, w_, convolution_, y_, most, count, found);
+        },
+        [&](auto algorithm, std::size_t* bytes) {
+          return cudnnGetConvolutionForwardWorkspaceSize(cudnn(), x_, w_, convolution_, y_, algorithm, bytes);
+        },
+        [&](auto algorithm, const DeviceBuffer& workspace) {
+          const ValueId y = data_.out("y", s_.y.count());
+          check(cudnnConvolutionForward(cudnn(), &one, x_, at(x_data_), w_, at(w_data_), convolution_, algorithm, workspace.data(),
+                                        workspace.bytes(), &zero, y_, at(y)),
+                "cudnnConvolutionForward");
+          check(cudnnAddTensor(cudnn(), &one, bias_, at(b_data_), &one, y_, at(y)), "cudnnAddTensor");
+          return data_.read(y);
+        });
+  }
+
+  Result backward_input() {
+    return first_that_runs<cudnnConvolutionBwdDataAlgoPerf_t>(
+        "backward input",
+        [&](int most, int* count, auto* found) {
+          return cudnnGetConvolutionBackwardDataAlgorithm_v7(cudnn(), w_, y_, convolution_, x_, most, count, found);
+        },
+        [&](auto algorithm, std::size_t* bytes) {
+          return cudnnGetConvolutionBackwardDataWorkspaceSize(cudnn(), w_, y_, convolution_, x_, algorithm, bytes);
+        },
+        [&](auto algorithm, const DeviceBuffer& workspace) {
+          const ValueId dx = data_.out("dx", s_.x.count());
+          check(cudnnConvolutionBackwardData(cudnn(), &one, w_, at(w_data_), y_, at(dy_data_), convolution_, algorithm, workspace.data(),
+                                             workspace.bytes(), &zero, x_, at(dx)),
+                "cudnnConvolutionBackwardData");
+          return data_.read(dx);
+        });
+  }
+
+  Result backward_weight() {
+    return first_that_runs<cudnnConvolutionBwdFilterAlgoPerf_t>(
+        "backward weight",
+        [&](int most, int* count, auto* found) {
+          return cudnnGetConvolutionBackwardFilterAlgorithm_v7(cudnn(), x_, y_, convolution_, w_, most, count, found);
+        },
+        [&](auto algorithm, std::size_t* bytes) {
+          return cudnnGetConvolutionBackwardFilterWorkspaceSize(cudnn(), x_, y_, convolution_, w_, algorithm, bytes);
+        },
+        [&](auto algorithm, const DeviceBuffer& workspace) {
+          const ValueId dw = data_.out("dw", s_.weights());
+          check(cudnnConvolutionBackwardFilter(cudnn(), &one, x_, at(x_data_), y_, at(dy_data_), convolution_, algorithm, workspace.data(),
+                                               workspace.bytes(), &zero, w_, at(dw)),
+                "cudnnConvolutionBackwardFilter");
+          return data_.read(dw);
+        });
+  }
+
+  Result backward_bias() {
+    const ValueId db = data_.out("db", s_.y.c);
+    check(cudnnConvolutionBackwardBias(cudnn(), &one, y_, at(dy_data_), &zero, bias_, at(db)), "cudnnConvolutionBackwardBias");
+    return {"bias", data_.read(db)};
+  }
+
+ private:
+  std::byte* at(ValueId id) const { return data_.address(id); }
+
+  // The result of the first algorithm, best first by cuDNN's heuristics, that cuDNN does run. No values and a note if there is none.
+  template <class Perf, class Find, class Bytes, class Run>
+  Result first_that_runs(const char* what, Find find, Bytes bytes_of, Run run) {
+    std::string reason = "no algorithm";
+    std::vector<Perf> found(16);
+    int count = 0;
+    try {
+      check(find(static_cast<int>(found.size()), &count, found.data()), "cudnnGetConvolution...Algorithm_v7");
+    } catch (const Unsupported& e) {
+      reason = e.what();
+    }
+    for (int i = 0; i < count; ++i) {
+      const Perf& perf = found[static_cast<std::size_t>(i)];
+      if (perf.status != CUDNN_STATUS_SUCCESS) continue;
+      try {
+        std::size_t bytes = 0;
+        check(bytes_of(perf.algo, &bytes), "cudnnGetConvolution...WorkspaceSize");
+        return {"algo" + std::to_string(perf.algo), run(perf.algo, DeviceBuffer("workspace", bytes))};
+      } catch (const Unsupported& e) {
+        reason = e.what();
+      }
+    }
+    note_unsupported(subject_, std::string("convolution ") + what, reason);
+    return {what, {}};
+  }
+
+  std::string subject_;
+  ConvShape s_;
+  TensorDescriptor x_, y_, bias_;
+  FilterDescriptor w_;
+  ConvolutionDescriptor convolution_;
+  DeviceValues data_;
+  ValueId x_data_, w_data_, b_data_, dy_data_;
+};
+
+class ConvolutionParity : public ::testing::TestWithParam<ConvolutionCase> {
+ protected:
+  void SetUp() override {
+    if (!unavailable().empty()) GTEST_SKIP() << unavailable();
+  }
+};
+
+TEST_P(ConvolutionParity, IsAsCloseToDoubleAsCudnn) {
+  const ConvolutionCase& c = GetParam();
+  const std::string subject = "conv " + c.name;
+  const ConvShape plain = c.shape(1);
+  const std::int64_t terms = plain.channels_per_group() * plain.window.area(), pixels = plain.y.n * plain.y.plane();
+  Random random(20261122);
+  const double deviation = 1 / std::sqrt(static_cast<double>(terms));
+  const Inputs in{numbers(plain.x.count(), random, 1), numbers(plain.weights(), random, deviation), numbers(plain.y.c, random, deviation),
+                  numbers(plain.y.count(), random, 1)};
+  CudnnConvolution cudnn(subject, plain, in);
+  const CudnnConvolution::Result y = cudnn.forward(), dx = cudnn.backward_input(), dw = cudnn.backward_weight(), db = cudnn.backward_bias();
+
+  for (int lanes : {1, kernels::cuda::lanes}) {
+    const ConvShape s = c.shape(lanes);
+    CallValues v;
+    const ValueId x = v.in("x", s.x, in.x), w = v.in("w", flat(s.weights()), in.w), b = v.in("b", flat(s.y.c), in.b);
+    const ValueId gradient = v.in_gradient("dy", s.y, in.dy);
+    const Conv2dForward forward{.y = v.out("y", s.y), .x = x, .w = w, .b = b, .shape = s};
+    const Conv2dBackwardInput backward_input{.dx = v.out("dx", s.x), .dy = gradient, .w = w, .shape = s};
+    Conv2dBackwardWeight backward_weight{.dy = gradient, .x = x, .shape = s};
+    backward_weight.dw = v.out("dw", flat(s.weights()));
+    backward_weight.db = v.out("db", flat(s.y.c));
+    backward_weight.partial = v.scratch("partial", backward_weight.partial_elements() * 4);
+    v.run(forward);
+    v.run(backward_input);
+    v.run(backward_weight);
+
+    // Where a sum of normal numbers comes out small by chance, its error is still that of its terms: sqrt(pixels) of size 1.
+    const auto check_output = [&](const char* name, ValueId id, std::int64_t sum, double least_scale,
+                                  const CudnnConvolution::Result& theirs) {
+      Quantity q{.name = name, .expected = v.expected(id), .floor = sum_floor(sum)};
+      q.scale = std::max(largest(q.expected), least_scale);
+      const Yardstick yardstick{theirs.name, theirs.values};
+      compare(subject, name_of(lanes == 1 ? Layout::nchw : Layout::lanes), q, v.norma(id), {&yardstick, 1});
+    };
+    const double root = std::sqrt(static_cast<double>(pixels));
+    check_output("y", forward.y, terms, 0, y);
+    check_output("dx", backward_input.dx, plain.filters_per_group() * plain.window.area(), 0, dx);
+    check_output("dw", backward_weight.dw, pixels, root, dw);
+    check_output("db", backward_weight.db, pixels, root, db);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Shapes, ConvolutionParity,
+                         ::testing::Values(ConvolutionCase{"lenet1", 256, 1, 28, 28, 6, {5, 5}},
+                                           ConvolutionCase{"lenet2", 256, 6, 12, 12, 16, {5, 5}},
+                                           ConvolutionCase{"odd_lenet2", 37, 6, 12, 12, 16, {5, 5}},
+                                           ConvolutionCase{"resnet_3x3", 4, 64, 28, 28, 64, {3, 3, 1, 1, 1, 1}},
+                                           ConvolutionCase{"pointwise", 16, 17, 5, 3, 6, {1, 1}},
+                                           ConvolutionCase{"stride2_pad1", 17, 3, 9, 8, 4, {3, 3, 2, 2, 1, 1}},
+                                           ConvolutionCase{"kernel_4x2_stride_3x2", 17, 3, 13, 10, 4, {4, 2, 3, 2}},
+                                           ConvolutionCase{"pad_2x0", 17, 3, 5, 7, 4, {3, 3, 1, 1, 2, 0}},
+                                           ConvolutionCase{"dilation_2x3", 17, 3, 9, 11, 4, {3, 3, 1, 1, 0, 0, 2, 3}},
+                                           ConvolutionCase{"dilation_stride_pad", 17, 3, 11, 10, 4, {3, 2, 2, 3, 2, 1, 2, 2}},
+                                           ConvolutionCase{"many_channels_stride2", 3, 65, 9, 13, 33, {3, 3, 2, 2, 1, 1}},
+                                           ConvolutionCase{"groups2", 17, 6, 6, 7, 8, {3, 3, 1, 1, 1, 1}, 2},
+                                           ConvolutionCase{"depthwise", 17, 6, 7, 6, 6, {3, 3, 1, 1, 1, 1}, 6}),
+                         [](const auto& p) { return p.param.name; });
+
+}  // namespace
+}  // namespace norma::test

@@ -1,0 +1,109 @@
+// The state of the fake CUDA runtime.
+#pragma once
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "tests/simt/runtime.h"
+
+using Work = std::function<void()>;
+
+struct CUstream_st {
+  bool blocking = true;      // waits for the legacy stream, and that for it
+  std::deque<Work> pending;  // deferred
+  cudaStreamCaptureStatus capture = cudaStreamCaptureStatusNone;
+  cudaStreamCaptureMode mode = cudaStreamCaptureModeGlobal;
+  std::vector<Work> captured;
+};
+struct CUevent_st {
+  bool timed = true;
+  bool recorded = false;
+  double seconds = 0;
+  cudaStream_t stream = nullptr;  // it was recorded on
+};
+struct CUgraph_st {
+  std::vector<Work> work;
+};
+struct CUgraphExec_st {
+  std::vector<Work> work;
+};
+
+namespace norma::simt {
+
+inline constexpr int threads_per_multiprocessor = 2048;
+
+// Objects of CUDA behind their handles.
+template <class T>
+class Handles {
+ public:
+  T* add(T object) {
+    auto owned = std::make_unique<T>(std::move(object));
+    T* handle = owned.get();
+    alive_.emplace(handle, std::move(owned));
+    return handle;
+  }
+  bool has(T* handle) const { return alive_.contains(handle); }
+  bool remove(T* handle) { return alive_.erase(handle) > 0; }
+  std::size_t size() const { return alive_.size(); }
+  template <class F>
+  void for_each(F f) {
+    for (auto& [handle, object] : alive_) f(*object);
+  }
+
+ private:
+  std::map<T*, std::unique_ptr<T>> alive_;
+};
+
+// Memory by address. What nobody wrote to is `unset`.
+class Allocations {
+ public:
+  Allocations() = default;
+  Allocations(const Allocations&) = delete;
+  Allocations& operator=(const Allocations&) = delete;
+  ~Allocations();
+  void* add(std::size_t bytes);
+  bool remove(void* memory);
+  // Whether all these bytes lie in one of them; of no bytes, whether the address does.
+  bool hold(const void* address, std::size_t bytes) const;
+  std::size_t bytes() const { return bytes_; }
+  std::size_t size() const { return alive_.size(); }
+
+ private:
+  std::map<const std::byte*, std::size_t> alive_;
+  std::size_t bytes_ = 0;
+};
+
+struct Context {
+  Machine machine;
+  int device = 0;
+  cudaError_t last = cudaSuccess;
+  cudaError_t lost = cudaSuccess;  // the error of running after which nothing works
+  Allocations memory, pinned;
+  Handles<CUstream_st> streams;
+  Handles<CUevent_st> events;
+  Handles<CUgraph_st> graphs;
+  Handles<CUgraphExec_st> graph_execs;
+};
+Context& context();
+
+// Remembers an error for cudaGetLastError, and returns it.
+cudaError_t report(cudaError_t error);
+// Why nothing can be done at all: no driver, no device, an earlier error of running.
+cudaError_t unusable();
+// Whether a kernel that fails so takes the context with it.
+bool loses_context(cudaError_t error);
+
+// Why the stream can take no work: unusable(), no such stream, its capture has failed, or it is the legacy one, which waits for blocking
+// streams and so fails their captures.
+cudaError_t refused(cudaStream_t stream);
+// Fails the captures during which a call is forbidden (those in relaxed mode: no call but `relaxed_too`), and returns the call's error.
+cudaError_t forbid_in_capture(cudaError_t error, bool relaxed_too = false);
+
+// Captures, puts off or does the work of a stream that does not refuse.
+void submit(cudaStream_t stream, Work work);
+// Does what the stream put off; null: what all have.
+void drain(cudaStream_t stream);
+
+}  // namespace norma::simt

@@ -1,0 +1,36 @@
+// Running one Call of a case on the emulated GPU.
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <new>
+
+#include "kernels/cuda/backend.h"
+#include "tests/call_check.h"
+#include "tests/simt/emulator.h"
+
+namespace norma::test {
+
+// A workspace of exactly the bytes asked for, full of NaN: AddressSanitizer watches its ends.
+class Workspace {
+ public:
+  explicit Workspace(std::size_t bytes) : data_(static_cast<std::byte*>(::operator new (bytes, std::align_val_t{alignment}))) {
+    for (std::size_t i = 0; i < bytes; ++i) data_.get()[i] = std::byte{0xFF};
+  }
+  std::byte* data() const { return data_.get(); }
+
+ private:
+  struct Free {
+    void operator()(std::byte* p) const { ::operator delete (p, std::align_val_t{alignment}); }
+  };
+  std::unique_ptr<std::byte, Free> data_;
+};
+
+inline RunCall emulated(const simt::Options& options) {
+  return [=](const Call& call, const PlanMemory& memory) {
+    const simt::ScopedOptions scope(options);
+    const Workspace workspace(kernels::cuda::workspace_bytes(call));
+    kernels::cuda::run(call, memory.view(), {nullptr, workspace.data()});
+  };
+}
+
+}  // namespace norma::test

@@ -1,0 +1,79 @@
+// Faults planted in the kernels themselves: every barrier they have is taken away, and every warp collective loses a lane, one at a time.
+// The cases must notice, or the barrier is not needed and the table of cases is too weak.
+#include <gtest/gtest.h>
+
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "tests/simt/emulated_call.h"
+
+namespace norma::test {
+namespace {
+
+// Small cases that between them run every kernel with a barrier or a collective.
+std::vector<CallCase> cases_with_barriers() {
+  const std::set<std::string> wanted{"gather_rgb_n17",
+                                     "conv2d_forward_many_channels_pointwise",
+                                     "conv2d_backward_input_many_channels_pointwise",
+                                     "conv2d_backward_weight_lenet1",
+                                     "conv2d_backward_weight_many_channels_pointwise",
+                                     "linear_forward_lenet_fc2",
+                                     "batch_norm_statistics_lenet2",
+                                     "batch_norm_backward_reduce_relu_lenet2",
+                                     "batch_norm_running_update_cumulative_later",
+                                     "softmax_cross_entropy_ignored",
+                                     "softmax_cross_entropy_n300_c100_smoothed",
+                                     "batch_norm_statistics_lenet_fc",
+                                     "batch_norm_backward_reduce_relu_lenet_fc",
+                                     "mean_squared_error_n37_mean",
+                                     "adam_n44426"};
+  std::vector<CallCase> found;
+  std::set<std::string> missing = wanted;
+  for (const Case& c : cases())
+    if (missing.erase(c.name))
+      for (const int lanes : {32, 1}) found.push_back(c.make(lanes));
+  for (const std::string& name : missing) ADD_FAILURE() << "no case is called " << name;
+  return found;
+}
+
+struct Line {
+  std::string file, what;
+  int line;
+  auto operator<=>(const Line&) const = default;
+};
+
+// For every line that `lines` lists after the cases have run: whether, with options(line) in force, some case under some seed gives other
+// bits or a Fault.
+void expect_noticed(std::vector<simt::Arrivals> (*lines)(), simt::Options (*options)(simt::Location, std::uint64_t seed)) {
+  std::map<Line, bool> noticed;
+  for (const CallCase& c : cases_with_barriers()) {
+    simt::reset_statistics();
+    const Outputs expected = outputs_of(c, emulated({}));
+    for (const simt::Arrivals& a : lines()) {
+      bool& found = noticed[{a.location.file, a.what, a.location.line}];
+      for (std::uint64_t seed = 0; seed < 12 && !found; ++seed) {
+        try {
+          found = !compare_bits(outputs_of(c, emulated(options(a.location, seed))), expected).empty();
+        } catch (const simt::Fault&) {
+          found = true;
+        }
+      }
+    }
+  }
+  EXPECT_GE(noticed.size(), 3u);
+  for (const auto& [line, found] : noticed) EXPECT_TRUE(found) << line.what << " at " << line.file << ":" << line.line;
+}
+
+TEST(KernelFaults, EveryBarrierIsMissed) {
+  expect_noticed(simt::barriers, [](simt::Location line, std::uint64_t seed) { return simt::Options{.seed = seed, .skip_barrier = line}; });
+}
+
+TEST(KernelFaults, EveryLaneOfACollectiveIsMissed) {
+  expect_noticed(simt::collectives,
+                 [](simt::Location line, std::uint64_t seed) { return simt::Options{.seed = seed, .narrow_mask = line}; });
+}
+
+}  // namespace
+}  // namespace norma::test

@@ -1,0 +1,82 @@
+// Threads or blocks that are ready to run, and the order they are drawn in.
+#pragma once
+#include <algorithm>
+#include <bit>
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+#include "tests/simt/emulator.h"
+
+namespace norma::simt {
+
+// SplitMix64 (Steele, Lea and Flood 2014).
+class Random {
+ public:
+  explicit Random(std::uint64_t seed) : state_(seed) {}
+  std::uint32_t below(std::uint64_t n) {
+    std::uint64_t z = state_ += 0x9E3779B97F4A7C15;
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9;
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EB;
+    return static_cast<std::uint32_t>(((z ^ (z >> 31)) >> 32) * n >> 32);
+  }
+
+ private:
+  std::uint64_t state_;
+};
+
+// How the next of those that are ready is drawn.
+enum class Draw {
+  ascending,  // of those added together, and the last added first, as in the two that follow
+  descending,
+  warps,  // warps added together in random order, and the lanes of each
+  even,   // any
+};
+
+class Ready {
+ public:
+  bool empty() const { return numbers_.empty(); }
+  void start(Draw draw, Random& random) {
+    draw_ = draw, random_ = &random;
+    numbers_.clear();
+  }
+  void add(std::uint32_t first, std::uint32_t count) {
+    const std::size_t before = numbers_.size();
+    numbers_.resize(before + count);
+    std::uint32_t* p = numbers_.data() + before;
+    for (std::uint32_t i = 0; i < count; ++i) p[i] = first + (draw_ == Draw::ascending ? count - 1 - i : i);
+    if (draw_ != Draw::warps) return;
+    const std::uint32_t warps = count / warp_size;  // a partial one stays behind
+    for (std::uint32_t left = warps; left > 1; --left) {
+      std::uint32_t *last = p + (left - 1) * warp_size, *other = p + random_->below(left) * warp_size;
+      if (other != last) std::swap_ranges(other, other + warp_size, last);
+    }
+    for (std::uint32_t begin = 0; begin < count; begin += warp_size) shuffle(p + begin, std::min<std::uint32_t>(warp_size, count - begin));
+  }
+  // Lanes of a warp, from its first thread on.
+  void add_lanes(std::uint32_t first, unsigned lanes) {
+    const std::size_t before = numbers_.size();
+    for (; lanes != 0; lanes &= lanes - 1) numbers_.push_back(first + static_cast<std::uint32_t>(std::countr_zero(lanes)));
+    std::uint32_t* p = numbers_.data() + before;
+    const auto count = static_cast<std::uint32_t>(numbers_.size() - before);
+    if (draw_ == Draw::ascending) std::reverse(p, p + count);
+    if (draw_ == Draw::warps) shuffle(p, count);
+  }
+  std::uint32_t draw() {
+    if (draw_ == Draw::even) std::swap(numbers_[random_->below(numbers_.size())], numbers_.back());
+    const std::uint32_t drawn = numbers_.back();
+    numbers_.pop_back();
+    return drawn;
+  }
+
+ private:
+  void shuffle(std::uint32_t* p, std::uint32_t count) {
+    for (; count > 1; --count) std::swap(p[count - 1], p[random_->below(count)]);
+  }
+
+  std::vector<std::uint32_t> numbers_;
+  Draw draw_ = Draw::even;
+  Random* random_ = nullptr;
+};
+
+}  // namespace norma::simt
