@@ -2,10 +2,11 @@
 # Every test of norma, from a clean checkout: installs what is missing, builds, runs.
 #   sh tests/run.sh                 all jobs
 #   sh tests/run.sh unit asan ...   some of them:
-#     unit      g++, warnings as errors; the unit tests, the command line, the symbols of each instruction-set level, the README's example
+#     unit      g++, warnings as errors; the unit tests, the command line, the symbols of each instruction-set level, the README's example;
+#               with a CUDA compiler also the CUDA kernels for every architecture, none of which may spill registers
 #     example   norma installed into an empty folder, apps/examples built against it as a project of its own, and run
 #     clang     clang++, warnings as errors; every public header compiled on its own
-#     asan      the unit tests under AddressSanitizer and UndefinedBehaviorSanitizer
+#     asan      the unit tests, and the CUDA kernels on an emulated GPU, under AddressSanitizer and UndefinedBehaviorSanitizer
 #     accuracy  both recipes over seeds 0 to 4, against the accuracy they must reach
 # Prints each job's time and closes with the counts: every test that CTest runs, and each other job as one. A skipped test says why.
 set -eu
@@ -51,7 +52,19 @@ run_ctest() { # <preset> [arguments of ctest]
 }
 
 job_unit() {
-  sh cmake/build.sh tests && run_ctest tests
+  { sh cmake/build.sh tests 2>&1 || touch "$scratch/build.failed"; } | tee "$scratch/build.log" | grep -v '^ptxas \|bytes stack frame' || true
+  [ ! -e "$scratch/build.failed" ] && check_kernel_resources && run_ctest tests
+}
+
+check_kernel_resources() {
+  if ! grep -q '^norma_cuda_is_in:INTERNAL=ON' build/CMakeCache.txt; then
+    echo "skipped: no CUDA compiler here, so the CUDA kernels run in the asan job only, emulated"
+    skipped=$((skipped + 1))
+    return 0
+  fi
+  status=0
+  sh tests/kernel_resources.sh "$scratch/build.log" || status=$?
+  [ $status = 0 ] || [ $status = 77 ]
 }
 
 job_example() {

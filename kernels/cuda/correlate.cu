@@ -64,8 +64,9 @@ __device__ __forceinline__ float look(const Correlation& g, const Pixel& pixel, 
   }
 }
 
+// At least 4 blocks to a multiprocessor: without saying so compute capability 7.5 is given too few registers.
 template <int filters, int positions, bool strided>
-__global__ void __launch_bounds__(correlate_threads) correlate(Correlation g) {
+__global__ void __launch_bounds__(correlate_threads, 4) correlate(Correlation g) {
   Tile<filters>& tile = shared<Tile<filters>>();
   const std::int64_t filter_tiles = g.groups * ceil_div(g.outs, filters);
   const std::int64_t column_tile = blockIdx.x / filter_tiles, filter_tile = blockIdx.x - column_tile * filter_tiles;
