@@ -94,4 +94,17 @@ const std::vector<Case>& cases() {
   return table;
 }
 
+const std::vector<Case>& large_cases() {
+  static const std::vector<Case> table = [] {
+    std::vector<Case> t;
+    add_large_convolution_cases(t);
+    add_large_batch_norm_cases(t);
+    add_large_elementwise_cases(t);
+    add_large_pool_cases(t);
+    add_large_step_cases(t);
+    return t;
+  }();
+  return table;
+}
+
 }  // namespace norma::test

@@ -157,4 +157,23 @@ void add_batch_norm_cases(std::vector<Case>& table) {
     table.push_back({"batch_norm_running_update_" + p.name, [p](int lanes) { return running_update(p, lanes); }});
 }
 
+// With one lane, many rows are BatchNorm1d's and, as (N*H*W, C), those of NHWC.
+void add_large_batch_norm_cases(std::vector<Case>& table) {
+  constexpr std::int64_t many = beyond_16_bits;
+  for (const Normalised& p : std::vector<Normalised>{{"many_rows", many, 33, 1, 1},
+                                                     {"many_samples", many, 2, 3, 2},
+                                                     {"many_channels_1d", 17, many, 1, 1},
+                                                     {"many_channels", 3, many, 3, 2}}) {
+    table.push_back({"batch_norm_statistics_" + p.name, [p](int lanes) { return statistics(p, lanes); }});
+    for (Activation act : {Activation::none, Activation::relu}) {
+      const std::string name = "_" + std::string(name_of(act)) + "_" + p.name;
+      table.push_back({"batch_norm_apply" + name, [=](int lanes) { return apply(p, act, true, lanes); }});
+      table.push_back({"batch_norm_backward_reduce" + name, [=](int lanes) { return backward_reduce(p, act, lanes); }});
+      table.push_back({"batch_norm_backward_apply" + name, [=](int lanes) { return backward_apply(p, act, true, true, true, lanes); }});
+    }
+  }
+  table.push_back({"batch_norm_rstd_many_channels", [](int lanes) { return rstd(many, 1e-5, lanes); }});
+  table.push_back({"batch_norm_running_update_many_channels", [](int lanes) { return running_update({"", many, 100}, lanes); }});
+}
+
 }  // namespace norma::test

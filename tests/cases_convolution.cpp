@@ -184,4 +184,21 @@ void add_convolution_cases(std::vector<Case>& table) {
   }
 }
 
+void add_large_convolution_cases(std::vector<Case>& table) {
+  constexpr std::int64_t many = beyond_16_bits;
+  for (const Convolution& p : std::vector<Convolution>{{"many_samples", many, 2, 4, 4, 3, {3, 3}, 1, true, 40},
+                                                       {"many_filters", 3, 2, 2, 3, many, {1, 1}},
+                                                       {"many_channels", 3, many, 2, 3, 2, {1, 1}},
+                                                       {"depthwise_many_channels", 3, many, 3, 3, many, {3, 3, 1, 1, 1, 1}, many}}) {
+    table.push_back({"conv2d_forward_" + p.name, [p](int lanes) { return forward(p, lanes); }});
+    table.push_back({"conv2d_backward_input_" + p.name, [p](int lanes) { return backward_input(p, lanes); }});
+    table.push_back({"conv2d_backward_weight_" + p.name, [p](int lanes) { return backward_weight(p, lanes); }});
+  }
+  for (const Layer& p : std::vector<Layer>{{"many_samples", many, 5, 3}, {"many_inputs", 3, many, 5}, {"many_outputs", 3, 5, many}}) {
+    table.push_back({"linear_forward_" + p.name, [p](int lanes) { return forward(p, lanes); }});
+    table.push_back({"linear_backward_input_" + p.name, [p](int lanes) { return backward_input(p, lanes); }});
+    table.push_back({"linear_backward_weight_" + p.name, [p](int lanes) { return backward_weight(p, lanes); }});
+  }
+}
+
 }  // namespace norma::test

@@ -160,4 +160,12 @@ void add_elementwise_cases(std::vector<Case>& table) {
   add_resize("from_one_pixel", 17, 2, {1, 1}, {4, 3});
 }
 
+void add_large_elementwise_cases(std::vector<Case>& table) {
+  constexpr std::int64_t many = beyond_16_bits;
+  table.push_back({"gather_many_samples", [](int lanes) { return gather({"", many, 1, 4, 4, many + 30, 20}, lanes); }});
+  table.push_back({"resize_many_samples", [](int lanes) { return resize(many, 1, {3, 4}, {5, 3}, lanes); }});
+  table.push_back({"resize_many_channels", [](int lanes) { return resize(3, many, {3, 4}, {2, 2}, lanes); }});
+  table.push_back({"dropout_many_samples", [](int lanes) { return dropout({"", many, 7, 1, 3}, 0.5, Padding::zero, lanes); }});
+}
+
 }  // namespace norma::test

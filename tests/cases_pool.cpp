@@ -178,4 +178,17 @@ void add_pool_cases(std::vector<Case>& table) {
     }
 }
 
+void add_large_pool_cases(std::vector<Case>& table) {
+  constexpr std::int64_t many = beyond_16_bits;
+  for (const Pool& p : std::vector<Pool>{{"many_samples", many, 2, 4, 4, {2, 2, 2, 2}}, {"many_channels", 3, many, 4, 4, {3, 3, 1, 1}}}) {
+    table.push_back({"max_pool_forward_" + p.name, [p](int lanes) { return max_forward(p, true, lanes); }});
+    table.push_back({"max_pool_backward_" + p.name, [p](int lanes) { return max_backward(p, lanes); }});
+    table.push_back({"avg_pool_forward_" + p.name, [p](int lanes) { return avg_forward(p, true, lanes); }});
+    table.push_back({"avg_pool_backward_" + p.name, [p](int lanes) { return avg_backward(p, true, lanes); }});
+    table.push_back({"batch_norm_max_pool_" + p.name, [p](int lanes) { return norm_max_forward(p, Activation::relu, true, true, lanes); }});
+    table.push_back({"batch_norm_max_pool_backward_apply_" + p.name,
+                     [p](int lanes) { return norm_max_apply(p, Activation::relu, true, true, lanes); }});
+  }
+}
+
 }  // namespace norma::test

@@ -197,4 +197,12 @@ void add_step_cases(std::vector<Case>& table) {
   table.push_back({"advance_stopped", [](int lanes) { return advance(16, true, true, 1, lanes); }});
 }
 
+void add_large_step_cases(std::vector<Case>& table) {
+  constexpr std::int64_t many = beyond_16_bits;
+  for (const Entropy& p : std::vector<Entropy>{{"many_samples", many, 10}, {"many_classes", 5, many, Reduction::mean, 0.1}})
+    table.push_back({"softmax_cross_entropy_" + p.name, [p](int lanes) { return cross_entropy(p, lanes); }});
+  table.push_back({"mean_squared_error_many_samples", [](int lanes) { return squared_error(many, 10, Reduction::mean, true, lanes); }});
+  table.push_back({"mean_squared_error_many_features", [](int lanes) { return squared_error(3, many, Reduction::mean, true, lanes); }});
+}
+
 }  // namespace norma::test
