@@ -1,0 +1,50 @@
+// Every Call x case on the GPU: held against the double reference in lanes and in NCHW, with guards, inputs and padding lanes; the same
+// bits twice, wherever the values lie; and from addresses that allow no wide loads. The same for the sizes beyond 16 bits.
+#include <gtest/gtest.h>
+
+#include <ostream>
+
+#include "kernels/cuda/backend.h"
+#include "tests/cuda/gpu.h"
+
+namespace norma::test {
+
+// What GoogleTest prints for a parameter.
+void PrintTo(const Case& c, std::ostream* out) { *out << c.name; }
+
+namespace {
+
+constexpr int native = kernels::cuda::lanes;
+
+class CudaKernels : public testing::TestWithParam<Case> {};
+
+TEST_P(CudaKernels, AgreeWithTheReference) {
+  for (const int lanes : {native, 1, 16}) {
+    const CallCase c = GetParam().make(lanes);
+    for (const std::string& problem : check(c, on_gpu(c, Placement::together))) ADD_FAILURE() << lanes << " lanes: " << problem;
+  }
+}
+
+TEST_P(CudaKernels, AgreeFromUnalignedAddresses) {
+  for (const int lanes : {native, 1}) {
+    const CallCase c = GetParam().make(lanes);
+    for (const std::string& problem : check(c, on_gpu(c, Placement::unaligned))) ADD_FAILURE() << lanes << " lanes: " << problem;
+  }
+}
+
+TEST_P(CudaKernels, GiveTheSameBitsEveryTime) {
+  for (const int lanes : {native, 1, 16}) {
+    const CallCase c = GetParam().make(lanes);
+    const Outputs expected = outputs_of(c, on_gpu(c, Placement::together));
+    for (const Placement placement : {Placement::together, Placement::apart})
+      for (const std::string& problem : compare_bits(outputs_of(c, on_gpu(c, placement)), expected))
+        ADD_FAILURE() << lanes << " lanes" << (placement == Placement::apart ? ", values in memory of their own: " : ": ") << problem;
+  }
+}
+
+const auto name = [](const auto& entry) { return entry.param.name; };
+INSTANTIATE_TEST_SUITE_P(Cases, CudaKernels, testing::ValuesIn(cases()), name);
+INSTANTIATE_TEST_SUITE_P(Large, CudaKernels, testing::ValuesIn(large_cases()), name);
+
+}  // namespace
+}  // namespace norma::test

@@ -1,0 +1,19 @@
+// norma_cuda_tests: the CUDA kernels and training on this machine's first GPU. Where it cannot be used nothing is run: says why, and
+// exits with 77.
+#include <gtest/gtest.h>
+
+#include <cstdio>
+
+#include "norma/executor.h"
+#include "src/cuda_executor.h"
+
+int main(int argc, char** argv) {
+  testing::InitGoogleTest(&argc, argv);
+  if (testing::GTEST_FLAG(list_tests)) return RUN_ALL_TESTS();
+  if (const std::string why = norma::why_not_cuda(0); !why.empty()) {
+    std::printf("skipped the tests on a GPU: %s\n", why.c_str());
+    return 77;
+  }
+  std::printf("%s\n", norma::make_executor(norma::Device::cuda())->description().c_str());
+  return RUN_ALL_TESTS();
+}
