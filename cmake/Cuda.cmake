@@ -51,7 +51,8 @@ function(norma_add_cuda library)
   # kernel's registers, shared memory and spills go to the build's output (tests/kernel_resources.sh).
   target_compile_options(norma_kernels_cuda PRIVATE -fmad=false --expt-relaxed-constexpr --compress-mode=size -Xcompiler=-Wall,-Wextra
                                                     $<$<BOOL:${NORMA_WERROR}>:-Werror=all-warnings> $<$<BOOL:${NORMA_WERROR}>:-Xptxas=-v>)
-  target_sources(${library} PRIVATE src/cuda_executor.cpp $<TARGET_OBJECTS:norma_kernels_cuda>)
-  set_source_files_properties(src/cuda_executor.cpp PROPERTIES COMPILE_DEFINITIONS "NORMA_CUDA_ARCHITECTURES=\"${CMAKE_CUDA_ARCHITECTURES}\"")
+  set(host_sources src/cuda_executor.cpp src/cuda_report.cpp)
+  target_sources(${library} PRIVATE ${host_sources} $<TARGET_OBJECTS:norma_kernels_cuda>)
+  set_source_files_properties(${host_sources} PROPERTIES COMPILE_DEFINITIONS "NORMA_CUDA_ARCHITECTURES=\"${CMAKE_CUDA_ARCHITECTURES}\"")
   target_link_libraries(${library} PRIVATE CUDA::cudart_static)
 endfunction()

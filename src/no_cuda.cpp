@@ -5,12 +5,14 @@
 namespace norma {
 
 std::string why_not_cuda(int) {
-  return "this build of norma has no CUDA: configure with -DNORMA_CUDA=ON where the CUDA toolkit is installed";
+  return "this build of norma has no CUDA; configure with -DNORMA_CUDA=ON where the CUDA toolkit is installed";
 }
 
 std::unique_ptr<Executor> make_cuda_executor(int index, const ExecutorOptions&) {
   throw Error(ErrorKind::device, "device " + to_string(Device::cuda(index)) + " cannot be used: " + why_not_cuda(index) +
                                      "; use --device cpu, or auto to take what is there");
 }
+
+CudaReport cuda_report() { return {.problem = why_not_cuda(0)}; }
 
 }  // namespace norma

@@ -131,6 +131,12 @@ expect "data show" 0 "" data show digits --out digits.png
 check "... writes a PNG" "$(head -c 4 digits.png | tail -c 3)" PNG
 "$norma" doctor --json >doctor.json
 check "doctor exits with 0 and speaks of CUDA" "$? $(grep -c '^  "cuda": {' doctor.json)" "0 1"
+if grep -q '"usable": false' doctor.json; then
+  check "... says what to do where it cannot be used" "$("$norma" doctor | grep -A 1 '^cuda ' | grep -c 'fix: .*; until then training runs on the CPU$')" 1
+else
+  check "... names the GPU" "$("$norma" doctor | grep -c '^gpu 0 .*: usable$')" 1
+fi
+check "... never speaks of what there is not yet" "$("$norma" doctor | grep -ci 'no CUDA backend')" 0
 
 # ---- bench
 expect "bench without a subcommand" 2 "a command is needed: step, calls, ops, export" bench
@@ -199,6 +205,8 @@ expect "inspect" 0 "" inspect whole
 check "... shows the running statistics" "$(grep -c 'running_var' stdout)" 4
 expect "plan" 0 "" plan tiny.toml --mode eval
 check "... names the calls" "$(grep -c 'conv2d_forward' stdout)" 1
+expect "plan for a GPU, wherever it is made" 0 "" plan tiny.toml --device cuda
+check "... in groups of a warp's lanes" "$(grep -c ', groups of 32 samples$' stdout)" 1
 check "plan --json" "$("$norma" plan tiny.toml --json --quiet | head -c 17)" '{"recipe":"tiny",'
 mkdir here && (cd here && "$norma" train ../tiny.toml --epochs 1 --quiet >summary)
 check "the default run directory" "$(ls here/runs | grep -cE '^tiny-[0-9]{8}-[0-9]{6}$')" 1

@@ -1,4 +1,5 @@
 // norma doctor: what this build and this machine offer, and what to do about what is missing. Always exits with 0.
+#include <dlfcn.h>
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
@@ -36,13 +37,63 @@ Finding device_finding() {
   return {"device", {{"best", to_string(best)}, {"description", description}, {"reason", reason}}, description, ""};
 }
 
-Finding cuda_finding() {
-  const std::string reason = best_device_reason();
-  const bool usable = Device::best().kind == Device::Kind::cuda;
+std::string cuda_version(int version) { return fmt::format("{}.{}", version / 1000, version % 1000 / 10); }
+
+// "what is wrong; what to do"
+std::pair<std::string, std::string> split_problem(const std::string& problem) {
+  const std::size_t at = problem.find("; ");
+  return at == std::string::npos ? std::pair{problem, std::string()} : std::pair{problem.substr(0, at), problem.substr(at + 2)};
+}
+
+Finding cuda_finding(const CudaReport& r) {
+  const bool usable = !r.gpus.empty() && r.gpus[0].problem.empty();
+  auto [what, fix] = split_problem(r.problem);
+  if (fix.empty() && !what.empty())  // built with CUDA, and nothing to use
+    fix = r.driver == 0 ? fmt::format("install NVIDIA's driver, one that knows CUDA {} or later", cuda_version(r.runtime))
+                        : "look for the GPU with nvidia-smi; CUDA_VISIBLE_DEVICES and containers can hide it";
+  if (!fix.empty()) fix += "; until then training runs on the CPU";
+  std::string text = what;
+  if (r.built) {
+    text = fmt::format("built with CUDA {} for {}", cuda_version(r.runtime), r.architectures);
+    if (r.driver) text += ", the driver knows CUDA " + cuda_version(r.driver);
+    if (!what.empty()) text += ": " + what;
+  }
   return {"cuda",
-          {{"usable", usable}, {"reason", reason}},
-          usable ? "usable: " + reason : reason,
-          usable ? "" : "training runs on the CPU; norma 0.1 has no CUDA backend yet"};
+          {{"usable", usable},
+           {"reason", best_device_reason()},
+           {"built", r.built},
+           {"architectures", r.architectures},
+           {"runtime", r.built ? ordered_json(cuda_version(r.runtime)) : ordered_json(nullptr)},
+           {"driver", r.driver ? ordered_json(cuda_version(r.driver)) : ordered_json(nullptr)},
+           {"gpus", r.gpus.size()}},
+          text,
+          fix};
+}
+
+Finding gpu_finding(const CudaReport::Gpu& gpu, std::size_t index) {
+  const auto [what, fix] = split_problem(gpu.problem);
+  return {fmt::format("gpu {}", index),
+          {{"name", gpu.name},
+           {"compute_capability", fmt::format("{}.{}", gpu.major, gpu.minor)},
+           {"multiprocessors", gpu.multiprocessors},
+           {"memory_bytes", gpu.memory},
+           {"problem", gpu.problem}},
+          fmt::format("{}, compute capability {}.{}, {} multiprocessors, {}: {}", gpu.name, gpu.major, gpu.minor, gpu.multiprocessors,
+                      short_bytes(static_cast<double>(gpu.memory)), what.empty() ? "usable" : what),
+          fix.empty() && !what.empty() ? "nvidia-smi shows its state and who else uses it" : fix};
+}
+
+// Only a fact: norma itself never uses it.
+Finding cudnn_finding() {
+  std::string version;
+  if (void* library = ::dlopen("libcudnn.so.9", RTLD_NOW | RTLD_LOCAL)) {
+    if (void* symbol = ::dlsym(library, "cudnnGetVersion")) {
+      const std::size_t v = reinterpret_cast<std::size_t (*)()>(symbol)();
+      version = fmt::format("{}.{}.{}", v / 10000, v / 100 % 100, v % 100);
+    }
+  }
+  return {"cudnn", version.empty() ? ordered_json(nullptr) : ordered_json(version),
+          (version.empty() ? "not found" : version) + " (only the parity tests need it)", ""};
 }
 
 Finding isa_finding() {
@@ -86,8 +137,11 @@ std::vector<Finding> findings() {
                            {"cpu", e.cpu, e.cpu, ""},
                            {"cores", e.cores, fmt::format("{} for this process; --threads N uses fewer", e.cores), ""},
                            isa_finding(),
-                           device_finding(),
-                           cuda_finding()};
+                           device_finding()};
+  const CudaReport cuda = cuda_report();
+  all.push_back(cuda_finding(cuda));
+  for (std::size_t i = 0; i < cuda.gpus.size(); ++i) all.push_back(gpu_finding(cuda.gpus[i], i));
+  all.push_back(cudnn_finding());
   std::vector<std::string> folders;
   for (const fs::path& p : dataset_search_path()) folders.push_back(p.string());
   all.push_back({"search path", folders, join(folders), ""});

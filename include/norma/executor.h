@@ -28,6 +28,25 @@ std::string to_string(const Device& d);
 // Why Device::best() chose what it chose, in one line: "no CUDA in this build".
 std::string best_device_reason();
 
+// What there is of CUDA: in this build, and on this machine.
+struct CudaReport {
+  struct Gpu {
+    std::string name{};        // "NVIDIA H200"
+    int major = 0, minor = 0;  // compute capability
+    int multiprocessors = 0;
+    std::size_t memory = 0;  // bytes
+    std::string problem{};   // why it cannot be used, with what to do; empty where it can
+  };
+  bool built = false;           // with the CUDA kernels
+  std::string architectures{};  // that they were compiled for, as CMAKE_CUDA_ARCHITECTURES says it: "90", "all-major"
+  int runtime = 0, driver = 0;  // 13000 is CUDA 13.0: what the build was made with; the latest that the driver knows, 0 without one
+  std::vector<Gpu> gpus{};      // by number
+  std::string problem{};        // why there are none, with what to do
+};
+
+// Never throws for what is missing. Where there are GPUs it runs a kernel on each.
+CudaReport cuda_report();
+
 struct ExecutorOptions {
   int threads = 0;           // 0: every core this process may use
   std::string isa = "auto";  // "auto" or one of cpu_isa_levels()
