@@ -131,7 +131,8 @@ std::string print(const Plan& plan) {
       else out += pad("", 4) + "totals of " + std::to_string(i) + ", " + lines[i].call + " " + lines[i].path + "\n";
     }
   }
-  out += std::to_string(lines.size()) + " calls, " + scaled(bytes, "B") + " moved, " + scaled(flops, "FLOP") + "\nmemory: ";
+  out += std::to_string(lines.size()) + " calls, " + scaled(bytes, "B") + " moved, " + scaled(flops, "FLOP") + ", groups of " +
+         std::to_string(plan.lanes) + " samples\nmemory: ";
   for (std::size_t r = 0; r < region_count; ++r)
     if (r != static_cast<std::size_t>(Region::data))
       out += std::string(name_of(static_cast<Region>(r))) + " " + scaled(static_cast<double>(plan.region_bytes[r]), "B") +

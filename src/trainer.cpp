@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "kernels/chunks.h"
+#include "kernels/cuda/backend.h"
 #include "norma/error.h"
 #include "src/initialise.h"
 #include "src/lower.h"
@@ -24,6 +25,38 @@ double since(Clock::time_point start) { return std::chrono::duration<double>(Clo
 
 // Evaluation keeps no activations for a backward pass, so that one batch size serves any set.
 constexpr std::int64_t evaluation_batch = 256;
+
+// How the samples are stored. Throws Error(usage) where the options cannot be those of any net.
+DType checked(const TrainerOptions& options) {
+  if (options.batch <= 0) throw Error(ErrorKind::usage, "batch must be at least 1, got " + std::to_string(options.batch));
+  if (options.input.rank() != 1 && options.input.rank() != 3)
+    throw Error(ErrorKind::usage, "input must be (C, H, W) or (F), got " + to_string(options.input));
+  const DType stored = options.sample_type.value_or(options.input.rank() == 3 ? DType::u8 : DType::f32);
+  if (stored != DType::u8 && stored != DType::f32)
+    throw Error(ErrorKind::usage, std::string("sample_type must be u8 or f32, got ") + name_of(stored));
+  validate(options.optimizer);
+  validate(options.schedule);
+  if (const auto* ce = std::get_if<CrossEntropy>(&options.loss); ce && !(ce->label_smoothing >= 0 && ce->label_smoothing <= 1))
+    throw Error(ErrorKind::usage, "label_smoothing must lie in 0..1, got " + std::to_string(ce->label_smoothing));
+  return stored;
+}
+
+Graph traced(const Module& net, const TrainerOptions& options, std::int64_t batch) {
+  Graph graph = trace(net, transformed(options.input, options.transform.resize).prepend(batch));
+  return options.fuse ? fuse(std::move(graph)) : graph;
+}
+
+Plan lowered(const Graph& graph, const TrainerOptions& options, DType stored, Mode mode, int lanes, bool by_group) {
+  const bool training = mode == Mode::train;
+  return lower(graph, {.mode = mode,
+                       .lanes = lanes,
+                       .backward = training,
+                       .data = InputData{options.input, stored, options.transform.resize},
+                       .loss = options.loss,
+                       .optimizer = training ? std::optional(options.optimizer) : std::nullopt,
+                       .by_group = by_group,
+                       .assign = {.reuse = options.reuse}});
+}
 
 }  // namespace
 
@@ -46,20 +79,10 @@ Affine::Affine(const Transform& t, std::int64_t channels, DType stored) {
 }
 
 Trainer::State::State(Module n, TrainerOptions o) : net(std::move(n)), options(std::move(o)) {
-  if (options.batch <= 0) throw Error(ErrorKind::usage, "batch must be at least 1, got " + std::to_string(options.batch));
-  if (options.input.rank() != 1 && options.input.rank() != 3)
-    throw Error(ErrorKind::usage, "input must be (C, H, W) or (F), got " + to_string(options.input));
-  stored = options.sample_type.value_or(options.input.rank() == 3 ? DType::u8 : DType::f32);
-  if (stored != DType::u8 && stored != DType::f32)
-    throw Error(ErrorKind::usage, std::string("sample_type must be u8 or f32, got ") + name_of(stored));
+  stored = checked(options);
   affine = Affine(options.transform, options.input[0], stored);
-  validate(options.optimizer);
-  validate(options.schedule);
-  if (const auto* ce = std::get_if<CrossEntropy>(&options.loss); ce && !(ce->label_smoothing >= 0 && ce->label_smoothing <= 1))
-    throw Error(ErrorKind::usage, "label_smoothing must lie in 0..1, got " + std::to_string(ce->label_smoothing));
   executor = make_executor(options.device, options.executor);
-  graph = trace(net, transformed(options.input, options.transform.resize).prepend(options.batch));
-  if (options.fuse) graph = fuse(*std::move(graph));
+  graph = traced(net, options, options.batch);
   parameters = graph->parameters();
   base = &plan(Mode::train, options.batch);
   std::int64_t number = 0;
@@ -70,18 +93,9 @@ Trainer::State::State(Module n, TrainerOptions o) : net(std::move(n)), options(s
 const Plan& Trainer::State::plan(Mode mode, std::int64_t batch) {
   const auto key = std::make_pair(mode, batch);
   if (const auto it = plans.find(key); it != plans.end()) return it->second;
-  Graph traced = batch == options.batch ? *graph : trace(net, transformed(options.input, options.transform.resize).prepend(batch));
-  if (options.fuse && batch != options.batch) traced = fuse(std::move(traced));
-  const bool training = mode == Mode::train;
-  Plan lowered = lower(traced, {.mode = mode,
-                                .lanes = executor->lanes(),
-                                .backward = training,
-                                .data = InputData{options.input, stored, options.transform.resize},
-                                .loss = options.loss,
-                                .optimizer = training ? std::optional(options.optimizer) : std::nullopt,
-                                .by_group = executor->by_group(batch),
-                                .assign = {.reuse = options.reuse}});
-  const Plan& kept = plans.emplace(key, std::move(lowered)).first->second;
+  const Graph& of_batch = batch == options.batch ? *graph : traced(net, options, batch);
+  Plan made = lowered(of_batch, options, stored, mode, executor->lanes(), executor->by_group(batch));
+  const Plan& kept = plans.emplace(key, std::move(made)).first->second;
   executor->prepare(kept);
   return kept;
 }
@@ -321,6 +335,17 @@ std::int64_t Trainer::parameter_count() const {
   for (const ParameterInfo& p : state_->parameters)
     if (!p.buffer) n += p.shape.elements();
   return n;
+}
+
+std::shared_ptr<const Plan> compile(const Module& net, const TrainerOptions& options, Mode mode) {
+  const DType stored = checked(options);
+  int lanes = kernels::cuda::lanes;
+  bool by_group = false;
+  if (options.device.kind == Device::Kind::cpu) {
+    const auto cpu = make_executor(options.device, options.executor);
+    lanes = cpu->lanes(), by_group = cpu->by_group(options.batch);
+  }
+  return std::make_shared<const Plan>(lowered(traced(net, options, options.batch), options, stored, mode, lanes, by_group));
 }
 
 }  // namespace norma

@@ -140,4 +140,7 @@ class Trainer {
   std::unique_ptr<State> state_;
 };
 
+// The Plan that a Trainer with these options would run, on any machine: a GPU in options.device need not be there. Throws as Trainer.
+std::shared_ptr<const Plan> compile(const Module& net, const TrainerOptions& options, Mode mode);
+
 }  // namespace norma
