@@ -17,7 +17,7 @@ Device Device::best() { return why_not_cuda(0).empty() ? cuda() : cpu(); }
 
 std::string best_device_reason() {
   const std::string why = why_not_cuda(0);
-  return why.empty() ? "a usable GPU was found" : why;
+  return why.empty() ? "a usable GPU was found" : why.substr(0, why.find("; "));  // without what to do about it
 }
 
 Device Device::parse(std::string_view text) {
