@@ -43,16 +43,16 @@ message(STATUS "norma: CUDA ${CUDAToolkit_VERSION}, architectures ${CMAKE_CUDA_A
 # The kernels, and the executor that runs them, into a library. The CUDA runtime is linked in: the program needs only the driver.
 function(norma_add_cuda library)
   file(GLOB sources CONFIGURE_DEPENDS kernels/cuda/*.cu)
-  add_library(norma_kernels_cuda OBJECT ${sources})
-  norma_include_view(norma_kernels_cuda kernels)
-  target_include_directories(norma_kernels_cuda PRIVATE include kernels/cuda/nvcc)
-  set_target_properties(norma_kernels_cuda PROPERTIES CUDA_STANDARD 20 CUDA_STANDARD_REQUIRED ON CUDA_EXTENSIONS OFF)
+  add_library(norma_cuda_kernels OBJECT ${sources})
+  norma_include_view(norma_cuda_kernels kernels)
+  target_include_directories(norma_cuda_kernels PRIVATE include kernels/cuda/nvcc)
+  set_target_properties(norma_cuda_kernels PROPERTIES CUDA_STANDARD 20 CUDA_STANDARD_REQUIRED ON CUDA_EXTENSIONS OFF)
   # No fused multiply-adds but those written; constexpr functions of the shapes are for device code, too. Where the tests are built, every
   # kernel's registers, shared memory and spills go to the build's output (tests/kernel_resources.sh).
-  target_compile_options(norma_kernels_cuda PRIVATE -fmad=false --expt-relaxed-constexpr --compress-mode=size -Xcompiler=-Wall,-Wextra
+  target_compile_options(norma_cuda_kernels PRIVATE -fmad=false --expt-relaxed-constexpr --compress-mode=size -Xcompiler=-Wall,-Wextra
                                                     $<$<BOOL:${NORMA_WERROR}>:-Werror=all-warnings> $<$<BOOL:${NORMA_WERROR}>:-Xptxas=-v>)
   set(host_sources src/cuda_executor.cpp src/cuda_report.cpp)
-  target_sources(${library} PRIVATE ${host_sources} $<TARGET_OBJECTS:norma_kernels_cuda>)
+  target_sources(${library} PRIVATE ${host_sources} $<TARGET_OBJECTS:norma_cuda_kernels>)
   set_source_files_properties(${host_sources} PROPERTIES COMPILE_DEFINITIONS "NORMA_CUDA_ARCHITECTURES=\"${CMAKE_CUDA_ARCHITECTURES}\"")
   target_link_libraries(${library} PRIVATE CUDA::cudart_static)
 endfunction()
