@@ -32,7 +32,7 @@ class CudaExecutor final : public Executor {
   int steps_ahead() const override { return 64; }
 
   void prepare(const Plan& plan) override {
-    use_device();
+    synchronize();  // what is queued uses memory that may move
     std::size_t workspace = 0;
     for (const PlanCall& c : plan.calls) workspace = std::max(workspace, kernels::cuda::workspace_bytes(c.call));
     if (workspace > workspace_.size()) workspace_ = Block(workspace, "the workspace of batch size " + std::to_string(plan.samples));
@@ -44,7 +44,8 @@ class CudaExecutor final : public Executor {
       if (region == Region::activations) what += " of batch size " + std::to_string(plan.samples) + " (most: " + largest_value(plan) + ")";
       Block larger(plan.region_bytes[r], what);
       if (block.size() && region != Region::activations)
-        check(cudaMemcpy(larger.data(), block.data(), block.size(), cudaMemcpyDeviceToDevice), "moving " + what);
+        check(cudaMemcpyAsync(larger.data(), block.data(), block.size(), cudaMemcpyDeviceToDevice, stream_), "moving " + what);
+      synchronize();
       block = std::move(larger);
     }
     plans_.try_emplace(&plan);
@@ -169,24 +170,17 @@ class CudaExecutor final : public Executor {
     });
   }
 
-  // The device's copy of these bytes. One with a version stays as long as its name has few of them; others share one place.
+  // The device's copy of these bytes. Those of one version all stay; one of another version, or of none, gives its place to the next.
   std::byte* resident(const std::string& name, const void* source, std::size_t bytes, std::int64_t version) {
-    constexpr std::size_t most_of_a_name = 4;
-    const auto of_name = [&](const Resident& r) { return r.name == name; };
     for (const Resident& r : residents_)
-      if (of_name(r) && version != 0 && r.version == version && r.source == source && r.bytes == bytes) return r.block.data();
-    auto place =
-        std::find_if(residents_.begin(), residents_.end(), [&](const Resident& r) { return of_name(r) && version == 0 && r.version == 0; });
-    if (place == residents_.end()) {
-      if (std::count_if(residents_.begin(), residents_.end(), of_name) >= static_cast<std::ptrdiff_t>(most_of_a_name)) {
-        synchronize();
-        residents_.erase(std::find_if(residents_.begin(), residents_.end(), of_name));
-      }
-      place = residents_.insert(residents_.end(), Resident{name, nullptr, 0, 0, {}});
-    }
+      if (r.name == name && version != 0 && r.version == version && r.source == source && r.bytes == bytes) return r.block.data();
+    auto place = std::find_if(residents_.begin(), residents_.end(), [&](const Resident& r) {
+      return r.name == name && (version == 0 ? r.version == 0 : r.version != 0 && r.version != version);
+    });
+    if (place == residents_.end()) place = residents_.insert(place, Resident{name, nullptr, 0, 0, {}});
     if (bytes > place->block.size()) {
       synchronize();
-      place->block = Block();
+      *place = Resident{name, nullptr, 0, 0, {}};
       place->block = Block(bytes, "\"" + name + "\"");
     }
     staging_.to_device(place->block.data(), source, bytes, stream_);

@@ -41,6 +41,7 @@ class Block {
     }
     check(e, "allocating " + what);
     check(cudaMemset(data_, 0, bytes), "clearing " + what);
+    check(cudaStreamSynchronize(nullptr), "clearing " + what);  // what is queued on other streams does not wait for it
   }
   ~Block() { (void)cudaFree(data_); }
   Block(Block&& o) noexcept : data_(std::exchange(o.data_, nullptr)), bytes_(std::exchange(o.bytes_, 0)) {}
