@@ -9,8 +9,8 @@
 namespace norma::kernels::cuda {
 namespace {
 
-template <Activation act>
 struct Activate {
+  Activation act;
   float* y;
   const float* x;
   template <int n>
@@ -18,13 +18,13 @@ struct Activate {
     float v[n];
     load(x + i, v);
 #pragma unroll
-    for (int k = 0; k < n; ++k) v[k] = activate<act>(v[k]);
+    for (int k = 0; k < n; ++k) v[k] = activate(act, v[k]);
     store(y + i, v);
   }
 };
 
-template <Activation act>
 struct ActivationGradient {
+  Activation act;
   float* dx;
   const float *dy, *y;
   template <int n>
@@ -33,7 +33,7 @@ struct ActivationGradient {
     load(dy + i, d);
     load(y + i, v);
 #pragma unroll
-    for (int k = 0; k < n; ++k) d[k] = activation_gradient<act>(d[k], v[k]);
+    for (int k = 0; k < n; ++k) d[k] = activation_gradient(act, d[k], v[k]);
     store(dx + i, d);
   }
 };
@@ -69,15 +69,13 @@ struct Constant {
 void enqueue(const ActivationForward& call, const Memory& memory, const Queue& queue) {
   float* const y = memory.at<float>(call.y);
   const float* const x = memory.at<float>(call.x);
-  with_activation(call.act, [&]<Activation act>() { launch_flat(call.dims.stored(), queue.stream, Activate<act>{y, x}, y, x); });
+  launch_flat(call.dims.stored(), queue.stream, Activate{call.act, y, x}, y, x);
 }
 
 void enqueue(const ActivationBackward& call, const Memory& memory, const Queue& queue) {
   float* const dx = memory.at<float>(call.dx);
   const float *const dy = memory.at<float>(call.dy), *const y = memory.at<float>(call.y);
-  with_activation(call.act, [&]<Activation act>() {
-    launch_flat(call.dims.stored(), queue.stream, ActivationGradient<act>{dx, dy, y}, dx, dy, y);
-  });
+  launch_flat(call.dims.stored(), queue.stream, ActivationGradient{call.act, dx, dy, y}, dx, dy, y);
 }
 
 void enqueue(const Add& call, const Memory& memory, const Queue& queue) {

@@ -146,25 +146,25 @@ struct GradientOperands {
 };
 
 // g and g * xhat of one element. Padding lanes of dy are 0, and so is what they add.
-template <Activation act>
-__device__ __forceinline__ void add_gradient(float dy, float y, float x, float mean, float rstd, float& gx, float& g_sum) {
-  const float g = activation_gradient<act>(dy, y);
+__device__ __forceinline__ void add_gradient(Activation act, float dy, float y, float x, float mean, float rstd, float& gx, float& g_sum) {
+  const float g = activation_gradient(act, dy, y);
   gx = fmaf(g, (x - mean) * rstd, gx);
   g_sum += g;
 }
 
-template <int vector, Activation act>
-__global__ void __launch_bounds__(sum_threads) gradients_rows(View v, std::int64_t parts, GradientOperands p, Pair* partial) {
+template <int vector>
+__global__ void __launch_bounds__(sum_threads)
+    gradients_rows(View v, std::int64_t parts, Activation act, GradientOperands p, Pair* partial) {
   const std::int64_t part = blockIdx.x / v.channels, channel = blockIdx.x - part * v.channels;
   const float mean = p.mean[channel], rstd = p.rstd[channel];
   const Pair sum = sum_part<vector>(v, channel, part_range(v, parts, part),
                                     [&](std::int64_t i, std::uint32_t, std::int64_t, float(&gx)[vector], float(&g)[vector]) {
                                       float dy[vector], y[vector] = {}, x[vector];
                                       load(p.dy + i, dy);
-                                      if constexpr (act != Activation::none) load(p.y + i, y);
+                                      if (act != Activation::none) load(p.y + i, y);
                                       load(p.x + i, x);
 #pragma unroll
-                                      for (int k = 0; k < vector; ++k) add_gradient<act>(dy[k], y[k], x[k], mean, rstd, gx[k], g[k]);
+                                      for (int k = 0; k < vector; ++k) add_gradient(act, dy[k], y[k], x[k], mean, rstd, gx[k], g[k]);
                                     });
   if (threadIdx.x == 0) partial[blockIdx.x] = sum;
 }
@@ -197,8 +197,9 @@ __device__ __forceinline__ T merge_column(const T& value, Merge merge_two) {
   return sum;
 }
 
-// Each thread's pivot is the first value it sees.
-__global__ void __launch_bounds__(sum_threads)
+// Each thread's pivot is the first value it sees. At least 8 blocks to a multiprocessor: without saying so the compiler takes too few
+// registers.
+__global__ void __launch_bounds__(sum_threads, 8)
     statistics_columns(View v, std::int64_t parts, const float* __restrict__ x, Moments* partial) {
   const ColumnPart p = column_part(v, parts);
   const std::int64_t columns = v.channels * v.inner;
@@ -218,8 +219,9 @@ __global__ void __launch_bounds__(sum_threads)
         }
         sum += static_cast<double>(s), squares += static_cast<double>(q);
       }
-      const double count = static_cast<double>(ceil_div(end - p.first, column_threads)), left = squares - sum * sum / count;
-      m = {count, static_cast<double>(pivot) + sum / count, left < 0 ? 0 : left};
+      const double count = static_cast<double>(ceil_div(end - p.first, column_threads)), mean = sum / count;
+      const double left = squares - sum * mean;
+      m = {count, static_cast<double>(pivot) + mean, left < 0 ? 0 : left};
     }
   }
   m = merge_column(m, [](const Moments& a, const Moments& b) { return merge(a, b); });
@@ -227,8 +229,8 @@ __global__ void __launch_bounds__(sum_threads)
     partial[blockIdx.x / ceil_div(columns, columns_per_block) * columns + p.column] = m;
 }
 
-template <Activation act>
-__global__ void __launch_bounds__(sum_threads) gradients_columns(View v, std::int64_t parts, GradientOperands g, Pair* partial) {
+__global__ void __launch_bounds__(sum_threads)
+    gradients_columns(View v, std::int64_t parts, Activation act, GradientOperands g, Pair* partial) {
   const ColumnPart p = column_part(v, parts);
   const std::int64_t columns = v.channels * v.inner;
   Pair sum{0, 0};
@@ -239,7 +241,7 @@ __global__ void __launch_bounds__(sum_threads) gradients_columns(View v, std::in
       float a = 0, b = 0;
       for (int k = 0; k < vectors_per_flush && row < p.end; ++k, row += column_threads) {
         const std::int64_t i = row * columns + p.column;
-        add_gradient<act>(g.dy[i], act == Activation::none ? 0.0f : g.y[i], g.x[i], mean, rstd, a, b);
+        add_gradient(act, g.dy[i], act == Activation::none ? 0.0f : g.y[i], g.x[i], mean, rstd, a, b);
       }
       sum.a += static_cast<double>(a), sum.b += static_cast<double>(b);
     }
@@ -318,19 +320,17 @@ void enqueue(const BatchNormBackwardReduce& call, const Memory& memory, const Qu
   const GradientOperands g{memory.at<float>(call.dy), memory.at<float>(call.y), memory.at<float>(call.x), memory.at<float>(call.mean),
                            memory.at<float>(call.rstd)};
   Pair* const partial = reinterpret_cast<Pair*>(queue.workspace);
-  with_activation(call.act, [&]<Activation act>() {
-    if (parts.along_rows) {
-      with_vectors(
-          view.inner,
-          [&]<int vector>() {
-            launch(gradients_rows<vector, act>, parts.parts * view.channels, sum_threads, queue.stream, view, parts.parts, g, partial);
-          },
-          g.dy, g.y, g.x);
-    } else {
-      launch(gradients_columns<act>, ceil_div(view.channels * view.inner, columns_per_block) * parts.parts, sum_threads, queue.stream, view,
-             parts.parts, g, partial);
-    }
-  });
+  if (parts.along_rows) {
+    with_vectors(
+        view.inner,
+        [&]<int vector>() {
+          launch(gradients_rows<vector>, parts.parts * view.channels, sum_threads, queue.stream, view, parts.parts, call.act, g, partial);
+        },
+        g.dy, g.y, g.x);
+  } else {
+    launch(gradients_columns, ceil_div(view.channels * view.inner, columns_per_block) * parts.parts, sum_threads, queue.stream, view,
+           parts.parts, call.act, g, partial);
+  }
   launch(finish_gradients, ceil_div(view.channels, channels_per_finish), finish_threads, queue.stream, view.channels, parts, partial,
          memory.at<float>(call.dgamma), memory.at<float>(call.dbeta));
 }
@@ -339,8 +339,8 @@ void enqueue(const BatchNormBackwardReduce& call, const Memory& memory, const Qu
 
 namespace {
 
-template <Activation act>
 struct Apply {
+  Activation act;
   Normalisation normalisation;
   float* y;
   const float* x;
@@ -350,13 +350,13 @@ struct Apply {
     float v[n];
     load(x + i, v);
 #pragma unroll
-    for (int k = 0; k < n; ++k) v[k] = activate<act>(z(v[k]));
+    for (int k = 0; k < n; ++k) v[k] = activate(act, z(v[k]));
     store(y + i, v);
   }
 };
 
-template <Activation act>
 struct BackwardApply {
+  Activation act;
   BackwardNormalisation normalisation;
   View view;
   float* dx;
@@ -367,11 +367,11 @@ struct BackwardApply {
                                         std::uint32_t position) const {
     float g[n], out[n] = {}, v[n];
     load(dy + i, g);
-    if constexpr (act != Activation::none) load(y + i, out);
+    if (act != Activation::none) load(y + i, out);
     load(x + i, v);
 #pragma unroll
     for (int k = 0; k < n; ++k) {
-      const float d = of(activation_gradient<act>(g[k], out[k]), v[k]);
+      const float d = of(activation_gradient(act, g[k], out[k]), v[k]);
       v[k] = view.valid(group, position + static_cast<std::uint32_t>(k)) ? d : 0.0f;
     }
     store(dx + i, v);
@@ -431,19 +431,17 @@ void enqueue(const BatchNormApply& call, const Memory& memory, const Queue& queu
                                     memory.at<float>(call.beta)};
   float* const y = memory.at<float>(call.y);
   const float* const x = memory.at<float>(call.x);
-  with_activation(call.act, [&]<Activation act>() { launch_view(View(call.dims), queue.stream, Apply<act>{normalisation, y, x}, y, x); });
+  launch_view(View(call.dims), queue.stream, Apply{call.act, normalisation, y, x}, y, x);
 }
 
 void enqueue(const BatchNormBackwardApply& call, const Memory& memory, const Queue& queue) {
   const BackwardNormalisation normalisation{memory.at<float>(call.mean),  memory.at<float>(call.rstd),
                                             memory.at<float>(call.gamma), call.batch_statistics ? memory.at<float>(call.dgamma) : nullptr,
-                                            memory.at<float>(call.dbeta), static_cast<double>(call.count)};
+                                            memory.at<float>(call.dbeta), 1 / static_cast<double>(call.count)};
   float* const dx = memory.at<float>(call.dx);
   const float *const dy = memory.at<float>(call.dy), *const y = memory.at<float>(call.y), *const x = memory.at<float>(call.x);
   const View view(call.dims);
-  with_activation(call.act, [&]<Activation act>() {
-    launch_view(view, queue.stream, BackwardApply<act>{normalisation, view, dx, dy, y, x}, dx, dy, y, x);
-  });
+  launch_view(view, queue.stream, BackwardApply{call.act, normalisation, view, dx, dy, y, x}, dx, dy, y, x);
 }
 
 void enqueue(const BatchNormRunningUpdate& call, const Memory& memory, const Queue& queue) {

@@ -19,10 +19,10 @@ struct Normalisation {
 };
 
 // dx = k * (g - dbeta/m - xhat * dgamma/m) of one channel, with k = gamma * rstd, as k*g + rest(x); rest is 0 without batch statistics
-// (dgamma null). Rounded as on the CPU.
+// (dgamma null).
 struct BackwardNormalisation {
   const float *mean, *rstd, *gamma, *dgamma, *dbeta;
-  double m;
+  double inverse_m;  // 1/m
 
   struct Channel {
     float k, mean, slope, offset;
@@ -31,8 +31,8 @@ struct BackwardNormalisation {
   __device__ __forceinline__ Channel channel(std::int64_t c) const {
     const float r = rstd[c];
     const double k = static_cast<double>((gamma ? gamma[c] : 1.0f) * r);
-    const double slope = dgamma ? -k * static_cast<double>(r) * static_cast<double>(dgamma[c]) / m : 0;
-    const double offset = dgamma ? -k * static_cast<double>(dbeta[c]) / m : 0;
+    const double slope = dgamma ? -k * static_cast<double>(r) * static_cast<double>(dgamma[c]) * inverse_m : 0;
+    const double offset = dgamma ? -k * static_cast<double>(dbeta[c]) * inverse_m : 0;
     return {static_cast<float>(k), mean[c], static_cast<float>(slope), static_cast<float>(offset)};
   }
 };

@@ -62,11 +62,10 @@ struct Moments {
   double count, mean, squares;
 };
 
-// Those of both sets (Chan, Golub and LeVeque 1979); either may be empty. Where one mean is the other, it stays exactly that.
-__device__ __forceinline__ Moments merge(const Moments& a, const Moments& b) {
-  if (b.count == 0) return a;
-  if (a.count == 0) return b;
-  const double count = a.count + b.count, share = b.count / count, delta = b.mean - a.mean;
+// Those of both sets (Chan, Golub and LeVeque 1979); either may be empty, with a mean of 0. Where one mean is the other, it stays exactly
+// that.
+__device__ __forceinline__ Moments merge(Moments a, Moments b) {
+  const double count = a.count + b.count, share = count == 0 ? 0 : b.count / count, delta = b.mean - a.mean;
   return {count, a.mean + delta * share, a.squares + b.squares + delta * delta * (a.count * share)};
 }
 

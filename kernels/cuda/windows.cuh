@@ -120,8 +120,9 @@ __device__ __forceinline__ float sum_won(const Windows& g, const Windows::Place&
 inline constexpr int window_threads = 256;
 
 // each(plane, channel, group, position): one element of a tensor viewed as (outer, C, inner), by one thread.
+// At least 3 blocks to a multiprocessor: without saying so compute capability 8.0 is given too few registers.
 template <class Each>
-__global__ void __launch_bounds__(window_threads) window_pass(View view, Each each) {
+__global__ void __launch_bounds__(window_threads, 3) window_pass(View view, Each each) {
   const std::int64_t base = static_cast<std::int64_t>(blockIdx.x) * window_threads;
   if (base + threadIdx.x >= view.stored()) return;
   const std::int64_t base_plane = base / view.inner;
