@@ -79,15 +79,20 @@ std::string text(const Parts&... parts) {
   return s.str();
 }
 
-void check_tensor(const CallCase& c, const PlanMemory& memory, const BasicReference<Tracked>& reference, ValueId id, Problems& problems) {
+void check_tensor(const CallCase& c, const PlanMemory& memory, const BasicReference<Tracked>& reference, ValueId id, double of_largest,
+                  Problems& problems) {
   const PlanValue& v = c.plan[id];
   const std::vector<double> actual = memory.read(id);
   const std::vector<Tracked> expected = reference.read(c.plan, id);
+  double allowed = 0;  // of every element
+  if (of_largest > 0)
+    for (const Tracked& t : expected)
+      if (std::isfinite(t.v)) allowed = std::max(allowed, of_largest * std::abs(t.v));
   std::size_t wrong = 0, worst = 0;
   double worst_ratio = -1;
   for (std::size_t i = 0; i < actual.size(); ++i) {
     const bool ok = v.dtype == DType::f32 ? agrees(actual[i], expected[i]) : actual[i] == expected[i].v;
-    if (ok) continue;
+    if (ok || (v.dtype == DType::f32 && std::abs(actual[i] - expected[i].v) <= allowed)) continue;
     ++wrong;
     const double error = std::abs(actual[i] - expected[i].v);
     const double ratio = std::isfinite(error) ? error / bound(expected[i]) : std::numeric_limits<double>::infinity();
@@ -132,7 +137,7 @@ void check_state(const StepState& actual, const StepState& expected, Problems& p
 
 }  // namespace
 
-Problems check(const CallCase& c, const RunCall& run) {
+Problems check(const CallCase& c, const RunCall& run, double of_largest) {
   Problems problems;
   BasicReference<Tracked> reference(c.plan);
   load(c, reference);
@@ -147,7 +152,7 @@ Problems check(const CallCase& c, const RunCall& run) {
     if (!o.value || o.access == Access::read || c.values[static_cast<std::size_t>(o.value.index)].scratch) return;
     if (o.value == c.loss_value) check_loss(bench.memory().as<LossResult>(o.value), reference.loss(c.plan, o.value), problems);
     else if (o.value == c.state_value) check_state(bench.memory().as<StepState>(o.value), reference.state(c.plan, o.value), problems);
-    else check_tensor(c, bench.memory(), reference, o.value, problems);
+    else check_tensor(c, bench.memory(), reference, o.value, of_largest, problems);
   });
   return problems;
 }

