@@ -1,6 +1,6 @@
 #!/bin/sh
 # Trains both recipes over seeds 0 to 4 with the command line, prints the ten test accuracies and the two means.
-#   sh tests/accuracy.sh [build folder]        default: build
+#   sh tests/accuracy.sh [build folder [flags of norma train]]        default: build; a flag: --device cuda
 # Fails where a mean is below what the recipe must reach. Where MNIST is not found its recipe is skipped, and says so.
 # For comparison, PyTorch on the same data, seeds 0 to 4: mnist-lenet-bn 0.9855 to 0.9889, mean 0.9873;
 # fashion-lenet-bn-sigmoid 0.8525 to 0.8692, mean 0.8613. The latter jumps from epoch to epoch (PyTorch: 0.697 to 0.862 in epoch 2 over 12
@@ -10,6 +10,7 @@
 set -eu
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 norma=${1:-$root/build}/norma
+[ $# = 0 ] || shift
 if [ ! -x "$norma" ]; then
   echo "tests/accuracy.sh: no program at $norma; build it first" >&2
   exit 1
@@ -29,26 +30,27 @@ final_accuracy() { # <file>
 }
 
 failed=no
-over_seeds() { # <recipe> <mean it must reach>
-  accuracies=
+over_seeds() { # <recipe> <mean it must reach> [flags of norma train]
+  recipe=$1 wanted=$2 accuracies=
+  shift 2
   for seed in 0 1 2 3 4; do
-    "$norma" train "$1" --seed $seed --json --quiet --out "$scratch/$1-$seed" >"$scratch/json" || {
-      echo "$1: training with seed $seed failed (exit code $?)"
+    "$norma" train "$recipe" --seed $seed --json --quiet --out "$scratch/$recipe-$seed" "$@" >"$scratch/json" || {
+      echo "$recipe: training with seed $seed failed (exit code $?)"
       failed=yes
       return
     }
     accuracy=$(final_accuracy "$scratch/json")
     if [ -z "$accuracy" ]; then
-      echo "$1: no test accuracy in the last line of --json with seed $seed:"
+      echo "$recipe: no test accuracy in the last line of --json with seed $seed:"
       tail -n 1 "$scratch/json"
       failed=yes
       return
     fi
-    echo "$1: seed $seed test accuracy $accuracy"
+    echo "$recipe: seed $seed test accuracy $accuracy"
     accuracies="$accuracies $accuracy"
   done
   # shellcheck disable=SC2086 # a list of numbers
-  printf '%s\n' $accuracies | awk -v recipe="$1" -v wanted="$2" '
+  printf '%s\n' $accuracies | awk -v recipe="$recipe" -v wanted="$wanted" '
     { sum += $1; if (NR == 1 || $1 < low) low = $1; if (NR == 1 || $1 > high) high = $1 }
     END {
       passed = NR == 5 && sum / NR >= wanted
@@ -60,9 +62,9 @@ over_seeds() { # <recipe> <mean it must reach>
 status=0
 "$norma" data path mnist >/dev/null 2>&1 || status=$?
 case $status in
-  0) over_seeds mnist-lenet-bn 0.985 ;;
+  0) over_seeds mnist-lenet-bn 0.985 "$@" ;;
   3) echo "skipped: mnist-lenet-bn: MNIST was not found; set NORMA_DATA_DIR to the folder that holds mnist/" ;;
   *) echo "norma data path mnist failed (exit code $status)"; failed=yes ;;
 esac
-over_seeds fashion-lenet-bn-sigmoid 0.835
+over_seeds fashion-lenet-bn-sigmoid 0.835 "$@"
 [ $failed = no ]

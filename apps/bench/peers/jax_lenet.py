@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The two LeNet-BN recipes trained by JAX on the CPU: a yardstick of apps/bench/compare.sh.
+"""The two LeNet-BN recipes trained by JAX: on the CPU a yardstick of apps/bench/compare.sh, with --device cuda one of tests/gpu.sh.
 
 Everything is compiled ahead, before the clock starts. Two ways of running: a jitted step with donated parameters, called for every batch,
 and (--scan) one jitted lax.scan over the whole batches of an epoch; two layouts, NCHW and (--nhwc) NHWC.
@@ -134,12 +134,14 @@ def main():
     parser = lenet.arguments(__doc__)
     parser.add_argument("--nhwc", action="store_true")
     parser.add_argument("--scan", action="store_true", help="one program for all whole batches of an epoch")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     args = parser.parse_args()
     threads = pin(args.threads)
     import jax
     import jax.numpy as jnp
     from jax import lax
-    jax.config.update("jax_platforms", "cpu")
+    jax.config.update("jax_platforms", args.device)
+    jax.config.update("jax_default_matmul_precision", "float32")  # on a GPU the default is less
 
     recipe = lenet.RECIPES[args.recipe]
     batch = recipe["batch"]
@@ -192,7 +194,8 @@ def main():
     scan = compiled(steps, carry, train_x, train_t, orders[0][:whole * batch], donate=0) if args.scan else None
     evaluation = compiled(evaluate, p, stats, test_x, test_t)
 
-    device = f"jax {jax.__version__} cpu ({threads} threads, {'nhwc' if args.nhwc else 'nchw'}, {'scan' if args.scan else 'step'})"
+    where = f"{threads} threads" if args.device == "cpu" else jax.devices()[0].device_kind
+    device = f"jax {jax.__version__} {args.device} ({where}, {'nhwc' if args.nhwc else 'nchw'}, {'scan' if args.scan else 'step'})"
     report = lenet.Report(args.recipe, device)
     for epoch in range(1, epochs + 1):
         start = time.perf_counter()

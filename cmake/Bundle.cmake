@@ -1,0 +1,29 @@
+# Target bundle: what another machine needs to run norma and its tests on a GPU, with no compiler, no packages and no checkout there.
+#   cmake --build build --target bundle     makes build/bundle/ and build/bundle.tar.gz
+#   sh bundle/gpu.sh bundle                 there; tests/gpu.sh says what it does
+set(bundled norma_tests norma_cuda_tests)
+if(TARGET norma_cudnn_tests)
+  list(APPEND bundled norma_cudnn_tests)
+endif()
+# The program once more: what is installed shall look for libraries nowhere but where the system has them.
+add_executable(norma_bundled EXCLUDE_FROM_ALL apps/norma/main.cpp)
+set_target_properties(norma_bundled PROPERTIES OUTPUT_NAME norma RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/bundled)
+norma_compile_options(norma_bundled)
+norma_include_view(norma_bundled apps)
+target_link_libraries(norma_bundled PRIVATE norma_app)
+list(APPEND bundled norma_bundled)
+set(bundled_files "")
+foreach(program IN LISTS bundled)
+  # An RPATH, which unlike a RUNPATH also serves the libraries' own needs.
+  set_property(TARGET ${program} APPEND PROPERTY BUILD_RPATH "$ORIGIN/lib")
+  target_link_options(${program} PRIVATE -Wl,--disable-new-dtags)
+  list(APPEND bundled_files $<TARGET_FILE:${program}>)
+endforeach()
+file(GLOB peers ${PROJECT_SOURCE_DIR}/apps/bench/peers/*.py)
+add_custom_target(
+  bundle
+  COMMAND ${CMAKE_COMMAND} "-DOUTPUT=${PROJECT_BINARY_DIR}/bundle" "-DPROGRAMS=${bundled_files}" "-DSTRIP=${CMAKE_STRIP}"
+          "-DSCRIPTS=${PROJECT_SOURCE_DIR}/tests/gpu.sh;${PROJECT_SOURCE_DIR}/tests/accuracy.sh" "-DPEERS=${peers}" -P
+          ${PROJECT_SOURCE_DIR}/cmake/make_bundle.cmake
+  DEPENDS ${bundled}
+  VERBATIM)
