@@ -18,7 +18,7 @@ struct Place {
 // Counts the arrival.
 Place& arrive(Site at, Wait what);
 
-// "batch_norm.cu:12: __syncthreads"
+// "batch_norm_sums.cu:12: __syncthreads"
 std::string text(const Place& place);
 
 // A grid begins: returns the seed of its random numbers.
