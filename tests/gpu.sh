@@ -163,7 +163,7 @@ if [ "${1-}" = --step ]; then # in a process of its own, so that `timeout` can e
 fi
 
 # ---- all of them
-[ $# -ge 1 ] || usage
+case ${1--} in -*) usage ;; esac
 bundle=$1 out=. seconds=570 only=
 shift
 while [ $# -gt 0 ]; do
