@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "kernels/cuda/backend.h"
+#include "src/addresses.h"
 #include "src/cuda_memory.h"
 #include "src/plan.h"
 
@@ -189,23 +190,13 @@ class CudaExecutor final : public Executor {
   }
 
   std::vector<std::byte*> locate(const Plan& plan) const {
-    std::vector<std::byte*> addresses;
-    for (const PlanValue& v : plan.values) {
-      if (v.region == Region::data) {
-        const auto it = bound_.find(v.name);
-        addresses.push_back(it == bound_.end() ? nullptr : it->second);
-      } else {
-        addresses.push_back(regions_[static_cast<std::size_t>(v.region)].data() + v.offset);
-      }
-    }
-    return addresses;
+    std::array<std::byte*, region_count> begins{};
+    for (std::size_t r = 0; r < region_count; ++r) begins[r] = regions_[r].data();
+    return norma::locate(plan, begins, bound_);
   }
 
   std::byte* address(const Plan& plan, int value, std::size_t bytes, std::size_t offset) const {
-    const PlanValue& v = plan[ValueId{value}];
-    if (v.region == Region::data || offset + bytes > v.bytes)
-      throw Error(ErrorKind::failure,
-                  "value \"" + v.name + "\" has " + std::to_string(v.bytes) + " bytes, not " + std::to_string(offset + bytes));
+    check_access(plan[ValueId{value}], bytes, offset);
     return plans_.at(&plan).addresses[static_cast<std::size_t>(value)] + offset;
   }
 

@@ -1,5 +1,5 @@
-// All that the kernels take from the device. This is CUDA's; tests/simt/include/device.cuh is the emulation that runs the same kernels without
-// a GPU, and the include path chooses. A kernel includes "device.cuh" and nothing of CUDA beside it.
+// All that the kernels take from the device. This is CUDA's; tests/simt/include/device.cuh is the emulation that runs the same kernels
+// without a GPU, and the include path chooses. A kernel includes "device.cuh" and nothing of CUDA beside it.
 //
 // Of CUDA's own names kernels use: __global__, __device__, __forceinline__, __launch_bounds__, __restrict__; threadIdx.x, blockIdx.x,
 // blockDim.x, gridDim.x (grids and blocks are one-dimensional: an x of up to 2^31-1 has no 65535 limit); __syncthreads,
