@@ -3,7 +3,7 @@
 #include <limits>
 
 #include "kernels/philox.h"
-#include "tests/reference.h"
+#include "kernels/reference/reference.h"
 
 namespace norma::reference {
 
