@@ -21,9 +21,8 @@ void Lowering::forward(std::size_t i, const InputNode&) {
   const Shape stored = d.sample.prepend(node_shape(i)[0]), wanted = transformed(d.sample, d.resize).prepend(node_shape(i)[0]);
   if (!(wanted == node_shape(i)))
     throw Error(ErrorKind::usage, "the net's input is " + to_string(node_shape(i)) + " but the data give " + to_string(wanted));
-  Gather g{.y = y, .state = state_, .dims = dims_of(stored, options_.lanes), .source_type = d.type};
+  Gather g{.y = y, .state = state_, .dims = dims_of(stored, options_.lanes), .source_type = d.type, .shuffle = d.shuffle};
   g.source = data("samples", d.type, d.sample);
-  g.order = data("order", DType::i32, {});
   g.scale = data("scale", DType::f32, {g.dims.c});
   g.offset = data("offset", DType::f32, {g.dims.c});
   if (options_.loss && std::holds_alternative<MeanSquared>(*options_.loss)) {

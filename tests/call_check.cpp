@@ -126,6 +126,8 @@ void check_state(const StepState& actual, const StepState& expected, Problems& p
   };
   number("seed", actual.seed, expected.seed);
   number("step", actual.step, expected.step);
+  number("population", actual.population, expected.population);
+  number("epoch", actual.epoch, expected.epoch);
   number("position", actual.position, expected.position);
   number("batch", actual.batch, expected.batch);
   number("status", actual.status, expected.status);

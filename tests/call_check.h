@@ -9,7 +9,7 @@
 
 #include "tests/cases.h"
 #include "tests/plan_memory.h"
-#include "tests/reference.h"
+#include "src/reference.h"
 
 namespace norma::test {
 

@@ -1,7 +1,7 @@
 // Building of cases: the value table and the inputs.
 #include "tests/cases.h"
 
-#include "tests/reference.h"
+#include "kernels/reference/reference.h"
 
 namespace norma::test {
 

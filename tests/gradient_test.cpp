@@ -10,7 +10,7 @@
 #include "norma/graph.h"
 #include "src/lower.h"
 #include "tests/cases.h"
-#include "tests/reference.h"
+#include "src/reference.h"
 
 namespace norma::test {
 namespace {

@@ -14,7 +14,7 @@
 #include "kernels/philox.h"
 #include "tests/cases.h"
 #include "tests/plan_memory.h"
-#include "tests/reference.h"
+#include "src/reference.h"
 
 namespace norma::test {
 namespace {

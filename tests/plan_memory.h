@@ -13,7 +13,7 @@
 
 #include "kernels/memory.h"
 #include "src/plan.h"
-#include "tests/reference.h"
+#include "kernels/reference/reference.h"
 
 namespace norma::test {
 

@@ -9,7 +9,7 @@
 #include "norma/graph.h"
 #include "src/layout.h"
 #include "tests/cases.h"
-#include "tests/reference.h"
+#include "src/reference.h"
 
 namespace norma::test {
 namespace {

@@ -1,5 +1,5 @@
-// The values of Calls twice: on the GPU for norma's kernels, and in double for the reference of tests/reference.h. Both hold them in
-// the layout that the Calls' Dims say, NCHW or lanes; what is given and read is in NCHW order.
+// The values of Calls twice: on the GPU for norma's kernels, and in double for the reference. Both hold them in the layout that the
+// Calls' Dims say, NCHW or lanes; what is given and read is in NCHW order.
 #pragma once
 #include <deque>
 #include <string>
@@ -7,7 +7,7 @@
 
 #include "tests/cudnn/device.h"
 #include "tests/cudnn/layout.h"
-#include "tests/reference.h"
+#include "kernels/reference/reference.h"
 
 namespace norma::test {
 

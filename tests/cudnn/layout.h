@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "kernels/cuda/backend.h"
-#include "tests/reference.h"
+#include "kernels/reference/reference.h"
 
 namespace norma::test {
 

@@ -3,7 +3,7 @@
 #include <cmath>
 #include <limits>
 
-#include "tests/reference.h"
+#include "kernels/reference/reference.h"
 
 namespace norma::reference {
 

@@ -1,5 +1,5 @@
 // The reference's memory: values by region and offset, reading and writing by name.
-#include "tests/reference.h"
+#include "src/reference.h"
 
 #include <cmath>
 #include <stdexcept>

@@ -1,7 +1,7 @@
 // Reference: losses and the step: check, SGD, Adam, counters.
 #include <cmath>
 
-#include "tests/reference.h"
+#include "kernels/reference/reference.h"
 
 namespace norma::reference {
 

@@ -1,5 +1,5 @@
 // Reference: convolution and linear layers, in the order the sums are written.
-#include "tests/reference.h"
+#include "kernels/reference/reference.h"
 
 namespace norma::reference {
 

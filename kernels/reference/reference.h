@@ -1,23 +1,20 @@
-// The reference: the third interpreter of a Plan, beside the CPU's and the GPU's. Naive loops in double over any layout, kept
-// forever: tests and `verify` hold the other two against it.
+// The reference: the third backend, beside the CPU's and the GPU's. Naive loops in double over any layout, kept forever: tests and
+// `norma verify` hold the other two against it.
 //
 // It is written once over a number type T: double, or Tracked, which also says what error float arithmetic must cost (tracked.h).
 // Integers are held as int64. Logical elements only: padding lanes are never read and stay 0; scratch operands ("partial") are unused.
 #pragma once
-#include <array>
+#include <cmath>
 #include <cstdint>
-#include <map>
-#include <memory>
-#include <span>
-#include <string>
-#include <string_view>
 #include <vector>
 
 #include "kernels/calls.h"
-#include "src/plan.h"
-#include "tests/tracked.h"
+#include "kernels/reference/tracked.h"
 
 namespace norma::reference {
+
+using kernels::Dims;
+using kernels::ValueId;
 
 template <class T>
 struct Loss {
@@ -45,7 +42,7 @@ struct Memory {
   Loss<T>* loss(ValueId v) const { return v ? slots[static_cast<std::size_t>(v.index)].loss : nullptr; }
 };
 
-// The kernels, in reference_*.cpp, for T double and Tracked; a Call without one does not compile.
+// The kernels, for T double and Tracked; a Call without one does not compile.
 template <class T>
 void run(const kernels::Gather& call, const Memory<T>& memory);
 template <class T>
@@ -108,56 +105,6 @@ template <class T>
 void run(const kernels::Advance& call, const Memory<T>& memory);
 template <class T>
 void run(const kernels::Fill& call, const Memory<T>& memory);
-
-template <class T>
-class BasicReference {
- public:
-  explicit BasicReference(const Plan& plan) { prepare(plan); }
-  // Memory for one more Plan. Persistent regions are shared: the same offset in a region is the same number in every Plan, so Plans
-  // prepared together must come from one run. The Plan must stay where it is as long as this is used.
-  void prepare(const Plan& plan);
-
-  // By name, in the first prepared Plan that has it; logical elements in NCHW order. Integers are given as whole numbers; a value of
-  // Region::data takes any number of elements. Throws std::invalid_argument naming the value for an unknown name or a wrong number.
-  void write(std::string_view name, std::span<const double> values);
-  void write(std::string_view name, std::span<const float> values);
-  std::vector<double> read(std::string_view name) const;
-
-  void write(const Plan& plan, ValueId id, std::span<const double> values);
-  std::vector<T> read(const Plan& plan, ValueId id) const;
-  kernels::StepState& state(const Plan& plan, ValueId id) const { return *prepared(plan).memory.state(id); }
-  Loss<T>& loss(const Plan& plan, ValueId id) const { return *prepared(plan).memory.loss(id); }
-
-  void run(const Plan& plan);
-  void run_call(const Plan& plan, std::size_t call);
-
- private:
-  // Numbers of one region, by byte offset: floats lie side by side because an optimizer's Call sees a whole region as one value.
-  struct Storage {
-    std::vector<T> floats;  // [bytes / 4]
-    std::map<std::size_t, std::vector<std::int64_t>> integers;
-    std::map<std::size_t, kernels::StepState> states;
-    std::map<std::size_t, Loss<T>> losses;
-  };
-  struct Prepared {
-    const Plan* plan = nullptr;
-    std::vector<Storage> own;  // one per activation: no reuse
-    Memory<T> memory;
-  };
-
-  void locate(Prepared& prepared);
-  const Prepared& prepared(const Plan& plan) const;
-  std::pair<const Plan*, ValueId> find(std::string_view name) const;
-
-  std::array<Storage, region_count> shared_;
-  std::map<std::string, Storage> data_;  // Region::data, by name
-  std::vector<std::unique_ptr<Prepared>> plans_;
-};
-
-extern template class BasicReference<double>;
-extern template class BasicReference<Tracked>;
-
-using Reference = BasicReference<double>;
 
 // f(n, c, h, w) for every logical element, in NCHW order.
 template <class F>
