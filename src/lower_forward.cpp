@@ -8,7 +8,7 @@ using namespace kernels;
 
 void Lowering::forward(std::size_t i) {
   std::visit([&](const auto& op) { forward(i, op); }, node(i).op);
-  if (const auto* norm = std::get_if<BatchNormNode>(&node(i).op); !norm || !norm->pool) name(node(i).path, value_[i]);
+  if (const auto* norm = std::get_if<BatchNormNode>(&node(i).op); !norm || !(norm->residual || norm->pool)) name(node(i).path, value_[i]);
   name(node(i).output_path, value_[i]);
 }
 
@@ -100,6 +100,7 @@ void Lowering::forward(std::size_t i, const BatchNormNode& n) {
                          .rstd = s.rstd,
                          .gamma = parameter(i, "weight").value,
                          .beta = parameter(i, "bias").value,
+                         .r = n.residual ? x(i, 1) : ValueId{},
                          .dims = d,
                          .act = n.act});
 }
