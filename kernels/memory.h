@@ -48,7 +48,7 @@ struct Memory {
 };
 
 // Counters of a run that live beside the data, so that a Plan never changes from step to step.
-// The host writes it before an epoch; Advance moves it. All of it is saved in a checkpoint.
+// The host writes it before an epoch; Advance moves it. A checkpoint holds all but population and epoch, which the host knows.
 struct StepState {
   std::uint64_t seed = 0;       // keys Philox, with step and layer
   std::int64_t step = 0;        // optimizer steps done since the start of training
