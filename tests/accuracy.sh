@@ -2,11 +2,9 @@
 # Trains both recipes over seeds 0 to 4 with the command line, prints the ten test accuracies and the two means.
 #   sh tests/accuracy.sh [build folder [flags of norma train]]        default: build; a flag: --device cuda
 # Fails where a mean is below what the recipe must reach. Where MNIST is not found its recipe is skipped, and says so.
-# For comparison, PyTorch on the same data, seeds 0 to 4: mnist-lenet-bn 0.9855 to 0.9889, mean 0.9873;
-# fashion-lenet-bn-sigmoid 0.8525 to 0.8692, mean 0.8613. The latter jumps from epoch to epoch (PyTorch: 0.697 to 0.862 in epoch 2 over 12
-# seeds); norma's last epoch has a standard deviation of 0.019 over seeds 0 to 19, mean 0.8557, and PyTorch started from norma's weights and
-# order of samples follows it seed by seed (apps/bench/results): mean of seeds 0 to 4 0.8465 and 0.8455. The limit leaves room for rounding,
-# not for faults.
+# mnist-lenet-bn: PyTorch's own seeds 0 to 4 have a mean of 0.9873. fashion-lenet-bn-sigmoid after 5 epochs still jumps from epoch to epoch
+# and from seed to seed: norma's seeds 0 to 19 have a mean of 0.8523 and a standard deviation of 0.018, PyTorch's own 16 seeds 0.8548 and
+# 0.019. With the same initial weights and order of samples PyTorch follows norma seed by seed, to 0.005.
 set -eu
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 norma=${1:-$root/build}/norma
@@ -66,5 +64,5 @@ case $status in
   3) echo "skipped: mnist-lenet-bn: MNIST was not found; set NORMA_DATA_DIR to the folder that holds mnist/" ;;
   *) echo "norma data path mnist failed (exit code $status)"; failed=yes ;;
 esac
-over_seeds fashion-lenet-bn-sigmoid 0.835 "$@"
+over_seeds fashion-lenet-bn-sigmoid 0.855 "$@"
 [ $failed = no ]
