@@ -17,14 +17,15 @@ std::string position(const PlanValue& v, std::size_t element) {
 
 }  // namespace
 
-Agreement compare(DType type, std::span<const double> actual, std::span<const Tracked> expected, double of_largest) {
+Agreement compare(DType type, std::span<const double> actual, std::span<const Tracked> expected, const Allowance& allowance) {
   Agreement a;
   a.elements = actual.size();
   for (const Tracked& t : expected)
     if (std::isfinite(t.v)) a.largest = std::max(a.largest, std::abs(t.v));
   for (std::size_t i = 0; i < actual.size(); ++i) {
-    const double allowed = type == DType::f32 ? std::max(bound(expected[i]), of_largest * a.largest) : 0;
+    const double allowed = type == DType::f32 ? std::max(allowance.times * bound(expected[i]), allowance.of_largest * a.largest) : 0;
     const double share = share_of_bound(actual[i], expected[i].v, allowed);
+    a.rounding = std::max(a.rounding, allowed);
     if (share == 0) continue;
     const double error = std::abs(actual[i] - expected[i].v);
     a.error = std::max(a.error, std::isfinite(error) ? error : std::numeric_limits<double>::infinity());

@@ -31,16 +31,21 @@ double share_of_bound(const T& actual, const T& expected) {
 struct Agreement {
   std::size_t elements = 0, wrong = 0;
   double error = 0, largest = 0;  // the largest |actual - expected|, infinite where that is not finite; the largest finite |expected|
+  double rounding = 0;            // the largest bound
   double share = 0;               // the largest share_of_bound
   std::size_t worst = 0;          // the element that has it
   double actual = 0, expected = 0, allowed = 0;  // there
 
-  // As a share of the largest element; of nothing but zeros, as it is.
-  double relative_error() const { return largest > 0 ? error / largest : error; }
+  // As a share of the largest element; of a tensor that is 0 but for rounding, as it is.
+  double relative_error() const { return largest > rounding ? error / largest : error; }
 };
 
-// Elements in NCHW order. Floats may be off by `of_largest` of the tensor's largest value where that is more than their bound.
-Agreement compare(DType type, std::span<const double> actual, std::span<const Tracked> expected, double of_largest = 0);
+// How far floats may be off: so many times their bound, and where that is more, by this share of the tensor's largest value.
+struct Allowance {
+  double times = 1, of_largest = 0;
+};
+// Elements in NCHW order.
+Agreement compare(DType type, std::span<const double> actual, std::span<const Tracked> expected, const Allowance& allowance = {});
 
 // "3 of 102 elements differ, worst at (0, 1, 2, 0): 0.5 instead of 0.25, 3e4 times the bound of 8e-06"
 std::string describe(const PlanValue& v, const Agreement& a);

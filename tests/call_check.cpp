@@ -70,7 +70,7 @@ void check_tensor(const CallCase& c, const PlanMemory& memory, const BasicRefere
   const PlanValue& v = c.plan[id];
   const std::vector<double> actual = memory.read(id);
   const std::vector<Tracked> expected = reference.read(c.plan, id);
-  const reference::Agreement agreement = reference::compare(v.dtype, actual, expected, of_largest);
+  const reference::Agreement agreement = reference::compare(v.dtype, actual, expected, {.of_largest = of_largest});
   if (agreement.wrong != 0) problems.push_back(v.name + ": " + describe(v, agreement));
   const bool zero = c.values[static_cast<std::size_t>(id.index)].padding == Padding::zero;
   std::int64_t bad = 0;

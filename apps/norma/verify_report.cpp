@@ -23,7 +23,8 @@ std::string line(const CallCheck& c, bool first_of_call) {
   const std::string at = c.path.empty() ? "" : c.path + " " + c.operand;
   const std::string begin = fmt::format("{:<34} {:<6}{:>6}", first_of_call ? c.call : "", fit(c.backend, 6), c.calls);
   if (c.calls == 0) return fmt::format("{:<34} {:<6}     -\n", first_of_call ? c.call : "", fit(c.backend, 6));
-  return fmt::format("{}{:>9.1e}{:>7.2f}  {}{}\n", begin, c.error, c.share, c.passed() ? "" : "WRONG ", fit(at, c.passed() ? 15 : 9));
+  const std::string error = c.error == 0 ? "0" : fmt::format("{:.1e}", c.error);
+  return fmt::format("{}{:>9}{:>7.2f}  {}{}\n", begin, error, c.share, c.passed() ? "" : "WRONG ", fit(at, c.passed() ? 15 : 9));
 }
 
 std::string subject(const StepCheck& s) { return fmt::format("{} {}", name_of(s.mode), s.samples); }

@@ -28,10 +28,10 @@ struct OtherLibrary {
 struct CallCheck {
   std::string call, backend;  // "conv2d_forward", "cpu"
   std::int64_t calls = 0;     // that were compared; 0 where the backend offers none
-  // The worst |actual - expected| of an element, as a share of the largest in its tensor. Infinite where one is not finite.
+  // The worst |actual - expected| of an element, as a share of the largest in its tensor; of a tensor that is 0 but for rounding, as it
+  // is. Infinite where one is not finite.
   double error = 0;
-  // The worst of the same as a share of what float arithmetic may cost this element in any order of its sums, integers nothing: an
-  // output is wrong above 1.
+  // The worst of the same as a share of what float arithmetic may cost this element, integers nothing: an output is wrong above 1.
   double share = 0;
   std::string path{}, operand{};  // where the share was worst: "conv1", "dw"; empty where nothing differed
   std::int64_t wrong = 0;         // Calls with a wrong output; 0 of the other library, which decides nothing
