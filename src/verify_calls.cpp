@@ -105,7 +105,7 @@ void check_padding(const Done& done, const kernels::Operand& o, const PlanValue&
 }
 
 // Where float cannot tell which element of a window has the largest z, either is right: what of `argmax` is such a one is expected from
-// now on, and its x with it.
+// now on, and its x with it. Of equal x the first is right.
 void settle_ties(const Done& done, const kernels::BatchNormMaxPool& call, std::span<const double> argmax, std::vector<Output>& outputs) {
   const auto read = [&](ValueId v) { return v ? done.reference.read(done.plan, v) : std::vector<Tracked>{}; };
   const std::vector<Tracked> x = read(call.x), mean = read(call.mean), rstd = read(call.rstd), gamma = read(call.gamma),
@@ -125,7 +125,7 @@ void settle_ties(const Done& done, const kernels::BatchNormMaxPool& call, std::s
       if (position == positions[i].v) right = at;
       if (position == argmax[i]) chosen = at;
     });
-    if (right < 0 || chosen < 0) return;
+    if (right < 0 || chosen < 0 || x[static_cast<std::size_t>(right)].v == x[static_cast<std::size_t>(chosen)].v) return;
     const auto z = [&](std::int64_t at) {
       Tracked v = (x[static_cast<std::size_t>(at)] - mean[channel]) * rstd[channel];
       if (call.gamma) v = gamma[channel] * v;

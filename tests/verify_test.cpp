@@ -5,14 +5,19 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
+#include <fstream>
 #include <limits>
 #include <sstream>
 
+#include "apps/norma/module_file.h"
+#include "apps/norma/verify_cudnn.h"
 #include "apps/norma/verify_report.h"
 #include "norma/error.h"
 #include "src/layout.h"
 #include "src/plan.h"
 #include "tests/expect_error.h"
+#include "tests/temporary_folder.h"
 #include "tests/trainer_cases.h"
 
 namespace norma::test {
@@ -142,6 +147,26 @@ TEST(Verify, PassesNetsOfEveryKind) {
   EXPECT_EQ(verify_on_cpu(net, o, bars(57)).steps[0].samples, 57) << "a set smaller than a batch";
 }
 
+// With such an eps gamma * (x - mean) * rstd vanishes beside beta, once steps have moved beta away from 0: in float all of a window's
+// values are equal and the first is taken, in double the largest.
+TEST(Verify, EitherOfTwoThatFloatCannotTellApartIsTheLargest) {
+  const nn::Sequential flat{nn::Conv2d{.out = 5, .kernel = 3}, nn::BatchNorm{.eps = 1e20}, nn::MaxPool2d{}, nn::Flatten{},
+                            nn::Linear{.out = 3}};
+  const VerifyReport report = verify_on_cpu(flat, options(), bars(60));
+  EXPECT_EQ(failures(report), "");
+  EXPECT_EQ(check_of(report, "batch_norm_max_pool").calls, 3);
+}
+
+TEST(Verify, OfEqualValuesTheFirstIsTheLargest) {
+  Dataset grey = bars(60);
+  std::fill(grey.bytes.begin(), grey.bytes.end(), std::uint8_t{100});
+  const auto last = spoil<std::uint8_t>("batch_norm_max_pool", "argmax",
+                                        [](auto& argmax, const PlanValue&) { std::fill(argmax.begin(), argmax.end(), std::uint8_t{3}); });
+  const VerifyBackend backend{"cpu", [&] { return std::make_unique<Faulty>(last); }};
+  EXPECT_GT(check_of(verify(net, options(), grey, {&backend, 1}, nullptr), "batch_norm_max_pool").wrong, 0);
+  EXPECT_EQ(failures(verify_on_cpu(net, options(), grey)), "");
+}
+
 TEST(Verify, RefusesWhatTrainingRefuses) {
   expect_error(ErrorKind::usage, {"bn2"}, [] { verify_on_cpu(net, options(), bars(41)); });
   expect_error(ErrorKind::data, {"empty"}, [] { verify_on_cpu(net, options(), bars(0)); });
@@ -248,6 +273,32 @@ TEST(Verify, AnotherLibraryIsShownAndDecidesNothing) {
   EXPECT_GT(c.share, 1);
   EXPECT_TRUE(report.passed());
   EXPECT_NE(app::text(report).find("other      -"), std::string::npos);
+}
+
+TEST(Verify, SaysWhyThereIsNoCudnn) {
+  const TemporaryFolder folder;
+  std::string missing;
+  EXPECT_FALSE(app::cudnn_kernels(folder.path(), 0, missing));
+  EXPECT_NE(missing.find("norma_cudnn.so is missing; to compare: install cuDNN 9"), std::string::npos) << missing;
+  std::ofstream(folder.path() / "norma_cudnn.so") << "no library";
+  EXPECT_FALSE(app::cudnn_kernels(folder.path(), 0, missing));
+  EXPECT_NE(missing.find("; to compare: install cuDNN 9"), std::string::npos) << missing;
+}
+
+// Beside the program of a build that has it: without a GPU it loads and says so.
+TEST(Verify, CudnnLoadsOrSaysWhyNot) {
+  const char* program = std::getenv("NORMA_PROGRAM");
+  const auto folder = program ? std::filesystem::path(program).parent_path() : app::program_folder().parent_path();
+  if (!std::filesystem::exists(folder / "norma_cudnn.so")) GTEST_SKIP() << "this build has no norma_cudnn.so";
+  std::string missing;
+  const std::optional<OtherLibrary> cudnn = app::cudnn_kernels(folder, 0, missing);
+  const bool no_gpu = missing.find("no CUDA device: ") == 0, no_library = missing.find("libcudnn") == 0;
+  EXPECT_TRUE(cudnn || no_gpu || no_library) << missing;
+  if (!cudnn) return;
+  EXPECT_EQ(cudnn->name.rfind("cuDNN ", 0), 0u);
+  const VerifyReport report = verify_on_cpu(net, options(), bars(60), &*cudnn);
+  EXPECT_GT(check_of(report, "conv2d_forward", cudnn->name).calls, 0);
+  EXPECT_LT(check_of(report, "conv2d_forward", cudnn->name).error, 1e-5);
 }
 
 // ------------------------------------------------------------------------------------------ the report

@@ -259,9 +259,9 @@ void run(const SoftmaxCrossEntropy& call, Operands<SoftmaxCrossEntropy>& o) {
 const char* unavailable(std::int32_t gpu) {
   static std::string reason;
   int devices = 0;
-  if (const cudaError_t e = cudaGetDeviceCount(&devices); e != cudaSuccess) {
+  if (const cudaError_t status = cudaGetDeviceCount(&devices); status != cudaSuccess) {
     (void)cudaGetLastError();
-    reason = "no CUDA device: " + cuda::text_of(e);
+    reason = "no CUDA device: " + cuda::text_of(status);
   } else if (gpu >= devices) {
     reason = "no CUDA device " + std::to_string(gpu) + ": there are " + std::to_string(devices);
   } else {

@@ -20,11 +20,12 @@ constexpr const char* notes =
 const char* name_of(Mode mode) { return mode == Mode::train ? "train" : "eval"; }
 
 std::string line(const CallCheck& c, bool first_of_call) {
-  const std::string at = c.path.empty() ? "" : c.path + " " + c.operand;
-  const std::string begin = fmt::format("{:<34} {:<6}{:>6}", first_of_call ? c.call : "", fit(c.backend, 6), c.calls);
-  if (c.calls == 0) return fmt::format("{:<34} {:<6}     -\n", first_of_call ? c.call : "", fit(c.backend, 6));
-  const std::string error = c.error == 0 ? "0" : fmt::format("{:.1e}", c.error);
-  return fmt::format("{}{:>9}{:>7.2f}  {}{}\n", begin, error, c.share, c.passed() ? "" : "WRONG ", fit(at, c.passed() ? 15 : 9));
+  std::string out = fmt::format("{:<34} {:<6}", first_of_call ? c.call : "", fit(c.backend, 6));
+  if (c.calls == 0) return out + "     -\n";
+  out += fmt::format("{:>6}{:>9}{:>7.2f}", c.calls, c.error == 0 ? "0" : fmt::format("{:.1e}", c.error), c.share);
+  if (!c.passed()) out += "  WRONG " + fit(c.path + " " + c.operand, 9);
+  else if (!c.path.empty()) out += "  " + fit(c.path + " " + c.operand, 15);
+  return out + "\n";
 }
 
 std::string subject(const StepCheck& s) { return fmt::format("{} {}", name_of(s.mode), s.samples); }
