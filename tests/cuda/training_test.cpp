@@ -97,10 +97,23 @@ TEST(CudaTraining, LeNetStepsAsOnTheCpu) {
   expect_lenet_steps_as_on_the_cpu<nn::Sigmoid>();
 }
 
-TEST(CudaTraining, VerifyPassesOnLeNet) {
+TEST(CudaTraining, VerifyPassesOnASmallLeNet) {
   const Device devices[] = {Device::cpu(), Device::cuda()};
   const TrainerOptions o{.input = {1, 28, 28}, .batch = 9, .optimizer = Sgd{.lr = 0.02f, .momentum = 0.9}};
-  const VerifyReport report = verify(lenet<nn::ReLU>(), o, digits(9 + 3), devices);
+  const nn::Sequential small{nn::Conv2d{.out = 2, .kernel = 5},
+                             nn::BatchNorm{},
+                             nn::ReLU{},
+                             nn::MaxPool2d{},
+                             nn::Conv2d{.out = 3, .kernel = 5},
+                             nn::BatchNorm{},
+                             nn::ReLU{},
+                             nn::MaxPool2d{},
+                             nn::Flatten{},
+                             nn::Linear{.out = 9},
+                             nn::BatchNorm{},
+                             nn::Sigmoid{},
+                             nn::Linear{.out = 10}};
+  const VerifyReport report = verify(small, o, digits(9 + 3), devices);
   EXPECT_TRUE(report.passed());
   EXPECT_EQ(report.steps.size(), 6u);
   std::int64_t compared = 0;
