@@ -9,7 +9,8 @@
 //
 // cut(n) turns a Call into that of one group of n <= L samples: its operands that hold something per sample are then addressed where the
 // group's part begins (Memory::first_sample counts the samples before it). A Call without cut needs the whole batch at once. Where
-// `reduces` is set, the groups' Calls make only their part of `partial`, and what sums over the batch follows when all are done.
+// `reduces` is set, the groups' Calls make only their part of `partial` and of outputs that hold something per sample, and what sums over
+// the batch follows when all are done.
 // A backend whose parts are others than the groups keeps them in memory of its own (kernels/cuda/backend.h: workspace).
 #pragma once
 #include <variant>

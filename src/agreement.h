@@ -62,6 +62,8 @@ template <class F>
 void for_each_member(const kernels::StepState& actual, const kernels::StepState& expected, F f) {
   f("seed", actual.seed, expected.seed);
   f("step", actual.step, expected.step);
+  f("population", actual.population, expected.population);
+  f("epoch", actual.epoch, expected.epoch);
   f("position", actual.position, expected.position);
   f("batch", actual.batch, expected.batch);
   f("status", actual.status, expected.status);

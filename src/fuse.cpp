@@ -19,41 +19,78 @@ bool fold(const Node& node, BatchNormNode& norm) {
     norm.act = activation->act;
     return true;
   }
-  if (const auto* pool = std::get_if<nn::MaxPool2d>(&node.op); pool && suits(*pool)) {
+  if (const auto* pool = std::get_if<nn::MaxPool2d>(&node.op); pool && suits(*pool) && !norm.residual) {
     norm.pool = *pool;
     return true;
   }
   return false;
 }
 
-}  // namespace
+class Fusion {
+ public:
+  explicit Fusion(Graph graph) : graph_(std::move(graph)), users_(graph_.nodes.size(), 0), moved_(graph_.nodes.size()) {
+    for (const Node& n : graph_.nodes)
+      for (Value v : n.inputs) ++users_[index(v)];
+    for (Value v : graph_.outputs) ++users_[index(v)];
+  }
 
-Graph fuse(Graph graph) {
-  std::vector<int> users(graph.nodes.size(), 0);
-  for (const Node& n : graph.nodes)
-    for (Value v : n.inputs) ++users[static_cast<std::size_t>(v.id)];
-  for (Value v : graph.outputs) ++users[static_cast<std::size_t>(v.id)];
-
-  Graph fused;
-  std::vector<Value> moved(graph.nodes.size());  // old id -> new id
-  for (std::size_t i = 0; i < graph.nodes.size(); ++i) {
-    Node node = std::move(graph.nodes[i]);
-    const std::size_t old = node.inputs.empty() ? i : static_cast<std::size_t>(node.inputs[0].id);
-    if (old != i && users[old] == 1) {
-      Node& producer = fused.nodes[static_cast<std::size_t>(moved[old].id)];
-      if (auto* norm = std::get_if<BatchNormNode>(&producer.op); norm && fold(node, *norm)) {
+  Graph run() {
+    for (std::size_t i = 0; i < graph_.nodes.size(); ++i) {
+      Node node = std::move(graph_.nodes[i]);
+      const Value into = fold(node);
+      if (into.id >= 0) {
+        Node& producer = fused_.nodes[index(into)];
         producer.output_path = node.path;
         producer.shape = node.shape;
-        moved[i] = moved[old];
+        moved_[i] = into;
         continue;
       }
+      for (Value& v : node.inputs) v = moved_[index(v)];
+      moved_[i] = {static_cast<std::int32_t>(fused_.nodes.size())};
+      fused_.nodes.push_back(std::move(node));
     }
-    for (Value& v : node.inputs) v = moved[static_cast<std::size_t>(v.id)];
-    moved[i] = {static_cast<std::int32_t>(fused.nodes.size())};
-    fused.nodes.push_back(std::move(node));
+    for (Value v : graph_.outputs) fused_.outputs.push_back(moved_[index(v)]);
+    return std::move(fused_);
   }
-  for (Value v : graph.outputs) fused.outputs.push_back(moved[static_cast<std::size_t>(v.id)]);
-  return fused;
-}
+
+ private:
+  static std::size_t index(Value v) { return static_cast<std::size_t>(v.id); }
+
+  // The fused graph's batch norm that makes this value, if only one node reads it.
+  BatchNormNode* norm_of(Value old) {
+    return users_[index(old)] == 1 ? std::get_if<BatchNormNode>(&fused_.nodes[index(moved_[index(old)])].op) : nullptr;
+  }
+
+  // The fused graph's node that took this one in; none where there is no such.
+  Value fold(const Node& node) {
+    if (std::holds_alternative<AddNode>(node.op)) {
+      const Value a = node.inputs[0], b = node.inputs[1];
+      if (fold_addition(a, b)) return moved_[index(a)];
+      if (fold_addition(b, a)) return moved_[index(b)];
+      return {};
+    }
+    if (node.inputs.empty()) return {};
+    BatchNormNode* const norm = norm_of(node.inputs[0]);
+    return norm && norma::fold(node, *norm) ? moved_[index(node.inputs[0])] : Value{};
+  }
+
+  // normed + other, where `other` is computed before the batch norm: nodes keep their order, which is that of the parameters.
+  bool fold_addition(Value normed, Value other) {
+    BatchNormNode* const norm = norm_of(normed);
+    const Value r = moved_[index(other)], into = moved_[index(normed)];
+    if (!norm || norm->residual || norm->act != Activation::none || norm->pool || r.id >= into.id) return false;
+    norm->residual = true;
+    fused_.nodes[index(into)].inputs.push_back(r);
+    return true;
+  }
+
+  Graph graph_, fused_;
+  std::vector<int> users_;
+  std::vector<Value> moved_;  // old id -> new id
+};
+
+}  // namespace
+
+Graph fuse(Graph graph) { return Fusion{std::move(graph)}.run(); }
 
 }  // namespace norma

@@ -72,8 +72,8 @@ struct Title {
   }
   std::string operator()(const nn::Linear& l) const { return "linear out=" + std::to_string(l.out) + (l.bias ? "" : " bias=false"); }
   std::string operator()(const BatchNormNode& n) const {
-    return std::string("batch_norm") + (n.act == Activation::none ? "" : std::string(" + ") + name_of(n.act)) +
-           (n.pool ? " + " + (*this)(*n.pool) : "");
+    return std::string("batch_norm") + (n.residual ? " + add" : "") +
+           (n.act == Activation::none ? "" : std::string(" + ") + name_of(n.act)) + (n.pool ? " + " + (*this)(*n.pool) : "");
   }
   std::string operator()(const nn::MaxPool2d& p) const {
     return "max_pool2d kernel=" + pair(p.kernel) + " stride=" + pair(p.stride.value_or(p.kernel));

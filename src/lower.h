@@ -9,12 +9,13 @@
 
 namespace norma {
 
-// Samples gathered on the device from a resident set (values data/samples, data/labels or data/targets, data/order, data/scale,
-// data/offset of Region::data), instead of input values written from outside.
+// Samples gathered on the device from a resident set (values data/samples, data/labels or data/targets, data/scale, data/offset
+// of Region::data), instead of input values written from outside.
 struct InputData {
   Shape sample;            // (C,H,W) or (F) as stored
   DType type = DType::u8;  // u8 or f32
   std::optional<Size2> resize;
+  bool shuffle = false;
 };
 
 struct LowerOptions {

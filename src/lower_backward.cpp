@@ -78,32 +78,41 @@ void Lowering::backward(std::size_t i, const nn::Linear&) {
 void Lowering::backward(std::size_t i, const BatchNormNode& n) {
   const Dims d = dims(input(i));
   const Saved& s = saved_[i];
-  const bool batch_statistics = training() || !n.options.track_running_stats;
-  const ValueId dy = gradient_[i], y = n.act == Activation::none ? ValueId{} : value_[i];
+  const bool batch_statistics = training() || !n.options.track_running_stats, gives_dx = needs_gradient_[input(i)];
+  Activation act = n.act;
+  ValueId dy = gradient_[i], y = act == Activation::none ? ValueId{} : value_[i];
+  // g = dy * act'(y) is r's gradient. Once made, it stands for dy, without an activation.
+  const bool gives_dr = n.residual && needs_gradient_[input(i, 1)], makes_g = gives_dr && y;
+  const ValueId g = makes_g ? make_gradient(input(i, 1), i) : dy;
   ValueId dgamma = parameter(i, "weight").gradient, dbeta = parameter(i, "bias").gradient;
-  if (!dgamma && batch_statistics) {  // not affine: the sums are still needed for dx
+  if (!dgamma && batch_statistics && gives_dx) {  // not affine: the sums are still needed for dx
     dgamma = flat(node(i).path + ".dgamma", d.c, DType::f32);
     dbeta = flat(node(i).path + ".dbeta", d.c, DType::f32);
   }
   if (dgamma) {  // of a fused pooling only the elements that won have a gradient
     BatchNormBackwardReduce call{.dgamma = dgamma,
                                  .dbeta = dbeta,
+                                 .dr = makes_g ? g : ValueId{},
                                  .dy = dy,
                                  .y = y,
                                  .x = n.pool ? s.largest : x(i),
                                  .mean = s.mean,
                                  .rstd = s.rstd,
                                  .dims = n.pool ? dims(i) : d,
-                                 .act = n.act};
+                                 .act = act};
     call.partial = partial_sums(node(i).path + ".backward", d.groups(), call.partial_bytes());
     emit(i, call);
+  } else if (makes_g) {
+    emit(i, ActivationBackward{.dx = g, .dy = dy, .y = y, .dims = d, .act = act});
   }
-  if (!needs_gradient_[input(i)]) return;
+  if (makes_g) dy = g, y = {}, act = Activation::none;
+  if (gives_dr) accumulate(input(i, 1), g);
+  if (!gives_dx) return;
   const auto apply = [&](auto call) {
     call.dx = make_gradient(input(i), i);
     call.dy = dy, call.y = y, call.x = x(i), call.mean = s.mean, call.rstd = s.rstd;
     call.gamma = parameter(i, "weight").value, call.dgamma = dgamma, call.dbeta = dbeta;
-    call.count = d.n * d.plane(), call.act = n.act, call.batch_statistics = batch_statistics;
+    call.count = d.n * d.plane(), call.act = act, call.batch_statistics = batch_statistics;
     emit(i, call);
     accumulate(input(i), call.dx);
   };

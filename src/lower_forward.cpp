@@ -8,7 +8,7 @@ using namespace kernels;
 
 void Lowering::forward(std::size_t i) {
   std::visit([&](const auto& op) { forward(i, op); }, node(i).op);
-  if (const auto* norm = std::get_if<BatchNormNode>(&node(i).op); !norm || !norm->pool) name(node(i).path, value_[i]);
+  if (const auto* norm = std::get_if<BatchNormNode>(&node(i).op); !norm || !(norm->residual || norm->pool)) name(node(i).path, value_[i]);
   name(node(i).output_path, value_[i]);
 }
 
@@ -21,9 +21,8 @@ void Lowering::forward(std::size_t i, const InputNode&) {
   const Shape stored = d.sample.prepend(node_shape(i)[0]), wanted = transformed(d.sample, d.resize).prepend(node_shape(i)[0]);
   if (!(wanted == node_shape(i)))
     throw Error(ErrorKind::usage, "the net's input is " + to_string(node_shape(i)) + " but the data give " + to_string(wanted));
-  Gather g{.y = y, .state = state_, .dims = dims_of(stored, options_.lanes), .source_type = d.type};
+  Gather g{.y = y, .state = state_, .dims = dims_of(stored, options_.lanes), .source_type = d.type, .shuffle = d.shuffle};
   g.source = data("samples", d.type, d.sample);
-  g.order = data("order", DType::i32, {});
   g.scale = data("scale", DType::f32, {g.dims.c});
   g.offset = data("offset", DType::f32, {g.dims.c});
   if (options_.loss && std::holds_alternative<MeanSquared>(*options_.loss)) {
@@ -101,6 +100,7 @@ void Lowering::forward(std::size_t i, const BatchNormNode& n) {
                          .rstd = s.rstd,
                          .gamma = parameter(i, "weight").value,
                          .beta = parameter(i, "bias").value,
+                         .r = n.residual ? x(i, 1) : ValueId{},
                          .dims = d,
                          .act = n.act});
 }

@@ -8,7 +8,7 @@ namespace norma::nn {
 
 Value Conv2d::operator()(Builder& b, Value x) const { return b.emit(*this, {x}); }
 Value Linear::operator()(Builder& b, Value x) const { return b.emit(*this, {x}); }
-Value BatchNorm::operator()(Builder& b, Value x) const { return b.emit(BatchNormNode{*this, Activation::none}, {x}); }
+Value BatchNorm::operator()(Builder& b, Value x) const { return b.emit(BatchNormNode{.options = *this}, {x}); }
 Value MaxPool2d::operator()(Builder& b, Value x) const { return b.emit(*this, {x}); }
 Value AvgPool2d::operator()(Builder& b, Value x) const { return b.emit(*this, {x}); }
 Value ReLU::operator()(Builder& b, Value x) const { return b.activation(Activation::relu, x); }

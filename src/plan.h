@@ -80,18 +80,21 @@ inline const char* name_of(const Call& call) {
   return std::visit([](const auto& c) { return std::decay_t<decltype(c)>::name; }, call);
 }
 
-// The operands that one stage of a Call touches. A reduction's part of a group writes only its partial sums; finishing reads only those.
+// The operands that one stage of a Call touches. A reduction's part of a group writes only what holds something per sample, its partial
+// sums among it; finishing reads only those and writes the rest.
 template <class F>
 void for_each_operand(const Plan& plan, const Stage& stage, F f) {
   std::visit(
       [&](const auto& c) {
         for (kernels::Operand o : c.operands()) {
           if (!o.value) continue;
-          if (kernels::reduces<std::decay_t<decltype(c)>> && stage.part != kernels::Part::whole) {
-            const bool partial = o.access != kernels::Access::read && plan[o.value].group_bytes > 0;
-            if (stage.part == kernels::Part::group ? o.access != kernels::Access::read && !partial : o.access == kernels::Access::read)
-              continue;
-            if (partial && stage.part == kernels::Part::finish) o.access = kernels::Access::read;
+          if constexpr (kernels::reduces<std::decay_t<decltype(c)>>) {
+            const bool read = o.access == kernels::Access::read, of_sum = !read && plan[o.value].group_bytes == 0;
+            if (stage.part == kernels::Part::group && of_sum) continue;
+            if (stage.part == kernels::Part::finish) {
+              if (o.value == c.partial) o.access = kernels::Access::read;
+              else if (!of_sum) continue;
+            }
           }
           f(o);
         }

@@ -16,7 +16,7 @@ std::string window(const kernels::Window& w) {
   return text;
 }
 
-// What a Call's operands do not show: windows, fused activations, lanes.
+// What a Call does beyond its name: windows, what fuse folded in, lanes.
 std::string detail(const Call& call) {
   return std::visit(
       [](const auto& c) {
@@ -25,8 +25,12 @@ std::string detail(const Call& call) {
         if constexpr (requires { c.shape.groups; })
           if (c.shape.groups > 1) text += " groups " + std::to_string(c.shape.groups);
         if constexpr (requires { c.chunks; }) text += " chunks " + std::to_string(c.chunks);
+        if constexpr (requires { c.r; })
+          if (c.r) text = "add";
         if constexpr (requires { c.act; })
           if (c.act != Activation::none) text += (text.empty() ? "" : " ") + std::string(name_of(c.act));
+        if constexpr (requires { c.dr; })
+          if (c.dr) text += (text.empty() ? "" : " ") + std::string("dr");
         return text;
       },
       call);

@@ -11,7 +11,6 @@
 #include "src/initialise.h"
 #include "src/lower.h"
 #include "src/sha256.h"
-#include "src/shuffle.h"
 #include "src/trainer_state.h"
 
 namespace norma {
@@ -48,7 +47,7 @@ Plan lowered(const Graph& graph, const TrainerOptions& options, DType stored, Mo
   return lower(graph, {.mode = mode,
                        .lanes = lanes,
                        .backward = training,
-                       .data = InputData{options.input, stored, options.transform.resize},
+                       .data = InputData{options.input, stored, options.transform.resize, training && options.shuffle},
                        .loss = options.loss,
                        .optimizer = training ? std::optional(options.optimizer) : std::nullopt,
                        .by_group = by_group,
@@ -115,7 +114,7 @@ void Trainer::State::check(const Dataset& data) const {
                                        " is outside 0.." + std::to_string(classes - 1) + ", the classes of the net's output");
 }
 
-void Trainer::State::bind(const Plan& p, const Dataset& data, std::span<const std::int32_t> order, std::span<const float> rates) {
+void Trainer::State::bind(const Plan& p, const Dataset& data, std::span<const float> rates) {
   ++bindings;
   // The sets of the running fit stay as they are until it ends; anything else may have changed since it was bound before.
   const std::int64_t version = &data == fitted.train || &data == fitted.test ? fitted.number : 0;
@@ -127,7 +126,6 @@ void Trainer::State::bind(const Plan& p, const Dataset& data, std::span<const st
   set("data/scale", affine.scale.data(), affine.scale.size() * sizeof(float));
   set("data/offset", affine.offset.data(), affine.offset.size() * sizeof(float));
   set("data/labels", data.labels.data(), data.labels.size() * sizeof(std::int32_t), version);
-  set("data/order", order.data(), order.size_bytes());
   set("data/rates", rates.data(), rates.size_bytes());
   if (std::holds_alternative<MeanSquared>(options.loss)) {
     const auto classes = static_cast<std::size_t>((*graph)[graph->outputs[0]].shape[1]);
@@ -163,19 +161,18 @@ EpochMetrics Trainer::State::run_epoch(const Dataset& train, const FitOptions& f
   const Clock::time_point start = Clock::now();
   const std::int64_t n = train.size(), batch = std::min(options.batch, n);
   const std::int64_t tail = options.drop_last && n >= batch ? 0 : n % batch, full = n / batch, batches = full + (tail ? 1 : 0);
-  const std::vector<std::int32_t> order = options.shuffle ? shuffled(n, options.seed, epochs_done) : unshuffled(n);
   std::vector<float> rates;
   for (std::int64_t b = 0; b < batches; ++b)
     rates.push_back(static_cast<float>(learning_rate(options.optimizer) *
                                        options.schedule.factor(epochs_done * batches + b, batches, fit.epochs * batches)));
   const Plan& whole = plan(Mode::train, batch);
   const Plan& last = tail ? plan(Mode::train, tail) : whole;
-  bind(whole, train, order, rates);
-  bind(last, train, order, rates);
+  bind(whole, train, rates);
+  bind(last, train, rates);
 
   StepState s = counters();
   if (s.batch == 0) s.position = s.samples = s.correct = s.counted = 0, s.loss_sum = 0;  // else: go on in the middle of an epoch
-  epoch_samples = n;
+  s.population = epoch_samples = n, s.epoch = epochs_done;
   set_counters(s);
   const std::int64_t first = s.batch, samples_before = s.samples;
   std::int64_t ahead = 1;  // steps queued at a time: as many as take about 20 ms, so that somebody who watches is served
@@ -200,8 +197,8 @@ EpochMetrics Trainer::State::run_epoch(const Dataset& train, const FitOptions& f
                             .samples_per_second = static_cast<double>(s.samples - samples_before) / seconds,
                             .seconds = seconds});
     if (bindings != bindings_before) {  // on_step evaluated something
-      bind(whole, train, order, rates);
-      bind(last, train, order, rates);
+      bind(whole, train, rates);
+      bind(last, train, rates);
     }
   }
   s = counters();
@@ -226,13 +223,13 @@ Evaluation Trainer::State::evaluate(const Dataset& data, const std::function<voi
   const Clock::time_point start = Clock::now();
   const StepState kept = counters();
   StepState s = kept;
+  s.population = data.size();
   s.position = s.samples = s.correct = s.counted = 0, s.loss_sum = 0;
   set_counters(s);
-  const std::vector<std::int32_t> order = unshuffled(data.size());
   for (std::int64_t done = 0; done < data.size();) {
     const std::int64_t batch = std::min(evaluation_batch, data.size() - done);
     const Plan& p = plan(Mode::eval, batch);
-    if (done == 0 || batch != evaluation_batch) bind(p, data, order, {});
+    if (done == 0 || batch != evaluation_batch) bind(p, data, {});
     executor->run(p);
     if (after_batch) after_batch(p);
     done += batch;

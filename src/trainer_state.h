@@ -34,7 +34,7 @@ struct Trainer::State {
 
   const Plan& plan(Mode mode, std::int64_t batch);
   void check(const Dataset& data) const;
-  void bind(const Plan& plan, const Dataset& data, std::span<const std::int32_t> order, std::span<const float> rates);
+  void bind(const Plan& plan, const Dataset& data, std::span<const float> rates);
   // Of an epoch whose first `full` batches run `whole` and whose last runs `last`.
   void run_steps(kernels::Range batches, std::int64_t full, const Plan& whole, const Plan& last);
   EpochMetrics run_epoch(const Dataset& train, const FitOptions& options, bool& stopped);

@@ -1,8 +1,8 @@
 // What a Trainer tells of its running to those who measure or repeat it.
 #include <chrono>
 
+#include "kernels/batch_order.h"
 #include "norma/error.h"
-#include "src/shuffle.h"
 #include "src/trainer_state.h"
 
 namespace norma {
@@ -11,8 +11,10 @@ using kernels::StepState;
 using Clock = std::chrono::steady_clock;
 
 std::vector<std::int32_t> Trainer::sample_order(std::int64_t samples, std::int64_t epoch) const {
-  const TrainerOptions& o = state_->options;
-  return o.shuffle ? shuffled(samples, o.seed, epoch) : unshuffled(samples);
+  const kernels::BatchOrder order({.seed = state_->options.seed, .population = samples, .epoch = epoch}, state_->options.shuffle);
+  std::vector<std::int32_t> all;
+  for (std::int64_t i = 0; i < samples; ++i) all.push_back(static_cast<std::int32_t>(order[i]));
+  return all;
 }
 
 std::vector<TimedStep> Trainer::time_calls(Mode mode, const Dataset& data, std::int64_t steps) {
@@ -24,12 +26,12 @@ std::vector<TimedStep> Trainer::time_calls(Mode mode, const Dataset& data, std::
                                       std::to_string(s.options.batch));
   const Plan& p = s.plan(mode, s.options.batch);
   const Checkpoint model_before = model(), training_before = training();
-  const std::vector<std::int32_t> order = sample_order(data.size(), 0);
   const std::vector<float> rates(static_cast<std::size_t>(batches), static_cast<float>(learning_rate(s.options.optimizer)));
-  s.bind(p, data, order, rates);
+  s.bind(p, data, rates);
 
   std::vector<TimedStep> timed;
   StepState at = s.counters();
+  at.population = data.size(), at.epoch = 0;
   for (std::int64_t i = 0; i < steps && at.status == 0; ++i) {
     if (i % batches == 0) {
       at.position = at.batch = 0;

@@ -5,7 +5,6 @@
 #include <cstring>
 
 #include "norma/error.h"
-#include "src/shuffle.h"
 #include "src/trainer_state.h"
 #include "src/verify_calls.h"
 
@@ -34,7 +33,6 @@ class Verification {
     if (data.size() > 0) options.batch = std::min(options.batch, data.size());
     if (options.batch > 0 && !options.drop_last) tail_ = data.size() % options.batch;
     data_ = first_samples(data, options.batch + tail_);
-    order_ = unshuffled(data_.size());
     rates_ = {static_cast<float>(learning_rate(options.optimizer))};
     TrainerOptions alone = options;
     alone.reuse = false;
@@ -82,13 +80,14 @@ class Verification {
   // A Plan, ready to run on the last samples.
   const Plan& prepared(Trainer::State& state, Mode mode, std::int64_t samples) const {
     const Plan& plan = state.plan(mode, samples);
-    state.bind(plan, data_, order_, rates_);
+    state.bind(plan, data_, rates_);
     restart(state, samples);
     return plan;
   }
   void restart(Trainer::State& state, std::int64_t samples) const {
     StepState s = state.counters();
-    s.position = data_.size() - samples;
+    s.population = data_.size();
+    s.position = s.population - samples;
     s.batch = 0;
     state.set_counters(s);
   }
@@ -133,7 +132,6 @@ class Verification {
 
   std::int64_t tail_ = 0;
   Dataset data_;
-  std::vector<std::int32_t> order_;
   std::vector<float> rates_;
   ReferenceExecutor* reference_ = nullptr;
   std::unique_ptr<Trainer::State> expected_;

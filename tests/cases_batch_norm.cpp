@@ -43,7 +43,7 @@ CallCase statistics(const Normalised& p, int lanes) {
 Generator rstd_of(const Normalised& p) { return uniform(0.8 / p.deviation, 1.2 / p.deviation); }
 Generator mean_of(const Normalised& p) { return normal(p.mean, 0.1 * p.deviation); }
 
-CallCase apply(const Normalised& p, Activation act, bool affine, int lanes) {
+CallCase apply(const Normalised& p, Activation act, bool affine, bool residual, int lanes) {
   CallCase c(lanes);
   BatchNormApply call{.dims = c.dims(p.n, p.c, p.h, p.w), .act = act};
   call.y = c.out("y", call.dims);
@@ -54,14 +54,16 @@ CallCase apply(const Normalised& p, Activation act, bool affine, int lanes) {
     call.gamma = c.flat("gamma", p.c, normal(1, 0.5));
     call.beta = c.flat("beta", p.c, normal());
   }
+  if (residual) call.r = c.in("r", call.dims, normal());
   return c.call(call);
 }
 
-CallCase backward_reduce(const Normalised& p, Activation act, int lanes) {
+CallCase backward_reduce(const Normalised& p, Activation act, bool residual, int lanes) {
   CallCase c(lanes);
   BatchNormBackwardReduce call{.dims = c.dims(p.n, p.c, p.h, p.w), .act = act};
   call.dgamma = c.flat("dgamma", p.c);
   call.dbeta = c.flat("dbeta", p.c);
+  if (residual) call.dr = c.out_gradient("dr", call.dims);
   call.partial = c.scratch("partial", call.partial_bytes());
   call.dy = c.in_gradient("dy", call.dims);
   if (act != Activation::none) call.y = c.in("y", call.dims, activated(act));
@@ -126,13 +128,17 @@ void add_batch_norm_cases(std::vector<Case>& table) {
     table.push_back({"batch_norm_statistics_" + p.name, [p](int lanes) { return statistics(p, lanes); }});
     for (Activation act : {Activation::none, Activation::relu, Activation::sigmoid, Activation::tanh}) {
       const std::string name = "_" + std::string(name_of(act)) + "_" + p.name;
-      table.push_back({"batch_norm_apply" + name, [=](int lanes) { return apply(p, act, true, lanes); }});
-      table.push_back({"batch_norm_backward_reduce" + name, [=](int lanes) { return backward_reduce(p, act, lanes); }});
+      for (bool r : {false, true}) {
+        const std::string residual = r ? "_residual" : "";
+        table.push_back({"batch_norm_apply" + residual + name, [=](int lanes) { return apply(p, act, true, r, lanes); }});
+        table.push_back({"batch_norm_backward_reduce" + residual + name, [=](int lanes) { return backward_reduce(p, act, r, lanes); }});
+      }
       table.push_back({"batch_norm_backward_apply" + name, [=](int lanes) { return backward_apply(p, act, true, true, true, lanes); }});
     }
     for (Activation act : {Activation::none, Activation::relu}) {
       const std::string name = "_" + std::string(name_of(act)) + "_" + p.name;
-      table.push_back({"batch_norm_apply_not_affine" + name, [=](int lanes) { return apply(p, act, false, lanes); }});
+      table.push_back({"batch_norm_apply_not_affine" + name, [=](int lanes) { return apply(p, act, false, false, lanes); }});
+      table.push_back({"batch_norm_apply_not_affine_residual" + name, [=](int lanes) { return apply(p, act, false, true, lanes); }});
       table.push_back(
           {"batch_norm_backward_apply_not_affine" + name, [=](int lanes) { return backward_apply(p, act, false, true, true, lanes); }});
       table.push_back(
@@ -167,8 +173,11 @@ void add_large_batch_norm_cases(std::vector<Case>& table) {
     table.push_back({"batch_norm_statistics_" + p.name, [p](int lanes) { return statistics(p, lanes); }});
     for (Activation act : {Activation::none, Activation::relu}) {
       const std::string name = "_" + std::string(name_of(act)) + "_" + p.name;
-      table.push_back({"batch_norm_apply" + name, [=](int lanes) { return apply(p, act, true, lanes); }});
-      table.push_back({"batch_norm_backward_reduce" + name, [=](int lanes) { return backward_reduce(p, act, lanes); }});
+      for (bool r : {false, true}) {
+        const std::string residual = r ? "_residual" : "";
+        table.push_back({"batch_norm_apply" + residual + name, [=](int lanes) { return apply(p, act, true, r, lanes); }});
+        table.push_back({"batch_norm_backward_reduce" + residual + name, [=](int lanes) { return backward_reduce(p, act, r, lanes); }});
+      }
       table.push_back({"batch_norm_backward_apply" + name, [=](int lanes) { return backward_apply(p, act, true, true, true, lanes); }});
     }
   }

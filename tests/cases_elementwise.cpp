@@ -79,11 +79,12 @@ struct Gathered {
   DType type = DType::u8;
   bool transform = true, labels = true;
   std::int64_t targets = 0;  // features of float targets
+  bool shuffle = true;
 };
 
 CallCase gather(const Gathered& p, int lanes) {
   CallCase c(lanes);
-  Gather call{.dims = c.dims(p.n, p.c, p.h, p.w), .source_type = p.type};
+  Gather call{.dims = c.dims(p.n, p.c, p.h, p.w), .source_type = p.type, .shuffle = p.shuffle};
   const Generator byte = [](std::int64_t, Random& r) { return static_cast<double>(r.below(256)); };
   call.y = c.out("y", call.dims, Padding::zero);
   if (p.labels) call.labels_out = c.flat("labels_out", p.n, {}, DType::i32);
@@ -96,15 +97,12 @@ CallCase gather(const Gathered& p, int lanes) {
   if (p.labels)
     call.labels = c.flat(
         "labels", p.population, [](std::int64_t, Random& r) { return static_cast<double>(r.below(10)); }, DType::i32);
-  // 7 is prime to the populations below: every sample once.
-  call.order = c.flat(
-      "order", p.population, [n = p.population](std::int64_t e, Random&) { return static_cast<double>(e * 7 % n); }, DType::i32);
   if (p.transform) {
     call.scale = c.flat("scale", p.c, uniform(0.002, 0.01));
     call.offset = c.flat("offset", p.c, normal());
   }
   call.state = c.add_state();
-  c.state.position = p.position;
+  c.state.population = p.population, c.state.epoch = 2, c.state.position = p.position;
   return c.call(call);
 }
 
@@ -144,7 +142,8 @@ void add_elementwise_cases(std::vector<Case>& table) {
                                                  {"features_untransformed", 17, 9, 1, 1, 30, 13, DType::f32, false},
                                                  {"no_labels", 17, 1, 2, 3, 20, 1, DType::u8, true, false},
                                                  {"targets", 17, 1, 2, 3, 20, 2, DType::u8, true, true, 10},
-                                                 {"targets_only", 5, 3, 1, 1, 9, 2, DType::f32, false, false, 3}})
+                                                 {"targets_only", 5, 3, 1, 1, 9, 2, DType::f32, false, false, 3},
+                                                 {"in_order", 37, 1, 5, 6, 61, 20, DType::u8, true, true, 3, false}})
     table.push_back({"gather_" + p.name, [p](int lanes) { return gather(p, lanes); }});
   const auto add_resize = [&](const char* name, std::int64_t n, std::int64_t c, Shape from, Shape to) {
     table.push_back({std::string("resize_") + name, [=](int lanes) { return resize(n, c, from, to, lanes); }});

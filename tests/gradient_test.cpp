@@ -216,6 +216,46 @@ TEST(Gradient, ResidualBlocks) {
   check_all(from(net), {{"x", {5, 3, 6, 5}}}, CrossEntropy{});
 }
 
+nn::Sequential conv_norm(std::int64_t out, std::int64_t stride, nn::BatchNorm norm = {}) {
+  return {nn::Conv2d{.out = out, .kernel = 3, .stride = stride, .padding = 1, .bias = false}, norm};
+}
+
+// As in ResNet; fused, the sum and its activation are a batch norm's.
+TEST(Gradient, ResidualBlocksThatEndInABatchNorm) {
+  const nn::Residual identity{conv_norm(3, 1)};
+  const nn::Residual wider{.body = nn::Sequential{conv_norm(4, 2), nn::Tanh{}, conv_norm(4, 1)},
+                           .projection = nn::Sequential{nn::Conv2d{.out = 4, .stride = 2, .bias = false}, nn::BatchNorm{}}};
+  const Inputs x{{"x", {5, 3, 4, 5}}};
+  check_all(from(identity), x);
+  for (const Module& act : {Module{nn::ReLU{}}, Module{nn::Sigmoid{}}, Module{nn::Tanh{}}})
+    check_all(from(nn::Sequential{identity, act, wider, act}), x);
+  check_all(from(nn::Sequential{identity, identity, nn::MaxPool2d{}}), x);
+  check_all(from(nn::Sequential{nn::Residual{conv_norm(3, 1, {.affine = false})}, nn::Tanh{}}), x);
+}
+
+TEST(Gradient, ABatchNormAddedToWhatItNormalises) {
+  for (bool affine : {true, false})
+    check_all(from(nn::Sequential{nn::Residual{nn::BatchNorm{.affine = affine}}, nn::Sigmoid{}}), {{"x", {6, 7}}});
+}
+
+TEST(Gradient, WhatIsAddedToABatchNormIsReadElsewhere) {
+  check_all(
+      [](Builder& b, const std::vector<Value>& in) {
+        const Value r = nn::Linear{.out = 4}(b, in[0]), sum = nn::Tanh{}(b, b.add(r, nn::BatchNorm{}(b, in[1])));
+        return b.add(b.add(sum, r), nn::Sigmoid{}(b, r));
+      },
+      {{"a", {5, 3}}, {"b", {5, 4}}});
+}
+
+TEST(Gradient, ResidualBlocksInEvaluation) {
+  for (const nn::BatchNorm& bn : {nn::BatchNorm{}, nn::BatchNorm{.affine = false}, nn::BatchNorm{.track_running_stats = false}})
+    for (bool fused : {true, false}) {
+      const nn::Sequential net{nn::Residual{conv_norm(3, 1, bn)}, nn::Tanh{}};
+      EXPECT_EQ(GradientCheck(from(net), {{"x", {5, 3, 2, 4}}}, {.loss = {}, .mode = Mode::eval, .fused = fused}).run(),
+                std::vector<std::string>{});
+    }
+}
+
 TEST(Gradient, AValueUsedThreeTimes) {
   const Function net = [](Builder& b, const std::vector<Value>& in) {
     const Value shared = nn::BatchNorm{}(b, in[0]);

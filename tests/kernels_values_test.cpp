@@ -12,9 +12,9 @@
 
 #include "kernels/cpu/backend.h"
 #include "kernels/philox.h"
+#include "src/reference.h"
 #include "tests/cases.h"
 #include "tests/plan_memory.h"
-#include "src/reference.h"
 
 namespace norma::test {
 namespace {
@@ -381,6 +381,7 @@ TEST(Cost, CountsTheOperations) {
   EXPECT_EQ((LinearBackwardWeight{.db = ValueId{0}, .x_dims = f256, .y_dims = f120}.cost().flops), 2.0 * 3 * 256 * 120 + 3 * 120);
   const Dims plane{4, 6, 5, 5};
   EXPECT_EQ((BatchNormApply{.dims = plane}.cost().flops), 4.0 * 600);  // minus, times, times, plus
+  EXPECT_EQ((BatchNormApply{.r = ValueId{0}, .dims = plane}.cost().flops), 5.0 * 600);
   EXPECT_EQ((Add{.dims = plane}.cost().flops), 600);
 }
 
@@ -425,6 +426,8 @@ TEST(BatchNormValues, LargeTensorsWrittenPastTheCaches) {
   apply.mean = forward.flat("mean", d.c, constant(0.1));
   apply.rstd = forward.flat("rstd", d.c, constant(3));
   expect_cut_calls_to_agree(apply, forward, "y");
+  apply.r = forward.in("r", d, some(0.02));
+  expect_cut_calls_to_agree(apply, forward, "y");
 
   CallCase backward(cpu::lanes);
   BatchNormBackwardApply adjoint{.dims = d, .count = d.n * d.plane()};
@@ -436,6 +439,17 @@ TEST(BatchNormValues, LargeTensorsWrittenPastTheCaches) {
   adjoint.dgamma = backward.flat("dgamma", d.c, constant(5e4));
   adjoint.dbeta = backward.flat("dbeta", d.c, constant(-2e4));
   expect_cut_calls_to_agree(adjoint, backward, "dx");
+
+  CallCase sums(cpu::lanes);
+  BatchNormBackwardReduce reduce{.dims = d, .act = Activation::relu};
+  reduce.dgamma = sums.flat("dgamma", d.c), reduce.dbeta = sums.flat("dbeta", d.c);
+  reduce.dr = sums.out_gradient("dr", d);
+  reduce.dy = sums.in("dy", d, some(0.1));
+  reduce.y = sums.in("y", d, some(0.2));
+  reduce.x = sums.in("x", d, some(0.01));
+  reduce.mean = sums.flat("mean", d.c, constant(0.1)), reduce.rstd = sums.flat("rstd", d.c, constant(3));
+  reduce.partial = sums.scratch("partial", reduce.partial_bytes());
+  expect_cut_calls_to_agree(reduce, sums, "dr");
 }
 
 }  // namespace

@@ -43,6 +43,15 @@ struct Net {
       case 7: return !pools ? x : smooth ? nn::AvgPool2d{}(b, x) : nn::MaxPool2d{}(b, x);
       case 8: return nn::AvgPool2d{.kernel = 3, .stride = 2, .padding = 1, .ceil_mode = true}(b, x);
       case 9: return nn::Dropout{.p = 0.3}(b, x);
+      case 10: {  // the sum and its activation are the batch norm's, when fused
+        const nn::Sequential body{nn::Conv2d{.out = s[1], .kernel = 3, .padding = 1, .bias = false}, nn::BatchNorm{}};
+        return activation(b, nn::Residual{body}(b, x));
+      }
+      case 11: {  // of its two batch norms, the second
+        const nn::Sequential body{nn::Conv2d{.out = 3, .kernel = 3, .stride = 2, .padding = 1}, nn::BatchNorm{.affine = false}};
+        return nn::Residual{body, nn::Sequential{nn::Conv2d{.out = 3, .stride = 2}, nn::BatchNorm{}}}(b, x);
+      }
+      case 12: return nn::Sigmoid{}(b, nn::Residual{nn::BatchNorm{.affine = false}}(b, x));  // x is both terms
       default: {
         const nn::Sequential body{nn::Conv2d{.out = s[1], .kernel = 3, .padding = 1, .bias = false}, nn::BatchNorm{}, nn::Tanh{}};
         return nn::Residual{body}(b, x);

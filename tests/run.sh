@@ -8,7 +8,8 @@
 #     clang     clang++, warnings as errors; every public header compiled on its own
 #     asan      the unit tests, and the CUDA kernels on an emulated GPU, under AddressSanitizer and UndefinedBehaviorSanitizer
 #     accuracy  both recipes over seeds 0 to 4, against the accuracy they must reach
-# Prints each job's time and closes with the counts: every test that CTest runs, and each other job as one. A skipped test says why.
+# Prints each job's time and closes with the counts: every test of GoogleTest and of CTest, and each other job as one. A skipped test says
+# why.
 set -eu
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 cd "$root"
@@ -36,24 +37,47 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 passed=0 failed=0 skipped=0
 
-# Runs the tests of a preset, adds their counts to the totals, and prints why tests were skipped.
-run_ctest() { # <preset> [arguments of ctest]
+# Runs the tests of a preset, adds their counts to the totals, and prints which failed and why others were skipped.
+run_ctest() { # <preset> <its build folder>
   report=$scratch/$1.xml
-  { ctest --preset "$@" --parallel "$cores" --output-junit "$report" || touch "$report.failed"; } |
+  rm -f "$2"/tests/*.xml
+  { ctest --preset "$1" --parallel "$cores" --output-junit "$report" || touch "$report.failed"; } |
     grep -vE '^ *Start +[0-9]+:|Test +#[0-9]+:.* Passed ' || true
   [ -s "$report" ] || return 1
   counted=yes
-  in_report() { sed -n "s/^[[:space:]]*$1=\"\([0-9]*\)\".*$/\1/p" "$report" | head -n 1; }
-  tests=$(in_report tests) bad=$(in_report failures) left_out=$(($(in_report skipped) + $(in_report disabled)))
-  passed=$((passed + tests - bad - left_out)) failed=$((failed + bad)) skipped=$((skipped + left_out))
-  # GoogleTest prints the reason below "<file>:<line>: Skipped"; the scripts print "skipped: <reason>".
-  awk '/: Skipped$/ { getline; print "skipped: " $0 } /^skipped /' "$report" | sort | uniq -c
-  [ ! -e "$report.failed" ] && [ "$tests" -gt 0 ]
+  # Of a process of GoogleTest, whose name ends in its number, the tests in its own report count; itself only where it left none.
+  # A script that is skipped prints the reason: "skipped: ...".
+  awk -v reports="$2/tests" '
+    function attribute(name) {
+      return match($0, name "=\"[^\"]*\"") ? substr($0, RSTART + length(name) + 2, RLENGTH - length(name) - 3) : ""
+    }
+    function count(result, name) { ++counts[result]; if (result == "failed") print "FAILED: " name }
+    /<testcase / { test = attribute("name"); status = attribute("status") }
+    /<testcase / && test !~ /\.[0-9]+$/ { count(status == "run" ? "passed" : status == "fail" ? "failed" : "skipped", test) }
+    /<testcase / && test ~ /\.[0-9]+$/ {
+      file = reports "/" test ".xml"; whole = 0
+      while ((getline < file) > 0) {
+        if (/<testcase /) { name = attribute("classname") "." attribute("name"); result = "passed" }
+        if (/<skipped /) { why = attribute("message"); sub(/^[^&]*&#x0A;/, "", why); ++reasons[why]; result = "skipped" }
+        if (/<failure /) result = "failed"
+        if (/<testcase .*\/>/ || /<\/testcase>/) count(result, name)
+        if (/<\/testsuites>/) whole = 1
+      }
+      if (!whole) count("failed", test " as a whole")
+    }
+    sub(/^(.*<system-out>)?skipped:? /, "") { ++reasons[$0] }
+    END {
+      for (why in reasons) print "skipped " reasons[why] " times: " why
+      print counts["passed"] + 0, counts["failed"] + 0, counts["skipped"] + 0 > (reports "/counts")
+    }' "$report"
+  read -r ran bad left_out <"$2/tests/counts"
+  passed=$((passed + ran)) failed=$((failed + bad)) skipped=$((skipped + left_out))
+  [ ! -e "$report.failed" ] && [ "$ran" -gt 0 ]
 }
 
 job_unit() {
   { sh cmake/build.sh tests 2>&1 || touch "$scratch/build.failed"; } | tee "$scratch/build.log" | grep -v '^ptxas \|bytes stack frame' || true
-  [ ! -e "$scratch/build.failed" ] && check_kernel_resources && run_ctest tests
+  [ ! -e "$scratch/build.failed" ] && check_kernel_resources && run_ctest tests build
 }
 
 check_kernel_resources() {
@@ -87,7 +111,7 @@ job_clang() {
 
 job_asan() {
   sh cmake/build.sh asan &&
-    ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1 UBSAN_OPTIONS=print_stacktrace=1 run_ctest asan
+    ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1 UBSAN_OPTIONS=print_stacktrace=1 run_ctest asan build-asan
 }
 
 job_accuracy() {

@@ -128,6 +128,8 @@ TEST(Verify, PassesNetsOfEveryKind) {
   const nn::Sequential residual{
       nn::Conv2d{.out = 4, .kernel = 3, .padding = 1},
       nn::Residual{nn::Sequential{nn::Conv2d{.out = 4, .kernel = 3, .padding = 1, .bias = false}, nn::BatchNorm{}, nn::Tanh{}}},
+      nn::Residual{nn::Sequential{nn::Conv2d{.out = 4, .kernel = 3, .padding = 1}, nn::BatchNorm{}}},
+      nn::ReLU{},
       nn::BatchNorm{.momentum = std::nullopt},
       nn::AvgPool2d{},
       nn::ReLU{},

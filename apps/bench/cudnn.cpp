@@ -130,7 +130,6 @@ void run(const BatchNormStatistics& call, Operands<BatchNormStatistics>& o) {
 }
 
 void run(const BatchNormApply& call, Operands<BatchNormApply>& o) {
-  if (o.has("r")) return;
   const Dims& d = call.dims;
   const TensorDescriptor tensor = tensor_descriptor(d), channels = channels_descriptor(tensor, spatial);
   std::byte *y = o.array(d.count()), *var = o.array(d.c);
@@ -143,6 +142,7 @@ void run(const BatchNormApply& call, Operands<BatchNormApply>& o) {
   check(cudnnBatchNormalizationForwardInference(cudnn(), spatial, &one, &zero, tensor, o.in("x", d.count()), tensor, y, channels,
                                                 o.in("gamma", d.c, 1), o.in("beta", d.c, 0), o.in("mean", d.c), var, 0),
         "cudnnBatchNormalizationForwardInference");
+  if (o.has("r")) check(cudnnAddTensor(cudnn(), &one, tensor, o.in("r", d.count()), &one, tensor, y), "cudnnAddTensor");
   if (call.act != Activation::none)
     check(cudnnActivationForward(cudnn(), activation_descriptor(call.act), &one, tensor, y, &zero, tensor, y), "cudnnActivationForward");
   o.out("y", y, d.count());
@@ -161,17 +161,17 @@ std::byte* gradient_before(Activation act, const Dims& d, Operands<C>& o) {
 }
 
 struct BackwardOutputs {
-  std::byte *dx, *dgamma, *dbeta;
+  std::byte *g, *dx, *dgamma, *dbeta;
 };
 // With the Call's mean and rstd; gamma where it has one.
 template <class C>
 BackwardOutputs batch_norm_backward(const C& call, Operands<C>& o) {
   const Dims& d = call.dims;
   const TensorDescriptor tensor = tensor_descriptor(d), channels = channels_descriptor(tensor, spatial);
-  const BackwardOutputs out{o.array(d.count()), o.array(d.c), o.array(d.c)};
-  check(cudnnBatchNormalizationBackward(cudnn(), spatial, &one, &zero, &one, &zero, tensor, o.in("x", d.count()), tensor,
-                                        gradient_before(call.act, d, o), tensor, out.dx, channels, o.in("gamma", d.c, 1), out.dgamma,
-                                        out.dbeta, 0, o.in("mean", d.c), o.in("rstd", d.c)),
+  const BackwardOutputs out{gradient_before(call.act, d, o), o.array(d.count()), o.array(d.c), o.array(d.c)};
+  check(cudnnBatchNormalizationBackward(cudnn(), spatial, &one, &zero, &one, &zero, tensor, o.in("x", d.count()), tensor, out.g, tensor,
+                                        out.dx, channels, o.in("gamma", d.c, 1), out.dgamma, out.dbeta, 0, o.in("mean", d.c),
+                                        o.in("rstd", d.c)),
         "cudnnBatchNormalizationBackward");
   return out;
 }
@@ -180,6 +180,7 @@ void run(const BatchNormBackwardReduce& call, Operands<BatchNormBackwardReduce>&
   const BackwardOutputs out = batch_norm_backward(call, o);
   o.out("dgamma", out.dgamma, call.dims.c);
   o.out("dbeta", out.dbeta, call.dims.c);
+  o.out("dr", out.g, call.dims.count());
 }
 
 void run(const BatchNormBackwardApply& call, Operands<BatchNormBackwardApply>& o) {

@@ -21,9 +21,10 @@ struct AddNode {};
 struct ActivationNode {
   Activation act = Activation::relu;
 };
-// A BatchNorm; fuse folds the activation and the max pooling that follow it in.
+// A BatchNorm; fuse folds in what follows it: an addition, whose other term becomes a second input, the activation, the max pooling.
 struct BatchNormNode {
   nn::BatchNorm options{};
+  bool residual = false;
   Activation act = Activation::none;
   std::optional<nn::MaxPool2d> pool{};
 };
@@ -99,7 +100,8 @@ class Builder {
 // Runs the module on inputs of the given shape (batch included) and returns the graph. Input name: "x"; output: the last node.
 Graph trace(const Module& module, const Shape& input);
 
-// Folds an activation, then a max pooling, into the batch norm they follow, where nothing else reads what lies between.
+// Folds an activation, then a max pooling, into the batch norm they follow, where nothing else reads what lies between; or an addition of
+// something computed earlier, then an activation.
 Graph fuse(Graph graph);
 
 }  // namespace norma

@@ -38,38 +38,43 @@ struct BatchNormRstd {
   constexpr Cost cost() const { return {2.0 * channels * f32_bytes, 3.0 * channels}; }
 };
 
-// y = act(gamma[c] * ((x - mean[c]) * rstd[c]) + beta[c])                   gamma, beta absent: 1, 0
+// y = act(gamma[c] * ((x - mean[c]) * rstd[c]) + beta[c] + r)               gamma, beta, r absent: 1, 0, 0
+// r has the dims of y: what a residual block adds. It is added to the rounded rest, as an Add after this Call would.
 struct BatchNormApply {
   static constexpr const char* name = "batch_norm_apply";
-  ValueId y{}, x{}, mean{}, rstd{}, gamma{}, beta{};
+  ValueId y{}, x{}, mean{}, rstd{}, gamma{}, beta{}, r{};
   Dims dims{};
   Activation act = Activation::none;
 
   constexpr void cut(std::int64_t n) { dims.n = n; }
-  constexpr std::array<Operand, 6> operands() const {
+  constexpr std::array<Operand, 7> operands() const {
     return {{{y, Access::write, "y"},
              {x, Access::read, "x"},
              {mean, Access::read, "mean"},
              {rstd, Access::read, "rstd"},
              {gamma, Access::read, "gamma"},
-             {beta, Access::read, "beta"}}};
+             {beta, Access::read, "beta"},
+             {r, Access::read, "r"}}};
   }
-  constexpr Cost cost() const { return {(2.0 * dims.count() + 4.0 * dims.c) * f32_bytes, 4.0 * dims.count()}; }
+  constexpr Cost cost() const { return {((r ? 3.0 : 2.0) * dims.count() + 4.0 * dims.c) * f32_bytes, (r ? 5.0 : 4.0) * dims.count()}; }
 };
 
 // With g = dy * act'(y) and xhat = (x - mean[c]) * rstd[c]: dgamma[c] = sum(g * xhat), dbeta[c] = sum(g).
 // y is read only when act is not none. Sums as in BatchNormStatistics; partial: f64 [groups][C][2].
+// dr (when given; dims of x) = g, the gradient of BatchNormApply's r. The BackwardApply that follows then reads it as its dy, with act
+// none: both move 7 tensors, where dr made beside dy and y would take 8. Padding lanes of dr are 0, as those of dy are.
 struct BatchNormBackwardReduce {
   static constexpr const char* name = "batch_norm_backward_reduce";
-  ValueId dgamma{}, dbeta{}, dy{}, y{}, x{}, mean{}, rstd{}, partial{};
+  ValueId dgamma{}, dbeta{}, dr{}, dy{}, y{}, x{}, mean{}, rstd{}, partial{};
   Dims dims{};
   Activation act = Activation::none;
 
   static constexpr bool reduces = true;
   constexpr void cut(std::int64_t n) { dims.n = n; }
-  constexpr std::array<Operand, 8> operands() const {
+  constexpr std::array<Operand, 9> operands() const {
     return {{{dgamma, Access::write, "dgamma"},
              {dbeta, Access::write, "dbeta"},
+             {dr, Access::write, "dr"},
              {partial, Access::write, "partial"},
              {dy, Access::read, "dy"},
              {y, Access::read, "y"},
@@ -78,7 +83,9 @@ struct BatchNormBackwardReduce {
              {rstd, Access::read, "rstd"}}};
   }
   constexpr std::int64_t partial_bytes() const { return dims.groups() * dims.c * 2 * 8; }
-  constexpr Cost cost() const { return {((y ? 3.0 : 2.0) * dims.count() + 4.0 * dims.c) * f32_bytes, 6.0 * dims.count()}; }
+  constexpr Cost cost() const {
+    return {((y ? 3.0 : 2.0) * dims.count() + (dr ? 1.0 : 0.0) * dims.count() + 4.0 * dims.c) * f32_bytes, 6.0 * dims.count()};
+  }
 };
 
 // batch_statistics: dx = gamma[c] * rstd[c] * (g - dbeta[c]/m - xhat * dgamma[c]/m); otherwise (mean and rstd are constants)

@@ -4,29 +4,29 @@
 
 namespace norma::kernels {
 
-// With j = order[position + first_sample + i] and i < N:
+// With i < N and j the index in the set of the sample position + first_sample + i: of the epoch's order where it shuffles
+// (kernels/batch_order.h), else as stored:
 // y[i,c,h,w] = scale[c] * source[j,c,h,w] + offset[c]; padding lanes get 0
 // labels_out[i] = labels[j]                               (when given)
 // targets_out[i,:] = targets[j,:]                         (when given: float targets)
 struct Gather {
   static constexpr const char* name = "gather";
   ValueId y{}, labels_out{}, targets_out{};  // (N,C,H,W) in lanes; i32 (N); (N,T) in lanes
-  ValueId source{}, labels{}, targets{},
-      order{};                // u8 or f32 [population][C][H][W]; i32 [population]; f32 [population][T]; i32 [population]
-  ValueId scale{}, offset{};  // f32 (C), or absent: 1 and 0
-  ValueId state{};            // StepState: position
+  ValueId source{}, labels{}, targets{};     // u8 or f32 [population][C][H][W]; i32 [population]; f32 [population][T]
+  ValueId scale{}, offset{};                 // f32 (C), or absent: 1 and 0
+  ValueId state{};                           // StepState: population, position; seed, epoch
   Dims dims{}, target_dims{};
   DType source_type = DType::u8;
+  bool shuffle = false;
 
   constexpr void cut(std::int64_t n) { dims.n = target_dims.n = n; }
-  constexpr std::array<Operand, 10> operands() const {
+  constexpr std::array<Operand, 9> operands() const {
     return {{{y, Access::write, "y"},
              {labels_out, Access::write, "labels_out"},
              {targets_out, Access::write, "targets_out"},
              {source, Access::read, "source"},
              {labels, Access::read, "labels"},
              {targets, Access::read, "targets"},
-             {order, Access::read, "order"},
              {scale, Access::read, "scale"},
              {offset, Access::read, "offset"},
              {state, Access::read, "state"}}};

@@ -1,6 +1,7 @@
 // From stored samples to a batch in lanes, and resampling of one.
 #include <cstring>
 
+#include "kernels/batch_order.h"
 #include "kernels/chunks.h"
 #include "kernels/cpu/calls.h"
 #include "kernels/cpu/parallel.h"
@@ -40,8 +41,9 @@ constexpr std::int64_t positions_per_part = 1024;
 
 // Where the samples of a group start; lanes past the last sample point to the group's first.
 template <class T>
-NORMA_INLINE void find_samples(const T* source, const std::int32_t* order, std::int64_t features, int valid, const T* (&samples)[16]) {
-  for (int l = 0; l < 16; ++l) samples[l] = source + static_cast<std::int64_t>(order[l < valid ? l : 0]) * features;
+NORMA_INLINE void find_samples(const T* source, const BatchOrder& order, std::int64_t first, std::int64_t features, int valid,
+                               const T* (&samples)[16]) {
+  for (int l = 0; l < 16; ++l) samples[l] = source + order[first + (l < valid ? l : 0)] * features;
 }
 
 NORMA_INLINE V gather_lanes(const float* const (&samples)[16], std::int64_t at) {
@@ -76,35 +78,34 @@ NORMA_INLINE void gather_plane(const float* const (&samples)[16], std::int64_t a
   for (std::int64_t i = range.begin; i < range.end; ++i) affine(y + i * 16, gather_lanes(samples, at + i));
 }
 
-// order: the batch's part of it.
 template <class T>
-inline void gather_samples(const Gather& call, const Memory& memory, const std::int32_t* order) {
+inline void gather_samples(const Gather& call, const Memory& memory, const BatchOrder& order) {
   const Dims& dims = call.dims;
   float* const y = memory.at<float>(call.y);
   const T* const source = memory.at<T>(call.source);
   const float* const scale = memory.at<float>(call.scale);
   const float* const offset = memory.at<float>(call.offset);
   const std::int64_t positions = dims.plane(), parts = ceil_div(positions, positions_per_part);
-  parallel_for(dims.groups() * dims.c * parts, [=, &dims](std::int64_t item) {
+  parallel_for(dims.groups() * dims.c * parts, [=, &dims, &order](std::int64_t item) {
     const std::int64_t plane = item / parts, group = plane / dims.c, c = plane % dims.c, begin = item % parts * positions_per_part;
     const int valid = dims.valid_lanes(group);
     const T* samples[16];
-    find_samples(source, order + group * 16, dims.features(), valid, samples);
+    find_samples(source, order, memory.first_sample + group * 16, dims.features(), valid, samples);
     const std::int64_t end = begin + positions_per_part < positions ? begin + positions_per_part : positions;
     gather_plane(samples, c * positions, {begin, end}, y + plane * positions * 16,
                  Affine{set1(scale ? scale[c] : 1.0f), set1(offset ? offset[c] : 0.0f), first(valid)});
   });
 }
 
-inline void gather_targets(const Gather& call, const Memory& memory, const std::int32_t* order) {
+inline void gather_targets(const Gather& call, const Memory& memory, const BatchOrder& order) {
   const Dims& dims = call.target_dims;
   float* const out = memory.at<float>(call.targets_out);
   const float* const targets = memory.at<float>(call.targets);
   const std::int64_t features = dims.features();
-  parallel_for(dims.groups(), [=, &dims](std::int64_t group) {
+  parallel_for(dims.groups(), [=, &dims, &order](std::int64_t group) {
     const int valid = dims.valid_lanes(group);
     const float* samples[16];
-    find_samples(targets, order + group * 16, features, valid, samples);
+    find_samples(targets, order, memory.first_sample + group * 16, features, valid, samples);
     gather_plane(samples, 0, {0, features}, out + group * features * 16, Affine{set1(1.0f), zero(), first(valid)});
   });
 }
@@ -112,12 +113,12 @@ inline void gather_targets(const Gather& call, const Memory& memory, const std::
 }  // namespace
 
 void run(const Gather& call, const Memory& memory) {
-  const std::int32_t* const order = memory.at<std::int32_t>(call.order) + memory.at<StepState>(call.state)->position + memory.first_sample;
+  const BatchOrder order(*memory.at<StepState>(call.state), call.shuffle);
   if (call.source_type == DType::u8) gather_samples<std::uint8_t>(call, memory, order);
   else gather_samples<float>(call, memory, order);
   if (std::int32_t* const out = memory.at<std::int32_t>(call.labels_out)) {
     const std::int32_t* const labels = memory.at<std::int32_t>(call.labels);
-    for (std::int64_t i = 0; i < call.dims.n; ++i) out[i] = labels[order[i]];
+    for (std::int64_t i = 0; i < call.dims.n; ++i) out[i] = labels[order[memory.first_sample + i]];
   }
   if (call.targets_out) gather_targets(call, memory, order);
 }

@@ -105,17 +105,22 @@ void run(const BatchNormApply& call, const Memory& memory) {
   const float* const rstd = memory.at<float>(call.rstd);
   const float* const gamma = memory.at<float>(call.gamma);
   const float* const beta = memory.at<float>(call.beta);
+  const float* const r = memory.at<float>(call.r);
   const bool large = dims.stored() > max_cached_floats;
   with_activation(call.act, [&]<Activation act>() {
     parallel_for(dims.groups() * dims.c, [=, &dims](std::int64_t plane) {
       const Normalise z = normalise(mean, rstd, gamma, beta, plane % dims.c);
-      write_plane(y, plane, dims.plane(), large, [&](std::int64_t i) { return activate<act>(z(load(x + i))); });
+      if (r) write_plane(y, plane, dims.plane(), large, [&](std::int64_t i) { return activate<act>(z(load(x + i)) + load(r + i)); });
+      else write_plane(y, plane, dims.plane(), large, [&](std::int64_t i) { return activate<act>(z(load(x + i))); });
     });
   });
 }
 
-// dy is 0 in padding lanes, and so is what they add.
-void run_partial(const BatchNormBackwardReduce& call, const Memory& memory) {
+namespace {
+
+// write(at, g) with every vector of g, and write.end() after a plane.
+template <class Write>
+void sum_gradients(const BatchNormBackwardReduce& call, const Memory& memory, Write write) {
   const Dims& dims = call.dims;
   const float* const dy = memory.at<float>(call.dy);
   const float* const y = memory.at<float>(call.y);
@@ -130,13 +135,40 @@ void run_partial(const BatchNormBackwardReduce& call, const Memory& memory) {
       const Pair sum = sum_plane(dims.plane(), [=](std::int64_t i, V& sum_gx, V& sum_g) {
         const std::int64_t at = begin + i * 16;
         const V g = activation_gradient<act>(load(dy + at), act == Activation::none ? zero() : load(y + at));
+        write(at, g);
         sum_gx = fma(g, (load(x + at) - mu) * r, sum_gx);
         sum_g = sum_g + g;
       });
+      write.end();
       partial[2 * plane] = sum.a;
       partial[2 * plane + 1] = sum.b;
     });
   });
+}
+
+struct WriteNothing {
+  NORMA_INLINE void operator()(std::int64_t, V) const {}
+  void end() const {}
+};
+struct WriteCached {
+  float* out;
+  NORMA_INLINE void operator()(std::int64_t at, V v) const { store(out + at, v); }
+  void end() const {}
+};
+struct WritePastCaches {
+  float* out;
+  NORMA_INLINE void operator()(std::int64_t at, V v) const { stream(out + at, v); }
+  void end() const { end_stream(); }
+};
+
+}  // namespace
+
+// dy is 0 in padding lanes, and so is what they add.
+void run_partial(const BatchNormBackwardReduce& call, const Memory& memory) {
+  float* const dr = memory.at<float>(call.dr);
+  if (!dr) sum_gradients(call, memory, WriteNothing{});
+  else if (call.dims.stored() <= max_cached_floats) sum_gradients(call, memory, WriteCached{dr});
+  else sum_gradients(call, memory, WritePastCaches{dr});
 }
 
 void finish(const BatchNormBackwardReduce& call, const Memory& memory) {

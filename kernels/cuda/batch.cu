@@ -1,22 +1,24 @@
 // From stored samples to a batch, and resampling of one.
+#include "kernels/batch_order.h"
 #include "kernels/cuda/calls.h"
 #include "kernels/cuda/flat.cuh"
+#include "kernels/cuda/reduce.cuh"
 
 namespace norma::kernels::cuda {
 namespace {
 
-constexpr int gather_threads = 256, tile_features = 64, tile_samples = 32;
+constexpr int gather_threads = 256, tile_features = 64, tile_samples = warp;
 
 // Samples' features, from where the set holds them [population][features] to [groups][features][lanes].
 template <class T>
 struct GatherParameters {
   float* y;
   const T* source;
-  const std::int32_t* order;
   const StepState* state;
   const float *scale, *offset;  // (C), or null: 1 and 0
   std::int64_t n, features, plane, sample_tiles;
   std::int32_t lanes;
+  bool shuffle;
 };
 
 // Block: 64 features of 32 samples, read along features and written along samples, or features where a group is one sample.
@@ -28,14 +30,16 @@ __global__ void __launch_bounds__(gather_threads) gather(GatherParameters<T> p) 
   Tile& tile = shared<Tile>();
   const std::int64_t feature_tile = blockIdx.x / p.sample_tiles, first_sample = (blockIdx.x - feature_tile * p.sample_tiles) * tile_samples;
   const std::int64_t first_feature = feature_tile * tile_features;
-  const std::int32_t* const order = p.order + p.state->position;
+  // Lane l finds sample l for its warp.
+  const std::int64_t of_lane = first_sample + lane_index();
+  const int found = of_lane < p.n ? static_cast<int>(BatchOrder(*p.state, p.shuffle)[of_lane]) : 0;
   for (int k = static_cast<int>(threadIdx.x); k < tile_samples * tile_features; k += gather_threads) {
     const int sample = k / tile_features, feature = k % tile_features;
-    const std::int64_t n = first_sample + sample, f = first_feature + feature;
+    const std::int64_t n = first_sample + sample, f = first_feature + feature, at = __shfl_sync(all_lanes, found, sample);
     float v = 0;
     if (n < p.n && f < p.features) {
       const std::int64_t c = f / p.plane;
-      v = fmaf(p.scale ? p.scale[c] : 1.0f, static_cast<float>(p.source[order[n] * p.features + f]), p.offset ? p.offset[c] : 0.0f);
+      v = fmaf(p.scale ? p.scale[c] : 1.0f, static_cast<float>(p.source[at * p.features + f]), p.offset ? p.offset[c] : 0.0f);
     }
     tile.of[sample][feature] = v;
   }
@@ -49,34 +53,34 @@ __global__ void __launch_bounds__(gather_threads) gather(GatherParameters<T> p) 
 }
 
 __global__ void __launch_bounds__(gather_threads)
-    gather_labels(std::int64_t n, std::int32_t* out, const std::int32_t* labels, const std::int32_t* order, const StepState* state) {
+    gather_labels(std::int64_t n, std::int32_t* out, const std::int32_t* labels, const StepState* state, bool shuffle) {
   const std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * gather_threads + threadIdx.x;
-  if (i < n) out[i] = labels[order[state->position + i]];
+  if (i < n) out[i] = labels[BatchOrder(*state, shuffle)[i]];
 }
 
 template <class T>
-void launch_gather(const Dims& dims, float* y, const T* source, const float* scale, const float* offset, const std::int32_t* order,
-                   const StepState* state, const Queue& queue) {
+void launch_gather(const Dims& dims, float* y, const T* source, const float* scale, const float* offset, const StepState* state,
+                   bool shuffle, const Queue& queue) {
   const std::int64_t tiles = ceil_div(dims.groups() * dims.lanes, tile_samples);
   launch(gather<T>, tiles * ceil_div(dims.features(), tile_features), gather_threads, queue.stream,
-         GatherParameters<T>{y, source, order, state, scale, offset, dims.n, dims.features(), dims.plane(), tiles, dims.lanes});
+         GatherParameters<T>{y, source, state, scale, offset, dims.n, dims.features(), dims.plane(), tiles, dims.lanes, shuffle});
 }
 
 }  // namespace
 
 void enqueue(const Gather& call, const Memory& memory, const Queue& queue) {
-  const std::int32_t* const order = memory.at<std::int32_t>(call.order);
   const StepState* const state = memory.at<StepState>(call.state);
   const float *const scale = memory.at<float>(call.scale), *const offset = memory.at<float>(call.offset);
   float* const y = memory.at<float>(call.y);
-  if (call.source_type == DType::u8) launch_gather(call.dims, y, memory.at<std::uint8_t>(call.source), scale, offset, order, state, queue);
-  else launch_gather(call.dims, y, memory.at<float>(call.source), scale, offset, order, state, queue);
+  if (call.source_type == DType::u8)
+    launch_gather(call.dims, y, memory.at<std::uint8_t>(call.source), scale, offset, state, call.shuffle, queue);
+  else launch_gather(call.dims, y, memory.at<float>(call.source), scale, offset, state, call.shuffle, queue);
   if (call.labels_out)
     launch(gather_labels, ceil_div(call.dims.n, gather_threads), gather_threads, queue.stream, call.dims.n,
-           memory.at<std::int32_t>(call.labels_out), memory.at<std::int32_t>(call.labels), order, state);
+           memory.at<std::int32_t>(call.labels_out), memory.at<std::int32_t>(call.labels), state, call.shuffle);
   if (call.targets_out)
-    launch_gather<float>(call.target_dims, memory.at<float>(call.targets_out), memory.at<float>(call.targets), nullptr, nullptr, order,
-                         state, queue);
+    launch_gather<float>(call.target_dims, memory.at<float>(call.targets_out), memory.at<float>(call.targets), nullptr, nullptr, state,
+                         call.shuffle, queue);
 }
 
 namespace {

@@ -11,14 +11,15 @@ struct Apply {
   Activation act;
   Normalisation normalisation;
   float* y;
-  const float* x;
+  const float *x, *r;  // r may be null
   __device__ __forceinline__ Normalisation::Channel channel(std::int64_t c) const { return normalisation.channel(c); }
   template <int n>
   __device__ __forceinline__ void apply(const Normalisation::Channel& z, std::int64_t i, std::int64_t, std::uint32_t) const {
-    float v[n];
+    float v[n], residual[n] = {};
     load(x + i, v);
+    if (r) load(r + i, residual);
 #pragma unroll
-    for (int k = 0; k < n; ++k) v[k] = activate(act, z(v[k]));
+    for (int k = 0; k < n; ++k) v[k] = activate(act, r ? z(v[k]) + residual[k] : z(v[k]));
     store(y + i, v);
   }
 };
@@ -98,8 +99,8 @@ void enqueue(const BatchNormApply& call, const Memory& memory, const Queue& queu
   const Normalisation normalisation{memory.at<float>(call.mean), memory.at<float>(call.rstd), memory.at<float>(call.gamma),
                                     memory.at<float>(call.beta)};
   float* const y = memory.at<float>(call.y);
-  const float* const x = memory.at<float>(call.x);
-  launch_view(View(call.dims), queue.stream, Apply{call.act, normalisation, y, x}, y, x);
+  const float *const x = memory.at<float>(call.x), *const r = memory.at<float>(call.r);
+  launch_view(View(call.dims), queue.stream, Apply{call.act, normalisation, y, x, r}, y, x, r);
 }
 
 void enqueue(const BatchNormBackwardApply& call, const Memory& memory, const Queue& queue) {

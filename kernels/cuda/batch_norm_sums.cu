@@ -140,13 +140,15 @@ __global__ void __launch_bounds__(sum_threads) statistics_rows(View v, std::int6
 
 struct GradientOperands {
   const float *dy, *y, *x, *mean, *rstd;
+  float* dr;  // may be null
 };
 
-// g and g * xhat of one element. Padding lanes of dy are 0, and so is what they add.
-__device__ __forceinline__ void add_gradient(Activation act, float dy, float y, float x, float mean, float rstd, float& gx, float& g_sum) {
+// Adds g and g * xhat of one element; returns g. Padding lanes of dy are 0, and so is what they add.
+__device__ __forceinline__ float add_gradient(Activation act, float dy, float y, float x, float mean, float rstd, float& gx, float& g_sum) {
   const float g = activation_gradient(act, dy, y);
   gx = fmaf(g, (x - mean) * rstd, gx);
   g_sum += g;
+  return g;
 }
 
 template <int vector>
@@ -161,7 +163,9 @@ __global__ void __launch_bounds__(sum_threads)
                                       if (act != Activation::none) load(p.y + i, y);
                                       load(p.x + i, x);
 #pragma unroll
-                                      for (int k = 0; k < vector; ++k) add_gradient(act, dy[k], y[k], x[k], mean, rstd, gx[k], g[k]);
+                                      for (int k = 0; k < vector; ++k)
+                                        dy[k] = add_gradient(act, dy[k], y[k], x[k], mean, rstd, gx[k], g[k]);
+                                      if (p.dr) store(p.dr + i, dy);
                                     });
   if (threadIdx.x == 0) partial[blockIdx.x] = sum;
 }
@@ -238,7 +242,8 @@ __global__ void __launch_bounds__(sum_threads)
       float a = 0, b = 0;
       for (int k = 0; k < vectors_per_flush && row < p.end; ++k, row += column_threads) {
         const std::int64_t i = row * columns + p.column;
-        add_gradient(act, g.dy[i], act == Activation::none ? 0.0f : g.y[i], g.x[i], mean, rstd, a, b);
+        const float one = add_gradient(act, g.dy[i], act == Activation::none ? 0.0f : g.y[i], g.x[i], mean, rstd, a, b);
+        if (g.dr) g.dr[i] = one;
       }
       sum.a += static_cast<double>(a), sum.b += static_cast<double>(b);
     }
@@ -314,8 +319,8 @@ void enqueue(const BatchNormStatistics& call, const Memory& memory, const Queue&
 void enqueue(const BatchNormBackwardReduce& call, const Memory& memory, const Queue& queue) {
   const View view(call.dims);
   const Parts parts = parts_of(view);
-  const GradientOperands g{memory.at<float>(call.dy), memory.at<float>(call.y), memory.at<float>(call.x), memory.at<float>(call.mean),
-                           memory.at<float>(call.rstd)};
+  const GradientOperands g{memory.at<float>(call.dy),   memory.at<float>(call.y),    memory.at<float>(call.x),
+                           memory.at<float>(call.mean), memory.at<float>(call.rstd), memory.at<float>(call.dr)};
   Pair* const partial = reinterpret_cast<Pair*>(queue.workspace);
   if (parts.along_rows) {
     with_vectors(
@@ -323,7 +328,7 @@ void enqueue(const BatchNormBackwardReduce& call, const Memory& memory, const Qu
         [&]<int vector>() {
           launch(gradients_rows<vector>, parts.parts * view.channels, sum_threads, queue.stream, view, parts.parts, call.act, g, partial);
         },
-        g.dy, g.y, g.x);
+        g.dy, g.y, g.x, g.dr);
   } else {
     launch(gradients_columns, ceil_div(view.channels * view.inner, columns_per_block) * parts.parts, sum_threads, queue.stream, view,
            parts.parts, call.act, g, partial);

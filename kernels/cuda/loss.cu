@@ -80,7 +80,7 @@ __global__ void __launch_bounds__(loss_threads) cross_entropy(CrossEntropyParame
   // With s = z - top: loss = (1-smoothing) * (log sum exp(s) - s[label]) + smoothing * (log sum exp(s) - mean of s).
   struct Sums {
     float exponentials, total, picked;
-    bool found;
+    std::int32_t found;  // 0 or 1; in shared memory that nobody wrote lies no valid bool
   };
   Sums sums{0, 0, 0, false};
   for (std::int64_t c = warp_index(); c < classes; c += slices) {

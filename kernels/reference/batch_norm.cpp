@@ -58,13 +58,14 @@ void run(const BatchNormRstd& call, const Memory<T>& m) {
 template <class T>
 void run(const BatchNormApply& call, const Memory<T>& m) {
   const T *x = m.floats(call.x), *mean = m.floats(call.mean), *rstd = m.floats(call.rstd);
-  const T *gamma = m.floats(call.gamma), *beta = m.floats(call.beta);
+  const T *gamma = m.floats(call.gamma), *beta = m.floats(call.beta), *r = m.floats(call.r);
   T* y = m.floats(call.y);
   for (std::int64_t c = 0; c < call.dims.c; ++c)
     for_each_of_channel(call.dims, c, [&](std::int64_t i) {
       T v = (x[i] - mean[c]) * rstd[c];
       if (gamma) v = gamma[c] * v;
       if (beta) v += beta[c];
+      if (r) v += r[i];
       y[i] = activate(call.act, v);
     });
 }
@@ -72,11 +73,12 @@ void run(const BatchNormApply& call, const Memory<T>& m) {
 template <class T>
 void run(const BatchNormBackwardReduce& call, const Memory<T>& m) {
   const T *dy = m.floats(call.dy), *y = m.floats(call.y), *x = m.floats(call.x), *mean = m.floats(call.mean), *rstd = m.floats(call.rstd);
-  T *dgamma = m.floats(call.dgamma), *dbeta = m.floats(call.dbeta);
+  T *dgamma = m.floats(call.dgamma), *dbeta = m.floats(call.dbeta), *dr = m.floats(call.dr);
   for (std::int64_t c = 0; c < call.dims.c; ++c) {
     T sum = 0, product = 0;
     for_each_of_channel(call.dims, c, [&](std::int64_t i) {
       const T g = call.act == Activation::none ? dy[i] : dy[i] * activation_slope(call.act, y[i]);
+      if (dr) dr[i] = g;
       sum += g;
       product += g * ((x[i] - mean[c]) * rstd[c]);
     });

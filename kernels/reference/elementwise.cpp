@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "kernels/batch_order.h"
 #include "kernels/philox.h"
 #include "kernels/reference/reference.h"
 
@@ -52,7 +53,7 @@ void run(const Fill& call, const Memory<T>& m) {
 template <class T>
 void run(const Gather& call, const Memory<T>& m) {
   const Dims &d = call.dims, &t = call.target_dims;
-  const std::int64_t* order = m.integers(call.order) + m.state(call.state)->position;
+  const BatchOrder order(*m.state(call.state), call.shuffle);
   for_each_element(d, [&](auto n, auto c, auto h, auto w) {
     const auto k = ((order[n] * d.c + c) * d.h + h) * d.w + w;
     T v = call.source_type == DType::f32 ? m.floats(call.source)[k] : T(static_cast<double>(m.integers(call.source)[k]));

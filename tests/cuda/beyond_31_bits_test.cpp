@@ -235,6 +235,7 @@ TEST_P(Beyond31Bits, BatchNormApply) {
   kernels::BatchNormApply call{.dims = c.dims(samples_beyond(32), 8, 64, 64), .act = Activation::relu};
   call.y = c.out("y", call.dims);
   call.x = c.in("x", call.dims, {});
+  call.r = c.in("r", call.dims, {});
   add_statistics(c, call, 8);
   expect_groups_alone(c, call);
 }

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cmath>
+#include <ostream>
 #include <string>
 #include <vector>
 
@@ -23,6 +24,9 @@ struct BatchNormCase {
   // Whether every sound float algorithm gets close: enough elements in a channel, and they do not lie far from 0.
   bool ordinary() const { return channel_elements() >= 8 && std::abs(mean) < 10 * deviation; }
 };
+
+// What GoogleTest prints for a parameter.
+inline void PrintTo(const BatchNormCase& c, std::ostream* out) { *out << c.name; }
 
 // Everything that is read, in NCHW order. Each operation gets float inputs of its own, so that its error is its own: backward
 // starts from saved_mean and saved_rstd, the statistics of x in double rounded to float, inference from given_mean and given_var.

@@ -3,15 +3,9 @@
 
 #include <gtest/gtest.h>
 
-#include <ostream>
-
 #include "tests/cudnn/device.h"
 
 namespace norma::test {
-
-// What GoogleTest prints for a parameter.
-void PrintTo(const BatchNormCase& c, std::ostream* out) { *out << c.name; }
-
 namespace {
 
 std::vector<BatchNormCase> cases() {
