@@ -12,18 +12,28 @@ norma_compile_options(norma_bundled)
 norma_include_view(norma_bundled apps)
 target_link_libraries(norma_bundled PRIVATE norma_app)
 list(APPEND bundled norma_bundled)
+# What norma loads from beside itself.
+set(bundled_modules "")
+if(TARGET norma_cudnn)
+  list(APPEND bundled_modules norma_cudnn)
+endif()
 set(bundled_files "")
-foreach(program IN LISTS bundled)
+set(module_files "")
+foreach(target IN LISTS bundled bundled_modules)
   # An RPATH, which unlike a RUNPATH also serves the libraries' own needs.
-  set_property(TARGET ${program} APPEND PROPERTY BUILD_RPATH "$ORIGIN/lib")
-  target_link_options(${program} PRIVATE -Wl,--disable-new-dtags)
-  list(APPEND bundled_files $<TARGET_FILE:${program}>)
+  set_property(TARGET ${target} APPEND PROPERTY BUILD_RPATH "$ORIGIN/lib")
+  target_link_options(${target} PRIVATE -Wl,--disable-new-dtags)
+  if(target IN_LIST bundled_modules)
+    list(APPEND module_files $<TARGET_FILE:${target}>)
+  else()
+    list(APPEND bundled_files $<TARGET_FILE:${target}>)
+  endif()
 endforeach()
 file(GLOB peers ${PROJECT_SOURCE_DIR}/apps/bench/peers/*.py)
 add_custom_target(
   bundle
-  COMMAND ${CMAKE_COMMAND} "-DOUTPUT=${PROJECT_BINARY_DIR}/bundle" "-DPROGRAMS=${bundled_files}" "-DSTRIP=${CMAKE_STRIP}"
+  COMMAND ${CMAKE_COMMAND} "-DOUTPUT=${PROJECT_BINARY_DIR}/bundle" "-DPROGRAMS=${bundled_files}" "-DMODULES=${module_files}" "-DSTRIP=${CMAKE_STRIP}"
           "-DSCRIPTS=${PROJECT_SOURCE_DIR}/tests/gpu.sh;${PROJECT_SOURCE_DIR}/tests/accuracy.sh" "-DPEERS=${peers}" -P
           ${PROJECT_SOURCE_DIR}/cmake/make_bundle.cmake
-  DEPENDS ${bundled}
+  DEPENDS ${bundled} ${bundled_modules}
   VERBATIM)

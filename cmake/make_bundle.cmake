@@ -1,13 +1,14 @@
-# Puts programs into a folder, stripped, with the shared libraries they need in lib/ beside them; then packs it.
-#   cmake -DOUTPUT=<folder> -DPROGRAMS=<files> -DSCRIPTS=<files> -DPEERS=<files> -DSTRIP=<strip> -P make_bundle.cmake
+# Puts programs and the modules they load into a folder, stripped, with the shared libraries they need in lib/ beside them; then packs it.
+#   cmake -DOUTPUT=<folder> -DPROGRAMS=<files> -DMODULES=<files> -DSCRIPTS=<files> -DPEERS=<files> -DSTRIP=<strip> -P make_bundle.cmake
 # Left out: glibc, whose parts belong together and to the machine, and what belongs to its GPU: the driver and cuDNN.
 file(REMOVE_RECURSE ${OUTPUT})
 file(MAKE_DIRECTORY ${OUTPUT}/lib ${OUTPUT}/peers)
-file(COPY ${PROGRAMS} ${SCRIPTS} DESTINATION ${OUTPUT})
+file(COPY ${PROGRAMS} ${MODULES} ${SCRIPTS} DESTINATION ${OUTPUT})
 file(COPY ${PEERS} DESTINATION ${OUTPUT}/peers)
 
 file(GET_RUNTIME_DEPENDENCIES
   EXECUTABLES ${PROGRAMS}
+  MODULES ${MODULES}
   RESOLVED_DEPENDENCIES_VAR found
   UNRESOLVED_DEPENDENCIES_VAR missing
   PRE_EXCLUDE_REGEXES "^ld-linux" "^lib(c|m|dl|pthread|rt|resolv|util|nsl|anl)\\.so" "^libcuda\\.so" "^libnvidia" "^libcudnn" "^libcublas")
@@ -15,8 +16,8 @@ if(missing)
   message(FATAL_ERROR "bundle: not found: ${missing}")
 endif()
 # Some came from the toolkit's folder: the machine's own are to be found.
-foreach(program IN LISTS PROGRAMS)
-  get_filename_component(name ${program} NAME)
+foreach(file IN LISTS PROGRAMS MODULES)
+  get_filename_component(name ${file} NAME)
   file(RPATH_SET FILE ${OUTPUT}/${name} NEW_RPATH "$ORIGIN/lib")
 endforeach()
 foreach(library IN LISTS found)

@@ -36,4 +36,11 @@ inline void check_access(const PlanValue& v, std::size_t bytes, std::size_t offs
                 "value \"" + v.name + "\" has " + std::to_string(v.bytes) + " bytes, not " + std::to_string(offset + bytes));
 }
 
+// Throws unless each of the Plan's Calls may be run alone: a value that is kept for one group of samples at a time is never whole.
+inline void check_whole(const Plan& plan) {
+  if (plan.region_bytes[static_cast<std::size_t>(Region::group)] > 0)
+    throw Error(ErrorKind::usage,
+                "this Plan keeps values for one group of samples at a time; switch reuse of memory off to run its Calls alone");
+}
+
 }  // namespace norma

@@ -124,6 +124,12 @@ class CpuExecutor final : public Executor {
         check_each ? 1 : threads_);
   }
 
+  void run_call(const Plan& plan, std::size_t call) override {
+    check_whole(plan);
+    omp_set_num_threads(threads_);
+    backend_.run(plan.calls.at(call).call, kernels::Part::whole, kernels::Memory{plans_.at(&plan).addresses.data()});
+  }
+
   std::vector<double> run_timed(const Plan& plan) override {
     using Clock = std::chrono::steady_clock;
     std::vector<std::vector<double>> of_thread(static_cast<std::size_t>(threads_), std::vector<double>(plan.calls.size(), 0.0));

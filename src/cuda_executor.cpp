@@ -103,6 +103,12 @@ class CudaExecutor final : public Executor {
     check(cudaGraphLaunch(p.graph, stream_), "launching the graph of a Plan");
   }
 
+  void run_call(const Plan& plan, std::size_t call) override {
+    check_whole(plan);
+    use_device();
+    queue(plan.calls.at(call), plans_.at(&plan));
+  }
+
   std::vector<double> run_timed(const Plan& plan) override {
     use_device();
     std::vector<cuda::Event> events(plan.calls.size() + 1);
@@ -143,15 +149,17 @@ class CudaExecutor final : public Executor {
 
   void use_device() const { check(cudaSetDevice(index_), "choosing GPU " + std::to_string(index_)); }
 
+  void queue(const PlanCall& c, const Prepared& p) const {
+    kernels::cuda::run(c.call, kernels::Memory{p.addresses.data()}, kernels::cuda::Queue{stream_, workspace_.data()});
+    if (const cudaError_t e = cudaGetLastError(); e != cudaSuccess)
+      throw Error(ErrorKind::failure, "[" + c.path + "] " + name_of(c.call) + ": CUDA: " + cuda::text_of(e));
+  }
+
   // Queues every Call, and after each calls then(it).
   template <class F>
   void for_each_call(const Plan& plan, const Prepared& p, F then) const {
-    const kernels::Memory memory{p.addresses.data()};
-    const kernels::cuda::Queue queue{stream_, workspace_.data()};
     for (const PlanCall& c : plan.calls) {
-      kernels::cuda::run(c.call, memory, queue);
-      if (const cudaError_t e = cudaGetLastError(); e != cudaSuccess)
-        throw Error(ErrorKind::failure, "[" + c.path + "] " + name_of(c.call) + ": CUDA: " + cuda::text_of(e));
+      queue(c, p);
       then(c);
     }
   }

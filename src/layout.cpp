@@ -1,6 +1,8 @@
 #include "src/layout.h"
 
 #include <cmath>
+#include <cstdint>
+#include <type_traits>
 
 #include "norma/error.h"
 
@@ -22,54 +24,59 @@ void for_each_element(const PlanValue& v, F f) {
         for (std::int64_t w = 0; w < d.w; ++w) f(i++, d.index(n, c, h, w));
 }
 
-template <class T>
-std::vector<float> read_as(Executor& executor, const Plan& plan, ValueId id) {
-  const PlanValue& v = plan[id];
-  std::vector<T> stored(v.bytes / sizeof(T));
-  executor.read(plan, id.index, stored.data(), stored.size() * sizeof(T));
-  std::vector<float> out(static_cast<std::size_t>(v.shape.elements()));
-  for_each_element(v, [&](std::int64_t i, std::int64_t k) {
-    out[static_cast<std::size_t>(i)] = static_cast<float>(stored[static_cast<std::size_t>(k)]);
-  });
-  return out;
+// f with a zero of the type that the elements have.
+template <class F>
+void with_type(DType type, F f) {
+  switch (type) {
+    case DType::f32: return f(0.0f);
+    case DType::u8: return f(std::uint8_t{});
+    case DType::i32: return f(std::int32_t{});
+    case DType::i64: return f(std::int64_t{});
+    case DType::bytes: return;
+  }
 }
 
 }  // namespace
+
+std::vector<double> elements(const PlanValue& v, std::span<const std::byte> stored) {
+  std::vector<double> nchw;
+  with_type(v.dtype, [&]<class T>(T) {
+    const T* from = reinterpret_cast<const T*>(stored.data());
+    nchw.resize(static_cast<std::size_t>(v.shape.elements()));
+    for_each_element(v, [&](std::int64_t i, std::int64_t k) { nchw[static_cast<std::size_t>(i)] = static_cast<double>(from[k]); });
+  });
+  return nchw;
+}
+
+void set_elements(const PlanValue& v, std::span<const double> nchw, std::span<std::byte> stored) {
+  with_type(v.dtype, [&]<class T>(T) {
+    T* to = reinterpret_cast<T*>(stored.data());
+    for_each_element(v, [&](std::int64_t i, std::int64_t k) {
+      const double x = nchw[static_cast<std::size_t>(i)];
+      if constexpr (std::is_same_v<T, float>) to[k] = static_cast<T>(x);
+      else to[k] = static_cast<T>(std::llround(x));
+    });
+  });
+}
 
 void write_tensor(Executor& executor, const Plan& plan, ValueId id, std::span<const float> nchw) {
   const PlanValue& v = plan[id];
   if (static_cast<std::int64_t>(nchw.size()) != v.shape.elements())
     throw Error(ErrorKind::usage, "value \"" + v.name + "\" is " + to_string(v.shape) + ", " + std::to_string(v.shape.elements()) +
                                       " elements, got " + std::to_string(nchw.size()));
-  if (v.dtype == DType::i64) {
-    std::vector<std::int64_t> stored;
-    for (float x : nchw) stored.push_back(std::llround(x));
-    executor.write(plan, id.index, stored.data(), stored.size() * sizeof(std::int64_t));
-    return;
-  }
-  if (v.dtype == DType::i32) {
-    std::vector<std::int32_t> stored;
-    for (float x : nchw) stored.push_back(static_cast<std::int32_t>(std::lround(x)));
-    executor.write(plan, id.index, stored.data(), stored.size() * sizeof(std::int32_t));
-    return;
-  }
-  if (v.dtype != DType::f32)
-    throw Error(ErrorKind::usage, "value \"" + v.name + "\" is " + name_of(v.dtype) + " and cannot be written as floats");
-  std::vector<float> stored(v.bytes / sizeof(float), 0.0f);
-  for_each_element(v, [&](std::int64_t i, std::int64_t k) { stored[static_cast<std::size_t>(k)] = nchw[static_cast<std::size_t>(i)]; });
-  executor.write(plan, id.index, stored.data(), stored.size() * sizeof(float));
+  if (v.dtype == DType::bytes) throw Error(ErrorKind::usage, "value \"" + v.name + "\" is no tensor");
+  std::vector<std::byte> stored(v.bytes);
+  set_elements(v, std::vector<double>(nchw.begin(), nchw.end()), stored);
+  executor.write(plan, id.index, stored.data(), stored.size());
 }
 
 std::vector<float> read_tensor(Executor& executor, const Plan& plan, ValueId id) {
   const PlanValue& v = plan[id];
-  switch (v.dtype) {
-    case DType::f32: return read_as<float>(executor, plan, id);
-    case DType::u8: return read_as<std::uint8_t>(executor, plan, id);
-    case DType::i32: return read_as<std::int32_t>(executor, plan, id);
-    case DType::i64: return read_as<std::int64_t>(executor, plan, id);
-    case DType::bytes: break;
-  }
-  throw Error(ErrorKind::usage, "value \"" + v.name + "\" is no tensor");
+  if (v.dtype == DType::bytes) throw Error(ErrorKind::usage, "value \"" + v.name + "\" is no tensor");
+  std::vector<std::byte> stored(v.bytes);
+  executor.read(plan, id.index, stored.data(), stored.size());
+  const std::vector<double> nchw = elements(v, stored);
+  return {nchw.begin(), nchw.end()};
 }
 
 }  // namespace norma

@@ -8,7 +8,12 @@
 
 namespace norma {
 
-// Writes a f32 value given in NCHW order; padding lanes become 0. i64 values (num_batches_tracked) are rounded.
+// The logical elements of a value's stored bytes in NCHW order; opaque bytes have none.
+std::vector<double> elements(const PlanValue& v, std::span<const std::byte> stored);
+// The opposite, each rounded to the value's type; padding lanes stay as they are.
+void set_elements(const PlanValue& v, std::span<const double> nchw, std::span<std::byte> stored);
+
+// Writes a value given in NCHW order; padding lanes become 0. Integers are rounded.
 // Throws Error(usage) on a wrong number of elements.
 void write_tensor(Executor& executor, const Plan& plan, ValueId value, std::span<const float> nchw);
 // Any value but opaque bytes, as floats in NCHW order.

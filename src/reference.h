@@ -17,6 +17,7 @@ namespace norma::reference {
 template <class T>
 class BasicReference {
  public:
+  BasicReference() = default;
   explicit BasicReference(const Plan& plan) { prepare(plan); }
   // Memory for one more Plan. Persistent regions are shared: the same offset in a region is the same number in every Plan, so Plans
   // prepared together must come from one run. The Plan must stay where it is as long as this is used.

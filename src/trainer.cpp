@@ -22,9 +22,6 @@ using Clock = std::chrono::steady_clock;
 
 double since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
-// Evaluation keeps no activations for a backward pass, so that one batch size serves any set.
-constexpr std::int64_t evaluation_batch = 256;
-
 // How the samples are stored. Throws Error(usage) where the options cannot be those of any net.
 DType checked(const TrainerOptions& options) {
   if (options.batch <= 0) throw Error(ErrorKind::usage, "batch must be at least 1, got " + std::to_string(options.batch));
@@ -77,10 +74,10 @@ Affine::Affine(const Transform& t, std::int64_t channels, DType stored) {
   }
 }
 
-Trainer::State::State(Module n, TrainerOptions o) : net(std::move(n)), options(std::move(o)) {
+Trainer::State::State(Module n, TrainerOptions o, std::unique_ptr<Executor> e)
+    : net(std::move(n)), options(std::move(o)), executor(std::move(e)) {
   stored = checked(options);
   affine = Affine(options.transform, options.input[0], stored);
-  executor = make_executor(options.device, options.executor);
   graph = traced(net, options, options.batch);
   parameters = graph->parameters();
   base = &plan(Mode::train, options.batch);

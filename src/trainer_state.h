@@ -24,8 +24,13 @@ struct Affine {
   Affine(const Transform& t, std::int64_t channels, DType stored);
 };
 
+// Evaluation keeps no activations for a backward pass, so that one batch size serves any set.
+inline constexpr std::int64_t evaluation_batch = 256;
+
 struct Trainer::State {
-  State(Module n, TrainerOptions o);
+  State(Module n, TrainerOptions o) : State(std::move(n), o, make_executor(o.device, o.executor)) {}
+  // On an Executor that has no Plans yet, whatever the options' device is.
+  State(Module n, TrainerOptions o, std::unique_ptr<Executor> e);
 
   const Plan& plan(Mode mode, std::int64_t batch);
   void check(const Dataset& data) const;

@@ -11,6 +11,7 @@
 
 #include "apps/norma/bench_ops.h"
 #include "apps/norma/environment.h"
+#include "apps/norma/module_file.h"
 #include "norma/norma.h"
 #include "tests/expect_error.h"
 #include "tests/temporary_folder.h"

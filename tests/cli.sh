@@ -54,7 +54,7 @@ RECIPE
 
 # ---- help, version, usage
 check "--version" "$("$norma" --version | grep -c '^norma [0-9]')" 1
-check "--help names every command" "$("$norma" --help | grep -cE '^ +(train|eval|plan|inspect|bench|data|doctor) ')" 7
+check "--help names every command" "$("$norma" --help | grep -cE '^ +(train|eval|plan|verify|inspect|bench|data|doctor) ')" 8
 check "--help explains the exit codes" "$("$norma" --help | grep -c '5 diverged')" 1
 check "help of a command" "$("$norma" train --help | grep -c 'Usage: norma train')" 1
 expect "no command" 2 "a command is needed"
@@ -178,6 +178,30 @@ check "... the order of every epoch" "$(grep -ac '"order":{[^}]*"shape":\[2,200\
 check "... as int32" "$(grep -ac '"order":{[^}]*"dtype":"I32"' exported/order.safetensors)" 1
 check "... the initial weights" "$(grep -ac '"conv1.weight"' exported/weights.safetensors)" 1
 expect "bench export into a file" 1 "tiny.toml" bench export tiny.toml tiny.toml
+
+# ---- verify
+"$norma" verify tiny.toml --device cpu >verify.txt 2>verify.err
+check "verify passes" "$? $(grep -c '^passed: [0-9]* calls on each$' verify.txt)" "0 1"
+check "... a line for each kind of call" "$(grep -cE '^(conv2d_forward|batch_norm_max_pool|adam|batch_norm_rstd) +cpu +[0-9]+ ' verify.txt)" 4
+check "... training, an epoch's last batch and evaluation as they really run" "$(grep -cE '^cpu +(train 32|train 8|eval 32) +3 runs: the same bits$' verify.txt)" 3
+check "... in 80 columns" "$(awk 'length($0) > 80' verify.txt)" ""
+check "... the level and the data in the log" "$(grep -cE 'device: cpu \(|data: digits/train' verify.err)" 2
+"$norma" verify tiny.toml --device cpu --json --quiet >verify.json 2>verify.err
+check "verify --json: one object, and nothing else" "$? $(grep -c '^{"recipe":"tiny",.*"passed":true,.*}$' verify.json) $(wc -l <verify.json) $(wc -c <verify.err)" "0 1 1 0"
+for level in $(sed -n '/^  "isa"/,/]/s/^    "\(.*\)".*/\1/p' doctor.json); do
+  "$norma" verify tiny.toml --device cpu --isa "$level" >verify.txt 2>/dev/null
+  check "verify --isa $level" "$? $(grep -c "^cpu .*($level, " verify.txt)" "0 1"
+done
+expect "verify without its data set: the built-in digits, loudly" 0 "warning: mnist was not found" verify --device cpu --batch-size 16 --data-dir "$work/nothing" --quiet
+expect "verify: an unknown recipe" 2 'did you mean "mnist-lenet-bn"?' verify mnist-lenet --device cpu
+expect "verify: an unknown flag" 2 'did you mean "--device"?' verify --devices cpu
+expect "verify: what training refuses" 2 '[bn2]' verify tiny.toml --device cpu --set data.train_samples=33
+if grep -q '"usable": false' doctor.json; then
+  expect "verify --device cuda never becomes the CPU" 4 "device cuda cannot be used" verify tiny.toml --device cuda
+else
+  expect "verify --device cuda" 0 "" verify tiny.toml --device cuda
+  check "... in two columns at least" "$(grep -c '^ \{35\}cuda ' stdout)" "$(grep -cE '^[a-z0-9_]+ +cpu +[0-9]+ ' stdout)"
+fi
 
 # ---- a run: streams and the run directory
 "$norma" train tiny.toml --epochs 12 --out whole --json >whole.json 2>whole.err

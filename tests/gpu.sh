@@ -7,7 +7,7 @@
 # data) skips the step. A step that fails or takes too long does not stop the others.
 # Exits with 0 if all steps that ran passed, 1 otherwise, 77 without a GPU that norma can use, 2 on wrong usage.
 set -u
-steps='nvidia_smi doctor kernels large cudnn memcheck racecheck initcheck synccheck repeats accuracy bench_step epoch torch torch_graph jax'
+steps='nvidia_smi doctor kernels large cudnn verify memcheck racecheck initcheck synccheck repeats accuracy bench_step epoch torch torch_graph jax'
 
 usage() {
   sed -n '2,9s/^# \{0,1\}//p' "$0" >&2
@@ -62,6 +62,19 @@ step_cudnn() {
   [ -x "$bundle/norma_cudnn_tests" ] || skip "not in this bundle"
   grep -q '"cudnn": "' "$work/doctor.json" || skip "no libcudnn.so.9 here"
   NORMA_CUDNN_JSON=$out/cudnn.json google_tests 1 "$bundle/norma_cudnn_tests"
+}
+
+# Every Call of both recipes on the CPU, the GPU and, where it is found, by cuDNN, against double: one table each.
+step_verify() {
+  status=0 figures=
+  for recipe in mnist-lenet-bn fashion-lenet-bn-sigmoid; do
+    echo "norma verify $recipe --device cuda"
+    "$bundle/norma" verify "$recipe" --device cuda >"$work/verify.txt" 2>&1 || status=1
+    cat "$work/verify.txt"
+    figures="${figures:+$figures; }$recipe $(sed -n 's/^passed: /passed, /p; s/^FAILED *\([^:]*: [^:]*\):.*/FAILED \1/p' "$work/verify.txt" | head -n 1)"
+  done
+  figure "$figures"
+  return $status
 }
 
 # The sanitizers slow kernels down by up to a hundred times. Of the table's cases: those of LeNet's layers, those of 15 and 17 samples,
@@ -202,6 +215,7 @@ limit_of() {
   case $1 in
     kernels) echo 150 ;;
     cudnn) echo 100 ;;
+    verify) echo 90 ;;
     accuracy) echo 120 ;;
     *) echo 60 ;;
   esac

@@ -12,8 +12,9 @@
 #include <vector>
 
 #include "kernels/memory.h"
-#include "src/plan.h"
 #include "kernels/reference/reference.h"
+#include "src/layout.h"
+#include "src/plan.h"
 
 namespace norma::test {
 
@@ -51,25 +52,16 @@ class PlanMemory {
   void write(ValueId id, std::span<const double> values, double padding = 0) {
     if (plan_[id].dtype == DType::f32)
       for (std::size_t k = 0; k < bytes(id).size() / sizeof(float); ++k) as_array<float>(id)[k] = static_cast<float>(padding);
-    std::size_t i = 0;
-    for_each_stored(id, [&](std::size_t k) { set(id, k, values[i++]); });
+    set_elements(plan_[id], values, bytes(id));
   }
 
-  std::vector<double> read(ValueId id) const {
-    std::vector<double> out;
-    for_each_stored(id, [&](std::size_t k) { out.push_back(get(id, k)); });
-    return out;
-  }
+  std::vector<double> read(ValueId id) const { return elements(plan_[id], bytes(id)); }
 
   // f(element of memory) for the padding lanes of a value.
   template <class F>
   void for_each_padding(ValueId id, F f) const {
-    const Dims& d = plan_[id].dims;
-    if (!plan_[id].in_lanes() || plan_[id].dtype != DType::f32) return;
-    for (std::int64_t lane = d.n; lane < d.groups() * d.lanes; ++lane)
-      for (std::int64_t c = 0; c < d.c; ++c)
-        for (std::int64_t h = 0; h < d.h; ++h)
-          for (std::int64_t w = 0; w < d.w; ++w) f(as_array<float>(id)[d.index(lane, c, h, w)]);
+    if (plan_[id].in_lanes() && plan_[id].dtype == DType::f32)
+      reference::for_each_padding(plan_[id].dims, [&](std::int64_t k) { f(as_array<float>(id)[k]); });
   }
 
   // Where memory outside the values was written to: "between y and a".
@@ -96,36 +88,6 @@ class PlanMemory {
   template <class T>
   T* as_array(ValueId v) const {
     return reinterpret_cast<T*>(bytes(v).data());
-  }
-
-  template <class F>
-  void for_each_stored(ValueId id, F f) const {
-    const PlanValue& v = plan_[id];
-    if (v.in_lanes())
-      reference::for_each_element(v.dims, [&](auto n, auto c, auto h, auto w) { f(static_cast<std::size_t>(v.dims.index(n, c, h, w))); });
-    else
-      for (std::size_t k = 0; k < v.bytes / size_of(v.dtype); ++k) f(k);
-  }
-
-  void set(ValueId id, std::size_t k, double x) {
-    switch (plan_[id].dtype) {
-      case DType::f32: as_array<float>(id)[k] = static_cast<float>(x); break;
-      case DType::i32: as_array<std::int32_t>(id)[k] = static_cast<std::int32_t>(x); break;
-      case DType::i64: as_array<std::int64_t>(id)[k] = static_cast<std::int64_t>(x); break;
-      case DType::u8: as_array<std::uint8_t>(id)[k] = static_cast<std::uint8_t>(x); break;
-      case DType::bytes: break;
-    }
-  }
-
-  double get(ValueId id, std::size_t k) const {
-    switch (plan_[id].dtype) {
-      case DType::f32: return static_cast<double>(as_array<float>(id)[k]);
-      case DType::i32: return as_array<std::int32_t>(id)[k];
-      case DType::i64: return static_cast<double>(as_array<std::int64_t>(id)[k]);
-      case DType::u8: return as_array<std::uint8_t>(id)[k];
-      case DType::bytes: break;
-    }
-    return 0;
   }
 
   // Both ends lie where the pattern was laid: values are whole numbers of bytes, so compare byte by byte.

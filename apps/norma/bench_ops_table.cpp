@@ -6,6 +6,7 @@
 #include "apps/norma/bench_ops.h"
 #include "apps/norma/environment.h"
 #include "apps/norma/log.h"
+#include "apps/norma/module_file.h"
 #include "apps/norma/terminal.h"
 #include "norma/error.h"
 

@@ -34,11 +34,8 @@ class Yardstick {
   Pass pass(const NormaOnednnShape& shape, NormaOnednnPass pass, int threads, const NormaOnednnData& data) const;
 
  private:
-  const NormaOnednn* api_ = nullptr;  // the library stays loaded: its threads may outlive any use
   std::string missing_;
+  const NormaOnednn* api_;
 };
-
-// The folder of the running program.
-std::filesystem::path program_folder();
 
 }  // namespace norma::app

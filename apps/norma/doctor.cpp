@@ -93,7 +93,7 @@ Finding cudnn_finding() {
     }
   }
   return {"cudnn", version.empty() ? ordered_json(nullptr) : ordered_json(version),
-          (version.empty() ? "not found" : version) + " (only the parity tests need it)", ""};
+          (version.empty() ? "not found" : version) + " (only tests and norma verify use it)", ""};
 }
 
 Finding isa_finding() {

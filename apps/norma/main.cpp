@@ -20,6 +20,7 @@ constexpr const char* footer = R"(Examples:
   norma train mnist-lenet-bn --resume --out runs/try --epochs 10
   norma eval runs/try                         accuracy on the test set
   norma plan mnist-lenet-bn                   every kernel call of a step
+  norma verify --device cuda                  each of them against double precision
   norma bench calls mnist-lenet-bn            each of them: time, share of the roofline
   norma inspect runs/try                      batch norm statistics, weight norms
   norma data fetch mnist                      download a data set
@@ -78,8 +79,8 @@ int run(int argc, char** argv) {
   app.footer(footer);
   app.require_subcommand(1);
   app.failure_message(CLI::FailureMessage::simple);
-  const Command commands[] = {add_train(app), add_eval(app), add_plan(app),  add_inspect(app),
-                              add_bench(app), add_data(app), add_doctor(app)};
+  const Command commands[] = {add_train(app), add_eval(app),    add_plan(app), add_verify(app),
+                              add_bench(app), add_inspect(app), add_data(app), add_doctor(app)};
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForVersion& e) {

@@ -79,6 +79,9 @@ class Executor {
   virtual void read(const Plan& plan, int value, void* destination, std::size_t bytes, std::size_t offset = 0) = 0;
   // check_each: after each Call look for a non-finite output and throw Error(diverged) naming call, module and value.
   virtual void run(const Plan& plan, bool check_each = false) = 0;
+  // Runs one of the Plan's Calls alone, by its number, on what its values hold. Throws Error(usage) for a Plan that shares memory between
+  // groups of samples: switch TrainerOptions::reuse off.
+  virtual void run_call(const Plan& plan, std::size_t call) = 0;
   // Runs the Plan once; returns the seconds each of its Calls took, in the Plan's order. Where threads work on different Calls at the
   // same time, a Call's share is its threads' time added up and divided by the number of threads.
   virtual std::vector<double> run_timed(const Plan& plan) = 0;

@@ -12,6 +12,7 @@
 #include "norma/shape.h"          // IWYU pragma: export
 #include "norma/trainer.h"        // IWYU pragma: export
 #include "norma/types.h"          // IWYU pragma: export
+#include "norma/verify.h"         // IWYU pragma: export
 
 namespace norma {
 inline constexpr const char* version = "0.1.0";

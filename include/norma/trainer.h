@@ -93,6 +93,8 @@ struct TimedStep {
 
 class Trainer {
  public:
+  struct State;  // src/trainer_state.h
+
   // Traces and compiles the net, and initialises its parameters from the seed. Throws Error(usage) naming the layer at fault.
   Trainer(Module net, TrainerOptions options);
   ~Trainer();
@@ -136,7 +138,6 @@ class Trainer {
   const Plan& plan(Mode mode, std::int64_t batch = 0) const;
 
  private:
-  struct State;
   std::unique_ptr<State> state_;
 };
 

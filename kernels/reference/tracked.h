@@ -39,7 +39,13 @@ inline Tracked operator/(const Tracked& a, const Tracked& b) {
   const double q = a.v / b.v;
   return Tracked::rounded(q, (a.e2 + q * q * b.e2) / (b.v * b.v));
 }
-inline Tracked& operator+=(Tracked& a, const Tracked& b) { return a = a + b; }
+// One more term of a sum, which a kernel may add in another order: where two terms cancel here, they need not there.
+inline Tracked& operator+=(Tracked& a, const Tracked& b) {
+  Tracked sum = a + b;
+  const double larger = std::fmax(std::abs(a.v), std::abs(b.v));
+  if (larger > std::abs(sum.v) && !a.is_exact(0) && !b.is_exact(0)) sum.e2 += Tracked::u * Tracked::u * (larger * larger - sum.v * sum.v);
+  return a = sum;
+}
 inline Tracked& operator-=(Tracked& a, const Tracked& b) { return a = a - b; }
 inline bool operator<(const Tracked& a, const Tracked& b) { return a.v < b.v; }
 inline bool operator>(const Tracked& a, const Tracked& b) { return a.v > b.v; }

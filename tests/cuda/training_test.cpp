@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "norma/error.h"
+#include "norma/verify.h"
 #include "src/cuda_executor.h"
 #include "tests/expect_error.h"
 #include "tests/random_nets.h"
@@ -94,6 +95,34 @@ void expect_lenet_steps_as_on_the_cpu() {
 TEST(CudaTraining, LeNetStepsAsOnTheCpu) {
   expect_lenet_steps_as_on_the_cpu<nn::ReLU>();
   expect_lenet_steps_as_on_the_cpu<nn::Sigmoid>();
+}
+
+TEST(CudaTraining, VerifyPassesOnASmallLeNet) {
+  const Device devices[] = {Device::cpu(), Device::cuda()};
+  const TrainerOptions o{.input = {1, 28, 28}, .batch = 9, .optimizer = Sgd{.lr = 0.02f, .momentum = 0.9}};
+  const nn::Sequential small{nn::Conv2d{.out = 2, .kernel = 5},
+                             nn::BatchNorm{},
+                             nn::ReLU{},
+                             nn::MaxPool2d{},
+                             nn::Conv2d{.out = 3, .kernel = 5},
+                             nn::BatchNorm{},
+                             nn::ReLU{},
+                             nn::MaxPool2d{},
+                             nn::Flatten{},
+                             nn::Linear{.out = 9},
+                             nn::BatchNorm{},
+                             nn::Sigmoid{},
+                             nn::Linear{.out = 10}};
+  const VerifyReport report = verify(small, o, digits(9 + 3), devices);
+  EXPECT_TRUE(report.passed());
+  EXPECT_EQ(report.steps.size(), 6u);
+  std::int64_t compared = 0;
+  for (const CallCheck& c : report.calls) {
+    EXPECT_TRUE(c.passed()) << c.problem;
+    compared += c.calls;
+  }
+  EXPECT_EQ(compared, 2 * report.compared) << "every Call on both";
+  for (const StepCheck& s : report.steps) EXPECT_EQ(s.difference, "") << s.backend << ", " << s.samples << " samples";
 }
 
 // ------------------------------------------------------------------------------------------ runs

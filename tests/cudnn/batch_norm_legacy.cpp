@@ -10,12 +10,6 @@ using kernels::ValueId;
 
 constexpr cudnnBatchNormOps_t ops = CUDNN_BATCHNORM_OPS_BN;
 
-TensorDescriptor channels_descriptor(const TensorDescriptor& x, cudnnBatchNormMode_t mode) {
-  TensorDescriptor channels;
-  check(cudnnDeriveBNTensorDescriptor(channels, x, mode), "cudnnDeriveBNTensorDescriptor");
-  return channels;
-}
-
 class Legacy {
  public:
   Legacy(const BatchNormInputs& in, Layout layout, cudnnBatchNormMode_t mode)

@@ -40,10 +40,8 @@ ResidualOutputs cudnn_residual(const BatchNormInputs& in, const std::vector<floa
   constexpr cudnnBatchNormOps_t ops = CUDNN_BATCHNORM_OPS_BN_ADD_ACTIVATION;
   constexpr Layout layout = Layout::nhwc;
   const Dims& shape = in.of.shape;
-  const TensorDescriptor tensor = tensor_descriptor(shape, layout), channels;
-  check(cudnnDeriveBNTensorDescriptor(channels, tensor, mode), "cudnnDeriveBNTensorDescriptor");
-  const ActivationDescriptor relu;
-  check(cudnnSetActivationDescriptor(relu, CUDNN_ACTIVATION_RELU, CUDNN_PROPAGATE_NAN, 0), "cudnnSetActivationDescriptor");
+  const TensorDescriptor tensor = tensor_descriptor(shape, layout), channels = channels_descriptor(tensor, mode);
+  const auto relu = activation_descriptor(Activation::relu);
   std::size_t reserve_bytes = 0, forward_bytes = 0, backward_bytes = 0;
   check(cudnnGetBatchNormalizationTrainingExReserveSpaceSize(cudnn(), mode, ops, relu, tensor, &reserve_bytes),
         "cudnnGetBatchNormalizationTrainingExReserveSpaceSize");

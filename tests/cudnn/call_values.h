@@ -5,9 +5,9 @@
 #include <string>
 #include <vector>
 
+#include "kernels/reference/reference.h"
 #include "tests/cudnn/device.h"
 #include "tests/cudnn/layout.h"
-#include "kernels/reference/reference.h"
 
 namespace norma::test {
 

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <ostream>
 
+#include "apps/bench/cudnn_convolution.h"
 #include "tests/cases.h"
 #include "tests/cudnn/call_values.h"
 #include "tests/cudnn/cudnn_handle.h"
@@ -48,128 +49,58 @@ std::vector<float> numbers(std::int64_t count, Random& random, double deviation)
   return values;
 }
 
-// cuDNN's side of one convolution, in NCHW; CUDNN_FMA_MATH: no TF32.
-class CudnnConvolution {
+// cuDNN's side of one convolution.
+class CudnnSide {
  public:
   struct Result {
     std::string name;  // of the algorithm
     std::vector<float> values;
   };
 
-  CudnnConvolution(const std::string& subject, const ConvShape& s, const Inputs& in)
-      : subject_(subject), s_(s), x_(tensor_descriptor(s.x)), y_(tensor_descriptor(s.y)), bias_(tensor_descriptor(flat(s.y.c))) {
-    const Window& v = s.window;
-    check(cudnnSetFilter4dDescriptor(w_, CUDNN_DATA_FLOAT, CUDNN_TENSOR_NCHW, static_cast<int>(s.y.c),
-                                     static_cast<int>(s.channels_per_group()), v.kernel_h, v.kernel_w),
-          "cudnnSetFilter4dDescriptor");
-    check(cudnnSetConvolution2dDescriptor(convolution_, v.pad_h, v.pad_w, v.stride_h, v.stride_w, v.dilation_h, v.dilation_w,
-                                          CUDNN_CROSS_CORRELATION, CUDNN_DATA_FLOAT),
-          "cudnnSetConvolution2dDescriptor");
-    check(cudnnSetConvolutionGroupCount(convolution_, static_cast<int>(s.groups)), "cudnnSetConvolutionGroupCount");
-    check(cudnnSetConvolutionMathType(convolution_, CUDNN_FMA_MATH), "cudnnSetConvolutionMathType");
-    x_data_ = data_.in("x", in.x);
-    w_data_ = data_.in("w", in.w);
-    b_data_ = data_.in("b", in.b);
-    dy_data_ = data_.in("dy", in.dy);
+  CudnnSide(const std::string& subject, const ConvShape& s, const Inputs& in) : subject_(subject), s_(s), convolution_(s) {
+    x_ = data_.in("x", in.x);
+    w_ = data_.in("w", in.w);
+    b_ = data_.in("b", in.b);
+    dy_ = data_.in("dy", in.dy);
   }
 
   Result forward() {
-    return first_that_runs<cudnnConvolutionFwdAlgoPerf_t>(
-        "forward",
-        [&](int most, int* count, auto* found) {
-          return cudnnGetConvolutionForwardAlgorithm_v7(cudnn(), x_, w_, convolution_, y_, most, count, found);
-        },
-        [&](auto algorithm, std::size_t* bytes) {
-          return cudnnGetConvolutionForwardWorkspaceSize(cudnn(), x_, w_, convolution_, y_, algorithm, bytes);
-        },
-        [&](auto algorithm, const DeviceBuffer& workspace) {
-          const ValueId y = data_.out("y", s_.y.count());
-          check(cudnnConvolutionForward(cudnn(), &one, x_, at(x_data_), w_, at(w_data_), convolution_, algorithm, workspace.data(),
-                                        workspace.bytes(), &zero, y_, at(y)),
-                "cudnnConvolutionForward");
-          check(cudnnAddTensor(cudnn(), &one, bias_, at(b_data_), &one, y_, at(y)), "cudnnAddTensor");
-          return data_.read(y);
-        });
+    return result("forward", s_.y.count(), [&](void* y) { return convolution_.forward(at(x_), at(w_), at(b_), y); });
   }
-
   Result backward_input() {
-    return first_that_runs<cudnnConvolutionBwdDataAlgoPerf_t>(
-        "backward input",
-        [&](int most, int* count, auto* found) {
-          return cudnnGetConvolutionBackwardDataAlgorithm_v7(cudnn(), w_, y_, convolution_, x_, most, count, found);
-        },
-        [&](auto algorithm, std::size_t* bytes) {
-          return cudnnGetConvolutionBackwardDataWorkspaceSize(cudnn(), w_, y_, convolution_, x_, algorithm, bytes);
-        },
-        [&](auto algorithm, const DeviceBuffer& workspace) {
-          const ValueId dx = data_.out("dx", s_.x.count());
-          check(cudnnConvolutionBackwardData(cudnn(), &one, w_, at(w_data_), y_, at(dy_data_), convolution_, algorithm, workspace.data(),
-                                             workspace.bytes(), &zero, x_, at(dx)),
-                "cudnnConvolutionBackwardData");
-          return data_.read(dx);
-        });
+    return result("backward input", s_.x.count(), [&](void* dx) { return convolution_.backward_input(at(dy_), at(w_), dx); });
   }
-
   Result backward_weight() {
-    return first_that_runs<cudnnConvolutionBwdFilterAlgoPerf_t>(
-        "backward weight",
-        [&](int most, int* count, auto* found) {
-          return cudnnGetConvolutionBackwardFilterAlgorithm_v7(cudnn(), x_, y_, convolution_, w_, most, count, found);
-        },
-        [&](auto algorithm, std::size_t* bytes) {
-          return cudnnGetConvolutionBackwardFilterWorkspaceSize(cudnn(), x_, y_, convolution_, w_, algorithm, bytes);
-        },
-        [&](auto algorithm, const DeviceBuffer& workspace) {
-          const ValueId dw = data_.out("dw", s_.weights());
-          check(cudnnConvolutionBackwardFilter(cudnn(), &one, x_, at(x_data_), y_, at(dy_data_), convolution_, algorithm, workspace.data(),
-                                               workspace.bytes(), &zero, w_, at(dw)),
-                "cudnnConvolutionBackwardFilter");
-          return data_.read(dw);
-        });
+    return result("backward weight", s_.weights(), [&](void* dw) { return convolution_.backward_weight(at(dy_), at(x_), dw); });
   }
-
   Result backward_bias() {
-    const ValueId db = data_.out("db", s_.y.c);
-    check(cudnnConvolutionBackwardBias(cudnn(), &one, y_, at(dy_data_), &zero, bias_, at(db)), "cudnnConvolutionBackwardBias");
-    return {"bias", data_.read(db)};
+    return result("backward bias", s_.y.c, [&](void* db) {
+      convolution_.backward_bias(at(dy_), db);
+      return "bias";
+    });
   }
 
  private:
   std::byte* at(ValueId id) const { return data_.address(id); }
 
-  // The result of the first algorithm, best first by cuDNN's heuristics, that cuDNN does run. No values and a note if there is none.
-  template <class Perf, class Find, class Bytes, class Run>
-  Result first_that_runs(const char* what, Find find, Bytes bytes_of, Run run) {
-    std::string reason = "no algorithm";
-    std::vector<Perf> found(16);
-    int count = 0;
+  // No values and a note where cuDNN runs no algorithm.
+  template <class Run>
+  Result result(const char* what, std::int64_t elements, Run run) {
+    const ValueId out = data_.out(what, elements);
     try {
-      check(find(static_cast<int>(found.size()), &count, found.data()), "cudnnGetConvolution...Algorithm_v7");
+      const std::string name = run(at(out));
+      return {name, data_.read(out)};
     } catch (const Unsupported& e) {
-      reason = e.what();
+      note_unsupported(subject_, std::string("convolution ") + what, e.what());
+      return {what, {}};
     }
-    for (int i = 0; i < count; ++i) {
-      const Perf& perf = found[static_cast<std::size_t>(i)];
-      if (perf.status != CUDNN_STATUS_SUCCESS) continue;
-      try {
-        std::size_t bytes = 0;
-        check(bytes_of(perf.algo, &bytes), "cudnnGetConvolution...WorkspaceSize");
-        return {"algo" + std::to_string(perf.algo), run(perf.algo, DeviceBuffer("workspace", bytes))};
-      } catch (const Unsupported& e) {
-        reason = e.what();
-      }
-    }
-    note_unsupported(subject_, std::string("convolution ") + what, reason);
-    return {what, {}};
   }
 
   std::string subject_;
   ConvShape s_;
-  TensorDescriptor x_, y_, bias_;
-  FilterDescriptor w_;
-  ConvolutionDescriptor convolution_;
+  bench::CudnnConvolution convolution_;
   DeviceValues data_;
-  ValueId x_data_, w_data_, b_data_, dy_data_;
+  ValueId x_, w_, b_, dy_;
 };
 
 class ConvolutionParity : public ::testing::TestWithParam<ConvolutionCase> {
@@ -188,8 +119,8 @@ TEST_P(ConvolutionParity, IsAsCloseToDoubleAsCudnn) {
   const double deviation = 1 / std::sqrt(static_cast<double>(terms));
   const Inputs in{numbers(plain.x.count(), random, 1), numbers(plain.weights(), random, deviation), numbers(plain.y.c, random, deviation),
                   numbers(plain.y.count(), random, 1)};
-  CudnnConvolution cudnn(subject, plain, in);
-  const CudnnConvolution::Result y = cudnn.forward(), dx = cudnn.backward_input(), dw = cudnn.backward_weight(), db = cudnn.backward_bias();
+  CudnnSide cudnn(subject, plain, in);
+  const CudnnSide::Result y = cudnn.forward(), dx = cudnn.backward_input(), dw = cudnn.backward_weight(), db = cudnn.backward_bias();
 
   for (int lanes : {1, kernels::cuda::lanes}) {
     const ConvShape s = c.shape(lanes);
@@ -207,8 +138,7 @@ TEST_P(ConvolutionParity, IsAsCloseToDoubleAsCudnn) {
     v.run(backward_weight);
 
     // Where a sum of normal numbers comes out small by chance, its error is still that of its terms: sqrt(pixels) of size 1.
-    const auto check_output = [&](const char* name, ValueId id, std::int64_t sum, double least_scale,
-                                  const CudnnConvolution::Result& theirs) {
+    const auto check_output = [&](const char* name, ValueId id, std::int64_t sum, double least_scale, const CudnnSide::Result& theirs) {
       Quantity q{.name = name, .expected = v.expected(id), .floor = sum_floor(sum)};
       q.scale = std::max(largest(q.expected), least_scale);
       const Yardstick yardstick{theirs.name, theirs.values};

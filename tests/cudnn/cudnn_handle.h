@@ -1,58 +1,15 @@
-// cuDNN's objects with an end: each is destroyed with the value that holds it.
+// cuDNN's objects, which norma verify's module holds, too, in the layouts of these tests.
 #pragma once
-#include <cudnn.h>
-
-#include <cstddef>
-#include <stdexcept>
-#include <string>
-#include <utility>
-
-#include "kernels/shapes.h"
+#include "apps/bench/cudnn_handle.h"
 #include "tests/cudnn/layout.h"
 
 namespace norma::test {
 
-// cuDNN says that it has no kernel for what was asked: CUDNN_STATUS_NOT_SUPPORTED and its kind. Every other status is an error.
-class Unsupported : public std::runtime_error {
- public:
-  using std::runtime_error::runtime_error;
-};
+using bench::activation_descriptor, bench::channels_descriptor, bench::check, bench::cudnn, bench::describe, bench::one,
+    bench::pooling_descriptor, bench::tensor_descriptor, bench::TensorDescriptor, bench::Unsupported, bench::zero;
 
-// The status' name, and what cuDNN has to say about the last call that failed.
-std::string describe(cudnnStatus_t status);
-
-// Throws Unsupported, or std::runtime_error, that names the call.
-void check(cudnnStatus_t status, const char* call);
-
-// The one handle; it works on the default stream, as norma's kernels do in these tests.
-cudnnHandle_t cudnn();
-
-template <class T, cudnnStatus_t (*create)(T*), cudnnStatus_t (*destroy)(T)>
-class CudnnObject {
- public:
-  CudnnObject() { check(create(&object_), "the creation of a cuDNN descriptor"); }
-  CudnnObject(CudnnObject&& other) noexcept : object_(std::exchange(other.object_, nullptr)) {}
-  CudnnObject& operator=(CudnnObject&&) = delete;
-  ~CudnnObject() {
-    if (object_) destroy(object_);
-  }
-  operator T() const { return object_; }
-
- private:
-  T object_ = nullptr;
-};
-
-using TensorDescriptor = CudnnObject<cudnnTensorDescriptor_t, cudnnCreateTensorDescriptor, cudnnDestroyTensorDescriptor>;
-using FilterDescriptor = CudnnObject<cudnnFilterDescriptor_t, cudnnCreateFilterDescriptor, cudnnDestroyFilterDescriptor>;
-using ConvolutionDescriptor =
-    CudnnObject<cudnnConvolutionDescriptor_t, cudnnCreateConvolutionDescriptor, cudnnDestroyConvolutionDescriptor>;
-using PoolingDescriptor = CudnnObject<cudnnPoolingDescriptor_t, cudnnCreatePoolingDescriptor, cudnnDestroyPoolingDescriptor>;
-using ActivationDescriptor = CudnnObject<cudnnActivationDescriptor_t, cudnnCreateActivationDescriptor, cudnnDestroyActivationDescriptor>;
-
-// A float tensor (N,C,H,W) in NCHW or NHWC.
-TensorDescriptor tensor_descriptor(const kernels::Dims& d, Layout layout = Layout::nchw);
-
-// cuDNN's blending factors, on the host: out = one * result + zero * out, where out is not read.
-inline constexpr float one = 1, zero = 0;
+inline TensorDescriptor tensor_descriptor(const kernels::Dims& d, Layout layout) {
+  return bench::tensor_descriptor(d, layout == Layout::nhwc ? CUDNN_TENSOR_NHWC : CUDNN_TENSOR_NCHW);
+}
 
 }  // namespace norma::test

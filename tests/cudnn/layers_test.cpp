@@ -67,13 +67,7 @@ struct Pooled {
 
 Pooled cudnn_pool(const PoolShape& s, cudnnPoolingMode_t mode, const std::vector<float>& x, const std::vector<float>& dy) {
   const TensorDescriptor xd = tensor_descriptor(s.x), yd = tensor_descriptor(s.y);
-  const PoolingDescriptor pooling;
-  const Window& v = s.window;
-  check(cudnnSetPooling2dDescriptor(pooling, mode, CUDNN_PROPAGATE_NAN, v.kernel_h, v.kernel_w, v.pad_h, v.pad_w, v.stride_h, v.stride_w),
-        "cudnnSetPooling2dDescriptor");
-  int n = 0, c = 0, h = 0, w = 0;
-  check(cudnnGetPooling2dForwardOutputDim(pooling, xd, &n, &c, &h, &w), "cudnnGetPooling2dForwardOutputDim");
-  if (h != s.y.h || w != s.y.w) throw std::runtime_error("cuDNN pools to another size");
+  const auto pooling = pooling_descriptor(s, mode);
   DeviceValues values;
   const ValueId x_data = values.in("x", x), dy_data = values.in("dy", dy);
   const ValueId y_data = values.out("y", s.y.count()), dx_data = values.out("dx", s.x.count());
@@ -137,10 +131,6 @@ INSTANTIATE_TEST_SUITE_P(
 
 using ActivationParity = OnGpu<::testing::TestWithParam<Activation>>;
 
-cudnnActivationMode_t cudnn_mode(Activation act) {
-  return act == Activation::relu ? CUDNN_ACTIVATION_RELU : act == Activation::sigmoid ? CUDNN_ACTIVATION_SIGMOID : CUDNN_ACTIVATION_TANH;
-}
-
 TEST_P(ActivationParity, IsAsCloseToDoubleAsCudnn) {
   const Activation act = GetParam();
   for (const Dims& shape : {Dims{256, 6, 24, 24}, Dims{256, 120}, Dims{17, 3, 5, 7}}) {
@@ -152,8 +142,7 @@ TEST_P(ActivationParity, IsAsCloseToDoubleAsCudnn) {
     for (float value : x) y.push_back(static_cast<float>(reference::activate(act, static_cast<double>(value))));
 
     const TensorDescriptor tensor = tensor_descriptor(shape);
-    const ActivationDescriptor activation;
-    check(cudnnSetActivationDescriptor(activation, cudnn_mode(act), CUDNN_PROPAGATE_NAN, 0), "cudnnSetActivationDescriptor");
+    const auto activation = activation_descriptor(act);
     DeviceValues data;
     const auto at = [&](ValueId id) { return data.address(id); };
     const ValueId x_data = data.in("x", x), y_data = data.in("y given", y), dy_data = data.in("dy", dy);
