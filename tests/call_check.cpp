@@ -91,7 +91,7 @@ void check_members(const char* name, const Actual& actual, const Expected& expec
 
 }  // namespace
 
-Problems check(const CallCase& c, const RunCall& run, double of_largest) {
+Problems check(const CallCase& c, const RunCall& run, double of_largest, Outputs* outputs) {
   Problems problems;
   BasicReference<Tracked> reference(c.plan);
   load(c, reference);
@@ -109,6 +109,7 @@ Problems check(const CallCase& c, const RunCall& run, double of_largest) {
       check_members("state.", bench.memory().as<StepState>(o.value), reference.state(c.plan, o.value), problems);
     else check_tensor(c, bench.memory(), reference, o.value, of_largest, problems);
   });
+  if (outputs) *outputs = bench.bytes({Access::write, Access::update});
   return problems;
 }
 

@@ -7,9 +7,9 @@
 #include <string>
 #include <vector>
 
+#include "src/reference.h"
 #include "tests/cases.h"
 #include "tests/plan_memory.h"
-#include "src/reference.h"
 
 namespace norma::test {
 
@@ -29,15 +29,17 @@ void load(const CallCase& c, reference::BasicReference<T>& reference) {
 // Runs a Call of a case; the memory holds everything it reads, and afterwards what it wrote.
 using RunCall = std::function<void(const Call& call, const PlanMemory& memory)>;
 
+// The bytes of everything the Call writes, but scratch, by operand.
+using Outputs = std::map<std::string, std::vector<std::byte>>;
+
 // What is wrong, one line each.
 using Problems = std::vector<std::string>;
 
 // What a backend does wrong on a case. Values may differ from the reference by 4 times what float arithmetic must cost (tracked.h), or
 // by this share of the tensor's largest value: of 70,000 short sums some cancel in one order and not in another.
-Problems check(const CallCase& c, const RunCall& run, double of_largest = 0);
+// outputs gets the run's.
+Problems check(const CallCase& c, const RunCall& run, double of_largest = 0, Outputs* outputs = nullptr);
 
-// The bytes of everything the Call writes, but scratch, by operand.
-using Outputs = std::map<std::string, std::vector<std::byte>>;
 Outputs outputs_of(const CallCase& c, const RunCall& run);
 
 // Where two differ: "y differs at byte 12".
