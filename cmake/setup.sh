@@ -6,7 +6,7 @@
 set -eu
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 
-build_packages='g++ cmake ninja-build libcli11-dev libspdlog-dev libfmt-dev nlohmann-json3-dev libtomlplusplus-dev
+build_packages='g++ cmake make ninja-build libcli11-dev libspdlog-dev libfmt-dev nlohmann-json3-dev libtomlplusplus-dev
   zlib1g-dev libssl-dev libcurl4-openssl-dev libpng-dev ca-certificates'
 test_packages='libgtest-dev librapidcheck-dev libboost-context-dev clang libomp-dev'
 data_package=dataset-fashion-mnist # without it the data is downloaded
@@ -25,7 +25,7 @@ missing() {
   for package in "$@"; do
     case $installed in *"ii $package "*) continue ;; esac
     case $package in
-      g++ | cmake | clang) command -v "$package" >/dev/null && continue ;;
+      g++ | cmake | make | clang) command -v "$package" >/dev/null && continue ;;
       ninja-build) command -v ninja >/dev/null && continue ;;
       libcurl4-openssl-dev) dpkg-query -W -f '${db:Status-Abbrev}' libcurl4-gnutls-dev 2>/dev/null | grep -q '^ii' && continue ;;
     esac
