@@ -21,7 +21,7 @@ struct MaxPoolForward {
   }
 };
 
-// dx = 0; dx[position of argmax] += dy, windows in order (p, q)
+// dx = 0; dx[position of argmax] += dy; the order of windows that overlap depends on the shape alone
 struct MaxPoolBackward {
   static constexpr const char* name = "max_pool_backward";
   ValueId dx{}, dy{}, argmax{};
@@ -50,7 +50,7 @@ struct AvgPoolForward {
   constexpr Cost cost() const { return {(shape.x.count() + shape.y.count()) * f32_bytes, 1.0 * shape.y.count() * shape.window.area()}; }
 };
 
-// dx = 0; dx[each position inside x] += dy / divisor, windows in order (p, q)
+// dx = 0; dx[each position inside x] += dy / divisor; the order of windows that overlap depends on the shape alone
 struct AvgPoolBackward {
   static constexpr const char* name = "avg_pool_backward";
   ValueId dx{}, dy{};
