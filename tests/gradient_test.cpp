@@ -9,8 +9,8 @@
 
 #include "norma/graph.h"
 #include "src/lower.h"
-#include "tests/cases.h"
 #include "src/reference.h"
+#include "tests/cases.h"
 
 namespace norma::test {
 namespace {

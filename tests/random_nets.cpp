@@ -8,8 +8,8 @@
 #include "kernels/cuda/backend.h"
 #include "norma/graph.h"
 #include "src/layout.h"
-#include "tests/cases.h"
 #include "src/reference.h"
+#include "tests/cases.h"
 
 namespace norma::test {
 namespace {
