@@ -47,12 +47,13 @@ std::size_t cache_bytes() {
   return largest;
 }
 
+constexpr std::size_t array_unit = kernels::flat_chunk * sizeof(float);  // the probes take whole chunks
+
 // Four times the last-level cache, as far as the system tells; at least 64 MB, at most a sixteenth of the machine's memory.
 std::size_t array_bytes() {
   const std::size_t memory = static_cast<std::size_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
   const std::size_t wanted = std::max(4 * cache_bytes(), std::size_t{64} << 20);
-  constexpr std::size_t unit = kernels::flat_chunk * sizeof(float);
-  return std::max(unit, std::min(wanted, memory / 16) / unit * unit);
+  return std::max(array_unit, std::min(wanted, memory / 16) / array_unit * array_unit);
 }
 
 struct Release {
@@ -71,32 +72,52 @@ double multiply_add_rate(const kernels::cpu::Probes& probes, int threads) {
   return rate;
 }
 
-}  // namespace
-
-Roofline measure_roofline(const Device& device, const ExecutorOptions& options) {
+// The probes of the CPU these options choose, whose OpenMP threads they set. Throws for another device.
+const kernels::cpu::Probes& probes_of(const Device& device, const ExecutorOptions& options, Roofline& r) {
   const std::unique_ptr<Executor> executor = make_executor(device, options);  // for its checks and its name
   if (device.kind != Device::Kind::cpu) throw Error(ErrorKind::device, "the roofline is measured on the CPU only");
-  const kernels::cpu::Probes& probes = choose_cpu_backend(options.isa).probes;
-  Roofline r;
   r.device = executor->description();
   r.threads = options.threads ? options.threads : usable_cores();
   omp_set_num_threads(r.threads);
+  return choose_cpu_backend(options.isa).probes;
+}
 
+using Array = std::unique_ptr<float, Release>;
+
+Array zeroed_array(std::size_t bytes) {
+  Array a(static_cast<float*>(::operator new (bytes, std::align_val_t{alignment})));
+  std::memset(a.get(), 0, bytes);
+  return a;
+}
+
+}  // namespace
+
+Roofline measure_roofline(const Device& device, const ExecutorOptions& options) {
+  Roofline r;
+  const kernels::cpu::Probes& probes = probes_of(device, options, r);
   r.flops = multiply_add_rate(probes, r.threads);
 
   r.array_bytes = array_bytes();
-  const auto array = [&] {
-    return std::unique_ptr<float, Release>(static_cast<float*>(::operator new (r.array_bytes, std::align_val_t{alignment})));
-  };
-  const auto x = array(), y = array();
+  const Array x = zeroed_array(r.array_bytes), y = zeroed_array(r.array_bytes);
   const auto n = static_cast<std::int64_t>(r.array_bytes / sizeof(float));
   const double bytes = static_cast<double>(r.array_bytes);
-  std::memset(x.get(), 0, r.array_bytes);
-  std::memset(y.get(), 0, r.array_bytes);
   r.copy = 2 * bytes / shortest(seconds_per_figure, [&] { probes.copy(y.get(), x.get(), n); });
   r.copy_streaming = 2 * bytes / shortest(seconds_per_figure, [&] { probes.copy_streaming(y.get(), x.get(), n); });
   r.read = bytes / shortest(seconds_per_figure, [&] { probes.read(x.get(), n); });
   return r;
+}
+
+std::function<double()> copy_probe(const Device& device, const ExecutorOptions& options, std::size_t array_bytes) {
+  Roofline r;
+  const kernels::cpu::Probes& probes = probes_of(device, options, r);
+  const std::size_t bytes = (array_bytes + array_unit - 1) / array_unit * array_unit;
+  return [&probes, threads = r.threads, bytes, x = std::shared_ptr<float>(zeroed_array(bytes)),
+          y = std::shared_ptr<float>(zeroed_array(bytes))] {
+    omp_set_num_threads(threads);
+    const Clock::time_point start = Clock::now();
+    probes.copy_streaming(y.get(), x.get(), static_cast<std::int64_t>(bytes / sizeof(float)));
+    return 2 * static_cast<double>(bytes) / std::chrono::duration<double>(Clock::now() - start).count();
+  };
 }
 
 }  // namespace norma

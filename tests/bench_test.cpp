@@ -69,6 +69,15 @@ TEST(Roofline, TheSlowerOfMemoryAndArithmeticDecides) {
   EXPECT_EQ(r.least_seconds(40, 400), 4);
 }
 
+TEST(Roofline, ACopyCanBeTimedInTurn) {
+  const auto copy = copy_probe(Device::cpu(), {.threads = 1}, 1);  // rounded up to what the probe takes
+  for (int i = 0; i < 2; ++i) {
+    const double bandwidth = copy();
+    EXPECT_GT(bandwidth, 1e6);
+    EXPECT_LT(bandwidth, 1e13);
+  }
+}
+
 TEST(Roofline, UnknownLevelIsRefused) {
   test::expect_error(ErrorKind::usage, {"sse9"}, [] { measure_roofline(Device::cpu(), {.isa = "sse9"}); });
 }

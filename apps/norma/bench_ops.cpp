@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <functional>
 
 #include "norma/error.h"
 #include "norma/module_runner.h"
@@ -25,12 +26,10 @@ std::vector<float> noise(std::int64_t n, std::uint32_t seed) {
   return values;
 }
 
-bool has_weights(const BenchShape& s) { return s.kind == BenchShape::Kind::convolution || s.kind == BenchShape::Kind::linear; }
-
 // The pass that a Call works for. A Call that is not a backward one belongs to the forward pass.
 std::string pass_of(const std::string& call, const BenchShape& s) {
   if (call.find("backward") == std::string::npos) return "forward";
-  if (!has_weights(s)) return "backward";
+  if (limited_by_memory(s)) return "backward";
   return call.find("weight") != std::string::npos ? "backward_weight" : "backward_input";
 }
 
@@ -66,6 +65,8 @@ NormaOnednnPass onednn_pass(const std::string& pass) {
 
 }  // namespace
 
+bool limited_by_memory(const BenchShape& s) { return s.kind == BenchShape::Kind::batch_norm || s.kind == BenchShape::Kind::max_pool; }
+
 std::vector<OpPass> measure(const BenchShape& s, const OpsRequest& request, const Yardstick& yardstick) {
   const Shape input = input_of(s, request.batch);
   ModuleRunner runner(module_of(s), input, {.executor = {.threads = request.threads, .isa = request.isa}, .input_gradients = !s.first});
@@ -86,7 +87,7 @@ std::vector<OpPass> measure(const BenchShape& s, const OpsRequest& request, cons
     const std::vector<float> x = noise(input.elements(), 1), dy = noise(runner.shape("y").elements(), 2);
     runner.write("x", x);
     runner.write("dy", dy);
-    if (yardstick.present() && has_weights(s)) {
+    if (yardstick.present() && !limited_by_memory(s)) {
       const bool convolution = s.kind == BenchShape::Kind::convolution;
       const std::string weight = convolution ? "conv.weight" : "fc.weight";
       const std::vector<float> w = runner.read(weight),
@@ -116,6 +117,10 @@ std::vector<OpPass> measure(const BenchShape& s, const OpsRequest& request, cons
     }
   }
 
+  std::function<double()> copy;
+  std::vector<double> copies;
+  if (limited_by_memory(s))
+    copy = copy_probe(Device::cpu(), {.threads = request.threads, .isa = request.isa}, static_cast<std::size_t>(input.elements()) * 4);
   std::vector<std::vector<double>> ours(passes.size());
   const Clock::time_point begin = Clock::now();
   constexpr int least_rounds = 4, most_rounds = 400;  // the first of them does not count
@@ -125,12 +130,19 @@ std::vector<OpPass> measure(const BenchShape& s, const OpsRequest& request, cons
     const std::vector<double> calls = runner.step_timed();
     for (std::size_t c = 0; c < calls.size(); ++c) seconds[pass_of_call[c]] += calls[c];
     for (std::size_t i = 0; i < passes.size() && round > 0; ++i) ours[i].push_back(seconds[i]);
+    if (copy)
+      if (const double bandwidth = copy(); round > 0) copies.push_back(bandwidth);
     for (Comparison& c : comparisons) {
       const double theirs = c.theirs.run();
       if (round > 0) c.seconds.push_back(theirs);
     }
   }
-  for (std::size_t i = 0; i < passes.size(); ++i) passes[i].ours = summarise(std::move(ours[i]));
+  for (std::size_t i = 0; i < passes.size(); ++i) {
+    OpPass& p = passes[i];
+    std::vector<double> shares;
+    for (std::size_t k = 0; k < copies.size(); ++k) shares.push_back(p.bytes / ours[i][k] / copies[k]);
+    p.ours = summarise(std::move(ours[i])), p.copy = summarise(copies), p.share_of_copy = summarise(std::move(shares));
+  }
   for (Comparison& c : comparisons) {
     const std::vector<float> mine = runner.read(c.value);
     c.pass->*c.result =

@@ -46,22 +46,18 @@ bool has_winograd(const Net& net) {
   return std::any_of(net.passes.begin(), net.passes.end(), [](const OpPass& p) { return p.winograd.has_value(); });
 }
 
-bool limited_by_memory(const Net& net) {
-  return net.passes[0].shape->kind == BenchShape::Kind::batch_norm || net.passes[0].shape->kind == BenchShape::Kind::max_pool;
-}
-
 const char* short_pass(const std::string& pass) {
   return pass == "forward" ? "fwd" : pass == "backward_input" ? "dgrad" : pass == "backward_weight" ? "wgrad" : "bwd";
 }
 
 std::string text(const Net& net, std::int64_t batch, const Roofline& roof) {
   const BenchShape& first = *net.passes[0].shape;
-  if (limited_by_memory(net)) {
-    std::string out = fmt::format("\n{:<28}{:<6}{:>10}{:>8}{:>8}\n", net.name, "pass", "ms", "GB/s", "%copy");
+  if (limited_by_memory(first)) {
+    std::string out = fmt::format("\n{:<28}{:<6}{:>10}{:>8}{:>8}{:>8}\n", net.name, "pass", "ms", "GB/s", "copy", "%copy");
     for (const OpPass& p : net.passes)
-      out += fmt::format("{:<28}{:<6}{:>10.3f}{:>8.1f}{:>8.1f}\n",
+      out += fmt::format("{:<28}{:<6}{:>10.3f}{:>8.1f}{:>8.1f}{:>8.1f}\n",
                          fmt::format("{}x{}", p.shape->batch ? p.shape->batch : batch, describe(*p.shape)), short_pass(p.pass),
-                         p.ours.median * 1e3, p.bytes / p.ours.median / 1e9, 100 * p.bytes / p.ours.median / roof.bandwidth());
+                         p.ours.median * 1e3, p.bytes / p.ours.median / 1e9, p.copy.median / 1e9, 100 * p.share_of_copy.median);
     return out;
   }
   std::string out = fmt::format("\n{:<24}{:<6}{:>9}{:>9}{:>7}{:>10}{:>7}{:>8}\n",
@@ -105,8 +101,8 @@ ordered_json to_json(const OpPass& p, std::int64_t batch, const Roofline& roof) 
                  {"flops", p.flops},
                  {"bytes", p.bytes},
                  {"seconds", app::to_json(p.ours)},
-                 {"share_of_peak", p.flops / p.ours.median / roof.flops},
-                 {"share_of_copy", p.bytes / p.ours.median / roof.bandwidth()}};
+                 {"share_of_peak", p.flops / p.ours.median / roof.flops}};
+  if (limited_by_memory(s)) j["copy_bytes_per_second"] = app::to_json(p.copy), j["share_of_copy"] = app::to_json(p.share_of_copy);
   const auto theirs = [&](const char* key, const std::optional<OpPass::Theirs>& t) {
     if (t)
       j[key] = {{"seconds", app::to_json(t->seconds)},
@@ -150,7 +146,7 @@ constexpr const char* notes =
     "is the faster; oneDNN in the layouts it prefers, reordered outside the time, by\n"
     "the direct algorithm and, in (), by Winograd's where it prefers that. dgrad:\n"
     "gradient of the input, which a net's first layer has not; wgrad: of weights and\n"
-    "bias. %copy: the least passes over memory, against the better measured copy.\n";
+    "bias. %copy: the least passes over memory, median against copies in turn.\n";
 
 }  // namespace
 

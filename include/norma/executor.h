@@ -1,6 +1,7 @@
 // Devices, and the Executor: one device's memory, and the running of Plans on it.
 #pragma once
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -111,5 +112,10 @@ struct Roofline {
 
 // About a second. Throws Error(device) where the device cannot be used.
 Roofline measure_roofline(const Device& device, const ExecutorOptions& options = {});
+
+// The roofline's streaming copy by itself, of arrays of so many bytes (rounded up), to be timed in turn with what is held against it: other
+// programs take their share of the memory from both. Each call copies once and returns bytes per second, read and written ones together.
+// Throws Error(device) where the device cannot be used.
+std::function<double()> copy_probe(const Device& device, const ExecutorOptions& options, std::size_t array_bytes);
 
 }  // namespace norma
