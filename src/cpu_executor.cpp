@@ -94,7 +94,7 @@ class CpuExecutor final : public Executor {
     for (auto& [known, prepared] : plans_) prepared.addresses = locate(*known);
   }
 
-  int steps_ahead() const override { return 1; }
+  std::int64_t steps_ahead() const override { return 1; }
 
   void bind(const Plan& plan, int value, const void* source, std::size_t, std::int64_t) override {
     const std::string& name = plan[ValueId{value}].name;
@@ -113,15 +113,16 @@ class CpuExecutor final : public Executor {
     if (bytes) std::memcpy(destination, address(plan, value, bytes, offset), bytes);
   }
 
-  void run(const Plan& plan, bool check_each) override {
+  void run(const Plan& plan, std::int64_t times, bool check_each) override {
     const Prepared& prepared = plans_.at(&plan);
-    run_stages(
-        plan, prepared,
-        [&](const Stage& stage, const Call& call, const kernels::Memory& memory) {
-          backend_.run(call, stage.part, memory);
-          if (check_each) check(plan, stage, memory);
-        },
-        check_each ? 1 : threads_);
+    for (std::int64_t i = 0; i < times; ++i)
+      run_stages(
+          plan, prepared,
+          [&](const Stage& stage, const Call& call, const kernels::Memory& memory) {
+            backend_.run(call, stage.part, memory);
+            if (check_each) check(plan, stage, memory);
+          },
+          check_each ? 1 : threads_);
   }
 
   void run_call(const Plan& plan, std::size_t call) override {

@@ -1,4 +1,4 @@
-// Runs Plans with the CUDA kernels: the Calls in order on one stream, from the second time on as one graph.
+// Runs Plans with the CUDA kernels: the Calls in order on one stream, from the second time on as graphs.
 #include "src/cuda_executor.h"
 
 #include <cmath>
@@ -17,9 +17,33 @@ namespace {
 using cuda::Block;
 using cuda::check;
 
+// Where a Call is captured: the branches are streams.
+struct Turn {
+  int branch = 0;
+  std::vector<int> waits_for;  // Calls of other branches
+  bool is_last = true;         // of its branch
+};
+
+// A Call goes on with the branch of one it waits for, if nothing has done so before, else it begins one.
+std::vector<Turn> branch(const Plan& plan) {
+  const std::vector<std::vector<int>> waits = dependencies(plan);
+  std::vector<Turn> turns(waits.size());
+  int branches = 0;
+  for (std::size_t i = 0; i < waits.size(); ++i) {
+    const auto ends_with =
+        std::find_if(waits[i].begin(), waits[i].end(), [&](int j) { return turns[static_cast<std::size_t>(j)].is_last; });
+    turns[i].branch = ends_with == waits[i].end() ? branches++ : turns[static_cast<std::size_t>(*ends_with)].branch;
+    for (const int j : waits[i])
+      if (ends_with != waits[i].end() && j == *ends_with) turns[static_cast<std::size_t>(j)].is_last = false;
+      else turns[i].waits_for.push_back(j);
+  }
+  return turns;
+}
+
 class CudaExecutor final : public Executor {
  public:
-  CudaExecutor(int index, const ExecutorOptions& options) : index_(index), capture_(options.capture) {
+  CudaExecutor(int index, const ExecutorOptions& options) : index_(index), capture_(options.capture), graph_calls_(options.graph_calls) {
+    if (graph_calls_ < 1) throw Error(ErrorKind::usage, "graph_calls must be at least 1, got " + std::to_string(graph_calls_));
     cudaDeviceProp properties{};
     check(cudaGetDeviceProperties(&properties, index), "reading the properties of GPU " + std::to_string(index));
     name_ =
@@ -30,13 +54,24 @@ class CudaExecutor final : public Executor {
   std::string description() const override { return to_string(Device::cuda(index_)) + " (" + name_ + ")"; }
   int lanes() const override { return kernels::cuda::lanes; }
   bool by_group(std::int64_t) const override { return false; }
-  int steps_ahead() const override { return 64; }
+  std::int64_t steps_ahead() const override { return std::int64_t{1} << 20; }
 
   void prepare(const Plan& plan) override {
     synchronize();  // what is queued uses memory that may move
-    std::size_t workspace = 0;
-    for (const PlanCall& c : plan.calls) workspace = std::max(workspace, kernels::cuda::workspace_bytes(c.call));
+    Prepared prepared;
+    std::size_t workspace = 0, counters = 0;
+    for (const PlanCall& c : plan.calls) {
+      const kernels::cuda::Needs needs = kernels::cuda::needs_of(c.call);
+      prepared.own.push_back({workspace, counters});
+      workspace += (needs.workspace + alignment - 1) / alignment * alignment;
+      counters += needs.counters;
+    }
     if (workspace > workspace_.size()) workspace_ = Block(workspace, "the workspace of batch size " + std::to_string(plan.samples));
+    if (counters * sizeof(unsigned) > counters_.size()) counters_ = Block(counters * sizeof(unsigned), "counters");
+    prepared.branches = branch(plan);
+    for (const Turn& turn : prepared.branches)
+      while (turn.branch > static_cast<int>(streams_.size())) streams_.emplace_back();
+    while (events_.size() <= plan.calls.size()) events_.emplace_back(cudaEventDisableTiming);
     for (std::size_t r = 0; r < region_count; ++r) {
       Block& block = regions_[r];
       if (plan.region_bytes[r] <= block.size()) continue;
@@ -49,8 +84,8 @@ class CudaExecutor final : public Executor {
       synchronize();
       block = std::move(larger);
     }
-    plans_.try_emplace(&plan);
-    for (auto& [known, prepared] : plans_) prepared.addresses = locate(*known);
+    plans_.insert_or_assign(&plan, std::move(prepared));
+    for (auto& [known, of_known] : plans_) of_known.addresses = locate(*known);
   }
 
   void bind(const Plan& plan, int value, const void* source, std::size_t bytes, std::int64_t version) override {
@@ -73,40 +108,24 @@ class CudaExecutor final : public Executor {
     staging_.to_host(destination, address(plan, value, bytes, offset), bytes, stream_);
   }
 
-  void run(const Plan& plan, bool check_each) override {
+  void run(const Plan& plan, std::int64_t times, bool check_each) override {
     use_device();
     Prepared& p = plans_.at(&plan);
-    if (check_each) {
-      for_each_call(plan, p, [&](const PlanCall& call) { check_outputs(plan, call); });
-      return;
+    for (; times > 0 && (check_each || capture_ == Capture::off || !p.ran); --times) {
+      for_each_call(plan, p, [&](std::size_t call) {
+        if (check_each) check_outputs(plan, plan.calls[call]);
+      });
+      p.ran = true;  // which has loaded the kernels: a capture must not
     }
-    // The first run loads the kernels, which a capture must not; a graph holds for the addresses it was made with.
-    if (!capture_ || !p.ran) {
-      for_each_call(plan, p, [](const PlanCall&) {});
-      p.ran = true;
-      return;
-    }
-    if (!p.graph || p.captured != p.addresses || p.workspace != workspace_.data()) {
-      check(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal), "capturing a Plan");
-      cudaGraph_t recorded = nullptr;
-      try {
-        for_each_call(plan, p, [](const PlanCall&) {});
-      } catch (...) {
-        if (cudaStreamEndCapture(stream_, &recorded) == cudaSuccess && recorded) (void)cudaGraphDestroy(recorded);
-        (void)cudaGetLastError();
-        throw;
-      }
-      check(cudaStreamEndCapture(stream_, &recorded), "capturing a Plan");
-      p.graph = cuda::Graph(recorded);
-      p.captured = p.addresses, p.workspace = workspace_.data();
-    }
-    check(cudaGraphLaunch(p.graph, stream_), "launching the graph of a Plan");
+    const std::int64_t most = std::max<std::int64_t>(1, graph_calls_ / static_cast<std::int64_t>(plan.calls.size()));
+    for (; times >= most && most > 1; times -= most) launch(plan, p, p.several, most);
+    for (; times > 0; --times) launch(plan, p, p.once, 1);
   }
 
   void run_call(const Plan& plan, std::size_t call) override {
     check_whole(plan);
     use_device();
-    queue(plan.calls.at(call), plans_.at(&plan));
+    queue(plan, call, plans_.at(&plan), stream_);
   }
 
   std::vector<double> run_timed(const Plan& plan) override {
@@ -114,7 +133,7 @@ class CudaExecutor final : public Executor {
     std::vector<cuda::Event> events(plan.calls.size() + 1);
     check(cudaEventRecord(events[0], stream_), "recording an event");
     std::size_t done = 0;
-    for_each_call(plan, plans_.at(&plan), [&](const PlanCall&) { check(cudaEventRecord(events[++done], stream_), "recording an event"); });
+    for_each_call(plan, plans_.at(&plan), [&](std::size_t) { check(cudaEventRecord(events[++done], stream_), "recording an event"); });
     synchronize();
     std::vector<double> seconds;
     for (std::size_t i = 0; i < plan.calls.size(); ++i) {
@@ -131,12 +150,21 @@ class CudaExecutor final : public Executor {
   }
 
  private:
+  // Some runs of a Plan as a graph. It holds for the addresses it was made with.
+  struct Recorded {
+    cuda::Graph graph;
+    std::vector<std::byte*> addresses;
+    std::byte *workspace = nullptr, *counters = nullptr;
+  };
   struct Prepared {
     std::vector<std::byte*> addresses;  // [values]
+    struct Own {
+      std::size_t workspace, counters;  // bytes into the workspace; number of the first counter
+    };
+    std::vector<Own> own;        // [calls]
+    std::vector<Turn> branches;  // [calls]
     bool ran = false;
-    cuda::Graph graph;
-    std::vector<std::byte*> captured;  // the addresses, and the workspace, that the graph was made with
-    std::byte* workspace = nullptr;
+    Recorded once, several;
   };
   // A copy of something of the host's.
   struct Resident {
@@ -149,19 +177,66 @@ class CudaExecutor final : public Executor {
 
   void use_device() const { check(cudaSetDevice(index_), "choosing GPU " + std::to_string(index_)); }
 
-  void queue(const PlanCall& c, const Prepared& p) const {
-    kernels::cuda::run(c.call, kernels::Memory{p.addresses.data()}, kernels::cuda::Queue{stream_, workspace_.data()});
+  void queue(const Plan& plan, std::size_t call, const Prepared& p, cudaStream_t stream) const {
+    const PlanCall& c = plan.calls[call];
+    const Prepared::Own& own = p.own[call];
+    kernels::cuda::run(c.call, kernels::Memory{p.addresses.data()},
+                       kernels::cuda::Queue{.stream = stream,
+                                            .workspace = workspace_.data() + own.workspace,
+                                            .counters = reinterpret_cast<unsigned*>(counters_.data()) + own.counters});
     if (const cudaError_t e = cudaGetLastError(); e != cudaSuccess)
       throw Error(ErrorKind::failure, "[" + c.path + "] " + name_of(c.call) + ": CUDA: " + cuda::text_of(e));
   }
 
-  // Queues every Call, and after each calls then(it).
+  // Queues every Call, and after each calls then(its number).
   template <class F>
   void for_each_call(const Plan& plan, const Prepared& p, F then) const {
-    for (const PlanCall& c : plan.calls) {
-      queue(c, p);
-      then(c);
+    for (std::size_t i = 0; i < plan.calls.size(); ++i) {
+      queue(plan, i, p, stream_);
+      then(i);
     }
+  }
+
+  // Queues every Call on the stream of its branch, where it waits for those of others that it needs; what follows on the executor's stream
+  // waits for all. Only in a capture: to a graph, waiting is an edge.
+  void fork(const Plan& plan, const Prepared& p) const {
+    const auto stream_of = [&](int branch) { return branch == 0 ? cudaStream_t{stream_} : streams_[static_cast<std::size_t>(branch - 1)]; };
+    const auto wait = [&](int branch, std::size_t event) {
+      check(cudaStreamWaitEvent(stream_of(branch), events_[event], 0), "capturing a Plan");
+    };
+    const std::size_t begun = plan.calls.size();
+    check(cudaEventRecord(events_[begun], stream_), "capturing a Plan");
+    for (std::size_t i = 0; i < plan.calls.size(); ++i) {
+      const Turn& turn = p.branches[i];
+      if (turn.branch != 0 && turn.waits_for.empty()) wait(turn.branch, begun);
+      for (const int other : turn.waits_for) wait(turn.branch, static_cast<std::size_t>(other));
+      queue(plan, i, p, stream_of(turn.branch));
+      check(cudaEventRecord(events_[i], stream_of(turn.branch)), "capturing a Plan");
+    }
+    for (std::size_t i = 0; i < plan.calls.size(); ++i)
+      if (p.branches[i].branch != 0 && p.branches[i].is_last) wait(0, i);
+  }
+
+  // As a graph of so many runs, which is captured where there is none of these addresses.
+  void launch(const Plan& plan, const Prepared& p, Recorded& recorded, std::int64_t times) {
+    if (!recorded.graph || recorded.addresses != p.addresses || recorded.workspace != workspace_.data() ||
+        recorded.counters != counters_.data()) {
+      check(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal), "capturing a Plan");
+      cudaGraph_t graph = nullptr;
+      try {
+        for (std::int64_t i = 0; i < times; ++i)
+          if (capture_ == Capture::branches) fork(plan, p);
+          else for_each_call(plan, p, [](std::size_t) {});
+      } catch (...) {
+        if (cudaStreamEndCapture(stream_, &graph) == cudaSuccess && graph) (void)cudaGraphDestroy(graph);
+        (void)cudaGetLastError();
+        throw;
+      }
+      check(cudaStreamEndCapture(stream_, &graph), "capturing a Plan");
+      recorded.graph = cuda::Graph(graph);
+      recorded.addresses = p.addresses, recorded.workspace = workspace_.data(), recorded.counters = counters_.data();
+    }
+    check(cudaGraphLaunch(recorded.graph, stream_), "launching the graph of a Plan");
   }
 
   // Throws if the Call wrote a float that is not finite, or did not run to its end.
@@ -217,11 +292,14 @@ class CudaExecutor final : public Executor {
   }
 
   int index_;
-  bool capture_;
+  Capture capture_;
+  std::int64_t graph_calls_;
   std::string name_;
   cuda::Stream stream_;
   cuda::Staging staging_;
-  Block workspace_;
+  std::vector<cuda::Stream> streams_;  // of the branches but the first
+  std::vector<cuda::Event> events_;    // as many as the longest Plan has Calls, and one
+  Block workspace_, counters_;
   std::array<Block, region_count> regions_;
   std::map<std::string, std::byte*> bound_;
   std::vector<Resident> residents_;

@@ -61,9 +61,11 @@ class Block {
 class Stream {
  public:
   Stream() { check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "making a stream"); }
-  ~Stream() { (void)cudaStreamDestroy(stream_); }
-  Stream(const Stream&) = delete;
-  Stream& operator=(const Stream&) = delete;
+  ~Stream() {
+    if (stream_) (void)cudaStreamDestroy(stream_);
+  }
+  Stream(Stream&& o) noexcept : stream_(std::exchange(o.stream_, nullptr)) {}
+  Stream& operator=(Stream&&) = delete;
   operator cudaStream_t() const { return stream_; }
 
  private:
@@ -72,7 +74,8 @@ class Stream {
 
 class Event {
  public:
-  Event() { check(cudaEventCreate(&event_), "making an event"); }
+  // flags: cudaEventDisableTiming where it only orders work.
+  explicit Event(unsigned flags = cudaEventDefault) { check(cudaEventCreateWithFlags(&event_, flags), "making an event"); }
   ~Event() {
     if (event_) (void)cudaEventDestroy(event_);
   }

@@ -62,7 +62,9 @@ void ReferenceExecutor::read(const Plan& plan, int value, void* destination, std
   }
 }
 
-void ReferenceExecutor::run(const Plan& plan, bool) { reference_.run(plan); }
+void ReferenceExecutor::run(const Plan& plan, std::int64_t times, bool) {
+  for (std::int64_t i = 0; i < times; ++i) reference_.run(plan);
+}
 
 std::vector<double> ReferenceExecutor::run_timed(const Plan& plan) {
   using Clock = std::chrono::steady_clock;

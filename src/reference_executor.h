@@ -18,7 +18,7 @@ class ReferenceExecutor final : public Executor {
   std::string description() const override { return "reference (double)"; }
   int lanes() const override { return 1; }
   bool by_group(std::int64_t) const override { return false; }
-  int steps_ahead() const override { return 1; }
+  std::int64_t steps_ahead() const override { return 1; }
   void prepare(const Plan& plan) override { reference_.prepare(plan); }
   // Copies: a change of the source shows after the next bind.
   void bind(const Plan& plan, int value, const void* source, std::size_t bytes, std::int64_t version) override;
@@ -26,7 +26,7 @@ class ReferenceExecutor final : public Executor {
   void write(const Plan& plan, int value, const void* source, std::size_t bytes, std::size_t offset) override;
   void read(const Plan& plan, int value, void* destination, std::size_t bytes, std::size_t offset) override;
   // Never looks for what is not finite: it is asked what the others have to give, whatever that is.
-  void run(const Plan& plan, bool check_each) override;
+  void run(const Plan& plan, std::int64_t times, bool check_each) override;
   void run_call(const Plan& plan, std::size_t call) override { reference_.run_call(plan, call); }
   std::vector<double> run_timed(const Plan& plan) override;
   void synchronize() override {}

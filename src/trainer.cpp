@@ -141,10 +141,12 @@ void Trainer::State::run_steps(kernels::Range batches, std::int64_t full, const 
   std::string cause = "a loss, gradient or variance was not finite";
   StepState at;
   try {
-    for (std::int64_t b = batches.begin; b < batches.end; ++b) executor->run(b < full ? whole : last, options.check_each);
+    const std::int64_t of_whole = std::max<std::int64_t>(0, std::min(batches.end, full) - batches.begin);
+    if (of_whole > 0) executor->run(whole, of_whole, options.check_each);
+    if (batches.end > full) executor->run(last, 1, options.check_each);
     at = counters();
     if (at.status == 0) return;
-    executor->run(at.batch < full ? whole : last, true);
+    executor->run(at.batch < full ? whole : last, 1, true);
   } catch (const Error& e) {
     if (e.kind() != ErrorKind::diverged) throw;
     cause = e.what();
@@ -175,14 +177,13 @@ EpochMetrics Trainer::State::run_epoch(const Dataset& train, const FitOptions& f
   s.population = epoch_samples = n, s.epoch = epochs_done;
   set_counters(s);
   const std::int64_t first = s.batch, samples_before = s.samples;
-  std::int64_t ahead = 1;  // steps queued at a time: as many as take about 20 ms, so that somebody who watches is served
   for (std::int64_t b = first; b < batches && !stopped;) {
     const Clock::time_point queued = Clock::now();
-    const std::int64_t end = std::min(batches, b + ahead);
+    const std::int64_t end = std::min(batches, b + (fit.on_step ? ahead : executor->steps_ahead()));
     run_steps({b, end}, full, whole, last);
     b = end;
     const double took = since(queued);
-    if (took < 0.01) ahead = std::min<std::int64_t>(2 * ahead, executor->steps_ahead());
+    if (took < 0.01) ahead = std::min(2 * ahead, executor->steps_ahead());
     else if (took > 0.04) ahead = std::max<std::int64_t>(ahead / 2, 1);
     if (!fit.on_step) continue;
     const std::int64_t bindings_before = bindings;
@@ -226,14 +227,17 @@ Evaluation Trainer::State::evaluate(const Dataset& data, const std::function<voi
   s.population = data.size();
   s.position = s.samples = s.correct = s.counted = 0, s.loss_sum = 0;
   set_counters(s);
-  for (std::int64_t done = 0; done < data.size();) {
-    const std::int64_t batch = std::min(evaluation_batch, data.size() - done);
+  const auto run = [&](std::int64_t batch, std::int64_t times) {
+    if (times == 0) return;
     const Plan& p = plan(Mode::eval, batch);
-    if (done == 0 || batch != evaluation_batch) bind(p, data, {});
-    executor->run(p);
-    if (after_batch) after_batch(p);
-    done += batch;
-  }
+    bind(p, data, {});
+    if (!after_batch) executor->run(p, times);
+    else
+      for (std::int64_t i = 0; i < times; ++i) executor->run(p), after_batch(p);
+  };
+  const std::int64_t tail = data.size() % evaluation_batch;
+  run(evaluation_batch, data.size() / evaluation_batch);
+  run(tail, tail ? 1 : 0);
   s = counters();
   set_counters(kept);
   const auto counted = static_cast<double>(s.counted);

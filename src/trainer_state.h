@@ -58,6 +58,7 @@ struct Trainer::State {
   const Plan* base = nullptr;  // training at options.batch; knows every persistent value
   std::int64_t epochs_done = 0;
   std::int64_t epoch_samples = 0;  // size of the training set the counters belong to
+  std::int64_t ahead = 1;          // steps queued at a time: as many as take about 20 ms, so that somebody who watches is served
   std::int64_t bindings = 0;       // calls of bind: whoever ran in between, Region::data is his
   struct Fitted {
     const Dataset *train = nullptr, *test = nullptr;

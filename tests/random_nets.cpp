@@ -114,7 +114,9 @@ Plan make_plan(const RandomNet& r, const Way& way, AssignOptions assign, std::op
 
 Outcome run(const RandomNet& r, const Way& way) {
   const Plan plan = make_plan(r, way, {.reuse = way.reuse});
-  const auto executor = make_executor(way.device, {.threads = way.threads, .capture = way.capture});
+  const auto executor = make_executor(
+      way.device,
+      {.threads = way.threads, .capture = way.capture, .graph_calls = way.graph_steps * static_cast<std::int64_t>(plan.calls.size())});
   executor->prepare(plan);
   for (std::size_t i = 0; i < plan.values.size(); ++i) {
     const PlanValue& v = plan.values[i];
@@ -131,10 +133,8 @@ Outcome run(const RandomNet& r, const Way& way) {
         v.dims, [&](auto n, auto c, auto h, auto w) { stored[static_cast<std::size_t>(v.dims.index(n, c, h, w))] = values[k++]; });
     executor->write(plan, id.index, stored.data(), v.bytes);
   }
-  for (int i = 0; i < way.runs; ++i) {
-    write_struct(*executor, plan, plan.find("state"), kernels::StepState{.seed = 5, .step = 3});
-    executor->run(plan);
-  }
+  write_struct(*executor, plan, plan.find("state"), kernels::StepState{.seed = 5, .step = 3});
+  executor->run(plan, way.runs);
 
   Outcome out;
   for (const auto& [name, id] : plan.names)

@@ -35,8 +35,9 @@ struct Way {
   double garbage = 0;      // in padding lanes of what is written
   std::int64_t first = 0;  // of the samples
   Device device = Device::cpu();
-  bool capture = true;
-  int runs = 1;  // of the step, without an optimizer
+  Capture capture = Capture::branches;
+  std::int64_t runs = 1;         // of the step, without an optimizer
+  std::int64_t graph_steps = 1;  // in a captured graph, where so many follow each other
 };
 
 Plan make_plan(const RandomNet& r, const Way& way, AssignOptions assign, std::optional<Optimizer> optimizer = {});

@@ -36,7 +36,7 @@ class Faulty : public Executor {
   int lanes() const override { return inner_->lanes(); }
   bool by_group(std::int64_t samples) const override { return inner_->by_group(samples); }
   void prepare(const Plan& plan) override { inner_->prepare(plan); }
-  int steps_ahead() const override { return inner_->steps_ahead(); }
+  std::int64_t steps_ahead() const override { return inner_->steps_ahead(); }
   void bind(const Plan& plan, int value, const void* source, std::size_t bytes, std::int64_t version) override {
     inner_->bind(plan, value, source, bytes, version);
   }
@@ -46,8 +46,8 @@ class Faulty : public Executor {
   void read(const Plan& plan, int value, void* destination, std::size_t bytes, std::size_t offset) override {
     inner_->read(plan, value, destination, bytes, offset);
   }
-  void run(const Plan& plan, bool check_each) override {
-    inner_->run(plan, check_each);
+  void run(const Plan& plan, std::int64_t times, bool check_each) override {
+    inner_->run(plan, times, check_each);
     if (in_steps_) fault_(*inner_, plan, plan.calls.back());
   }
   void run_call(const Plan& plan, std::size_t call) override {

@@ -1,6 +1,7 @@
 // Devices, and the Executor: one device's memory, and the running of Plans on it.
 #pragma once
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
@@ -48,10 +49,15 @@ struct CudaReport {
 // Never throws for what is missing. Where there are GPUs it runs a kernel on each.
 CudaReport cuda_report();
 
+// How a GPU runs a Plan from the second time on; none changes the result. off: each kernel is launched by the host. chain: as a graph of
+// kernels that follow each other. branches: as one where each waits only for those whose results it needs.
+enum class Capture : std::uint8_t { off, chain, branches };
+
 struct ExecutorOptions {
   int threads = 0;           // 0: every core this process may use
   std::string isa = "auto";  // "auto" or one of cpu_isa_levels()
-  bool capture = true;       // on a GPU, run a Plan as one graph from the second time on; must not change the result
+  Capture capture = Capture::branches;
+  std::int64_t graph_calls = 2048;  // a captured graph holds as many steps as have so many Calls together, one at least
 };
 
 // Instruction-set levels of the CPU kernels in this build that this machine can run, best first: {"avx512", "avx2"}.
@@ -70,7 +76,7 @@ class Executor {
   // memory is zero. The Plan must outlive the Executor's use of it.
   virtual void prepare(const Plan& plan) = 0;
   // How many runs of Plans may be queued before somebody reads what they gave; 1 where run() returns only when all is done.
-  virtual int steps_ahead() const = 0;
+  virtual std::int64_t steps_ahead() const = 0;
   // A value of Region::data stands for these bytes of the host from now on, in every Plan that names it alike: the CPU reads them in
   // place, a GPU copies them. They must stay until the next bind or the Executor's end. A GPU that already has the same source under
   // the same version, other than 0, does not copy it again.
@@ -78,8 +84,9 @@ class Executor {
   // Raw bytes of value number `value`, in the device's layout.
   virtual void write(const Plan& plan, int value, const void* source, std::size_t bytes, std::size_t offset = 0) = 0;
   virtual void read(const Plan& plan, int value, void* destination, std::size_t bytes, std::size_t offset = 0) = 0;
+  // Runs the Plan so many times, one after the other.
   // check_each: after each Call look for a non-finite output and throw Error(diverged) naming call, module and value.
-  virtual void run(const Plan& plan, bool check_each = false) = 0;
+  virtual void run(const Plan& plan, std::int64_t times = 1, bool check_each = false) = 0;
   // Runs one of the Plan's Calls alone, by its number, on what its values hold. Throws Error(usage) for a Plan that shares memory between
   // groups of samples: switch TrainerOptions::reuse off.
   virtual void run_call(const Plan& plan, std::size_t call) = 0;

@@ -10,14 +10,19 @@ namespace norma::kernels::cuda {
 
 inline constexpr int lanes = 32;
 
-// Where Calls run, in order. Kernels that need memory of their own, for the parts of a sum, share `workspace`.
+// Where Calls run, in order, and memory of the device that is their kernels' own. Calls that may run at the same time share none of it.
 struct Queue {
   CUstream_st* stream = nullptr;
-  std::byte* workspace = nullptr;  // of the device, 256-byte aligned: the largest workspace_bytes() of the Calls that are run
+  std::byte* workspace = nullptr;  // the parts of a sum; 256-byte aligned
+  unsigned* counters = nullptr;    // how many blocks have made their parts: all 0 before a Call and after it
+};
+
+struct Needs {
+  std::size_t workspace = 0, counters = 0;  // bytes; numbers
 };
 
 // Depends on the Call alone, as does everything else about how its result is summed: the same bits on every GPU.
-std::size_t workspace_bytes(const Call& call);
+Needs needs_of(const Call& call);
 
 // Queues the kernels of a Call; any number of lanes (1: NCHW). The error of a launch is left for cudaGetLastError().
 // Throws std::length_error for a size beyond what the kernels index: a plane (H*W*L) or a row of weights of 2^31 elements.

@@ -145,7 +145,7 @@ FilterShape across_of(const Resize& call) { return {call.x_dims.w, call.y_dims.w
 
 }  // namespace
 
-std::size_t workspace_of(const Resize& call) { return static_cast<std::size_t>(down_of(call).bytes() + across_of(call).bytes()); }
+Needs needs(const Resize& call) { return {static_cast<std::size_t>(down_of(call).bytes() + across_of(call).bytes()), 0}; }
 
 void enqueue(const Resize& call, const Memory& memory, const Queue& queue) {
   const Filter down(down_of(call), queue.workspace), across(across_of(call), queue.workspace + down.shape.bytes());

@@ -1,5 +1,5 @@
 // Batch normalisation: the sums, forward and backward. They are made in parts whose number depends on the sizes alone: along rows where
-// they are long, else with neighbouring channels in neighbouring threads.
+// they are long, else with neighbouring channels in neighbouring threads. A channel's last block adds up its parts.
 #include "kernels/cuda/activate.cuh"
 #include "kernels/cuda/calls.h"
 #include "kernels/cuda/reduce.cuh"
@@ -17,25 +17,63 @@ constexpr std::int64_t elements_per_part = 2048;  // 16 for a thread
 constexpr std::int64_t columns_per_block = 32, column_threads = sum_threads / columns_per_block, rows_per_part = 64;
 constexpr std::int64_t max_parts = 1024;
 
-// How a channel's sum is cut: `parts` of its elements (rows), or of its rows with `columns` partial sums each (columns).
-// The partial sums of channel c are those at ((part * C) + c) * columns + column.
+// How the sums are cut: `parts` of a channel's elements (along rows), or of its rows, where a block takes `channels` with a partial sum for
+// each of their columns. The last block of those that share channels adds up these channels' parts.
 struct Parts {
   bool along_rows = true;
-  std::int64_t parts = 1, columns = 1;
-  std::int64_t per_channel() const { return parts * columns; }
+  std::int64_t parts = 1, columns = 1;  // partial sums of a channel: their product
+  std::int64_t channels = 1;            // of a block
 };
 
 Parts parts_of(const View& v) {
   const auto cut = [](std::int64_t n, std::int64_t size) { return n < size ? 1 : n / size < max_parts ? ceil_div(n, size) : max_parts; };
-  if (v.inner >= min_row) return {true, cut(v.outer * v.inner, elements_per_part), 1};
-  return {false, cut(v.outer, rows_per_part), v.inner};
+  if (v.inner >= min_row) return {true, cut(v.outer * v.inner, elements_per_part), 1, 1};
+  return {false, cut(v.outer, rows_per_part), v.inner, columns_per_block / v.inner};
 }
 
+// Blocks that take different channels: as many counters.
+std::int64_t channel_blocks(const View& v, const Parts& p) { return ceil_div(v.channels, p.channels); }
+
 template <class Partial>
-std::size_t partial_bytes(const Dims& dims) {
+Needs needs_of_sums(const Dims& dims) {
   const View view(dims);
-  return static_cast<std::size_t>(parts_of(view).per_channel() * view.channels) * sizeof(Partial);
+  const Parts p = parts_of(view);
+  return {static_cast<std::size_t>(p.parts * p.columns * view.channels) * sizeof(Partial),
+          static_cast<std::size_t>(channel_blocks(view, p))};
 }
+
+// What becomes of a channel's sums.
+struct Statistics {
+  double eps;
+  float *mean, *var, *rstd;
+  __device__ __forceinline__ void write(std::int64_t channel, const Moments& m) const {
+    const double v = m.squares / m.count;
+    mean[channel] = static_cast<float>(m.mean);
+    var[channel] = static_cast<float>(v);
+    rstd[channel] = static_cast<float>(1 / sqrt(v + eps));
+  }
+};
+
+struct Pair {
+  double a, b;
+};
+__device__ __forceinline__ Pair merge(const Pair& a, const Pair& b) { return {a.a + b.a, a.b + b.b}; }
+
+struct GradientSums {
+  float *dgamma, *dbeta;
+  __device__ __forceinline__ void write(std::int64_t channel, const Pair& sums) const {
+    dgamma[channel] = static_cast<float>(sums.a);
+    dbeta[channel] = static_cast<float>(sums.b);
+  }
+};
+
+// The parts of the sums while they are made: [parts][channels][columns].
+template <class Partial>
+struct Partials {
+  Parts cut;
+  Partial* partial;
+  unsigned* counters;
+};
 
 // Values that are summed in float before the sum goes to double; the four accumulators of a vector are added up in double, too. Near a
 // large mean all squares of x - pivot are small multiples of one power of two, and long chains round down more often than up.
@@ -62,10 +100,6 @@ __device__ __forceinline__ Range part_range(const View& v, std::int64_t parts, s
   const Range r = chunk(ceil_div(elements, warp), parts, k);
   return {r.begin * warp, r.end * warp < elements ? r.end * warp : elements};
 }
-
-struct Pair {
-  double a, b;
-};
 
 // Adds up what terms(i, lanes' position, group, k, a, b) adds to its accumulators for every element of a part, over the block.
 // Terms::vector is how many elements it takes at a time.
@@ -116,11 +150,32 @@ __device__ __forceinline__ std::int64_t count_valid(const View& v, Range part) {
   return before(part.end) - before(part.begin);
 }
 
+__device__ __forceinline__ Moments block_total(Moments m) { return block_merge<sum_threads>(m); }
+__device__ __forceinline__ Pair block_total(const Pair& p) { return {block_sum<sum_threads>(p.a), block_sum<sum_threads>(p.b)}; }
+
+// The last block of a channel: each thread takes its share of the parts in order, then the threads meet. `mine` is thread 0's.
+template <class Partial, class Result>
+__device__ __forceinline__ void finish_rows(const View& v, const Partials<Partial>& p, std::int64_t channel, const Partial& mine,
+                                            const Result& result) {
+  if (p.cut.parts == 1) {
+    if (threadIdx.x == 0) result.write(channel, mine);
+    return;
+  }
+  if (threadIdx.x == 0) p.partial[blockIdx.x] = mine;
+  if (!last_to_arrive(p.counters + channel, p.cut.parts)) return;
+  const Range share = chunk(p.cut.parts, sum_threads, threadIdx.x);
+  Partial sum{};
+  for (std::int64_t k = share.begin; k < share.end; ++k) sum = merge(sum, p.partial[k * v.channels + channel]);
+  sum = block_total(sum);
+  if (threadIdx.x == 0) result.write(channel, sum);
+}
+
 // Block: one part of one channel. Neighbouring blocks take neighbouring channels.
 template <int vector>
-__global__ void __launch_bounds__(sum_threads) statistics_rows(View v, std::int64_t parts, const float* __restrict__ x, Moments* partial) {
+__global__ void __launch_bounds__(sum_threads)
+    statistics_rows(View v, Partials<Moments> partials, const float* __restrict__ x, Statistics result) {
   const std::int64_t part = blockIdx.x / v.channels, channel = blockIdx.x - part * v.channels;
-  const Range range = part_range(v, parts, part);
+  const Range range = part_range(v, partials.cut.parts, part);
   const float pivot = pivot_of(v, channel, range, x);
   const Pair sum = sum_part<vector>(
       v, channel, range, [&](std::int64_t i, std::uint32_t position, std::int64_t group, float(&sums)[vector], float(&squares)[vector]) {
@@ -133,9 +188,9 @@ __global__ void __launch_bounds__(sum_threads) statistics_rows(View v, std::int6
           squares[k] = fmaf(d, d, squares[k]);
         }
       });
-  if (threadIdx.x != 0) return;
   const double m = static_cast<double>(count_valid(v, range)), squares = sum.b - sum.a * sum.a / m;
-  partial[blockIdx.x] = {m, static_cast<double>(pivot) + sum.a / m, squares < 0 ? 0 : squares};  // below 0 by rounding only; NaN stays
+  const Moments moments{m, static_cast<double>(pivot) + sum.a / m, squares < 0 ? 0 : squares};  // below 0 by rounding only; NaN stays
+  finish_rows(v, partials, channel, moments, result);
 }
 
 struct GradientOperands {
@@ -153,10 +208,10 @@ __device__ __forceinline__ float add_gradient(Activation act, float dy, float y,
 
 template <int vector>
 __global__ void __launch_bounds__(sum_threads)
-    gradients_rows(View v, std::int64_t parts, Activation act, GradientOperands p, Pair* partial) {
+    gradients_rows(View v, Partials<Pair> partials, Activation act, GradientOperands p, GradientSums result) {
   const std::int64_t part = blockIdx.x / v.channels, channel = blockIdx.x - part * v.channels;
   const float mean = p.mean[channel], rstd = p.rstd[channel];
-  const Pair sum = sum_part<vector>(v, channel, part_range(v, parts, part),
+  const Pair sum = sum_part<vector>(v, channel, part_range(v, partials.cut.parts, part),
                                     [&](std::int64_t i, std::uint32_t, std::int64_t, float(&gx)[vector], float(&g)[vector]) {
                                       float dy[vector], y[vector] = {}, x[vector];
                                       load(p.dy + i, dy);
@@ -167,45 +222,76 @@ __global__ void __launch_bounds__(sum_threads)
                                         dy[k] = add_gradient(act, dy[k], y[k], x[k], mean, rstd, gx[k], g[k]);
                                       if (p.dr) store(p.dr + i, dy);
                                     });
-  if (threadIdx.x == 0) partial[blockIdx.x] = sum;
+  finish_rows(v, partials, channel, sum, result);
 }
 
 // ------------------------------------------------------------------------------------------ sums over columns
 
-// Block: 32 neighbouring columns of C*inner, 4 threads to a column, one part of the rows. Of a thread's rows f(index, row) is called.
+// Block: the columns of as many channels as have 32 at most, 4 threads to a column, one part of the rows.
 struct ColumnPart {
-  std::int64_t column = 0, first = 0, end = 0;  // rows first, first + column_threads ... before end
+  std::int64_t block;            // of channels
+  std::int64_t channel, column;  // of C, of C*inner; -1: none
+  std::int64_t first, end;       // rows first, first + column_threads ... before end
 };
-__device__ __forceinline__ ColumnPart column_part(const View& v, std::int64_t parts) {
-  const std::int64_t blocks = ceil_div(v.channels * v.inner, columns_per_block), part = blockIdx.x / blocks;
-  const Range rows = chunk(v.outer, parts, part);
-  return {(blockIdx.x - part * blocks) * columns_per_block + threadIdx.x % columns_per_block, rows.begin + threadIdx.x / columns_per_block,
+__device__ __forceinline__ ColumnPart column_part(const View& v, const Parts& cut) {
+  const std::int64_t blocks = ceil_div(v.channels, cut.channels), part = blockIdx.x / blocks, block = blockIdx.x - part * blocks;
+  const std::int64_t own = threadIdx.x % columns_per_block, channel = block * cut.channels + own / v.inner;
+  const bool exists = own < cut.channels * v.inner && channel < v.channels;
+  const Range rows = chunk(v.outer, cut.parts, part);
+  return {block, exists ? channel : -1, exists ? channel * v.inner + own % v.inner : -1, rows.begin + threadIdx.x / columns_per_block,
           rows.end};
 }
 
-// The column's threads' values, merged in their order by the first. Once in a kernel: shared memory is not free again afterwards.
-template <class T, class Merge>
-__device__ __forceinline__ T merge_column(const T& value, Merge merge_two) {
-  struct Values {
-    T of[sum_threads];
-  };
-  Values& values = shared<Values>();
+template <class T>
+struct ColumnValues {
+  T of[sum_threads];
+};
+
+// The column's threads' values, merged in their order by the first. Shared memory is free again afterwards.
+template <class T>
+__device__ __forceinline__ T merge_column(const T& value) {
+  ColumnValues<T>& values = shared<ColumnValues<T>>();
   values.of[threadIdx.x] = value;
   __syncthreads();
   T sum = value;
   if (threadIdx.x < columns_per_block)
-    for (int k = 1; k < static_cast<int>(column_threads); ++k) sum = merge_two(sum, values.of[k * columns_per_block + threadIdx.x]);
+    for (int k = 1; k < static_cast<int>(column_threads); ++k) sum = merge(sum, values.of[k * columns_per_block + threadIdx.x]);
+  __syncthreads();
   return sum;
+}
+
+// The last block of its channels: the column's threads share out its parts, then a channel's columns are merged in order.
+template <class Partial, class Result>
+__device__ __forceinline__ void finish_columns(const View& v, const Partials<Partial>& p, const ColumnPart& at, Partial sum,
+                                               const Result& result) {
+  const std::int64_t columns = v.channels * v.inner, part = blockIdx.x / ceil_div(v.channels, p.cut.channels);
+  sum = merge_column(sum);
+  if (p.cut.parts > 1) {
+    if (threadIdx.x < columns_per_block && at.column >= 0) p.partial[part * columns + at.column] = sum;
+    if (!last_to_arrive(p.counters + at.block, p.cut.parts)) return;
+    const Range share = chunk(p.cut.parts, column_threads, threadIdx.x / columns_per_block);
+    sum = {};
+    if (at.column >= 0)
+      for (std::int64_t k = share.begin; k < share.end; ++k) sum = merge(sum, p.partial[k * columns + at.column]);
+    sum = merge_column(sum);
+  }
+  if (v.inner > 1) {
+    ColumnValues<Partial>& values = shared<ColumnValues<Partial>>();
+    values.of[threadIdx.x] = sum;
+    __syncthreads();
+    for (std::int64_t k = 1; k < v.inner && threadIdx.x + k < columns_per_block; ++k) sum = merge(sum, values.of[threadIdx.x + k]);
+  }
+  if (threadIdx.x < columns_per_block && at.column >= 0 && threadIdx.x % v.inner == 0) result.write(at.channel, sum);
 }
 
 // Each thread's pivot is the first value it sees. At least 8 blocks to a multiprocessor: without saying so the compiler takes too few
 // registers.
 __global__ void __launch_bounds__(sum_threads, 8)
-    statistics_columns(View v, std::int64_t parts, const float* __restrict__ x, Moments* partial) {
-  const ColumnPart p = column_part(v, parts);
+    statistics_columns(View v, Partials<Moments> partials, const float* __restrict__ x, Statistics result) {
+  const ColumnPart p = column_part(v, partials.cut);
   const std::int64_t columns = v.channels * v.inner;
   Moments m{0, 0, 0};
-  if (p.column < columns) {
+  if (p.column >= 0) {
     const std::uint32_t position = static_cast<std::uint32_t>(p.column % v.inner);
     const std::int64_t end = p.end == v.outer && !v.valid(v.outer - 1, position) ? p.end - 1 : p.end;  // without a last row of padding
     if (p.first < end) {
@@ -225,19 +311,16 @@ __global__ void __launch_bounds__(sum_threads, 8)
       m = {count, static_cast<double>(pivot) + mean, left < 0 ? 0 : left};
     }
   }
-  m = merge_column(m, [](const Moments& a, const Moments& b) { return merge(a, b); });
-  if (threadIdx.x < columns_per_block && p.column < columns)
-    partial[blockIdx.x / ceil_div(columns, columns_per_block) * columns + p.column] = m;
+  finish_columns(v, partials, p, m, result);
 }
 
 __global__ void __launch_bounds__(sum_threads)
-    gradients_columns(View v, std::int64_t parts, Activation act, GradientOperands g, Pair* partial) {
-  const ColumnPart p = column_part(v, parts);
+    gradients_columns(View v, Partials<Pair> partials, Activation act, GradientOperands g, GradientSums result) {
+  const ColumnPart p = column_part(v, partials.cut);
   const std::int64_t columns = v.channels * v.inner;
   Pair sum{0, 0};
-  if (p.column < columns) {
-    const std::int64_t channel = p.column / v.inner;
-    const float mean = g.mean[channel], rstd = g.rstd[channel];
+  if (p.column >= 0) {
+    const float mean = g.mean[p.channel], rstd = g.rstd[p.channel];
     for (std::int64_t row = p.first; row < p.end;) {
       float a = 0, b = 0;
       for (int k = 0; k < vectors_per_flush && row < p.end; ++k, row += column_threads) {
@@ -248,93 +331,46 @@ __global__ void __launch_bounds__(sum_threads)
       sum.a += static_cast<double>(a), sum.b += static_cast<double>(b);
     }
   }
-  sum = merge_column(sum, [](const Pair& a, const Pair& b) { return Pair{a.a + b.a, a.b + b.b}; });
-  if (threadIdx.x < columns_per_block && p.column < columns)
-    partial[blockIdx.x / ceil_div(columns, columns_per_block) * columns + p.column] = sum;
+  finish_columns(v, partials, p, sum, result);
 }
 
-// ------------------------------------------------------------------------------------------ the parts together
-
-constexpr int finish_threads = 128, channels_per_finish = finish_threads / warp;
-
-// Warp: one channel. Each lane takes its share of the parts in order, then the lanes meet.
-__global__ void __launch_bounds__(finish_threads)
-    finish_statistics(std::int64_t channels, Parts parts, double eps, const Moments* __restrict__ partial, float* mean, float* var,
-                      float* rstd) {
-  const std::int64_t channel = static_cast<std::int64_t>(blockIdx.x) * channels_per_finish + warp_index();
-  if (channel >= channels) return;
-  const Range mine = chunk(parts.parts * parts.columns, warp, lane_index());
-  Moments m{0, 0, 0};
-  for (std::int64_t k = mine.begin; k < mine.end; ++k)
-    m = merge(m, partial[(k / parts.columns * channels + channel) * parts.columns + k % parts.columns]);
-  m = warp_merge(m);
-  if (lane_index() != 0) return;
-  const double v = m.squares / m.count;
-  mean[channel] = static_cast<float>(m.mean);
-  var[channel] = static_cast<float>(v);
-  rstd[channel] = static_cast<float>(1 / sqrt(v + eps));
-}
-
-__global__ void __launch_bounds__(finish_threads)
-    finish_gradients(std::int64_t channels, Parts parts, const Pair* __restrict__ partial, float* dgamma, float* dbeta) {
-  const std::int64_t channel = static_cast<std::int64_t>(blockIdx.x) * channels_per_finish + warp_index();
-  if (channel >= channels) return;
-  const Range mine = chunk(parts.parts * parts.columns, warp, lane_index());
-  Pair sum{0, 0};
-  for (std::int64_t k = mine.begin; k < mine.end; ++k) {
-    const Pair p = partial[(k / parts.columns * channels + channel) * parts.columns + k % parts.columns];
-    sum.a += p.a, sum.b += p.b;
-  }
-  const double gx = warp_sum(sum.a), g = warp_sum(sum.b);
-  if (lane_index() != 0) return;
-  dgamma[channel] = static_cast<float>(gx);
-  dbeta[channel] = static_cast<float>(g);
+// Of the kernel for rows or for columns.
+template <class Partial>
+Partials<Partial> partials_of(const View& view, const Queue& queue) {
+  return {parts_of(view), reinterpret_cast<Partial*>(queue.workspace), queue.counters};
 }
 
 }  // namespace
 
-std::size_t workspace_of(const BatchNormStatistics& call) { return partial_bytes<Moments>(call.dims); }
-std::size_t workspace_of(const BatchNormBackwardReduce& call) { return partial_bytes<Pair>(call.dims); }
+Needs needs(const BatchNormStatistics& call) { return needs_of_sums<Moments>(call.dims); }
+Needs needs(const BatchNormBackwardReduce& call) { return needs_of_sums<Pair>(call.dims); }
 
 void enqueue(const BatchNormStatistics& call, const Memory& memory, const Queue& queue) {
   const View view(call.dims);
-  const Parts parts = parts_of(view);
   const float* const x = memory.at<float>(call.x);
-  Moments* const partial = reinterpret_cast<Moments*>(queue.workspace);
-  if (parts.along_rows) {
+  const auto partials = partials_of<Moments>(view, queue);
+  const Statistics result{call.eps, memory.at<float>(call.mean), memory.at<float>(call.var), memory.at<float>(call.rstd)};
+  const std::int64_t blocks = partials.cut.parts * channel_blocks(view, partials.cut);
+  if (partials.cut.along_rows)
     with_vectors(
-        view.inner,
-        [&]<int vector>() {
-          launch(statistics_rows<vector>, parts.parts * view.channels, sum_threads, queue.stream, view, parts.parts, x, partial);
-        },
+        view.inner, [&]<int vector>() { launch(statistics_rows<vector>, blocks, sum_threads, queue.stream, view, partials, x, result); },
         x);
-  } else {
-    launch(statistics_columns, ceil_div(view.channels * view.inner, columns_per_block) * parts.parts, sum_threads, queue.stream, view,
-           parts.parts, x, partial);
-  }
-  launch(finish_statistics, ceil_div(view.channels, channels_per_finish), finish_threads, queue.stream, view.channels, parts, call.eps,
-         partial, memory.at<float>(call.mean), memory.at<float>(call.var), memory.at<float>(call.rstd));
+  else launch(statistics_columns, blocks, sum_threads, queue.stream, view, partials, x, result);
 }
 
 void enqueue(const BatchNormBackwardReduce& call, const Memory& memory, const Queue& queue) {
   const View view(call.dims);
-  const Parts parts = parts_of(view);
   const GradientOperands g{memory.at<float>(call.dy),   memory.at<float>(call.y),    memory.at<float>(call.x),
                            memory.at<float>(call.mean), memory.at<float>(call.rstd), memory.at<float>(call.dr)};
-  Pair* const partial = reinterpret_cast<Pair*>(queue.workspace);
-  if (parts.along_rows) {
+  const auto partials = partials_of<Pair>(view, queue);
+  const GradientSums result{memory.at<float>(call.dgamma), memory.at<float>(call.dbeta)};
+  const std::int64_t blocks = partials.cut.parts * channel_blocks(view, partials.cut);
+  if (partials.cut.along_rows)
     with_vectors(
         view.inner,
-        [&]<int vector>() {
-          launch(gradients_rows<vector>, parts.parts * view.channels, sum_threads, queue.stream, view, parts.parts, call.act, g, partial);
-        },
-        g.dy, g.y, g.x, g.dr);
-  } else {
-    launch(gradients_columns, ceil_div(view.channels * view.inner, columns_per_block) * parts.parts, sum_threads, queue.stream, view,
-           parts.parts, call.act, g, partial);
-  }
-  launch(finish_gradients, ceil_div(view.channels, channels_per_finish), finish_threads, queue.stream, view.channels, parts, partial,
-         memory.at<float>(call.dgamma), memory.at<float>(call.dbeta));
+        [&]<int vector>() { launch(gradients_rows<vector>, blocks, sum_threads, queue.stream, view, partials, call.act, g, result); }, g.dy,
+        g.y, g.x, g.dr);
+  else launch(gradients_columns, blocks, sum_threads, queue.stream, view, partials, call.act, g, result);
 }
 
 }  // namespace norma::kernels::cuda

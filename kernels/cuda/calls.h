@@ -38,12 +38,12 @@ void enqueue(const Advance& call, const Memory& memory, const Queue& queue);
 void enqueue(const Fill& call, const Memory& memory, const Queue& queue);
 
 // Of the Calls that sum in parts, and of others that prepare something for their own kernel.
-std::size_t workspace_of(const Resize& call);
-std::size_t workspace_of(const Conv2dBackwardWeight& call);
-std::size_t workspace_of(const LinearBackwardWeight& call);
-std::size_t workspace_of(const BatchNormStatistics& call);
-std::size_t workspace_of(const BatchNormBackwardReduce& call);
-std::size_t workspace_of(const SoftmaxCrossEntropy& call);
-std::size_t workspace_of(const MeanSquaredError& call);
+Needs needs(const Resize& call);
+Needs needs(const Conv2dBackwardWeight& call);
+Needs needs(const LinearBackwardWeight& call);
+Needs needs(const BatchNormStatistics& call);
+Needs needs(const BatchNormBackwardReduce& call);
+Needs needs(const SoftmaxCrossEntropy& call);
+Needs needs(const MeanSquaredError& call);
 
 }  // namespace norma::kernels::cuda

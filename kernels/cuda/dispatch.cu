@@ -5,11 +5,11 @@
 
 namespace norma::kernels::cuda {
 
-std::size_t workspace_bytes(const Call& call) {
+Needs needs_of(const Call& call) {
   return std::visit(
-      [](const auto& c) -> std::size_t {
-        if constexpr (requires { workspace_of(c); }) return workspace_of(c);
-        else return 0;
+      [](const auto& c) -> Needs {
+        if constexpr (requires { needs(c); }) return needs(c);
+        else return {};
       },
       call);
 }

@@ -1,5 +1,5 @@
-// Losses. A block takes 32 samples; its 8 warps share out the classes or features. Each sample's loss goes to `partial`, and one block
-// adds them up.
+// Losses. A block takes 32 samples; its 8 warps share out the classes or features. Each sample's loss goes to `partial`, and the last
+// block adds them up.
 #include "kernels/cuda/calls.h"
 #include "kernels/cuda/math.cuh"
 #include "kernels/cuda/reduce.cuh"
@@ -49,22 +49,50 @@ __device__ __forceinline__ Peak first_largest(const float* x, std::int64_t eleme
   return over_slices(top, [](const Peak& a, const Peak& b) { return larger(a, b); });
 }
 
+// What of all samples comes together.
+struct Total {
+  std::int64_t n;
+  bool mean;
+  double* losses;          // [n]
+  std::uint8_t* verdicts;  // [n]
+  unsigned* counter;
+  LossResult* result;
+};
+
+// By the last block, of all samples: each thread adds up its share in order, then the threads meet. All threads must call.
+__device__ __forceinline__ void add_up(const Total& total) {
+  if (!last_to_arrive(total.counter, gridDim.x)) return;
+  const Range mine = chunk(total.n, loss_threads, threadIdx.x);
+  double sum = 0, count = 0, correct = 0;
+  for (std::int64_t i = mine.begin; i < mine.end; ++i) {
+    sum += total.losses[i];
+    count += total.verdicts[i] != ignored;
+    correct += total.verdicts[i] == right;
+  }
+  sum = block_sum<loss_threads>(sum);
+  count = block_sum<loss_threads>(count);
+  correct = block_sum<loss_threads>(correct);
+  if (threadIdx.x != 0) return;
+  total.result->loss_sum = sum;
+  total.result->loss = total.mean ? sum / count : sum;
+  total.result->counted = static_cast<std::int64_t>(count);
+  total.result->correct = static_cast<std::int64_t>(correct);
+}
+
 struct CrossEntropyParameters {
   Dims dims;
   const float* logits;
   float* dlogits;
   const std::int32_t* labels;
-  double* losses;
-  std::uint8_t* verdicts;
+  Total total;
   std::int32_t ignore_index;
-  bool mean;
   float on, uniform, smoothing;
 };
 
 __global__ void __launch_bounds__(loss_threads) cross_entropy(CrossEntropyParameters p) {
   const Dims& d = p.dims;
   float scale = 1.0f;
-  if (p.mean && p.dlogits) {  // every block counts for itself
+  if (p.total.mean && p.dlogits) {  // every block counts for itself
     double count = 0;
     for (std::int64_t i = threadIdx.x; i < d.n; i += loss_threads) count += p.labels[i] != p.ignore_index;
     scale = static_cast<float>(1 / block_sum<loss_threads>(count));
@@ -92,28 +120,28 @@ __global__ void __launch_bounds__(loss_threads) cross_entropy(CrossEntropyParame
   sums = over_slices(sums, [](const Sums& a, const Sums& b) {
     return Sums{a.exponentials + b.exponentials, a.total + b.total, a.found ? a.picked : b.picked, a.found || b.found};
   });
-  if (!exists) return;
-  if (p.dlogits) {
+  if (exists && p.dlogits) {
     const float inverse = 1.0f / sums.exponentials, on_target = p.on + p.uniform;
     for (std::int64_t c = warp_index(); c < classes; c += slices) {
       const float e = exponential(z[c * d.lanes] - top.value);
       p.dlogits[first + c * d.lanes] = counts ? fmaf(e, inverse, -(c == label ? on_target : p.uniform)) * scale : 0.0f;
     }
   }
-  if (warp_index() != 0 || sample >= d.n) return;
-  const float log_sum = logarithm(sums.exponentials);
-  float loss = sums.found ? log_sum - sums.picked : __int_as_float(0x7FC00000);  // a label that is no class: NaN
-  if (p.smoothing != 0) loss = fmaf(p.on, loss, p.smoothing * (log_sum - sums.total / static_cast<float>(d.c)));
-  p.losses[sample] = counts ? static_cast<double>(loss) : 0.0;
-  p.verdicts[sample] = !counts ? ignored : label == top.at ? right : counted;
+  if (warp_index() == 0 && sample < d.n) {
+    const float log_sum = logarithm(sums.exponentials);
+    float loss = sums.found ? log_sum - sums.picked : __int_as_float(0x7FC00000);  // a label that is no class: NaN
+    if (p.smoothing != 0) loss = fmaf(p.on, loss, p.smoothing * (log_sum - sums.total / static_cast<float>(d.c)));
+    p.total.losses[sample] = counts ? static_cast<double>(loss) : 0.0;
+    p.total.verdicts[sample] = !counts ? ignored : label == top.at ? right : counted;
+  }
+  add_up(p.total);
 }
 
 struct SquaredErrorParameters {
   Dims dims;
   const float *x, *target;
   float* dx;
-  double* losses;
-  std::uint8_t* verdicts;
+  Total total;
   float scale;
   double divisor;
 };
@@ -140,55 +168,42 @@ __global__ void __launch_bounds__(loss_threads) squared_error(SquaredErrorParame
   }
   sum = over_slices(sum, [](double a, double b) { return a + b; });
   const Peak is = first_largest(p.x + first, features, d.lanes), wanted = first_largest(p.target + first, features, d.lanes);
-  if (warp_index() != 0 || sample >= d.n) return;
-  p.losses[sample] = sum / p.divisor;
-  p.verdicts[sample] = features > 1 && is.at == wanted.at ? right : counted;
-}
-
-// One block. Each thread adds up its share of the samples in order, then the threads meet.
-__global__ void __launch_bounds__(loss_threads) finish_loss(std::int64_t n, bool mean, const double* __restrict__ losses,
-                                                            const std::uint8_t* __restrict__ verdicts, LossResult* result) {
-  const Range mine = chunk(n, loss_threads, threadIdx.x);
-  double sum = 0, count = 0, correct = 0;
-  for (std::int64_t i = mine.begin; i < mine.end; ++i) {
-    sum += losses[i];
-    count += verdicts[i] != ignored;
-    correct += verdicts[i] == right;
+  if (warp_index() == 0 && sample < d.n) {
+    p.total.losses[sample] = sum / p.divisor;
+    p.total.verdicts[sample] = features > 1 && is.at == wanted.at ? right : counted;
   }
-  sum = block_sum<loss_threads>(sum);
-  count = block_sum<loss_threads>(count);
-  correct = block_sum<loss_threads>(correct);
-  if (threadIdx.x != 0) return;
-  result->loss_sum = sum;
-  result->loss = mean ? sum / count : sum;
-  result->counted = static_cast<std::int64_t>(count);
-  result->correct = static_cast<std::int64_t>(correct);
+  add_up(p.total);
 }
 
-void launch_finish(std::int64_t n, Reduction reduction, const double* losses, const std::uint8_t* verdicts, LossResult* result,
-                   const Queue& queue) {
-  launch(finish_loss, 1, loss_threads, queue.stream, n, reduction == Reduction::mean, losses, verdicts, result);
+// Of a Call of either kind.
+template <class C>
+Total total_of(const C& call, const Memory& memory, const Queue& queue) {
+  return {.n = call.dims.n,
+          .mean = call.reduction == Reduction::mean,
+          .losses = memory.at<double>(call.partial),
+          .verdicts = reinterpret_cast<std::uint8_t*>(queue.workspace),
+          .counter = queue.counters,
+          .result = memory.at<LossResult>(call.loss)};
 }
+
+std::int64_t blocks_for(const Dims& dims) { return ceil_div(dims.groups() * dims.lanes, samples_per_block); }
 
 }  // namespace
 
-std::size_t workspace_of(const SoftmaxCrossEntropy& call) { return static_cast<std::size_t>(call.dims.n); }
-std::size_t workspace_of(const MeanSquaredError& call) { return static_cast<std::size_t>(call.dims.n); }
+Needs needs(const SoftmaxCrossEntropy& call) { return {static_cast<std::size_t>(call.dims.n), 1}; }
+Needs needs(const MeanSquaredError& call) { return {static_cast<std::size_t>(call.dims.n), 1}; }
 
 void enqueue(const SoftmaxCrossEntropy& call, const Memory& memory, const Queue& queue) {
   const CrossEntropyParameters p{.dims = call.dims,
                                  .logits = memory.at<float>(call.logits),
                                  .dlogits = memory.at<float>(call.dlogits),
                                  .labels = memory.at<std::int32_t>(call.labels),
-                                 .losses = memory.at<double>(call.partial),
-                                 .verdicts = reinterpret_cast<std::uint8_t*>(queue.workspace),
+                                 .total = total_of(call, memory, queue),
                                  .ignore_index = call.ignore_index,
-                                 .mean = call.reduction == Reduction::mean,
                                  .on = static_cast<float>(1 - call.smoothing),
                                  .uniform = static_cast<float>(call.smoothing / static_cast<double>(call.dims.c)),
                                  .smoothing = static_cast<float>(call.smoothing)};
-  launch(cross_entropy, ceil_div(call.dims.groups() * call.dims.lanes, samples_per_block), loss_threads, queue.stream, p);
-  launch_finish(call.dims.n, call.reduction, p.losses, p.verdicts, memory.at<LossResult>(call.loss), queue);
+  launch(cross_entropy, blocks_for(call.dims), loss_threads, queue.stream, p);
 }
 
 void enqueue(const MeanSquaredError& call, const Memory& memory, const Queue& queue) {
@@ -197,12 +212,10 @@ void enqueue(const MeanSquaredError& call, const Memory& memory, const Queue& qu
                                  .x = memory.at<float>(call.x),
                                  .target = memory.at<float>(call.target),
                                  .dx = memory.at<float>(call.dx),
-                                 .losses = memory.at<double>(call.partial),
-                                 .verdicts = reinterpret_cast<std::uint8_t*>(queue.workspace),
+                                 .total = total_of(call, memory, queue),
                                  .scale = mean ? static_cast<float>(2 / static_cast<double>(call.dims.count())) : 2.0f,
                                  .divisor = mean ? static_cast<double>(call.dims.features()) : 1};
-  launch(squared_error, ceil_div(call.dims.groups() * call.dims.lanes, samples_per_block), loss_threads, queue.stream, p);
-  launch_finish(call.dims.n, call.reduction, p.losses, p.verdicts, memory.at<LossResult>(call.loss), queue);
+  launch(squared_error, blocks_for(call.dims), loss_threads, queue.stream, p);
 }
 
 }  // namespace norma::kernels::cuda

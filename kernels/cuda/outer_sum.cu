@@ -2,7 +2,7 @@
 //
 // A block makes an 8 x 8 tile of weights, (filters) x (taps of the flattened (channel, row, column)), over one part of the columns: the
 // pixels of all samples. Each thread adds up its columns in 64 registers, the block's lanes and warps are summed in fixed order, and
-// where a sum is cut in parts a second kernel adds them in order. The bias is one more tap, whose x is 1.
+// where a sum is cut in parts the tile's last block adds them in order. The bias is one more tap, whose x is 1.
 #include "kernels/cuda/calls.h"
 #include "kernels/cuda/reduce.cuh"
 #include "kernels/cuda/view.cuh"
@@ -13,8 +13,9 @@ namespace {
 constexpr int outer_threads = 128, tile_filters = 8, tile_taps = 8, tile = tile_filters * tile_taps;
 
 struct OuterSum {
-  float *dw, *db;  // db may be null
-  float* partial;  // [parts][filters][taps + (1: with bias)], or unused: one part
+  float *dw, *db;      // db may be null
+  float* partial;      // [parts][filters][taps + (1: with bias)], or unused: one part
+  unsigned* counters;  // [tiles], of parts that are made
   const float *dy, *x;
   std::int64_t groups = 1, filters = 0, channels = 0;  // of one group of channels
   std::int64_t taps = 0;                               // of a filter, with the bias
@@ -25,6 +26,7 @@ struct OuterSum {
 
   std::int64_t filter_tiles() const { return ceil_div(filters, tile_filters); }
   std::int64_t tap_tiles() const { return ceil_div(taps, tile_taps); }
+  std::int64_t tiles() const { return groups * filter_tiles() * tap_tiles(); }
 };
 
 // One of a tile's taps.
@@ -91,25 +93,24 @@ __global__ void __launch_bounds__(outer_threads) outer_sum(OuterSum g, std::int6
   block.sum[warp_index()][2 * lane_index()] = sum[0];
   block.sum[warp_index()][2 * lane_index() + 1] = sum[1];
   __syncthreads();
-  if (threadIdx.x >= tile) return;
   const std::int64_t filter = first_filter + threadIdx.x / tile_taps, tap = first_tap + threadIdx.x % tile_taps;
-  if (filter >= g.filters || tap >= g.taps) return;
-  float total = block.sum[0][threadIdx.x];
-#pragma unroll
-  for (int k = 1; k < outer_threads / warp; ++k) total += block.sum[k][threadIdx.x];
-  const std::int64_t row = group * g.filters + filter, weights = g.channels * g.window.area();
-  if (g.parts > 1) g.partial[(part * g.groups * g.filters + row) * g.taps + tap] = total;
-  else if (tap < weights) g.dw[row * weights + tap] = total;
-  else g.db[row] = total;
-}
-
-// Thread: one weight or bias.
-__global__ void __launch_bounds__(outer_threads) add_parts(OuterSum g) {
-  const std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * outer_threads + threadIdx.x, sums = g.groups * g.filters * g.taps;
-  if (i >= sums) return;
+  const std::int64_t row = group * g.filters + filter, sums = g.groups * g.filters * g.taps;
+  const bool live = threadIdx.x < tile && filter < g.filters && tap < g.taps;
   float total = 0;
-  for (std::int64_t part = 0; part < g.parts; ++part) total += g.partial[part * sums + i];
-  const std::int64_t row = i / g.taps, tap = i - row * g.taps, weights = g.channels * g.window.area();
+  if (live) {
+    total = block.sum[0][threadIdx.x];
+#pragma unroll
+    for (int k = 1; k < outer_threads / warp; ++k) total += block.sum[k][threadIdx.x];
+  }
+  if (g.parts > 1) {
+    if (live) g.partial[part * sums + row * g.taps + tap] = total;
+    if (!last_to_arrive(g.counters + of_part, g.parts)) return;
+    total = 0;
+    if (live)
+      for (std::int64_t k = 0; k < g.parts; ++k) total += g.partial[k * sums + row * g.taps + tap];
+  }
+  const std::int64_t weights = g.channels * g.window.area();
+  if (!live) return;
   if (tap < weights) g.dw[row * weights + tap] = total;
   else g.db[row] = total;
 }
@@ -127,21 +128,16 @@ OuterSum outer_sum_of(const Dims& x, const Dims& y, const Window& window, std::i
   g.by_plane = y_view.by_inner, g.by_width = Divisor(y.w), g.by_lanes = Divisor(y.lanes);
   g.lanes = x.lanes, g.x_h = static_cast<std::int32_t>(x.h), g.x_w = static_cast<std::int32_t>(x.w);
   g.window = window;
-  const std::int64_t tiles = groups * g.filter_tiles() * g.tap_tiles(), most = ceil_div(g.columns, min_columns);
+  const std::int64_t tiles = g.tiles(), most = ceil_div(g.columns, min_columns);
   const std::int64_t wanted = ceil_div(wanted_blocks, tiles), least = ceil_div(g.columns, max_columns);
   g.parts = wanted < most ? wanted : most;
   if (g.parts < least) g.parts = least;
   return g;
 }
 
-std::size_t partial_bytes(const OuterSum& g) {
-  return g.parts > 1 ? static_cast<std::size_t>(g.parts * g.groups * g.filters * g.taps) * sizeof(float) : 0;
-}
-
-void launch_outer_sum(OuterSum g, const Queue& queue) {
-  g.partial = reinterpret_cast<float*>(queue.workspace);
-  launch(outer_sum, g.parts * g.groups * g.filter_tiles() * g.tap_tiles(), outer_threads, queue.stream, g, g.filter_tiles(), g.tap_tiles());
-  if (g.parts > 1) launch(add_parts, ceil_div(g.groups * g.filters * g.taps, outer_threads), outer_threads, queue.stream, g);
+Needs needs(const OuterSum& g) {
+  if (g.parts == 1) return {};
+  return {static_cast<std::size_t>(g.parts * g.groups * g.filters * g.taps) * sizeof(float), static_cast<std::size_t>(g.tiles())};
 }
 
 OuterSum outer_sum_of(const Conv2dBackwardWeight& call) {
@@ -156,13 +152,14 @@ void enqueue_outer_sum(const C& call, const Memory& memory, const Queue& queue) 
   OuterSum g = outer_sum_of(call);
   g.dw = memory.at<float>(call.dw), g.db = memory.at<float>(call.db);
   g.dy = memory.at<float>(call.dy), g.x = memory.at<float>(call.x);
-  launch_outer_sum(g, queue);
+  g.partial = reinterpret_cast<float*>(queue.workspace), g.counters = queue.counters;
+  launch(outer_sum, g.parts * g.tiles(), outer_threads, queue.stream, g, g.filter_tiles(), g.tap_tiles());
 }
 
 }  // namespace
 
-std::size_t workspace_of(const Conv2dBackwardWeight& call) { return partial_bytes(outer_sum_of(call)); }
-std::size_t workspace_of(const LinearBackwardWeight& call) { return partial_bytes(outer_sum_of(call)); }
+Needs needs(const Conv2dBackwardWeight& call) { return needs(outer_sum_of(call)); }
+Needs needs(const LinearBackwardWeight& call) { return needs(outer_sum_of(call)); }
 
 void enqueue(const Conv2dBackwardWeight& call, const Memory& memory, const Queue& queue) { enqueue_outer_sum(call, memory, queue); }
 void enqueue(const LinearBackwardWeight& call, const Memory& memory, const Queue& queue) { enqueue_outer_sum(call, memory, queue); }

@@ -57,6 +57,25 @@ __device__ __forceinline__ T block_sum(T v) {
   return sum;
 }
 
+// Whether this block is the last of `blocks` to come here with this counter, which is 0 again then. What all threads of the others wrote
+// before, all threads of the last one see afterwards; a __restrict__ pointer to it may not be read. The same in every thread.
+__device__ __forceinline__ bool last_to_arrive(unsigned* counter, std::int64_t blocks) {
+  struct Arrival {
+    std::int32_t is_last;
+  };
+  Arrival& arrival = shared<Arrival>();
+  __threadfence();
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    arrival.is_last = atomicAdd(counter, 1u) + 1 == static_cast<unsigned>(blocks);
+    if (arrival.is_last) *counter = 0;
+  }
+  __syncthreads();
+  const bool is_last = arrival.is_last != 0;
+  if (is_last) __threadfence();
+  return is_last;
+}
+
 // Mean and sum of squared differences from it, of `count` values.
 struct Moments {
   double count, mean, squares;
@@ -78,6 +97,23 @@ __device__ __forceinline__ Moments warp_merge(Moments m) {
     const bool upper = (threadIdx.x & static_cast<unsigned>(step)) != 0;
     m = upper ? merge(other, m) : merge(m, other);
   }
+  return m;
+}
+
+// Every thread of a block of `threads` gets all threads' together, merged in their order.
+template <int threads>
+__device__ __forceinline__ Moments block_merge(Moments m) {
+  struct Parts {
+    Moments of_warp[threads / warp];
+  };
+  Parts& parts = shared<Parts>();
+  m = warp_merge(m);
+  if (lane_index() == 0) parts.of_warp[warp_index()] = m;
+  __syncthreads();
+  m = parts.of_warp[0];
+#pragma unroll
+  for (int w = 1; w < threads / warp; ++w) m = merge(m, parts.of_warp[w]);
+  __syncthreads();
   return m;
 }
 

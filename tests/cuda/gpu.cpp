@@ -42,12 +42,19 @@ void run_apart(const Call& call, const PlanMemory& memory, Shift shift) {
 
 void run_on_gpu(const Call& call, std::span<std::byte* const> addresses, bool watch_workspace) {
   const std::string name = name_of(call);
-  const std::size_t bytes = kernels::cuda::workspace_bytes(call), beyond = watch_workspace ? guard : 0;
-  const DeviceBytes workspace(bytes + beyond);
+  const kernels::cuda::Needs needs = kernels::cuda::needs_of(call);
+  const std::size_t bytes = needs.workspace, beyond = watch_workspace ? guard : 0;
+  const DeviceBytes workspace(bytes + beyond), counters(needs.counters * sizeof(unsigned));
+  cuda::check(cudaMemset(counters.data(), 0, counters.size()), "clearing the counters");
   if (watch_workspace) cuda::check(cudaMemset(workspace.data(), static_cast<int>(poison), workspace.size()), "filling the workspace");
-  kernels::cuda::run(call, kernels::Memory{addresses.data()}, {nullptr, workspace.data()});
+  kernels::cuda::run(call, kernels::Memory{addresses.data()},
+                     {.stream = nullptr, .workspace = workspace.data(), .counters = reinterpret_cast<unsigned*>(counters.data())});
   cuda::check(cudaGetLastError(), "launching " + name);
   cuda::check(cudaDeviceSynchronize(), "running " + name);
+  std::vector<std::byte> left(counters.size());
+  counters.read(left, 0);
+  if (std::any_of(left.begin(), left.end(), [](std::byte b) { return b != std::byte{0}; }))
+    throw Error(ErrorKind::failure, name + " left a counter that is not 0");
   if (!watch_workspace) return;
   std::vector<std::byte> end(beyond);
   workspace.read(end, bytes);

@@ -24,7 +24,10 @@ RC_GTEST_PROP(CudaProperty, WaysOfRunningDoNotMatter, (const RandomNet& net)) {
   expect_same_bits(expected, run(net, {.device = Device::cuda()}));
   expect_same_bits(expected, run(net, {.reuse = false, .device = Device::cuda()}));
   expect_same_bits(expected, run(net, {.garbage = 1e3, .device = Device::cuda()}));
-  expect_same_bits(run(net, {.device = Device::cuda(), .capture = false, .runs = 3}), run(net, {.device = Device::cuda(), .runs = 3}));
+  const Outcome launched = run(net, {.device = Device::cuda(), .capture = Capture::off, .runs = 4});
+  expect_same_bits(launched, run(net, {.device = Device::cuda(), .capture = Capture::chain, .runs = 4}));
+  expect_same_bits(launched, run(net, {.device = Device::cuda(), .runs = 4}));
+  expect_same_bits(launched, run(net, {.device = Device::cuda(), .runs = 4, .graph_steps = 2}));
 }
 
 // ------------------------------------------------------------------------------------------ LeNet-BN
@@ -145,8 +148,12 @@ TEST(CudaTraining, RunsGiveTheSameBits) {
   const std::string expected = run(on_gpu());
   EXPECT_EQ(run(on_gpu()), expected);
   TrainerOptions o = on_gpu();
-  o.executor.capture = false;
+  o.executor.capture = Capture::off;
   EXPECT_EQ(run(o), expected) << "without capture";
+  o.executor.capture = Capture::chain;
+  EXPECT_EQ(run(o), expected) << "as a chain";
+  o = on_gpu(), o.executor.graph_calls = 60;
+  EXPECT_EQ(run(o), expected) << "with several steps in a graph";
   o = on_gpu(), o.reuse = false;
   EXPECT_EQ(run(o), expected) << "without reuse of memory";
   o = on_gpu(), o.check_each = true;

@@ -10,24 +10,38 @@
 
 using Work = std::function<void()>;
 
-struct CUstream_st {
-  bool blocking = true;      // waits for the legacy stream, and that for it
-  std::deque<Work> pending;  // deferred
-  cudaStreamCaptureStatus capture = cudaStreamCaptureStatusNone;
+// A node of a graph, and the numbers of those that it follows, which are smaller.
+struct Node {
+  Work work;
+  std::vector<int> after;
+};
+// What several streams record together.
+struct Capture {
+  cudaStreamCaptureStatus status = cudaStreamCaptureStatusActive;
   cudaStreamCaptureMode mode = cudaStreamCaptureModeGlobal;
-  std::vector<Work> captured;
+  cudaStream_t origin = nullptr;
+  std::vector<Node> nodes;
+};
+
+struct CUstream_st {
+  bool blocking = true;                // waits for the legacy stream, and that for it
+  std::deque<Work> pending;            // deferred
+  std::shared_ptr<Capture> capture{};  // that the stream takes part in, or null
+  std::vector<int> frontier;           // the nodes that its next one follows
 };
 struct CUevent_st {
   bool timed = true;
   bool recorded = false;
   double seconds = 0;
-  cudaStream_t stream = nullptr;  // it was recorded on
+  cudaStream_t stream = nullptr;       // it was recorded on
+  std::shared_ptr<Capture> capture{};  // in which, or null
+  std::vector<int> nodes;              // of the capture: what a stream waits for
 };
 struct CUgraph_st {
-  std::vector<Work> work;
+  std::vector<Node> nodes;
 };
 struct CUgraphExec_st {
-  std::vector<Work> work;
+  std::vector<Node> nodes;
 };
 
 namespace norma::simt {

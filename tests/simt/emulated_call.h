@@ -3,6 +3,9 @@
 #include <cstdint>
 #include <memory>
 #include <new>
+#include <stdexcept>
+#include <string>
+#include <vector>
 
 #include "kernels/cuda/backend.h"
 #include "tests/call_check.h"
@@ -28,8 +31,12 @@ class Workspace {
 inline RunCall emulated(const simt::Options& options) {
   return [=](const Call& call, const PlanMemory& memory) {
     const simt::ScopedOptions scope(options);
-    const Workspace workspace(kernels::cuda::workspace_bytes(call));
-    kernels::cuda::run(call, memory.view(), {nullptr, workspace.data()});
+    const kernels::cuda::Needs needs = kernels::cuda::needs_of(call);
+    const Workspace workspace(needs.workspace);
+    std::vector<unsigned> counters(needs.counters);
+    kernels::cuda::run(call, memory.view(), {.stream = nullptr, .workspace = workspace.data(), .counters = counters.data()});
+    for (const unsigned c : counters)
+      if (c != 0) throw std::logic_error(std::string(name_of(call)) + " left a counter at " + std::to_string(c));
   };
 }
 

@@ -48,6 +48,8 @@ constexpr std::array texts{
     Text{cudaErrorNotSupported, "cudaErrorNotSupported", "operation not supported"},
     Text{cudaErrorStreamCaptureUnsupported, "cudaErrorStreamCaptureUnsupported", "operation not permitted when stream is capturing"},
     Text{cudaErrorStreamCaptureInvalidated, "cudaErrorStreamCaptureInvalidated", "operation failed due to a previous error during capture"},
+    Text{cudaErrorStreamCaptureMerge, "cudaErrorStreamCaptureMerge", "operation would result in a merge of separate capture sequences"},
+    Text{cudaErrorStreamCaptureUnjoined, "cudaErrorStreamCaptureUnjoined", "capturing stream has unjoined work"},
     Text{cudaErrorStreamCaptureUnmatched, "cudaErrorStreamCaptureUnmatched", "capture was not ended in the same stream as it began"},
     Text{cudaErrorStreamCaptureImplicit, "cudaErrorStreamCaptureImplicit",
          "operation would make the legacy stream depend on a capturing blocking stream"},
@@ -150,8 +152,8 @@ void reset_machine() {
   c.device = 0;
   c.last = c.lost = cudaSuccess;
   c.streams.for_each([](CUstream_st& s) {
-    s.pending.clear(), s.captured.clear();
-    s.capture = cudaStreamCaptureStatusNone;
+    s.pending.clear(), s.frontier.clear();
+    s.capture = nullptr;
   });
 }
 
@@ -296,7 +298,7 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaM
   submit(stream, [=] { copy(to, from, bytes, kind); });
   // Only pinned memory is read and written by the device itself, later: of other memory, the host's side is done when this returns.
   const auto pageable = [](const void* address) { return !is_device(address) && !context().pinned.hold(address, 0); };
-  if (stream && stream->capture == cudaStreamCaptureStatusNone && (pageable(to) || pageable(from))) drain(stream);
+  if (stream && !stream->capture && (pageable(to) || pageable(from))) drain(stream);
   return report(context().lost);
 }
 

@@ -6,6 +6,7 @@
 #include <array>
 #include <cmath>
 #include <numeric>
+#include <set>
 
 #include "tests/simt/test_kernels.h"
 
@@ -13,6 +14,8 @@ namespace norma::simt {
 namespace {
 
 void add_kernel(float* x, float value) { x[blockIdx.x * blockDim.x + threadIdx.x] += value; }
+
+void scale_kernel(float* x, float factor) { x[blockIdx.x * blockDim.x + threadIdx.x] *= factor; }
 
 class Runtime : public testing::Test {
  protected:
@@ -171,6 +174,45 @@ TEST_F(Runtime, GraphsCaptureAndReplay) {
   EXPECT_EQ(cudaGraphExecDestroy(exec), cudaSuccess);
   EXPECT_EQ(cudaGraphLaunch(exec, stream_), cudaErrorInvalidValue);
   EXPECT_EQ(cudaFreeHost(pinned), cudaSuccess);
+}
+
+// Of two branches between a beginning and an end, either may run first: so it is seen to be, and no other order.
+TEST_F(Runtime, BranchesOfAGraphRunInAnyOrder) {
+  cudaStream_t branch = nullptr;
+  cudaEvent_t forked = nullptr, joined = nullptr;
+  ASSERT_EQ(cudaStreamCreateWithFlags(&branch, cudaStreamNonBlocking), cudaSuccess);
+  for (cudaEvent_t* e : {&forked, &joined}) ASSERT_EQ(cudaEventCreateWithFlags(e, cudaEventDisableTiming), cudaSuccess);
+  cudaGraph_t graph = nullptr;
+  const auto scale = [&](cudaStream_t stream, float factor) { launch(scale_kernel, 1, n, stream, x_, factor); };
+  const auto fork = [&] {
+    ASSERT_EQ(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal), cudaSuccess);
+    EXPECT_EQ(add(1), cudaSuccess);
+    EXPECT_EQ(cudaEventRecord(forked, stream_), cudaSuccess);
+    EXPECT_EQ(cudaStreamWaitEvent(branch, forked), cudaSuccess);
+    scale(branch, 3);
+    EXPECT_EQ(add(2), cudaSuccess);
+  };
+  fork();
+  EXPECT_EQ(cudaEventRecord(joined, branch), cudaSuccess);
+  EXPECT_EQ(cudaStreamWaitEvent(stream_, joined), cudaSuccess);
+  scale(stream_, 10);
+  EXPECT_EQ(cudaStreamEndCapture(branch, &graph), cudaErrorStreamCaptureUnmatched);
+  EXPECT_EQ(cudaGetLastError(), cudaErrorStreamCaptureUnmatched);
+  ASSERT_EQ(cudaStreamEndCapture(stream_, &graph), cudaSuccess);
+  cudaGraphExec_t exec = instantiate(graph);
+  std::set<float> seen;
+  for (int i = 0; i < 20; ++i) {
+    EXPECT_EQ(cudaMemset(x_, 0, bytes), cudaSuccess);
+    EXPECT_EQ(cudaGraphLaunch(exec, stream_), cudaSuccess);
+    seen.insert(read()[0]);
+  }
+  EXPECT_EQ(seen, (std::set<float>{50, 90}));  // ((0 + 1) * 3 + 2) * 10, ((0 + 1) + 2) * 3 * 10
+  EXPECT_EQ(cudaGraphExecDestroy(exec), cudaSuccess);
+  fork();  // and never joined
+  EXPECT_EQ(cudaStreamEndCapture(stream_, &graph), cudaErrorStreamCaptureUnjoined);
+  for (cudaEvent_t e : {forked, joined}) EXPECT_EQ(cudaEventDestroy(e), cudaSuccess);
+  EXPECT_EQ(cudaStreamDestroy(branch), cudaSuccess);
+  (void)cudaGetLastError();
 }
 
 TEST_F(Runtime, WhatACaptureForbidsFailsIt) {

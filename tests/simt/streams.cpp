@@ -1,14 +1,16 @@
 // The fake runtime's streams, events, captures, graphs and launches.
+#include <algorithm>
 #include <chrono>
 #include <stdexcept>
 #include <utility>
 
 #include "tests/simt/context.h"
+#include "tests/simt/ready.h"
 
 namespace norma::simt {
 namespace {
 
-bool capturing(const CUstream_st& s) { return s.capture != cudaStreamCaptureStatusNone; }
+bool capturing(const CUstream_st& s) { return s.capture != nullptr; }
 bool valid(cudaStream_t stream) { return !stream || context().streams.has(stream); }
 
 // Fails the captures that `which` is true of; whether there were any.
@@ -17,15 +19,52 @@ bool fail_captures(F which) {
   bool any = false;
   context().streams.for_each([&](CUstream_st& s) {
     if (!capturing(s) || !which(s)) return;
-    s.capture = cudaStreamCaptureStatusInvalidated;
+    s.capture->status = cudaStreamCaptureStatusInvalidated;
     any = true;
   });
   return any;
 }
 
-void run_all(const std::vector<Work>& all) {
-  for (const Work& work : all)
-    if (!context().lost) work();
+// Those that follow no node that has not run, in random order, by which a dependency that is missing shows.
+void run_all(const std::vector<Node>& nodes) {
+  static std::uint64_t launches = 0;
+  Random random(++launches);
+  std::vector<int> waits_for(nodes.size());
+  std::vector<std::vector<int>> next(nodes.size());
+  std::vector<std::size_t> ready;
+  for (std::size_t i = 0; i < nodes.size(); ++i) {
+    waits_for[i] = static_cast<int>(nodes[i].after.size());
+    for (const int before : nodes[i].after) next[static_cast<std::size_t>(before)].push_back(static_cast<int>(i));
+    if (waits_for[i] == 0) ready.push_back(i);
+  }
+  while (!ready.empty() && !context().lost) {
+    std::swap(ready[random.below(ready.size())], ready.back());
+    const std::size_t i = ready.back();
+    ready.pop_back();
+    nodes[i].work();
+    for (const int after : next[i])
+      if (--waits_for[static_cast<std::size_t>(after)] == 0) ready.push_back(static_cast<std::size_t>(after));
+  }
+}
+
+// Adds the nodes that are not there yet.
+void add_nodes(std::vector<int>& to, const std::vector<int>& nodes) {
+  for (const int n : nodes)
+    if (std::find(to.begin(), to.end(), n) == to.end()) to.push_back(n);
+}
+
+// Whether the stream's frontier follows every node.
+bool follows_all(const CUstream_st& s) {
+  std::vector<char> followed(s.capture->nodes.size());
+  std::vector<int> open = s.frontier;
+  while (!open.empty()) {
+    const auto i = static_cast<std::size_t>(open.back());
+    open.pop_back();
+    if (std::exchange(followed[i], 1)) continue;
+    const std::vector<int>& before = s.capture->nodes[i].after;
+    open.insert(open.end(), before.begin(), before.end());
+  }
+  return std::find(followed.begin(), followed.end(), 0) == followed.end();
 }
 
 // What is pending is lost with a Fault, or with the context.
@@ -66,19 +105,23 @@ cudaError_t invalid_grid(const Grid& grid) {
 
 cudaError_t refused(cudaStream_t stream) {
   if (const cudaError_t e = stream_error(stream)) return e;
-  if (stream) return stream->capture == cudaStreamCaptureStatusInvalidated ? cudaErrorStreamCaptureInvalidated : cudaSuccess;
-  const auto waited_for = [](const CUstream_st& s) { return s.blocking && s.mode != cudaStreamCaptureModeRelaxed; };
+  if (stream)
+    return capturing(*stream) && stream->capture->status == cudaStreamCaptureStatusInvalidated ? cudaErrorStreamCaptureInvalidated
+                                                                                               : cudaSuccess;
+  const auto waited_for = [](const CUstream_st& s) { return s.blocking && s.capture->mode != cudaStreamCaptureModeRelaxed; };
   return fail_captures(waited_for) ? cudaErrorStreamCaptureImplicit : cudaSuccess;
 }
 
 cudaError_t forbid_in_capture(cudaError_t error, bool relaxed_too) {
-  const bool any = fail_captures([=](const CUstream_st& s) { return relaxed_too || s.mode != cudaStreamCaptureModeRelaxed; });
+  const bool any = fail_captures([=](const CUstream_st& s) { return relaxed_too || s.capture->mode != cudaStreamCaptureModeRelaxed; });
   return any ? error : cudaSuccess;
 }
 
 void submit(cudaStream_t stream, Work work) {
   if (stream && capturing(*stream)) {
-    stream->captured.push_back(std::move(work));
+    std::vector<Node>& nodes = stream->capture->nodes;
+    nodes.push_back({std::move(work), stream->frontier});
+    stream->frontier = {static_cast<int>(nodes.size()) - 1};
   } else if (stream && context().machine.deferred) {
     stream->pending.push_back(std::move(work));
   } else {
@@ -125,7 +168,7 @@ cudaError_t cudaDeviceSynchronize() {
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned flags) {
   if (const cudaError_t e = unusable()) return report(e);
   if (!stream || flags > cudaStreamNonBlocking) return report(cudaErrorInvalidValue);
-  *stream = context().streams.add({.blocking = flags == cudaStreamDefault, .pending = {}, .captured = {}});
+  *stream = context().streams.add({.blocking = flags == cudaStreamDefault, .pending = {}, .frontier = {}});
   return cudaSuccess;
 }
 
@@ -160,6 +203,12 @@ cudaError_t cudaStreamQuery(cudaStream_t stream) {
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
   if (const cudaError_t e = stream_error(stream)) return report(e);
   if (const cudaError_t e = event_error(event)) return report(e);
+  if (stream && event->capture) {  // joins the capture, or waits in it
+    if (capturing(*stream) && stream->capture != event->capture) return report(cudaErrorStreamCaptureMerge);
+    stream->capture = event->capture;
+    add_nodes(stream->frontier, event->nodes);
+    return cudaSuccess;
+  }
   if (event->stream && context().streams.has(event->stream)) drain(event->stream);
   return report(context().lost);
 }
@@ -168,7 +217,7 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned flags) {
   if (const cudaError_t e = unusable()) return report(e);
   if (!event) return report(cudaErrorInvalidValue);
-  *event = context().events.add({.timed = (flags & cudaEventDisableTiming) == 0});
+  *event = context().events.add({.timed = (flags & cudaEventDisableTiming) == 0, .nodes = {}});
   return cudaSuccess;
 }
 
@@ -179,6 +228,11 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   if (const cudaError_t e = refused(stream)) return report(e);
   event->stream = stream;
   event->recorded = false;
+  event->capture = stream ? stream->capture : nullptr;
+  if (event->capture) {
+    event->nodes = stream->frontier;
+    return cudaSuccess;
+  }
   submit(stream, [event] {
     if (context().events.has(event)) event->recorded = true, event->seconds = now();
   });
@@ -218,9 +272,8 @@ cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mo
   if (const cudaError_t e = stream_error(stream)) return report(e);
   if (!stream) return report(cudaErrorStreamCaptureUnsupported);
   if (capturing(*stream)) return report(cudaErrorIllegalState);
-  stream->capture = cudaStreamCaptureStatusActive;
-  stream->mode = mode;
-  stream->captured.clear();
+  stream->capture = std::make_shared<Capture>(Capture{.mode = mode, .origin = stream, .nodes = {}});
+  stream->frontier.clear();
   return cudaSuccess;
 }
 
@@ -228,23 +281,31 @@ cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
   *graph = nullptr;
   if (const cudaError_t e = stream_error(stream)) return report(e);
   if (!stream || !capturing(*stream)) return report(cudaErrorIllegalState);
-  const bool failed = std::exchange(stream->capture, cudaStreamCaptureStatusNone) == cudaStreamCaptureStatusInvalidated;
-  std::vector<Work> captured = std::exchange(stream->captured, {});
-  if (failed) return report(cudaErrorStreamCaptureInvalidated);
-  *graph = context().graphs.add({std::move(captured)});
+  if (stream->capture->origin != stream) return report(cudaErrorStreamCaptureUnmatched);
+  const bool joined = follows_all(*stream);
+  const std::shared_ptr<Capture> capture = stream->capture;
+  context().streams.for_each([&](CUstream_st& s) {
+    if (s.capture == capture) s.capture = nullptr, s.frontier.clear();
+  });
+  context().events.for_each([&](CUevent_st& e) {
+    if (e.capture == capture) e.capture = nullptr, e.nodes.clear();
+  });
+  if (capture->status == cudaStreamCaptureStatusInvalidated) return report(cudaErrorStreamCaptureInvalidated);
+  if (!joined) return report(cudaErrorStreamCaptureUnjoined);
+  *graph = context().graphs.add({std::move(capture->nodes)});
   return cudaSuccess;
 }
 
 cudaError_t cudaStreamIsCapturing(cudaStream_t stream, cudaStreamCaptureStatus* status) {
   if (const cudaError_t e = stream_error(stream)) return report(e);
-  *status = stream ? stream->capture : cudaStreamCaptureStatusNone;
+  *status = stream && stream->capture ? stream->capture->status : cudaStreamCaptureStatusNone;
   return cudaSuccess;
 }
 
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t graph, unsigned long long) {
   if (const cudaError_t e = unusable()) return report(e);
   if (!exec || !context().graphs.has(graph)) return report(cudaErrorInvalidValue);
-  *exec = context().graph_execs.add({graph->work});
+  *exec = context().graph_execs.add({graph->nodes});
   return cudaSuccess;
 }
 
@@ -256,7 +317,7 @@ cudaError_t cudaGraphUpload(cudaGraphExec_t exec, cudaStream_t stream) {
 cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream) {
   if (const cudaError_t e = refused(stream)) return report(e);
   if (!context().graph_execs.has(exec)) return report(cudaErrorInvalidValue);
-  submit(stream, [work = exec->work] { run_all(work); });
+  submit(stream, [nodes = exec->nodes] { run_all(nodes); });
   return report(context().lost);
 }
 
