@@ -23,14 +23,17 @@
 #include "kernels/calls/loss.h"
 #include "kernels/calls/pool.h"
 #include "kernels/calls/step.h"
+#include "kernels/calls/together.h"
 
 namespace norma::kernels {
 
-using Call = std::variant<Gather, Resize, Conv2dForward, Conv2dBackwardInput, Conv2dBackwardWeight, LinearForward, LinearBackwardInput,
-                          LinearBackwardWeight, BatchNormStatistics, BatchNormRstd, BatchNormApply, BatchNormBackwardReduce,
-                          BatchNormBackwardApply, BatchNormMaxPool, BatchNormMaxPoolBackwardApply, BatchNormRunningUpdate,
-                          ActivationForward, ActivationBackward, Add, Dropout, MaxPoolForward, MaxPoolBackward, AvgPoolForward,
-                          AvgPoolBackward, SoftmaxCrossEntropy, MeanSquaredError, CheckFinite, Sgd, Adam, Advance, Fill>;
+using Call =
+    std::variant<Gather, Resize, Conv2dForward, Conv2dBackwardInput, Conv2dBackwardWeight, LinearForward, LinearBackwardInput,
+                 LinearBackwardWeight, BatchNormStatistics, BatchNormRstd, BatchNormApply, BatchNormBackwardReduce, BatchNormBackwardApply,
+                 BatchNormMaxPool, BatchNormMaxPoolBackwardApply, BatchNormRunningUpdate, ActivationForward, ActivationBackward, Add,
+                 Dropout, MaxPoolForward, MaxPoolBackward, AvgPoolForward, AvgPoolBackward, SoftmaxCrossEntropy, MeanSquaredError,
+                 CheckFinite, Sgd, Adam, Advance, Fill, Conv2dForwardStatistics, LinearForwardStatistics, Conv2dBackwardInputReduce,
+                 LinearBackwardInputReduce, SgdStep, AdamStep>;
 
 template <class C>
 inline constexpr bool reduces = requires {

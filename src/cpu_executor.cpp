@@ -80,6 +80,9 @@ class CpuExecutor final : public Executor {
   // Below that, threads without a group would idle: then they share each Call's work.
   bool by_group(std::int64_t samples) const override { return (samples + lanes() - 1) / lanes() >= threads_; }
 
+  // Group by group a Call finds its neighbour's values in the cache.
+  bool joins() const override { return false; }
+
   void prepare(const Plan& plan) override {
     for (std::size_t r = 0; r < region_count; ++r) {
       Block& block = regions_[r];

@@ -32,6 +32,7 @@ Plan Lowering::run() {
     name_input_gradients();
   }
   update(loss);
+  if (options_.join) join(plan_);
   schedule(plan_, options_.by_group);
   assign(plan_, options_.assign);
   return std::move(plan_);
@@ -113,24 +114,29 @@ void Lowering::update(ValueId loss) {
   const std::int64_t n = static_cast<std::int64_t>(all_parameters_ / 4);
   ValueId gradients;
   if (options_.optimizer) {
-    gradients = whole("gradients", Region::gradients, all_parameters_);
-    emit("optimizer", CheckFinite{.state = state_, .loss = loss, .values = gradients, .n = n});
-    // An infinite variance gives finite activations and gradients, and would stay in the running statistics.
-    for (std::size_t i : updates_) emit(i, CheckFinite{.state = state_, .values = saved_[i].var, .n = dims(i).c});
+    // With the variances behind them (forward of a batch norm): an infinite one gives finite activations and gradients, and would stay in
+    // the running statistics.
+    const std::int64_t all = n + variances_ / 4;
+    gradients = whole("gradients", Region::gradients, static_cast<std::size_t>(all) * 4);
+    emit("optimizer", CheckFinite{.state = state_, .loss = loss, .values = gradients, .n = all});
   }
-  for (std::size_t i : updates_) {
-    const auto& bn = std::get<BatchNormNode>(node(i).op).options;
-    const Dims d = dims(input(i));
-    emit(i, BatchNormRunningUpdate{.running_mean = parameter(i, "running_mean").value,
-                                   .running_var = parameter(i, "running_var").value,
-                                   .tracked = parameter(i, "num_batches_tracked").value,
-                                   .mean = saved_[i].mean,
-                                   .var = saved_[i].var,
-                                   .state = state_,
-                                   .channels = d.c,
-                                   .count = d.n * d.plane(),
-                                   .momentum = bn.momentum.value_or(0),
-                                   .cumulative = !bn.momentum});
+  for (std::size_t first = 0; first < updates_.size(); first += BatchNormRunningUpdate::most) {
+    BatchNormRunningUpdate call{.state = state_};
+    for (std::size_t u = first; u < updates_.size() && call.used < BatchNormRunningUpdate::most; ++u) {
+      const std::size_t i = updates_[u];
+      const auto& bn = std::get<BatchNormNode>(node(i).op).options;
+      const Dims d = dims(input(i));
+      call.layers[static_cast<std::size_t>(call.used++)] = {.running_mean = parameter(i, "running_mean").value,
+                                                            .running_var = parameter(i, "running_var").value,
+                                                            .tracked = parameter(i, "num_batches_tracked").value,
+                                                            .mean = saved_[i].mean,
+                                                            .var = saved_[i].var,
+                                                            .channels = d.c,
+                                                            .count = d.n * d.plane(),
+                                                            .momentum = bn.momentum.value_or(0),
+                                                            .cumulative = !bn.momentum};
+    }
+    emit("batch_norm", call);
   }
   if (options_.optimizer) {
     const ValueId w = whole("parameters", Region::parameters, all_parameters_);

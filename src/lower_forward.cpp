@@ -67,7 +67,12 @@ void Lowering::forward(std::size_t i, const BatchNormNode& n) {
                                         to_string(node_shape(i)) +
                                         "; a batch needs at least two samples: change the batch size or drop the last batch (drop_last)");
     s.mean = flat(path + ".mean", d.c, DType::f32);
-    s.var = flat(path + ".var", d.c, DType::f32);
+    // Where the step ends with a check of everything in the gradients' region, the variance is part of that.
+    const bool checked = options_.optimizer && training() && n.options.track_running_stats;
+    s.var = flat(path + ".var", d.c, DType::f32, checked ? Region::gradients : Region::activations);
+    if (checked)
+      variances_ += (d.c * 4 + static_cast<std::int64_t>(alignment) - 1) / static_cast<std::int64_t>(alignment) *
+                    static_cast<std::int64_t>(alignment);
     s.rstd = flat(path + ".rstd", d.c, DType::f32);
     BatchNormStatistics call{.mean = s.mean, .var = s.var, .rstd = s.rstd, .x = x(i), .dims = d, .eps = n.options.eps};
     call.partial = partial_sums(path + ".statistics", d.groups(), call.partial_bytes());

@@ -159,6 +159,7 @@ class Lowering {
   ValueId state_, labels_, targets_;
   std::int64_t dropouts_ = 0;
   std::size_t all_parameters_ = 0;  // bytes of the parameters' region, which the gradients' region mirrors
+  std::int64_t variances_ = 0;      // bytes behind them in the gradients' region
 };
 
 }  // namespace norma

@@ -41,6 +41,7 @@ ModuleRunner::ModuleRunner(const Function& function, const std::vector<std::pair
                                        .data = {},
                                        .loss = {},
                                        .optimizer = {},
+                                       .join = options.fuse && state_->executor->joins(),
                                        .assign = {.reuse = options.reuse}});
   Executor& executor = *state_->executor;
   const Plan& plan = state_->plan;

@@ -119,6 +119,9 @@ struct AssignOptions {
 
 inline constexpr std::size_t alignment = 256;
 
+// Makes one Call of neighbours that have a kernel together.
+void join(Plan& plan);
+
 // Orders the Calls in phases: with by_group as few as their operands allow, else one that runs them as they are listed.
 void schedule(Plan& plan, bool by_group);
 

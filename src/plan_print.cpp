@@ -17,23 +17,29 @@ std::string window(const kernels::Window& w) {
 }
 
 // What a Call does beyond its name: windows, what fuse folded in, lanes.
+template <class C>
+std::string detail(const C& c) {
+  std::string text;
+  const auto add = [&](const std::string& what) {
+    if (!what.empty()) text += (text.empty() ? "" : " ") + what;
+  };
+  if constexpr (requires { c.calls; }) std::apply([&](const auto&... each) { (add(detail(each)), ...); }, c.calls);
+  if constexpr (requires { c.shape.window; }) add(window(c.shape.window));
+  if constexpr (requires { c.shape.groups; })
+    if (c.shape.groups > 1) add("groups " + std::to_string(c.shape.groups));
+  if constexpr (requires { c.chunks; }) add("chunks " + std::to_string(c.chunks));
+  if constexpr (requires { c.r; })
+    if (c.r) add("add");
+  if constexpr (requires { c.act; })
+    if (c.act != Activation::none) add(name_of(c.act));
+  if constexpr (requires { c.dr; })
+    if (c.dr) add("dr");
+  if constexpr (requires { c.layers; })
+    if (c.used > 1) add(std::to_string(c.used) + " layers");
+  return text;
+}
 std::string detail(const Call& call) {
-  return std::visit(
-      [](const auto& c) {
-        std::string text;
-        if constexpr (requires { c.shape.window; }) text = window(c.shape.window);
-        if constexpr (requires { c.shape.groups; })
-          if (c.shape.groups > 1) text += " groups " + std::to_string(c.shape.groups);
-        if constexpr (requires { c.chunks; }) text += " chunks " + std::to_string(c.chunks);
-        if constexpr (requires { c.r; })
-          if (c.r) text = "add";
-        if constexpr (requires { c.act; })
-          if (c.act != Activation::none) text += (text.empty() ? "" : " ") + std::string(name_of(c.act));
-        if constexpr (requires { c.dr; })
-          if (c.dr) text += (text.empty() ? "" : " ") + std::string("dr");
-        return text;
-      },
-      call);
+  return std::visit([](const auto& c) { return detail(c); }, call);
 }
 
 std::string scaled(double v, const char* unit) {

@@ -12,12 +12,16 @@ class ReferenceExecutor final : public Executor {
  public:
   using Reference = reference::BasicReference<reference::Tracked>;
 
+  // joins: as the Executor whose Calls it is to run.
+  explicit ReferenceExecutor(bool joins) : joins_(joins) {}
+
   // Its numbers with their error bounds; every one written through the Executor is exact.
   Reference& reference() { return reference_; }
 
   std::string description() const override { return "reference (double)"; }
   int lanes() const override { return 1; }
   bool by_group(std::int64_t) const override { return false; }
+  bool joins() const override { return joins_; }
   std::int64_t steps_ahead() const override { return 1; }
   void prepare(const Plan& plan) override { reference_.prepare(plan); }
   // Copies: a change of the source shows after the next bind.
@@ -32,6 +36,7 @@ class ReferenceExecutor final : public Executor {
   void synchronize() override {}
 
  private:
+  bool joins_;
   Reference reference_;
 };
 

@@ -42,15 +42,24 @@ Graph traced(const Module& net, const TrainerOptions& options, std::int64_t batc
   return options.fuse ? fuse(std::move(graph)) : graph;
 }
 
-Plan lowered(const Graph& graph, const TrainerOptions& options, DType stored, Mode mode, int lanes, bool by_group) {
+// What an Executor asks of its Plans.
+struct Style {
+  int lanes;
+  bool by_group, joins;
+};
+
+Style style_of(const Executor& executor, std::int64_t batch) { return {executor.lanes(), executor.by_group(batch), executor.joins()}; }
+
+Plan lowered(const Graph& graph, const TrainerOptions& options, DType stored, Mode mode, const Style& style) {
   const bool training = mode == Mode::train;
   return lower(graph, {.mode = mode,
-                       .lanes = lanes,
+                       .lanes = style.lanes,
                        .backward = training,
                        .data = InputData{options.input, stored, options.transform.resize, training && options.shuffle},
                        .loss = options.loss,
                        .optimizer = training ? std::optional(options.optimizer) : std::nullopt,
-                       .by_group = by_group,
+                       .by_group = style.by_group,
+                       .join = options.fuse && style.joins,
                        .assign = {.reuse = options.reuse}});
 }
 
@@ -90,7 +99,7 @@ const Plan& Trainer::State::plan(Mode mode, std::int64_t batch) {
   const auto key = std::make_pair(mode, batch);
   if (const auto it = plans.find(key); it != plans.end()) return it->second;
   const Graph& of_batch = batch == options.batch ? *graph : traced(net, options, batch);
-  Plan made = lowered(of_batch, options, stored, mode, executor->lanes(), executor->by_group(batch));
+  Plan made = lowered(of_batch, options, stored, mode, style_of(*executor, batch));
   const Plan& kept = plans.emplace(key, std::move(made)).first->second;
   executor->prepare(kept);
   return kept;
@@ -337,13 +346,10 @@ std::int64_t Trainer::parameter_count() const {
 
 std::shared_ptr<const Plan> compile(const Module& net, const TrainerOptions& options, Mode mode) {
   const DType stored = checked(options);
-  int lanes = kernels::cuda::lanes;
-  bool by_group = false;
-  if (options.device.kind == Device::Kind::cpu) {
-    const auto cpu = make_executor(options.device, options.executor);
-    lanes = cpu->lanes(), by_group = cpu->by_group(options.batch);
-  }
-  return std::make_shared<const Plan>(lowered(traced(net, options, options.batch), options, stored, mode, lanes, by_group));
+  // A GPU's Plan needs no GPU.
+  const Style style = options.device.kind == Device::Kind::cpu ? style_of(*make_executor(options.device, options.executor), options.batch)
+                                                               : Style{kernels::cuda::lanes, false, true};
+  return std::make_shared<const Plan>(lowered(traced(net, options, options.batch), options, stored, mode, style));
 }
 
 }  // namespace norma

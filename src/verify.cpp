@@ -36,38 +36,48 @@ class Verification {
     rates_ = {static_cast<float>(learning_rate(options.optimizer))};
     TrainerOptions alone = options;
     alone.reuse = false;
-    auto reference = std::make_unique<ReferenceExecutor>();
-    reference_ = reference.get();
-    expected_ = std::make_unique<Trainer::State>(net, alone, std::move(reference));
-    expected_->check(data_);
-    for (const VerifyBackend& b : backends)
+    for (const VerifyBackend& b : backends) {
       backends_.push_back(
           {b.name, std::make_unique<Trainer::State>(net, alone, b.make()), std::make_unique<Trainer::State>(net, options, b.make())});
+      backends_.back().alone->check(data_);
+    }
+    for (const bool joins : {false, true}) {
+      const auto of_kind = [&](const Backend& b) { return b.alone->executor->joins() == joins; };
+      if (std::none_of(backends_.begin(), backends_.end(), of_kind)) continue;
+      auto reference = std::make_unique<ReferenceExecutor>(joins);
+      ReferenceExecutor* const executor = reference.get();
+      expected_.push_back({executor, std::make_unique<Trainer::State>(net, alone, std::move(reference))});
+    }
+    samples_ = options.batch;
   }
 
   VerifyReport run(const OtherLibrary* other) {
     VerifyReport report;
     for (const Backend& b : backends_) report.backends.push_back({b.name, b.alone->executor->description()});
     if (other) report.backends.push_back({other->name, other->name});
-    std::vector<std::pair<Mode, std::int64_t>> plans{{Mode::train, expected_->options.batch}};
+    std::vector<std::pair<Mode, std::int64_t>> plans{{Mode::train, samples_}};
     if (tail_) plans.emplace_back(Mode::train, tail_);
-    plans.emplace_back(Mode::eval, std::min(expected_->options.batch, evaluation_batch));
+    plans.emplace_back(Mode::eval, std::min(samples_, evaluation_batch));
     for (const auto& [mode, samples] : plans)
       for (Backend& b : backends_) report.steps.push_back(check_steps(b, mode, samples));
 
     // From where those steps led: gamma, beta and running statistics are no longer what they were set to.
     for (std::size_t i = 1; i < backends_.size(); ++i) copy_state(*backends_[0].alone, *backends_[i].alone);
-    copy_state(*backends_[0].alone, *expected_);
-    std::vector<std::string> names;
-    for (const Backend& b : backends_) names.push_back(b.name);
-    CallChecks checks(*reference_, names, other);
-    for (const auto& [mode, samples] : plans) {
-      std::vector<CallChecks::Side> sides;
-      for (Backend& b : backends_) sides.push_back({b.alone->executor.get(), &prepared(*b.alone, mode, samples)});
-      checks.run(prepared(*expected_, mode, samples), sides);
-      report.compared += static_cast<std::int64_t>(sides.empty() ? 0 : sides[0].plan->calls.size());
+    for (const Expected& e : expected_) copy_state(*backends_[0].alone, *e.state);
+    for (const Expected& e : expected_) {
+      std::vector<Backend*> alike;
+      std::vector<std::string> names;
+      for (Backend& b : backends_)
+        if (b.alone->executor->joins() == e.executor->joins()) alike.push_back(&b), names.push_back(b.name);
+      CallChecks checks(*e.executor, names, &e == &expected_[0] ? other : nullptr);
+      for (const auto& [mode, samples] : plans) {
+        std::vector<CallChecks::Side> sides;
+        for (Backend* b : alike) sides.push_back({b->alone->executor.get(), &prepared(*b->alone, mode, samples)});
+        checks.run(prepared(*e.state, mode, samples), sides);
+        report.compared += static_cast<std::int64_t>(sides[0].plan->calls.size() * sides.size());
+      }
+      for (CallCheck& c : checks.results()) report.calls.push_back(std::move(c));
     }
-    report.calls = checks.results();
     return report;
   }
 
@@ -133,8 +143,13 @@ class Verification {
   std::int64_t tail_ = 0;
   Dataset data_;
   std::vector<float> rates_;
-  ReferenceExecutor* reference_ = nullptr;
-  std::unique_ptr<Trainer::State> expected_;
+  std::int64_t samples_ = 0;  // of a whole batch
+  // What those backends have to give that join Calls, and those that do not; another library is held against the first.
+  struct Expected {
+    ReferenceExecutor* executor;
+    std::unique_ptr<Trainer::State> state;
+  };
+  std::vector<Expected> expected_;
   std::vector<Backend> backends_;
 };
 

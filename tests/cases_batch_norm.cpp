@@ -105,17 +105,21 @@ struct Running {
   std::int64_t channels, count;
   double momentum = 0.1;
   bool cumulative = false, state = true;
-  std::int64_t tracked = 0, status = 0;
+  std::int64_t tracked = 0, status = 0, layers = 1;
 };
 
 CallCase running_update(const Running& p, int lanes) {
   CallCase c(lanes);
-  BatchNormRunningUpdate call{.channels = p.channels, .count = p.count, .momentum = p.momentum, .cumulative = p.cumulative};
-  call.running_mean = c.flat("running_mean", p.channels, normal());
-  call.running_var = c.flat("running_var", p.channels, uniform(0.1, 4));
-  call.tracked = c.flat("tracked", 1, constant(static_cast<double>(p.tracked)), DType::i64);
-  call.mean = c.flat("mean", p.channels, normal());
-  call.var = c.flat("var", p.channels, uniform(0.1, 4));
+  BatchNormRunningUpdate call{.used = p.layers};
+  for (std::int64_t l = 0; l < p.layers; ++l) {  // no two of a size
+    BatchNormRunningUpdate::Layer& of = call.layers[static_cast<std::size_t>(l)];
+    of = {.channels = p.channels + l, .count = p.count, .momentum = p.momentum, .cumulative = p.cumulative};
+    of.running_mean = c.flat("running_mean" + std::to_string(l), of.channels, normal());
+    of.running_var = c.flat("running_var" + std::to_string(l), of.channels, uniform(0.1, 4));
+    of.tracked = c.flat("tracked" + std::to_string(l), 1, constant(static_cast<double>(p.tracked + l)), DType::i64);
+    of.mean = c.flat("mean" + std::to_string(l), of.channels, normal());
+    of.var = c.flat("var" + std::to_string(l), of.channels, uniform(0.1, 4));
+  }
   if (p.state) call.state = c.add_state();
   c.state.status = p.status;
   return c.call(call);
@@ -159,7 +163,9 @@ void add_batch_norm_cases(std::vector<Case>& table) {
                                                {"cumulative_later", 6, 100, 0.1, true, true, 9},
                                                {"no_state", 33, 100, 0.1, false, false, 2},
                                                {"stopped", 6, 100, 0.1, false, true, 5, 1},
-                                               {"cumulative_stopped", 6, 100, 0.1, true, true, 5, 1}})
+                                               {"cumulative_stopped", 6, 100, 0.1, true, true, 5, 1},
+                                               {"three_layers", 6, 100, 0.1, false, true, 5, 0, 3},
+                                               {"eight_layers", 17, 100, 0.1, true, true, 5, 0, 8}})
     table.push_back({"batch_norm_running_update_" + p.name, [p](int lanes) { return running_update(p, lanes); }});
 }
 

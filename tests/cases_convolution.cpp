@@ -1,4 +1,7 @@
 // Cases: convolution and linear layers.
+#include <algorithm>
+#include <cmath>
+
 #include "tests/cases.h"
 
 namespace norma::test {
@@ -103,6 +106,35 @@ CallCase backward_weight(const Layer& p, int lanes) {
   return c.call(call);
 }
 
+// A convolution or linear layer's forward pass and the statistics of what it makes.
+template <class C>
+CallCase with_statistics(CallCase c, const Dims& y) {
+  const C forward = std::get<C>(c.plan.calls[0].call);
+  BatchNormStatistics statistics{.x = forward.y, .dims = y};
+  statistics.mean = c.flat("mean", y.c);
+  statistics.var = c.flat("var", y.c);
+  statistics.rstd = c.flat("rstd", y.c);
+  statistics.partial = c.scratch("partial", statistics.partial_bytes());
+  c.plan.calls.clear();
+  return c.call(Together<C, BatchNormStatistics>{{forward, statistics}});
+}
+
+// The gradient of its input, and the sums over that of a batch norm of these dims.
+template <class C>
+CallCase with_reduce(CallCase c, const Dims& d, Activation act) {
+  const C backward = std::get<C>(c.plan.calls[0].call);
+  BatchNormBackwardReduce reduce{.dy = backward.dx, .dims = d, .act = act};
+  reduce.dgamma = c.flat("dgamma", d.c);
+  reduce.dbeta = c.flat("dbeta", d.c);
+  if (act != Activation::none) reduce.y = c.in("y", d, activated(act));
+  reduce.x = c.in("x", d, normal());
+  reduce.mean = c.flat("mean", d.c, normal(0, 0.1));
+  reduce.rstd = c.flat("rstd", d.c, uniform(0.8, 1.2));
+  reduce.partial = c.scratch("partial", reduce.partial_bytes());
+  c.plan.calls.clear();
+  return c.call(Together<C, BatchNormBackwardReduce>{{backward, reduce}});
+}
+
 const std::vector<Convolution>& convolutions() {
   static const std::vector<Convolution> list = {
       {"lenet1", 17, 1, 28, 28, 6, {5, 5}},
@@ -176,6 +208,38 @@ void add_convolution_cases(std::vector<Case>& table) {
     table.push_back({"conv2d_forward_" + p.name, [&p](int lanes) { return forward(p, lanes); }});
     table.push_back({"conv2d_backward_input_" + p.name, [&p](int lanes) { return backward_input(p, lanes); }});
     table.push_back({"conv2d_backward_weight_" + p.name, [&p](int lanes) { return backward_weight(p, lanes); }});
+  }
+  for (const char* name : {"lenet1", "lenet2", "n1", "n17_chunks2", "stride2_pad1", "groups2", "depthwise", "many_channels_7x7"}) {
+    const auto& p = *std::find_if(convolutions().begin(), convolutions().end(), [&](const Convolution& c) { return c.name == name; });
+    table.push_back({"conv2d_forward_batch_norm_statistics_" + p.name, [&p](int lanes) {
+                       CallCase c = forward(p, lanes);
+                       const Dims y = std::get<Conv2dForward>(c.plan.calls[0].call).shape.y;
+                       return with_statistics<Conv2dForward>(std::move(c), y);
+                     }});
+    table.push_back({"conv2d_backward_input_batch_norm_backward_reduce_" + p.name, [&p](int lanes) {
+                       CallCase c = backward_input(p, lanes);
+                       const Dims x = std::get<Conv2dBackwardInput>(c.plan.calls[0].call).shape.x;
+                       return with_reduce<Conv2dBackwardInput>(std::move(c), x, p.n % 2 ? Activation::relu : Activation::none);
+                     }});
+  }
+  struct Flattened {
+    Layer layer;
+    std::int64_t c, h, w;  // what the layer's input was before
+  };
+  static const std::vector<Flattened> flattened = {
+      {{"lenet_fc1", 37, 256, 120}, 16, 4, 4}, {{"lenet_fc2", 17, 120, 84}, 120, 1, 1}, {{"n1", 1, 18, 6}, 3, 2, 3},
+      {{"odd", 15, 35, 3}, 7, 5, 1},           {{"n81", 81, 19, 13}, 19, 1, 1},         {{"many_groups", 273, 20, 13}, 5, 2, 2}};
+  for (const auto& [p, c, h, w] : flattened) {
+    table.push_back({"linear_forward_batch_norm_statistics_" + p.name, [&p = p](int lanes) {
+                       CallCase of = forward(p, lanes);
+                       const Dims y = std::get<LinearForward>(of.plan.calls[0].call).y_dims;
+                       return with_statistics<LinearForward>(std::move(of), y);
+                     }});
+    table.push_back({"linear_backward_input_batch_norm_backward_reduce_" + p.name, [=, &p = p](int lanes) {
+                       CallCase of = backward_input(p, lanes);
+                       const Dims d = std::get<LinearBackwardInput>(of.plan.calls[0].call).x_dims.with(c, h, w);
+                       return with_reduce<LinearBackwardInput>(std::move(of), d, p.n % 2 ? Activation::sigmoid : Activation::tanh);
+                     }});
   }
   for (const Layer& p : layers()) {
     table.push_back({"linear_forward_" + p.name, [&p](int lanes) { return forward(p, lanes); }});

@@ -123,6 +123,28 @@ CallCase advance(std::int64_t samples, bool training, bool with_loss, std::int64
   return c.call(call);
 }
 
+// All of a step's end: running statistics, an optimizer's update, the counters.
+template <class Optimizer>
+CallCase end_of_step(CallCase c, std::int64_t layers, bool with_loss) {
+  const Optimizer optimizer = std::get<Optimizer>(c.plan.calls[0].call);
+  BatchNormRunningUpdate running{.used = layers, .state = optimizer.state};
+  for (std::int64_t l = 0; l < layers; ++l) {
+    const std::string number = std::to_string(l);
+    BatchNormRunningUpdate::Layer& of = running.layers[static_cast<std::size_t>(l)];
+    of = {.channels = 6 + 300 * l, .count = 100, .cumulative = l == 1};
+    of.running_mean = c.flat("running_mean" + number, of.channels, normal());
+    of.running_var = c.flat("running_var" + number, of.channels, uniform(0.1, 4));
+    of.tracked = c.flat("tracked" + number, 1, constant(static_cast<double>(4 + l)), DType::i64);
+    of.mean = c.flat("mean" + number, of.channels, normal());
+    of.var = c.flat("var" + number, of.channels, uniform(0.1, 4));
+  }
+  Advance advance{.state = optimizer.state, .samples = 37};
+  if (with_loss) advance.loss = c.add_loss();
+  c.loss = {.loss = 0.25, .loss_sum = 0.25 * 37, .correct = 30, .counted = 36};
+  c.plan.calls.clear();
+  return c.call(Together<BatchNormRunningUpdate, Optimizer, Advance>{{running, optimizer, advance}});
+}
+
 void add_check_finite_cases(std::vector<Case>& table) {
   const auto check = [&](const char* name, std::int64_t n, std::int64_t at, double bad, double loss = 1, bool with_loss = true,
                          bool with_gradients = true, std::int64_t status = 0) {
@@ -191,6 +213,14 @@ void add_step_cases(std::vector<Case>& table) {
                                                  {"other_betas", 17, 5, 0, false, 0.5, 0.9, 1e-3},
                                                  {"stopped", 33, 3, 0.01, true, 0.9, 0.999, 1e-8, 1}})
     table.push_back({"adam_" + p.name, [p](int lanes) { return adam(p, lanes); }});
+  const Descent descents[] = {{"plain", 44426}, {"momentum", 37, 0.9}, {"stopped", 33, 0.9, 0, 0.01, false, 3, 1}};
+  for (const Descent& p : descents)
+    for (const std::int64_t layers : {0, 2})
+      table.push_back({"batch_norm_running_update_sgd_advance_" + p.name + "_layers" + std::to_string(layers),
+                       [=](int lanes) { return end_of_step<Sgd>(sgd(p, lanes), layers, layers > 0); }});
+  table.push_back({"batch_norm_running_update_adam_advance", [](int lanes) {
+                     return end_of_step<Adam>(adam({"", 4097}, lanes), 3, true);
+                   }});
   table.push_back({"advance_training", [](int lanes) { return advance(37, true, true, 0, lanes); }});
   table.push_back({"advance_evaluation", [](int lanes) { return advance(256, false, true, 0, lanes); }});
   table.push_back({"advance_without_loss", [](int lanes) { return advance(16, false, false, 0, lanes); }});

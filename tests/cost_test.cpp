@@ -32,11 +32,12 @@ TEST(Cost, CountsTheBytesOfTheOperands) {
     const Call& call = c.plan.calls[0].call;
     // Gather moves its samples, not the whole set; Advance moves two structures; without gamma the formula is one vector too high.
     const std::string name = name_of(call);
-    if (name == "gather" || name == "advance" || entry.name.find("not_affine") != std::string::npos) continue;
-    EXPECT_DOUBLE_EQ(cost(call).bytes, operand_bytes(c)) << entry.name;
+    if (name == "gather" || entry.name.find("not_affine") != std::string::npos) continue;
+    const double structures = name.ends_with("advance") ? sizeof(StepState) + sizeof(LossResult) : 0;
+    EXPECT_DOUBLE_EQ(cost(call).bytes, operand_bytes(c) + structures) << entry.name;
     counted.insert(name);
   }
-  EXPECT_EQ(counted.size(), std::variant_size_v<Call> - 2);
+  EXPECT_EQ(counted.size(), std::variant_size_v<Call> - 1);
 }
 
 TEST(Cost, CountsTheOperations) {

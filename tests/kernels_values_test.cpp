@@ -100,13 +100,13 @@ struct Training {
   }
   void update(Numbers mean, Numbers var, double tracked, bool cumulative) {
     const Dims& d = statistics.dims;
-    BatchNormRunningUpdate u{.channels = d.c, .count = d.n * d.plane(), .cumulative = cumulative};
+    BatchNormRunningUpdate::Layer u{.channels = d.c, .count = d.n * d.plane(), .cumulative = cumulative};
     u.running_mean = c.flat("running_mean", d.c, given(std::move(mean)));
     u.running_var = c.flat("running_var", d.c, given(std::move(var)));
     u.tracked = c.flat("tracked", 1, constant(tracked), DType::i64);
     u.mean = statistics.mean;
     u.var = statistics.var;
-    c.call(u);
+    c.call(BatchNormRunningUpdate{.layers = {u}, .used = 1});
   }
 };
 

@@ -108,6 +108,7 @@ Plan make_plan(const RandomNet& r, const Way& way, AssignOptions assign, std::op
   options.loss = loss_of(r.loss);
   options.optimizer = optimizer;
   options.by_group = way.by_group;
+  options.join = way.fused && way.device.kind == Device::Kind::cuda;
   options.assign = assign;
   return lower(graph, options);
 }

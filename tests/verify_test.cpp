@@ -35,6 +35,7 @@ class Faulty : public Executor {
   std::string description() const override { return inner_->description(); }
   int lanes() const override { return inner_->lanes(); }
   bool by_group(std::int64_t samples) const override { return inner_->by_group(samples); }
+  bool joins() const override { return inner_->joins(); }
   void prepare(const Plan& plan) override { inner_->prepare(plan); }
   std::int64_t steps_ahead() const override { return inner_->steps_ahead(); }
   void bind(const Plan& plan, int value, const void* source, std::size_t bytes, std::int64_t version) override {

@@ -59,7 +59,7 @@ std::string text(const VerifyReport& report) {
     out += fmt::format("{:<6}  {:<12} {} runs: {}\n", fit(s.backend, 6), subject(s), s.runs,
                        s.passed() ? "the same bits" : "WRONG: " + s.difference);
   const std::vector<std::string> wrong = problems(report);
-  out += wrong.empty() ? fmt::format("\npassed: {} calls on each\n", report.compared) : "\n";
+  out += wrong.empty() ? fmt::format("\npassed: {} calls\n", report.compared) : "\n";
   for (const std::string& p : wrong) out += "FAILED  " + p + "\n";
   return out;
 }

@@ -72,6 +72,8 @@ class Executor {
   virtual int lanes() const = 0;
   // Whether a Plan for so many samples is best run group by group of L samples.
   virtual bool by_group(std::int64_t samples) const = 0;
+  // Whether Calls that one kernel can run are to be joined in its Plans.
+  virtual bool joins() const = 0;
   // Makes memory for the Plan. Its persistent regions are those of the Plans prepared before, and keep their contents; new
   // memory is zero. The Plan must outlive the Executor's use of it.
   virtual void prepare(const Plan& plan) = 0;

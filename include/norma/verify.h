@@ -58,7 +58,7 @@ struct VerifyReport {
   std::vector<Backend> backends;
   std::vector<CallCheck> calls;  // by kind in the order of the Plans, then by backend; the other library last
   std::vector<StepCheck> steps;
-  std::int64_t compared = 0;  // Calls, of one backend
+  std::int64_t compared = 0;  // Calls, of all backends together
 
   bool passed() const;
 };

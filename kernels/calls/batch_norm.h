@@ -1,5 +1,7 @@
 // Calls: batch norm, alone and with the pooling that follows.
 #pragma once
+#include <string_view>
+
 #include "kernels/calls/operand.h"
 
 namespace norma::kernels {
@@ -168,25 +170,55 @@ struct BatchNormMaxPoolBackwardApply {
   }
 };
 
-// If state.status is 0: tracked += 1; f = cumulative ? 1/tracked : momentum;
+// If state.status is 0, for each of the layers: tracked += 1; f = cumulative ? 1/tracked : momentum;
 // running_mean += f * (mean - running_mean); running_var += f * (var * m/(m-1) - running_var), written as (1-f)*old + f*new.
 struct BatchNormRunningUpdate {
   static constexpr const char* name = "batch_norm_running_update";
-  ValueId running_mean{}, running_var{}, tracked{};  // f32 (C), f32 (C), i64 []
-  ValueId mean{}, var{}, state{};                    // state absent: always update
-  std::int64_t channels = 0, count = 0;              // count: m
-  double momentum = 0.1;
-  bool cumulative = false;
+  static constexpr int most = 8;  // layers of a Call
+  struct Layer {
+    ValueId running_mean{}, running_var{}, tracked{};  // f32 (C), f32 (C), i64 []
+    ValueId mean{}, var{};
+    std::int64_t channels = 0, count = 0;  // count: m
+    double momentum = 0.1;
+    bool cumulative = false;
+  };
+  std::array<Layer, most> layers{};
+  std::int64_t used = 0;  // of them; may be 0
+  ValueId state{};        // absent: always update
 
-  constexpr std::array<Operand, 6> operands() const {
-    return {{{running_mean, Access::update, "running_mean"},
-             {running_var, Access::update, "running_var"},
-             {tracked, Access::update, "tracked"},
-             {mean, Access::read, "mean"},
-             {var, Access::read, "var"},
-             {state, Access::read, "state"}}};
+ private:
+  static constexpr int roles = 5;
+  // "running_mean", of the second layer "running_mean.1"
+  static constexpr auto role_names = [] {
+    std::array<std::array<std::array<char, 16>, roles>, most> names{};
+    const std::array<std::string_view, roles> texts{"running_mean", "running_var", "tracked", "mean", "var"};
+    for (int l = 0; l < most; ++l)
+      for (int r = 0; r < roles; ++r) {
+        std::size_t at = 0;
+        for (const char letter : texts[r]) names[l][r][at++] = letter;
+        if (l > 0) names[l][r][at++] = '.', names[l][r][at++] = static_cast<char>('0' + l);
+      }
+    return names;
+  }();
+
+ public:
+  constexpr std::array<Operand, roles * most + 1> operands() const {
+    std::array<Operand, roles * most + 1> all{};
+    for (int l = 0; l < most; ++l) {
+      const Layer& of = layers[l];
+      const std::array<ValueId, roles> values{of.running_mean, of.running_var, of.tracked, of.mean, of.var};
+      for (int r = 0; r < roles; ++r)
+        all[static_cast<std::size_t>(l * roles + r)] = {l < used ? values[r] : ValueId{}, r < 3 ? Access::update : Access::read,
+                                                        role_names[l][r].data()};
+    }
+    all.back() = {state, Access::read, "state"};
+    return all;
   }
-  constexpr Cost cost() const { return {6.0 * channels * f32_bytes + 16, 7.0 * channels}; }
+  constexpr Cost cost() const {
+    Cost sum;
+    for (int l = 0; l < used; ++l) sum.bytes += 6.0 * layers[l].channels * f32_bytes + 16, sum.flops += 7.0 * layers[l].channels;
+    return sum;
+  }
 };
 
 }  // namespace norma::kernels

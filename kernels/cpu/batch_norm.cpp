@@ -207,16 +207,19 @@ void run(const BatchNormBackwardApply& call, const Memory& memory) {
 
 void run(const BatchNormRunningUpdate& call, const Memory& memory) {
   if (call.state && memory.at<StepState>(call.state)->status != 0) return;
-  float* const running_mean = memory.at<float>(call.running_mean);
-  float* const running_var = memory.at<float>(call.running_var);
-  const float* const mean = memory.at<float>(call.mean);
-  const float* const var = memory.at<float>(call.var);
-  const std::int64_t tracked = ++*memory.at<std::int64_t>(call.tracked);
-  const double f = call.cumulative ? 1 / static_cast<double>(tracked) : call.momentum;
-  const double unbiased = static_cast<double>(call.count) / static_cast<double>(call.count - 1);  // count > 1: lower refuses others
-  for (std::int64_t c = 0; c < call.channels; ++c) {
-    running_mean[c] = static_cast<float>((1 - f) * static_cast<double>(running_mean[c]) + f * static_cast<double>(mean[c]));
-    running_var[c] = static_cast<float>((1 - f) * static_cast<double>(running_var[c]) + f * (static_cast<double>(var[c]) * unbiased));
+  for (std::int64_t l = 0; l < call.used; ++l) {
+    const BatchNormRunningUpdate::Layer& of = call.layers[static_cast<std::size_t>(l)];
+    float* const running_mean = memory.at<float>(of.running_mean);
+    float* const running_var = memory.at<float>(of.running_var);
+    const float* const mean = memory.at<float>(of.mean);
+    const float* const var = memory.at<float>(of.var);
+    const std::int64_t tracked = ++*memory.at<std::int64_t>(of.tracked);
+    const double f = of.cumulative ? 1 / static_cast<double>(tracked) : of.momentum;
+    const double unbiased = static_cast<double>(of.count) / static_cast<double>(of.count - 1);  // count > 1: lower refuses others
+    for (std::int64_t c = 0; c < of.channels; ++c) {
+      running_mean[c] = static_cast<float>((1 - f) * static_cast<double>(running_mean[c]) + f * static_cast<double>(mean[c]));
+      running_var[c] = static_cast<float>((1 - f) * static_cast<double>(running_var[c]) + f * (static_cast<double>(var[c]) * unbiased));
+    }
   }
 }
 

@@ -20,6 +20,12 @@ inline void run_part(const C& call, Part part, const Memory& memory) {
   }
 }
 
+// Group by group there is nothing to be had from these: they are run whole.
+template <class... C>
+inline void run_part(const Together<C...>& together, Part, const Memory& memory) {
+  (run_part(std::get<C>(together.calls), Part::whole, memory), ...);
+}
+
 template <std::size_t... Index>
 inline void run_alternative(const Call& call, Part part, const Memory& memory, std::index_sequence<Index...>) {
   const std::size_t held = call.index();

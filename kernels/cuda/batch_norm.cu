@@ -3,6 +3,7 @@
 #include "kernels/cuda/batch_norm.cuh"
 #include "kernels/cuda/calls.h"
 #include "kernels/cuda/flat.cuh"
+#include "kernels/cuda/running_update.cuh"
 
 namespace norma::kernels::cuda {
 namespace {
@@ -61,30 +62,10 @@ struct ReciprocalStd {
   }
 };
 
-struct RunningUpdate {
-  float *running_mean, *running_var;
-  std::int64_t* tracked;
-  const float *mean, *var;
-  const StepState* state;
-  std::int64_t channels;
-  double unbiased, momentum;
-  bool cumulative;
-};
-
 constexpr int update_threads = 256;
 
-// One block, so that `tracked` is counted up once, after every thread has read it.
-__global__ void __launch_bounds__(update_threads) running_update(RunningUpdate p) {
-  if (p.state && p.state->status != 0) return;
-  const std::int64_t tracked = *p.tracked + 1;
-  __syncthreads();
-  if (threadIdx.x == 0) *p.tracked = tracked;
-  const double f = p.cumulative ? 1 / static_cast<double>(tracked) : p.momentum;
-  for (std::int64_t c = threadIdx.x; c < p.channels; c += update_threads) {
-    p.running_mean[c] = static_cast<float>((1 - f) * static_cast<double>(p.running_mean[c]) + f * static_cast<double>(p.mean[c]));
-    p.running_var[c] =
-        static_cast<float>((1 - f) * static_cast<double>(p.running_var[c]) + f * (static_cast<double>(p.var[c]) * p.unbiased));
-  }
+__global__ void __launch_bounds__(update_threads) running_update(RunningUpdate update, const StepState* state) {
+  if (!state || state->status == 0) update.run();
 }
 
 }  // namespace
@@ -114,18 +95,7 @@ void enqueue(const BatchNormBackwardApply& call, const Memory& memory, const Que
 }
 
 void enqueue(const BatchNormRunningUpdate& call, const Memory& memory, const Queue& queue) {
-  launch(
-      running_update, 1, update_threads, queue.stream,
-      RunningUpdate{.running_mean = memory.at<float>(call.running_mean),
-                    .running_var = memory.at<float>(call.running_var),
-                    .tracked = memory.at<std::int64_t>(call.tracked),
-                    .mean = memory.at<float>(call.mean),
-                    .var = memory.at<float>(call.var),
-                    .state = memory.at<StepState>(call.state),
-                    .channels = call.channels,
-                    .unbiased = static_cast<double>(call.count) / static_cast<double>(call.count - 1),  // count > 1: lower refuses others
-                    .momentum = call.momentum,
-                    .cumulative = call.cumulative});
+  launch(running_update, 1, update_threads, queue.stream, RunningUpdate(call, memory), memory.at<StepState>(call.state));
 }
 
 }  // namespace norma::kernels::cuda

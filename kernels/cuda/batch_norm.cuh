@@ -1,5 +1,7 @@
-// What the passes of batch norm share: the constants of one channel.
+// What the kernels of batch norm share: the constants of one channel, and what becomes of its sums.
 #pragma once
+#include "kernels/calls/batch_norm.h"
+#include "kernels/cuda/reduce.cuh"
 #include "kernels/cuda/view.cuh"
 
 namespace norma::kernels::cuda {
@@ -36,5 +38,38 @@ struct BackwardNormalisation {
     return {static_cast<float>(k), mean[c], static_cast<float>(slope), static_cast<float>(offset)};
   }
 };
+
+// What becomes of a channel's sums: (C) each.
+struct Statistics {
+  double eps;
+  float *mean, *var, *rstd;
+  __device__ __forceinline__ void write(std::int64_t channel, const Moments& m) const {
+    const double v = m.squares / m.count;
+    mean[channel] = static_cast<float>(m.mean);
+    var[channel] = static_cast<float>(v);
+    rstd[channel] = static_cast<float>(1 / sqrt(v + eps));
+  }
+};
+inline Statistics statistics_of(const BatchNormStatistics& call, const Memory& memory) {
+  return {call.eps, memory.at<float>(call.mean), memory.at<float>(call.var), memory.at<float>(call.rstd)};
+}
+
+// Sums of g * xhat and of g.
+struct Pair {
+  double a, b;
+};
+__device__ __forceinline__ Pair merge(const Pair& a, const Pair& b) { return {a.a + b.a, a.b + b.b}; }
+__device__ __forceinline__ Pair warp_merge(const Pair& p) { return {warp_sum(p.a), warp_sum(p.b)}; }
+
+struct GradientSums {
+  float *dgamma, *dbeta;
+  __device__ __forceinline__ void write(std::int64_t channel, const Pair& sums) const {
+    dgamma[channel] = static_cast<float>(sums.a);
+    dbeta[channel] = static_cast<float>(sums.b);
+  }
+};
+inline GradientSums gradient_sums_of(const BatchNormBackwardReduce& call, const Memory& memory) {
+  return {memory.at<float>(call.dgamma), memory.at<float>(call.dbeta)};
+}
 
 }  // namespace norma::kernels::cuda

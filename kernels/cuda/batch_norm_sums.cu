@@ -1,9 +1,8 @@
 // Batch normalisation: the sums, forward and backward. They are made in parts whose number depends on the sizes alone: along rows where
 // they are long, else with neighbouring channels in neighbouring threads. A channel's last block adds up its parts.
 #include "kernels/cuda/activate.cuh"
+#include "kernels/cuda/batch_norm.cuh"
 #include "kernels/cuda/calls.h"
-#include "kernels/cuda/reduce.cuh"
-#include "kernels/cuda/view.cuh"
 
 namespace norma::kernels::cuda {
 namespace {
@@ -41,31 +40,6 @@ Needs needs_of_sums(const Dims& dims) {
   return {static_cast<std::size_t>(p.parts * p.columns * view.channels) * sizeof(Partial),
           static_cast<std::size_t>(channel_blocks(view, p))};
 }
-
-// What becomes of a channel's sums.
-struct Statistics {
-  double eps;
-  float *mean, *var, *rstd;
-  __device__ __forceinline__ void write(std::int64_t channel, const Moments& m) const {
-    const double v = m.squares / m.count;
-    mean[channel] = static_cast<float>(m.mean);
-    var[channel] = static_cast<float>(v);
-    rstd[channel] = static_cast<float>(1 / sqrt(v + eps));
-  }
-};
-
-struct Pair {
-  double a, b;
-};
-__device__ __forceinline__ Pair merge(const Pair& a, const Pair& b) { return {a.a + b.a, a.b + b.b}; }
-
-struct GradientSums {
-  float *dgamma, *dbeta;
-  __device__ __forceinline__ void write(std::int64_t channel, const Pair& sums) const {
-    dgamma[channel] = static_cast<float>(sums.a);
-    dbeta[channel] = static_cast<float>(sums.b);
-  }
-};
 
 // The parts of the sums while they are made: [parts][channels][columns].
 template <class Partial>
@@ -349,7 +323,7 @@ void enqueue(const BatchNormStatistics& call, const Memory& memory, const Queue&
   const View view(call.dims);
   const float* const x = memory.at<float>(call.x);
   const auto partials = partials_of<Moments>(view, queue);
-  const Statistics result{call.eps, memory.at<float>(call.mean), memory.at<float>(call.var), memory.at<float>(call.rstd)};
+  const Statistics result = statistics_of(call, memory);
   const std::int64_t blocks = partials.cut.parts * channel_blocks(view, partials.cut);
   if (partials.cut.along_rows)
     with_vectors(
@@ -363,7 +337,7 @@ void enqueue(const BatchNormBackwardReduce& call, const Memory& memory, const Qu
   const GradientOperands g{memory.at<float>(call.dy),   memory.at<float>(call.y),    memory.at<float>(call.x),
                            memory.at<float>(call.mean), memory.at<float>(call.rstd), memory.at<float>(call.dr)};
   const auto partials = partials_of<Pair>(view, queue);
-  const GradientSums result{memory.at<float>(call.dgamma), memory.at<float>(call.dbeta)};
+  const GradientSums result = gradient_sums_of(call, memory);
   const std::int64_t blocks = partials.cut.parts * channel_blocks(view, partials.cut);
   if (partials.cut.along_rows)
     with_vectors(

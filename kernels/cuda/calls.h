@@ -36,6 +36,12 @@ void enqueue(const Sgd& call, const Memory& memory, const Queue& queue);
 void enqueue(const Adam& call, const Memory& memory, const Queue& queue);
 void enqueue(const Advance& call, const Memory& memory, const Queue& queue);
 void enqueue(const Fill& call, const Memory& memory, const Queue& queue);
+void enqueue(const Conv2dForwardStatistics& call, const Memory& memory, const Queue& queue);
+void enqueue(const LinearForwardStatistics& call, const Memory& memory, const Queue& queue);
+void enqueue(const Conv2dBackwardInputReduce& call, const Memory& memory, const Queue& queue);
+void enqueue(const LinearBackwardInputReduce& call, const Memory& memory, const Queue& queue);
+void enqueue(const SgdStep& call, const Memory& memory, const Queue& queue);
+void enqueue(const AdamStep& call, const Memory& memory, const Queue& queue);
 
 // Of the Calls that sum in parts, and of others that prepare something for their own kernel.
 Needs needs(const Resize& call);
@@ -45,5 +51,11 @@ Needs needs(const BatchNormStatistics& call);
 Needs needs(const BatchNormBackwardReduce& call);
 Needs needs(const SoftmaxCrossEntropy& call);
 Needs needs(const MeanSquaredError& call);
+Needs needs(const Conv2dForwardStatistics& call);
+Needs needs(const LinearForwardStatistics& call);
+Needs needs(const Conv2dBackwardInputReduce& call);
+Needs needs(const LinearBackwardInputReduce& call);
+Needs needs(const SgdStep& call);
+Needs needs(const AdamStep& call);
 
 }  // namespace norma::kernels::cuda

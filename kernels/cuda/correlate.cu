@@ -3,13 +3,14 @@
 // A thread makes `positions` pixels of one sample each and `filters` channels of the output; neighbouring threads are neighbouring
 // samples of a group, or neighbouring pixels where a group is one sample. The block's weights pass through shared memory, where all
 // threads read the same four at a time. Every output is one chain of fused multiply-adds in the order (channel, row, column).
+// Where a batch norm sums over what is made, the block sums it while it is in registers (correlate_sums.cuh).
 #include "kernels/cuda/calls.h"
+#include "kernels/cuda/correlate_sums.cuh"
 #include "kernels/cuda/view.cuh"
 
 namespace norma::kernels::cuda {
 namespace {
 
-constexpr int correlate_threads = 128;
 constexpr int taps_per_tile = 128;
 
 // out[n, group*outs + k, p, q] = bias[k] + sum over (c, r, s) of weight(k, c, r, s) * in[n, group*ins + c, row, column].
@@ -22,6 +23,7 @@ struct Correlation {
   std::int64_t weight_out = 0, weight_in = 0, weight_group = 0;  // from one output channel, input channel, group to the next
   std::int64_t columns = 0, out_plane = 0, in_plane = 0;         // pixels times lanes: all of out's, a plane's
   Divisor by_plane, by_width, by_lanes;                          // of out
+  std::int64_t samples = 0;                                      // of the batch
   std::int32_t lanes = 1, in_h = 1, in_w = 1;
   std::int32_t kernel_h = 1, kernel_w = 1, stride_h = 1, stride_w = 1, first_h = 0, first_w = 0, step_h = 1, step_w = 1;
   Divisor by_stride_h, by_stride_w;
@@ -65,8 +67,8 @@ __device__ __forceinline__ float look(const Correlation& g, const Pixel& pixel, 
 }
 
 // At least 4 blocks to a multiprocessor: without saying so compute capability 7.5 is given too few registers.
-template <int filters, int positions, bool strided>
-__global__ void __launch_bounds__(correlate_threads, 4) correlate(Correlation g) {
+template <int filters, int positions, bool strided, class Sums>
+__global__ void __launch_bounds__(correlate_threads, 4) correlate(Correlation g, Sums sums) {
   Tile<filters>& tile = shared<Tile<filters>>();
   const std::int64_t filter_tiles = g.groups * ceil_div(g.outs, filters);
   const std::int64_t column_tile = blockIdx.x / filter_tiles, filter_tile = blockIdx.x - column_tile * filter_tiles;
@@ -78,6 +80,7 @@ __global__ void __launch_bounds__(correlate_threads, 4) correlate(Correlation g)
   const std::uint32_t base_position = static_cast<std::uint32_t>(base - base_sample * g.out_plane);
   Pixel pixel[positions];
   std::int64_t out[positions];  // index in out, of the first filter; -1: none
+  bool counts[positions];       // whether a sample has it
 #pragma unroll
   for (int i = 0; i < positions; ++i) {
     const std::uint32_t local = static_cast<std::uint32_t>(i) * correlate_threads + threadIdx.x;
@@ -90,6 +93,7 @@ __global__ void __launch_bounds__(correlate_threads, 4) correlate(Correlation g)
     const std::int64_t corner = strided || !exists ? 0 : static_cast<std::int64_t>(pixel[i].h) * g.in_w + pixel[i].w;
     pixel[i].origin = g.in + (exists ? (n * g.groups + group) * g.ins * g.in_plane : 0) + corner * g.lanes + at.remainder;
     out[i] = exists ? ((n * g.groups + group) * g.outs + first_filter) * g.out_plane + plane.remainder : -1;
+    counts[i] = exists && n * g.lanes + at.remainder < g.samples;
   }
 
   float sum[positions][filters];
@@ -135,24 +139,39 @@ __global__ void __launch_bounds__(correlate_threads, 4) correlate(Correlation g)
     for (int k = 0; k < filters; ++k)
       if (k < live) g.out[out[i] + k * g.out_plane] = sum[i][k];
   }
+  if constexpr (!std::is_same_v<Sums, NoSums>)
+    sums.add(sum, out, counts, g.out_plane,
+             SumTile{.column_tile = column_tile, .filter_tile = filter_tile, .first = group * g.outs + first_filter, .live = live});
 }
 
-// As many positions to a thread as leave blocks for every multiprocessor of a large GPU; the result does not depend on it.
+// As many positions to a thread as leave blocks for every multiprocessor of a large GPU. No output depends on it, but how a batch norm's
+// sums are cut.
 constexpr std::int64_t enough_blocks = 264;
 
-template <int filters, bool strided>
-void launch_positions(const Correlation& g, const Queue& queue) {
-  const std::int64_t filter_tiles = g.groups * ceil_div(g.outs, filters);
-  const auto blocks = [&](int positions) { return ceil_div(g.columns, std::int64_t{correlate_threads} * positions) * filter_tiles; };
-  if (blocks(4) >= enough_blocks) launch(correlate<filters, 4, strided>, blocks(4), correlate_threads, queue.stream, g);
-  else launch(correlate<filters, 1, strided>, blocks(1), correlate_threads, queue.stream, g);
+struct Tiling {
+  int filters, positions;
+  std::int64_t filter_tiles, column_tiles;
+};
+
+Tiling tiling_of(const Correlation& g, bool strided) {
+  const auto tiling = [&](int filters, int positions) {
+    return Tiling{filters, positions, g.groups * ceil_div(g.outs, filters),
+                  ceil_div(g.columns, std::int64_t{correlate_threads} * positions)};
+  };
+  const auto blocks = [](const Tiling& t) { return t.filter_tiles * t.column_tiles; };
+  const int filters = strided || (g.outs > 4 && blocks(tiling(8, 1)) >= enough_blocks / 2) ? 8 : 4;
+  const Tiling large = tiling(filters, 4);
+  return blocks(large) >= enough_blocks ? large : tiling(filters, 1);
 }
 
-void launch_correlation(const Correlation& g, bool strided, const Queue& queue) {
-  if (strided) return launch_positions<8, true>(g, queue);
-  const std::int64_t blocks = ceil_div(g.columns, std::int64_t{correlate_threads}) * g.groups * ceil_div(g.outs, 8);
-  if (g.outs > 4 && blocks >= enough_blocks / 2) launch_positions<8, false>(g, queue);
-  else launch_positions<4, false>(g, queue);
+template <class Sums = NoSums>
+void launch_correlation(const Correlation& g, bool strided, const Queue& queue, const Sums& sums = {}) {
+  const Tiling t = tiling_of(g, strided);
+  const auto start = [&](auto kernel) { launch(kernel, t.column_tiles * t.filter_tiles, correlate_threads, queue.stream, g, sums); };
+  if constexpr (Sums::can_be_strided)
+    if (strided) return t.positions == 4 ? start(correlate<8, 4, true, Sums>) : start(correlate<8, 1, true, Sums>);
+  if (t.filters == 8) t.positions == 4 ? start(correlate<8, 4, false, Sums>) : start(correlate<8, 1, false, Sums>);
+  else t.positions == 4 ? start(correlate<4, 4, false, Sums>) : start(correlate<4, 1, false, Sums>);
 }
 
 // out and in: the tensors that are written and read.
@@ -161,7 +180,7 @@ Correlation correlation(const Dims& out, const Dims& in, std::int64_t groups) {
   Correlation g{};
   g.groups = groups;
   g.outs = out.c / groups, g.ins = in.c / groups;
-  g.lanes = out.lanes;
+  g.samples = out.n, g.lanes = out.lanes;
   g.in_h = static_cast<std::int32_t>(in.h), g.in_w = static_cast<std::int32_t>(in.w);
   g.out_plane = out_view.inner, g.in_plane = in_view.inner;
   g.columns = out_view.outer * out_view.inner;
@@ -175,44 +194,131 @@ Correlation linear(const Dims& out, const Dims& in, std::int64_t weight_out, std
   return g;
 }
 
-}  // namespace
-
-void enqueue(const Conv2dForward& call, const Memory& memory, const Queue& queue) {
+Correlation correlation_of(const Conv2dForward& call) {
   const ConvShape& s = call.shape;
   const Window& k = s.window;
   Correlation g = correlation(s.y, s.x, s.groups);
-  g.out = memory.at<float>(call.y), g.in = memory.at<float>(call.x);
-  g.weights = memory.at<float>(call.w), g.bias = memory.at<float>(call.b);
   g.kernel_h = k.kernel_h, g.kernel_w = k.kernel_w;
   g.weight_in = k.area(), g.weight_out = g.ins * k.area(), g.weight_group = g.outs * g.weight_out;
   g.stride_h = k.stride_h, g.stride_w = k.stride_w, g.first_h = -k.pad_h, g.first_w = -k.pad_w;
   g.step_h = k.dilation_h, g.step_w = k.dilation_w;
-  launch_correlation(g, false, queue);
+  return g;
 }
 
-void enqueue(const Conv2dBackwardInput& call, const Memory& memory, const Queue& queue) {
+Correlation correlation_of(const Conv2dBackwardInput& call) {
   const ConvShape& s = call.shape;
   const Window& k = s.window;
   Correlation g = correlation(s.x, s.y, s.groups);
-  g.out = memory.at<float>(call.dx), g.in = memory.at<float>(call.dy), g.weights = memory.at<float>(call.w);
   g.kernel_h = k.kernel_h, g.kernel_w = k.kernel_w;
   g.weight_out = k.area(), g.weight_in = g.outs * k.area(), g.weight_group = g.ins * g.weight_in;
   g.first_h = k.pad_h, g.first_w = k.pad_w, g.step_h = -k.dilation_h, g.step_w = -k.dilation_w;
   g.by_stride_h = Divisor(k.stride_h), g.by_stride_w = Divisor(k.stride_w);
-  launch_correlation(g, k.stride_h > 1 || k.stride_w > 1, queue);
+  return g;
 }
 
-void enqueue(const LinearForward& call, const Memory& memory, const Queue& queue) {
-  Correlation g = linear(call.y_dims, call.x_dims, call.x_dims.c, 1);
+Correlation correlation_of(const LinearForward& call) { return linear(call.y_dims, call.x_dims, call.x_dims.c, 1); }
+Correlation correlation_of(const LinearBackwardInput& call) { return linear(call.x_dims, call.y_dims, 1, call.x_dims.c); }
+
+// Whether neighbouring outputs look at the input in steps that a thread has to find out.
+bool strided(const Conv2dBackwardInput& call) { return call.shape.window.stride_h > 1 || call.shape.window.stride_w > 1; }
+template <class C>
+bool strided(const C&) {
+  return false;
+}
+
+void place(Correlation& g, const Conv2dForward& call, const Memory& memory) {
   g.out = memory.at<float>(call.y), g.in = memory.at<float>(call.x);
   g.weights = memory.at<float>(call.w), g.bias = memory.at<float>(call.b);
-  launch_correlation(g, false, queue);
+}
+void place(Correlation& g, const LinearForward& call, const Memory& memory) {
+  g.out = memory.at<float>(call.y), g.in = memory.at<float>(call.x);
+  g.weights = memory.at<float>(call.w), g.bias = memory.at<float>(call.b);
+}
+template <class C>
+void place(Correlation& g, const C& call, const Memory& memory) {
+  g.out = memory.at<float>(call.dx), g.in = memory.at<float>(call.dy), g.weights = memory.at<float>(call.w);
 }
 
-void enqueue(const LinearBackwardInput& call, const Memory& memory, const Queue& queue) {
-  Correlation g = linear(call.x_dims, call.y_dims, 1, call.x_dims.c);
-  g.out = memory.at<float>(call.dx), g.in = memory.at<float>(call.dy), g.weights = memory.at<float>(call.w);
-  launch_correlation(g, false, queue);
+template <class C>
+void enqueue_alone(const C& call, const Memory& memory, const Queue& queue) {
+  Correlation g = correlation_of(call);
+  place(g, call, memory);
+  launch_correlation(g, strided(call), queue);
 }
+
+template <class Partial>
+SumParts<Partial> parts_of(const Correlation& g, bool strided, std::int64_t features, const Queue& queue) {
+  const Tiling t = tiling_of(g, strided);
+  return {.partial = reinterpret_cast<Partial*>(queue.workspace),
+          .counters = queue.counters,
+          .column_tiles = t.column_tiles,
+          .outs = g.groups * g.outs,
+          .features = features,
+          .arrivals = features == 1 ? t.column_tiles : t.column_tiles * t.filter_tiles};
+}
+
+template <class Partial, class C>
+Needs needs_of_sums(const C& call, std::int64_t features) {
+  const Correlation g = correlation_of(call);
+  const Tiling t = tiling_of(g, strided(call));
+  return {static_cast<std::size_t>(t.column_tiles * g.groups * g.outs) * sizeof(Partial),
+          static_cast<std::size_t>(features == 1 ? t.filter_tiles : 1)};
+}
+
+template <class C>
+void enqueue_with_statistics(const Together<C, BatchNormStatistics>& call, const Memory& memory, const Queue& queue) {
+  const C& of = std::get<C>(call.calls);
+  Correlation g = correlation_of(of);
+  place(g, of, memory);
+  launch_correlation(
+      g, false, queue,
+      StatisticsSums{parts_of<Moments>(g, false, 1, queue), statistics_of(std::get<BatchNormStatistics>(call.calls), memory)});
+}
+
+// Outputs of the layer that are one channel of the batch norm before: a Flatten may lie between them.
+std::int64_t features_of(const Conv2dBackwardInput&, const BatchNormBackwardReduce&) { return 1; }
+std::int64_t features_of(const LinearBackwardInput&, const BatchNormBackwardReduce& reduce) { return reduce.dims.plane(); }
+
+template <class C>
+void enqueue_with_reduce(const Together<C, BatchNormBackwardReduce>& call, const Memory& memory, const Queue& queue) {
+  const C& of = std::get<C>(call.calls);
+  const BatchNormBackwardReduce& reduce = std::get<BatchNormBackwardReduce>(call.calls);
+  Correlation g = correlation_of(of);
+  place(g, of, memory);
+  launch_correlation(g, strided(of), queue,
+                     ReduceSums{.parts = parts_of<Pair>(g, strided(of), features_of(of, reduce), queue),
+                                .result = gradient_sums_of(reduce, memory),
+                                .act = reduce.act,
+                                .y = memory.at<float>(reduce.y),
+                                .x = memory.at<float>(reduce.x),
+                                .mean = memory.at<float>(reduce.mean),
+                                .rstd = memory.at<float>(reduce.rstd)});
+}
+
+template <class C>
+Needs needs_with_reduce(const Together<C, BatchNormBackwardReduce>& call) {
+  const C& of = std::get<C>(call.calls);
+  return needs_of_sums<Pair>(of, features_of(of, std::get<BatchNormBackwardReduce>(call.calls)));
+}
+
+}  // namespace
+
+Needs needs(const Conv2dForwardStatistics& call) { return needs_of_sums<Moments>(std::get<Conv2dForward>(call.calls), 1); }
+Needs needs(const LinearForwardStatistics& call) { return needs_of_sums<Moments>(std::get<LinearForward>(call.calls), 1); }
+Needs needs(const Conv2dBackwardInputReduce& call) { return needs_with_reduce(call); }
+Needs needs(const LinearBackwardInputReduce& call) { return needs_with_reduce(call); }
+
+void enqueue(const Conv2dForward& call, const Memory& memory, const Queue& queue) { enqueue_alone(call, memory, queue); }
+void enqueue(const Conv2dBackwardInput& call, const Memory& memory, const Queue& queue) { enqueue_alone(call, memory, queue); }
+void enqueue(const LinearForward& call, const Memory& memory, const Queue& queue) { enqueue_alone(call, memory, queue); }
+void enqueue(const LinearBackwardInput& call, const Memory& memory, const Queue& queue) { enqueue_alone(call, memory, queue); }
+void enqueue(const Conv2dForwardStatistics& call, const Memory& memory, const Queue& queue) {
+  enqueue_with_statistics(call, memory, queue);
+}
+void enqueue(const LinearForwardStatistics& call, const Memory& memory, const Queue& queue) {
+  enqueue_with_statistics(call, memory, queue);
+}
+void enqueue(const Conv2dBackwardInputReduce& call, const Memory& memory, const Queue& queue) { enqueue_with_reduce(call, memory, queue); }
+void enqueue(const LinearBackwardInputReduce& call, const Memory& memory, const Queue& queue) { enqueue_with_reduce(call, memory, queue); }
 
 }  // namespace norma::kernels::cuda

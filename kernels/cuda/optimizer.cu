@@ -1,155 +1,238 @@
 // The step: the check that it was finite, the update of all parameters in one flat pass, and the counters.
 #include "kernels/cuda/calls.h"
 #include "kernels/cuda/flat.cuh"
+#include "kernels/cuda/reduce.cuh"
+#include "kernels/cuda/running_update.cuh"
 
 namespace norma::kernels::cuda {
 namespace {
 
-// Writes only where something is wrong, and then always the same.
-struct CheckValues {
-  StepState* state;
-  const float* values;
-  template <int n>
-  __device__ __forceinline__ void operator()(std::int64_t i) const {
-    float v[n], sum = 0;  // 0 times a finite number is 0, times any other NaN
+constexpr int update_threads = flat_threads;
+
+// Writes only where something is wrong, and then always the same. The first thread looks at the loss, too, which may be null.
+template <int n>
+__global__ void __launch_bounds__(update_threads)
+    check_finite(std::int64_t size, StepState* state, const LossResult* loss, const float* __restrict__ values) {
+  const std::int64_t i = (static_cast<std::int64_t>(blockIdx.x) * update_threads + threadIdx.x) * n;
+  float sum = 0;  // 0 times a finite number is 0, times any other NaN
+  if (i == 0 && loss && loss->loss * 0 != 0) sum = __int_as_float(0x7FC00000);
+  if (i < size) {
+    float v[n];
     load(values + i, v);
 #pragma unroll
     for (int k = 0; k < n; ++k) sum = fmaf(v[k], 0.0f, sum);
-    if (sum != sum) state->status = 1;
   }
-};
-
-__global__ void check_loss(StepState* state, const LossResult* loss) {
-  const double zero = loss->loss * 0;
-  if (zero != zero) state->status = 1;
+  if (sum != sum) state->status = 1;
 }
 
+// An optimizer: prepare(state), by all threads of a block, gives what is the same for all elements of a step; apply<n>(that, i) does
+// elements i and after.
 struct SgdUpdate {
   float *w, *velocity;  // velocity null: no momentum
   const float* gradients;
-  const StepState* state;
   const float* rates;
   float decay, momentum, damped;
   bool nesterov;
+
+  struct Step {
+    float rate;
+    bool is_first;
+  };
+  __device__ __forceinline__ Step prepare(const StepState& state) const { return {rates[state.batch], state.step == 0}; }
   template <int n>
-  __device__ __forceinline__ void operator()(std::int64_t i) const {
-    if (state->status != 0) return;
-    const float rate = rates[state->batch];
+  __device__ __forceinline__ void apply(const Step& step, std::int64_t i) const {
     float old[n], g[n], d[n] = {};
     load(w + i, old);
     load(gradients + i, g);
     if (velocity) load(velocity + i, d);
-    const bool first_step = state->step == 0;
 #pragma unroll
     for (int k = 0; k < n; ++k) {
       g[k] = fmaf(decay, old[k], g[k]);
-      d[k] = !velocity || first_step ? g[k] : fmaf(damped, g[k], momentum * d[k]);
-      old[k] = fmaf(-rate, velocity && nesterov ? fmaf(momentum, d[k], g[k]) : d[k], old[k]);
+      d[k] = !velocity || step.is_first ? g[k] : fmaf(damped, g[k], momentum * d[k]);
+      old[k] = fmaf(-step.rate, velocity && nesterov ? fmaf(momentum, d[k], g[k]) : d[k], old[k]);
     }
     if (velocity) store(velocity + i, d);
     store(w + i, old);
   }
 };
 
-struct AdamParameters {
+struct AdamUpdate {
+  float *w, *m, *v;
+  const float* gradients;
+  const float* rates;
   double beta1, beta2, eps, weight_decay;
   bool decoupled;
-};
 
-// The same for all elements of a step.
-struct AdamStep {
-  float shrink, decay, beta1, beta2, rest1, rest2, step, correction, eps;
-};
-
-__device__ __forceinline__ AdamStep adam_step(const AdamParameters& a, const StepState& state, const float* rates) {
-  const double t = static_cast<double>(state.step + 1), rate = static_cast<double>(rates[state.batch]);
-  return {static_cast<float>(a.decoupled ? 1 - rate * a.weight_decay : 1),
-          static_cast<float>(a.decoupled ? 0 : a.weight_decay),
-          static_cast<float>(a.beta1),
-          static_cast<float>(a.beta2),
-          static_cast<float>(1 - a.beta1),
-          static_cast<float>(1 - a.beta2),
-          static_cast<float>(rate / (1 - pow(a.beta1, t))),
-          static_cast<float>(1 / sqrt(1 - pow(a.beta2, t))),
-          static_cast<float>(a.eps)};
-}
-
-// The block's first thread works out the step's constants, powers in double, for all.
-template <int n>
-__global__ void __launch_bounds__(flat_threads) adam(std::int64_t size, AdamParameters parameters, float* w, float* m, float* v,
-                                                     const float* gradients, const StepState* state, const float* rates) {
-  if (state->status != 0) return;
-  AdamStep& a = shared<AdamStep>();
-  if (threadIdx.x == 0) a = adam_step(parameters, *state, rates);
-  __syncthreads();
-  const std::int64_t i = (static_cast<std::int64_t>(blockIdx.x) * flat_threads + threadIdx.x) * n;
-  if (i >= size) return;
-  float old[n], g[n], mean[n], square[n];
-  load(w + i, old);
-  load(gradients + i, g);
-  load(m + i, mean);
-  load(v + i, square);
-#pragma unroll
-  for (int k = 0; k < n; ++k) {
-    g[k] = fmaf(a.decay, old[k], g[k]);
-    mean[k] = fmaf(a.rest1, g[k], a.beta1 * mean[k]);
-    square[k] = fmaf(a.rest2 * g[k], g[k], a.beta2 * square[k]);
-    old[k] = fmaf(-a.step, mean[k] / fmaf(sqrtf(square[k]), a.correction, a.eps), a.shrink * old[k]);
+  struct Step {
+    float shrink, decay, beta1, beta2, rest1, rest2, step, correction, eps;
+  };
+  // The first thread works out powers in double for all.
+  __device__ __forceinline__ const Step& prepare(const StepState& state) const {
+    Step& step = shared<Step>();
+    if (threadIdx.x == 0) {
+      const double t = static_cast<double>(state.step + 1), rate = static_cast<double>(rates[state.batch]);
+      step = {static_cast<float>(decoupled ? 1 - rate * weight_decay : 1),
+              static_cast<float>(decoupled ? 0 : weight_decay),
+              static_cast<float>(beta1),
+              static_cast<float>(beta2),
+              static_cast<float>(1 - beta1),
+              static_cast<float>(1 - beta2),
+              static_cast<float>(rate / (1 - pow(beta1, t))),
+              static_cast<float>(1 / sqrt(1 - pow(beta2, t))),
+              static_cast<float>(eps)};
+    }
+    __syncthreads();
+    return step;
   }
-  store(m + i, mean);
-  store(v + i, square);
-  store(w + i, old);
+  template <int n>
+  __device__ __forceinline__ void apply(const Step& a, std::int64_t i) const {
+    float old[n], g[n], mean[n], square[n];
+    load(w + i, old);
+    load(gradients + i, g);
+    load(m + i, mean);
+    load(v + i, square);
+#pragma unroll
+    for (int k = 0; k < n; ++k) {
+      g[k] = fmaf(a.decay, old[k], g[k]);
+      mean[k] = fmaf(a.rest1, g[k], a.beta1 * mean[k]);
+      square[k] = fmaf(a.rest2 * g[k], g[k], a.beta2 * square[k]);
+      old[k] = fmaf(-a.step, mean[k] / fmaf(sqrtf(square[k]), a.correction, a.eps), a.shrink * old[k]);
+    }
+    store(m + i, mean);
+    store(v + i, square);
+    store(w + i, old);
+  }
+};
+
+template <int n, class Update>
+__device__ __forceinline__ void update_block(std::int64_t block, std::int64_t size, const Update& update, const StepState& state) {
+  const auto& step = update.prepare(state);
+  const std::int64_t i = (block * update_threads + threadIdx.x) * n;
+  if (i < size) update.template apply<n>(step, i);
 }
 
-__global__ void advance(StepState* state, const LossResult* loss, std::int64_t samples, bool training) {
-  if (state->status != 0) return;
-  state->position += samples;
-  state->batch += 1;
-  state->step += training ? 1 : 0;
-  state->samples += samples;
-  if (!loss) return;
-  state->correct += loss->correct;
-  state->counted += loss->counted;
-  state->loss_sum += loss->loss_sum;
+template <int n, class Update>
+__global__ void __launch_bounds__(update_threads) update_pass(std::int64_t size, Update update, const StepState* state) {
+  if (state->status == 0) update_block<n>(blockIdx.x, size, update, *state);
+}
+
+struct Progress {
+  StepState* state;
+  const LossResult* loss;  // may be null
+  std::int64_t samples;
+  bool training;
+
+  __device__ __forceinline__ void advance() const {
+    state->position += samples;
+    state->batch += 1;
+    state->step += training ? 1 : 0;
+    state->samples += samples;
+    if (!loss) return;
+    state->correct += loss->correct;
+    state->counted += loss->counted;
+    state->loss_sum += loss->loss_sum;
+  }
+};
+
+__global__ void advance(Progress progress) {
+  if (progress.state->status == 0) progress.advance();
+}
+
+// All that outlives a step: the first block moves the running statistics, the others the parameters, and the last of them to be done the
+// counters, which all have read by then.
+template <int n, class Update>
+__global__ void __launch_bounds__(update_threads)
+    end_step(std::int64_t size, Update update, RunningUpdate running, Progress progress, unsigned* counter) {
+  if (progress.state->status != 0) return;
+  if (blockIdx.x == 0) running.run();
+  else update_block<n>(blockIdx.x - 1, size, update, *progress.state);
+  if (last_to_arrive(counter, gridDim.x) && threadIdx.x == 0) progress.advance();
+}
+
+SgdUpdate update_of(const Sgd& call, const Memory& memory) {
+  return {.w = memory.at<float>(call.w),
+          .velocity = call.momentum != 0 ? memory.at<float>(call.velocity) : nullptr,
+          .gradients = memory.at<float>(call.gradients),
+          .rates = memory.at<float>(call.rates),
+          .decay = static_cast<float>(call.weight_decay),
+          .momentum = static_cast<float>(call.momentum),
+          .damped = static_cast<float>(1 - call.dampening),
+          .nesterov = call.nesterov};
+}
+AdamUpdate update_of(const Adam& call, const Memory& memory) {
+  return {.w = memory.at<float>(call.w),
+          .m = memory.at<float>(call.m),
+          .v = memory.at<float>(call.v),
+          .gradients = memory.at<float>(call.gradients),
+          .rates = memory.at<float>(call.rates),
+          .beta1 = call.beta1,
+          .beta2 = call.beta2,
+          .eps = call.eps,
+          .weight_decay = call.weight_decay,
+          .decoupled = call.decoupled};
+}
+
+// f.operator()<n>(blocks) for as many elements at a time as the arrays allow.
+template <class F>
+void with_arrays(std::int64_t size, const SgdUpdate& u, F f) {
+  with_vectors(
+      size, [&]<int n>() { f.template operator()<n>(ceil_div(size, std::int64_t{update_threads} * n)); }, u.w, u.velocity, u.gradients);
+}
+template <class F>
+void with_arrays(std::int64_t size, const AdamUpdate& u, F f) {
+  with_vectors(
+      size, [&]<int n>() { f.template operator()<n>(ceil_div(size, std::int64_t{update_threads} * n)); }, u.w, u.m, u.v, u.gradients);
+}
+
+template <class C>
+void enqueue_update(const C& call, const Memory& memory, const Queue& queue) {
+  const auto update = update_of(call, memory);
+  with_arrays(call.n, update, [&]<int n>(std::int64_t blocks) {
+    launch(update_pass<n, std::decay_t<decltype(update)>>, blocks, update_threads, queue.stream, call.n, update,
+           memory.at<StepState>(call.state));
+  });
+}
+
+Progress progress_of(const Advance& call, const Memory& memory) {
+  return {memory.at<StepState>(call.state), memory.at<LossResult>(call.loss), call.samples, call.training};
+}
+
+template <class Optimizer>
+void enqueue_end(const Together<BatchNormRunningUpdate, Optimizer, Advance>& call, const Memory& memory, const Queue& queue) {
+  const Optimizer& optimizer = std::get<Optimizer>(call.calls);
+  const auto update = update_of(optimizer, memory);
+  with_arrays(optimizer.n, update, [&]<int n>(std::int64_t blocks) {
+    launch(end_step<n, std::decay_t<decltype(update)>>, blocks + 1, update_threads, queue.stream, optimizer.n, update,
+           RunningUpdate(std::get<BatchNormRunningUpdate>(call.calls), memory), progress_of(std::get<Advance>(call.calls), memory),
+           queue.counters);
+  });
 }
 
 }  // namespace
 
+Needs needs(const SgdStep&) { return {0, 1}; }
+Needs needs(const AdamStep&) { return {0, 1}; }
+
 void enqueue(const CheckFinite& call, const Memory& memory, const Queue& queue) {
-  StepState* const state = memory.at<StepState>(call.state);
-  if (call.loss) launch(check_loss, 1, 1, queue.stream, state, memory.at<LossResult>(call.loss));
   const float* const values = memory.at<float>(call.values);
-  if (values) launch_flat(call.n, queue.stream, CheckValues{state, values}, values);
-}
-
-void enqueue(const Sgd& call, const Memory& memory, const Queue& queue) {
-  const SgdUpdate update{.w = memory.at<float>(call.w),
-                         .velocity = call.momentum != 0 ? memory.at<float>(call.velocity) : nullptr,
-                         .gradients = memory.at<float>(call.gradients),
-                         .state = memory.at<StepState>(call.state),
-                         .rates = memory.at<float>(call.rates),
-                         .decay = static_cast<float>(call.weight_decay),
-                         .momentum = static_cast<float>(call.momentum),
-                         .damped = static_cast<float>(1 - call.dampening),
-                         .nesterov = call.nesterov};
-  launch_flat(call.n, queue.stream, update, update.w, update.velocity, update.gradients);
-}
-
-void enqueue(const Adam& call, const Memory& memory, const Queue& queue) {
-  float *const w = memory.at<float>(call.w), *const m = memory.at<float>(call.m), *const v = memory.at<float>(call.v);
-  const float* const gradients = memory.at<float>(call.gradients);
-  const AdamParameters parameters{call.beta1, call.beta2, call.eps, call.weight_decay, call.decoupled};
+  const std::int64_t size = values ? call.n : 0;
   with_vectors(
-      call.n,
+      size,
       [&]<int n>() {
-        launch(adam<n>, ceil_div(call.n, std::int64_t{flat_threads} * n), flat_threads, queue.stream, call.n, parameters, w, m, v,
-               gradients, memory.at<StepState>(call.state), memory.at<float>(call.rates));
+        const std::int64_t blocks = ceil_div(size, std::int64_t{update_threads} * n);
+        launch(check_finite<n>, blocks ? blocks : 1, update_threads, queue.stream, size, memory.at<StepState>(call.state),
+               memory.at<LossResult>(call.loss), values);
       },
-      w, m, v, gradients);
+      values);
 }
+
+void enqueue(const Sgd& call, const Memory& memory, const Queue& queue) { enqueue_update(call, memory, queue); }
+void enqueue(const Adam& call, const Memory& memory, const Queue& queue) { enqueue_update(call, memory, queue); }
+void enqueue(const SgdStep& call, const Memory& memory, const Queue& queue) { enqueue_end(call, memory, queue); }
+void enqueue(const AdamStep& call, const Memory& memory, const Queue& queue) { enqueue_end(call, memory, queue); }
 
 void enqueue(const Advance& call, const Memory& memory, const Queue& queue) {
-  launch(advance, 1, 1, queue.stream, memory.at<StepState>(call.state), memory.at<LossResult>(call.loss), call.samples, call.training);
+  launch(advance, 1, 1, queue.stream, progress_of(call, memory));
 }
 
 }  // namespace norma::kernels::cuda

@@ -107,13 +107,16 @@ void run(const BatchNormBackwardApply& call, const Memory<T>& m) {
 template <class T>
 void run(const BatchNormRunningUpdate& call, const Memory<T>& m) {
   if (const StepState* state = m.state(call.state); state && state->status != 0) return;
-  std::int64_t& tracked = *m.integers(call.tracked);
-  ++tracked;
-  const double f = call.cumulative ? 1.0 / static_cast<double>(tracked) : call.momentum, n = static_cast<double>(call.count);
-  for (std::int64_t c = 0; c < call.channels; ++c) {
-    T &mean = m.floats(call.running_mean)[c], &var = m.floats(call.running_var)[c];
-    mean = scalar<T>(1 - f) * mean + scalar<T>(f) * m.floats(call.mean)[c];
-    var = scalar<T>(1 - f) * var + scalar<T>(f) * (m.floats(call.var)[c] * scalar<T>(n / (n - 1)));
+  for (std::size_t l = 0; l < static_cast<std::size_t>(call.used); ++l) {
+    const BatchNormRunningUpdate::Layer& of = call.layers[l];
+    std::int64_t& tracked = *m.integers(of.tracked);
+    ++tracked;
+    const double f = of.cumulative ? 1.0 / static_cast<double>(tracked) : of.momentum, n = static_cast<double>(of.count);
+    for (std::int64_t c = 0; c < of.channels; ++c) {
+      T &mean = m.floats(of.running_mean)[c], &var = m.floats(of.running_var)[c];
+      mean = scalar<T>(1 - f) * mean + scalar<T>(f) * m.floats(of.mean)[c];
+      var = scalar<T>(1 - f) * var + scalar<T>(f) * (m.floats(of.var)[c] * scalar<T>(n / (n - 1)));
+    }
   }
 }
 

@@ -105,6 +105,10 @@ template <class T>
 void run(const kernels::Advance& call, const Memory<T>& memory);
 template <class T>
 void run(const kernels::Fill& call, const Memory<T>& memory);
+template <class T, class... C>
+void run(const kernels::Together<C...>& together, const Memory<T>& memory) {
+  (run(std::get<C>(together.calls), memory), ...);
+}
 
 // f(n, c, h, w) for every logical element, in NCHW order.
 template <class F>

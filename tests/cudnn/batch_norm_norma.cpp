@@ -23,15 +23,15 @@ BatchNormOutputs norma_batch_norm(const BatchNormInputs& in, Layout layout) {
     v.run(statistics);
     const ValueId y = v.out("y", dims.stored());
     v.run(BatchNormApply{.y = y, .x = x, .mean = statistics.mean, .rstd = statistics.rstd, .gamma = gamma, .beta = beta, .dims = dims});
-    BatchNormRunningUpdate update{
+    BatchNormRunningUpdate::Layer layer{
         .mean = statistics.mean, .var = statistics.var, .channels = channels, .count = m, .momentum = static_cast<double>(momentum)};
-    update.running_mean = v.in("running_mean", std::vector<float>(in.gamma.size(), 0));
-    update.running_var = v.in("running_var", std::vector<float>(in.gamma.size(), 1));
-    update.tracked = v.in("tracked", std::vector<std::int64_t>{0});
+    layer.running_mean = v.in("running_mean", std::vector<float>(in.gamma.size(), 0));
+    layer.running_var = v.in("running_var", std::vector<float>(in.gamma.size(), 1));
+    layer.tracked = v.in("tracked", std::vector<std::int64_t>{0});
     for (std::size_t i = 0; i < 2; ++i) {
-      v.run(update);
-      out.running_mean[i] = v.read(update.running_mean);
-      out.running_var[i] = v.read(update.running_var);
+      v.run(BatchNormRunningUpdate{.layers = {layer}, .used = 1});
+      out.running_mean[i] = v.read(layer.running_mean);
+      out.running_var[i] = v.read(layer.running_var);
     }
     out.y = logical(layout, shape, v.read(y));
     out.mean = v.read(statistics.mean);

@@ -19,17 +19,23 @@ namespace {
 
 // Whether an output has the CPU's bits. Not what is summed over the batch, which has groups of 32 samples here and 16 there, nor over the
 // classes of a loss, which threads share out; nor over windows that overlap, of which the CPU takes those at the edges first.
+template <class C>
+bool has_cpu_bits(const C& c, const std::string& operand) {
+  if constexpr (requires { c.calls; }) {
+    const auto gives = [&](const auto& each) {
+      for (const kernels::Operand& o : each.operands())
+        if (o.access != kernels::Access::read && operand == o.name) return has_cpu_bits(each, operand);
+      return false;
+    };
+    return std::apply([&](const auto&... each) { return (gives(each) || ...); }, c.calls);
+  }
+  if constexpr (kernels::reduces<C> || std::is_same_v<C, kernels::LinearBackwardWeight>) return operand == "dr";
+  if constexpr (std::is_same_v<C, kernels::MeanSquaredError>) return operand != "loss";
+  return !(std::is_same_v<C, kernels::SoftmaxCrossEntropy> || std::is_same_v<C, kernels::MaxPoolBackward> ||
+           std::is_same_v<C, kernels::AvgPoolBackward>);
+}
 bool has_cpu_bits(const Call& call, const std::string& operand) {
-  return std::visit(
-      [&](const auto& c) {
-        using C = std::decay_t<decltype(c)>;
-        if constexpr (kernels::reduces<C> || std::is_same_v<C, kernels::LinearBackwardWeight>) return operand == "dr";
-        else if constexpr (std::is_same_v<C, kernels::MeanSquaredError>) return operand != "loss";
-        else
-          return !(std::is_same_v<C, kernels::SoftmaxCrossEntropy> || std::is_same_v<C, kernels::MaxPoolBackward> ||
-                   std::is_same_v<C, kernels::AvgPoolBackward>);
-      },
-      call);
+  return std::visit([&](const auto& c) { return has_cpu_bits(c, operand); }, call);
 }
 
 // Where the logical elements of a case in 32 lanes are not those that the CPU computes of the same case in its own.
