@@ -1,8 +1,10 @@
 // The CUDA kernels as the executor and the tests see them. Host code: nothing of CUDA is included here.
 #pragma once
 #include <cstddef>
+#include <vector>
 
 #include "kernels/calls.h"
+#include "kernels/cuda/launches.h"
 
 struct CUstream_st;  // cudaStream_t points to one
 
@@ -27,5 +29,8 @@ Needs needs_of(const Call& call);
 // Queues the kernels of a Call; any number of lanes (1: NCHW). The error of a launch is left for cudaGetLastError().
 // Throws std::length_error for a size beyond what the kernels index: a plane (H*W*L) or a row of weights of 2^31 elements.
 void run(const Call& call, const Memory& memory, const Queue& queue);
+
+// What run() would queue, in order. Touches no device, so that none need be there; of the values' addresses only their alignment counts.
+std::vector<Launch> launches(const Call& call, const Memory& memory);
 
 }  // namespace norma::kernels::cuda

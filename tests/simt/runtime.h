@@ -2,6 +2,7 @@
 #pragma once
 #include <cstddef>
 #include <functional>
+#include <vector>
 
 #include "cuda_runtime_api.h"
 #include "tests/simt/emulator.h"
@@ -20,6 +21,7 @@ struct Machine {
   // Streams put off their work until somebody waits for it, and so does a copy between them and pinned memory: host code that does not
   // wait reads old values.
   bool deferred = false;
+  std::vector<Grid>* queued = nullptr;  // gets every grid that is queued, where somebody wants to know
 };
 
 Machine& machine();

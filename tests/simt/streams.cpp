@@ -149,6 +149,7 @@ void queue_grid(cudaStream_t stream, const Grid& grid, std::function<void()> thr
     return;
   }
   if (grid.blocks == 0) return;
+  if (context().machine.queued) context().machine.queued->push_back(grid);
   if (planted) submit(stream, [planted] { context().lost = planted; });
   else submit(stream, [grid, thread = std::move(thread)] { run_grid(grid, thread); });
 }

@@ -11,6 +11,8 @@
 
 #include <cstdint>
 
+#include "kernels/cuda/launches.h"
+
 namespace norma::kernels::cuda {
 
 // The block's T in shared memory, uninitialised. A kernel has one T of each type, whoever asks for it.
@@ -26,7 +28,7 @@ __device__ __forceinline__ void sync_grid() { cooperative_groups::this_grid().sy
 // Queues kernel(arguments...) on `blocks` blocks of `threads` threads; no blocks, no launch.
 template <class... Parameters, class... Arguments>
 void launch(void (*kernel)(Parameters...), std::int64_t blocks, int threads, cudaStream_t stream, Arguments... arguments) {
-  if (blocks == 0) return;
+  if (blocks == 0 || noted({reinterpret_cast<const void*>(kernel), blocks, threads})) return;
   cudaLaunchConfig_t config{};
   config.gridDim = dim3(static_cast<unsigned>(blocks));
   config.blockDim = dim3(static_cast<unsigned>(threads));
@@ -37,6 +39,7 @@ void launch(void (*kernel)(Parameters...), std::int64_t blocks, int threads, cud
 // The same, with all blocks resident at once, so that sync_grid() works.
 template <class... Parameters, class... Arguments>
 void launch_cooperative(void (*kernel)(Parameters...), std::int64_t blocks, int threads, cudaStream_t stream, Arguments... arguments) {
+  if (noted({reinterpret_cast<const void*>(kernel), blocks, threads, true})) return;
   cudaLaunchAttribute cooperative{};
   cooperative.id = cudaLaunchAttributeCooperative;
   cooperative.val.cooperative = 1;

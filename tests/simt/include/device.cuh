@@ -12,6 +12,7 @@
 #include <type_traits>
 
 #include "cuda_runtime_api.h"
+#include "kernels/cuda/launches.h"
 #include "tests/simt/emulator.h"
 #include "tests/simt/runtime.h"
 #include "vector_types.h"
@@ -160,12 +161,14 @@ inline void sync_grid(simt::Site at = {}) { simt::sync_blocks(at); }
 // Queues kernel(arguments...) on `blocks` blocks of `threads` threads; no blocks, no launch.
 template <class... Parameters, class... Arguments>
 void launch(void (*kernel)(Parameters...), std::int64_t blocks, int threads, simt::StreamAt queue, Arguments... arguments) {
+  if (noted({reinterpret_cast<const void*>(kernel), blocks, threads})) return;
   simt::launch_kernel(kernel, {blocks, threads, false, queue.site}, queue.stream, arguments...);
 }
 
 // The same, with all blocks resident at once, so that sync_grid() works.
 template <class... Parameters, class... Arguments>
 void launch_cooperative(void (*kernel)(Parameters...), std::int64_t blocks, int threads, simt::StreamAt queue, Arguments... arguments) {
+  if (noted({reinterpret_cast<const void*>(kernel), blocks, threads, true})) return;
   simt::launch_kernel(kernel, {blocks, threads, true, queue.site}, queue.stream, arguments...);
 }
 

@@ -1,0 +1,86 @@
+// launches(): what a Call queues, told without queueing it.
+#include <gtest/gtest.h>
+
+#include <stdexcept>
+
+#include "kernels/cuda/backend.h"
+#include "src/plan.h"
+#include "tests/cases.h"
+#include "tests/plan_memory.h"
+#include "tests/simt/emulated_call.h"
+#include "tests/simt/runtime.h"
+
+namespace norma::test {
+namespace {
+
+using kernels::cuda::Launch;
+
+// The grids that a Call really queues; a capture keeps them from running.
+std::vector<simt::Grid> captured(const Call& call, const PlanMemory& memory, std::byte* workspace, unsigned* counters) {
+  std::vector<simt::Grid> grids;
+  cudaStream_t stream = nullptr;
+  cudaGraph_t graph = nullptr;
+  EXPECT_EQ(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), cudaSuccess);
+  EXPECT_EQ(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), cudaSuccess);
+  simt::machine().queued = &grids;
+  kernels::cuda::run(call, memory.view(), {stream, workspace, counters});
+  simt::machine().queued = nullptr;
+  EXPECT_EQ(cudaStreamEndCapture(stream, &graph), cudaSuccess);
+  EXPECT_EQ(cudaGraphDestroy(graph), cudaSuccess);
+  EXPECT_EQ(cudaStreamDestroy(stream), cudaSuccess);
+  return grids;
+}
+
+TEST(Launches, AreWhatEveryCallQueues) {
+  simt::reset_machine();
+  simt::machine().multiprocessors = 132;
+  std::size_t kernels_of_all = 0;
+  for (const Case& c : cases())
+    for (const int lanes : {kernels::cuda::lanes, 1}) {
+      const CallCase made = c.make(lanes);
+      const Call& call = made.plan.calls[0].call;
+      const PlanMemory memory(made.plan);
+      const kernels::cuda::Needs needs = kernels::cuda::needs_of(call);
+      const Workspace workspace(needs.workspace);
+      std::vector<unsigned> counters(needs.counters);
+      const std::vector<simt::Grid> expected = captured(call, memory, workspace.data(), counters.data());
+      std::vector<simt::Grid> by_telling;
+      simt::machine().queued = &by_telling;
+      const std::vector<Launch> told = kernels::cuda::launches(call, memory.view());
+      simt::machine().queued = nullptr;
+      EXPECT_TRUE(by_telling.empty()) << c.name << " was launched";
+      ASSERT_EQ(told.size(), expected.size()) << c.name << ", " << lanes << " lanes";
+      for (std::size_t i = 0; i < told.size(); ++i) {
+        EXPECT_EQ(told[i].blocks, expected[i].blocks) << c.name << ", kernel " << i;
+        EXPECT_EQ(told[i].threads, expected[i].threads) << c.name << ", kernel " << i;
+        EXPECT_EQ(told[i].cooperative, expected[i].cooperative) << c.name << ", kernel " << i;
+        EXPECT_NE(told[i].kernel, nullptr);
+      }
+      kernels_of_all += told.size();
+    }
+  EXPECT_GE(kernels_of_all, 2 * cases().size());
+  simt::reset_machine();
+}
+
+TEST(Launches, EndWithTheCallThatAnErrorStops) {
+  const kernels::Fill fill{.y = {0}, .n = 1000, .value = 1};
+  std::byte* address = nullptr;
+  const kernels::Memory memory{&address};
+  EXPECT_EQ(kernels::cuda::launches(fill, memory).size(), 1u);
+  // A plane beyond 2^31 elements throws; what follows is queued again.
+  const kernels::Dims too_large{.n = 32, .c = 1, .h = 1 << 15, .w = 1 << 15, .lanes = 32};
+  EXPECT_THROW(
+      kernels::cuda::launches(kernels::BatchNormStatistics{.mean = {0}, .var = {0}, .rstd = {0}, .x = {0}, .dims = too_large}, memory),
+      std::length_error);
+  std::vector<simt::Grid> grids;
+  std::vector<float> y(1000);
+  address = reinterpret_cast<std::byte*>(y.data());
+  simt::machine().queued = &grids;
+  kernels::cuda::run(fill, memory, {});
+  simt::machine().queued = nullptr;
+  EXPECT_EQ(grids.size(), 1u);
+  EXPECT_EQ(y[999], 1);
+}
+
+}  // namespace
+}  // namespace norma::test
