@@ -47,12 +47,24 @@ function(norma_add_cuda library)
   norma_include_view(norma_cuda_kernels kernels)
   target_include_directories(norma_cuda_kernels PRIVATE include kernels/cuda/nvcc)
   set_target_properties(norma_cuda_kernels PROPERTIES CUDA_STANDARD 20 CUDA_STANDARD_REQUIRED ON CUDA_EXTENSIONS OFF)
-  # No fused multiply-adds but those written; constexpr functions of the shapes are for device code, too. Where the tests are built, every
-  # kernel's registers, shared memory and spills go to the build's output (tests/kernel_resources.sh).
+  # No fused multiply-adds but those written; constexpr functions of the shapes are for device code, too. The kernels' host functions are
+  # made known to src/cuda_launches.cpp, which tells the runtime.
   target_compile_options(norma_cuda_kernels PRIVATE -fmad=false --expt-relaxed-constexpr --compress-mode=size -Xcompiler=-Wall,-Wextra
-                                                    $<$<BOOL:${NORMA_WERROR}>:-Werror=all-warnings> $<$<BOOL:${NORMA_WERROR}>:-Xptxas=-v>)
-  set(host_sources src/cuda_executor.cpp src/cuda_report.cpp)
-  target_sources(${library} PRIVATE ${host_sources} $<TARGET_OBJECTS:norma_cuda_kernels>)
+                                                    -Xcompiler=-D__cudaRegisterFunction=norma_register_kernel -Xptxas=-v
+                                                    $<$<BOOL:${NORMA_WERROR}>:-Werror=all-warnings>)
+  # What ptxas says of every kernel's registers, shared memory and spills becomes a table of the library, for norma plan; and
+  # tests/kernel_resources.sh reads it.
+  set_target_properties(norma_cuda_kernels PROPERTIES CUDA_COMPILER_LAUNCHER
+                        "sh;${PROJECT_SOURCE_DIR}/cmake/keep_ptxas_report.sh;${CMAKE_CUDA_COMPILER_LAUNCHER}")
+  set(kernel_table ${PROJECT_BINARY_DIR}/kernel_table.cpp)
+  add_custom_command(
+    OUTPUT ${kernel_table}
+    COMMAND ${CMAKE_COMMAND} "-DOBJECTS=$<TARGET_OBJECTS:norma_cuda_kernels>" -DOUTPUT=${kernel_table} -P
+            ${PROJECT_SOURCE_DIR}/cmake/kernel_table.cmake
+    DEPENDS norma_cuda_kernels $<TARGET_OBJECTS:norma_cuda_kernels> ${PROJECT_SOURCE_DIR}/cmake/kernel_table.cmake
+    VERBATIM)
+  set(host_sources src/cuda_executor.cpp src/cuda_launches.cpp src/cuda_report.cpp)
+  target_sources(${library} PRIVATE ${host_sources} ${kernel_table} $<TARGET_OBJECTS:norma_cuda_kernels>)
   set_source_files_properties(${host_sources} PROPERTIES COMPILE_DEFINITIONS "NORMA_CUDA_ARCHITECTURES=\"${CMAKE_CUDA_ARCHITECTURES}\"")
   target_link_libraries(${library} PRIVATE CUDA::cudart_static)
 endfunction()

@@ -106,9 +106,6 @@ inline kernels::Cost cost(const Call& call) {
   return std::visit([](const auto& c) { return c.cost(); }, call);
 }
 
-// For each Call of an assigned Plan the numbers of those it must wait for, the latest first: it touches memory that they touch, and one of
-// the two writes. Those that another of them waits for are left out.
-std::vector<std::vector<int>> dependencies(const Plan& plan);
 // The most Calls of which each waits for the one before.
 int longest_chain(const std::vector<std::vector<int>>& dependencies);
 

@@ -229,8 +229,14 @@ expect "inspect" 0 "" inspect whole
 check "... shows the running statistics" "$(grep -c 'running_var' stdout)" 4
 expect "plan" 0 "" plan tiny.toml --mode eval
 check "... names the calls" "$(grep -c 'conv2d_forward' stdout)" 1
-expect "plan for a GPU, wherever it is made" 0 "" plan tiny.toml --device cuda
-check "... in groups of a warp's lanes" "$(grep -c ', groups of 32 samples$' stdout)" 1
+if grep -q '"built": true' doctor.json; then
+  expect "plan for a GPU that need not be here" 0 "" plan tiny.toml --device cuda --card h100
+  check "... names it, and predicts" "$(grep -cE '^tiny, training, .*: kernels on NVIDIA H100|^predicted us a step ' stdout)" 2
+  check "... lists kernels with their grids" "$(grep -cE '^    [a-z_]+.* [0-9]+x[0-9]+c? +[0-9]+ ' stdout)" "$(sed -n 's/^[0-9]* calls, \([0-9]*\) kernels.*/\1/p' stdout)"
+else
+  expect "plan for a GPU, by a build without its kernels" 4 "no CUDA" plan tiny.toml --device cuda
+fi
+expect "plan --card without a GPU's plan" 2 "add --device cuda" plan tiny.toml --device cpu --card h200
 check "plan --json" "$("$norma" plan tiny.toml --json --quiet | head -c 17)" '{"recipe":"tiny",'
 mkdir here && (cd here && "$norma" train ../tiny.toml --epochs 1 --quiet >summary)
 check "the default run directory" "$(ls here/runs | grep -cE '^tiny-[0-9]{8}-[0-9]{6}$')" 1

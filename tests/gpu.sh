@@ -7,7 +7,7 @@
 # data) skips the step. A step that fails or takes too long does not stop the others.
 # Exits with 0 if all steps that ran passed, 1 otherwise, 77 without a GPU that norma can use, 2 on wrong usage.
 set -u
-steps='nvidia_smi doctor kernels large cudnn verify memcheck racecheck initcheck synccheck repeats accuracy bench_step epoch torch torch_graph jax'
+steps='nvidia_smi doctor kernels large cudnn verify plan memcheck racecheck initcheck synccheck repeats accuracy bench_step epoch torch torch_graph jax'
 
 usage() {
   sed -n '2,9s/^# \{0,1\}//p' "$0" >&2
@@ -75,6 +75,14 @@ step_verify() {
   done
   figure "$figures"
   return $status
+}
+
+# What the model of norma plan predicts for each Call, and what it takes.
+step_plan() {
+  "$bundle/norma" data path mnist || skip "no MNIST here"
+  "$bundle/norma" plan mnist-lenet-bn --device cuda --measure >"$work/plan.txt" || return 1
+  cat "$work/plan.txt"
+  figure "a step: $(sed -n 's/^  together  *\([0-9.]*\) .*/\1/p' "$work/plan.txt") us predicted, one kernel after the other; $(sed -n 's/^measured: //p' "$work/plan.txt")"
 }
 
 # The sanitizers slow kernels down by up to a hundred times. Of the table's cases: those of LeNet's layers, those of 15 and 17 samples,

@@ -1,14 +1,9 @@
 #!/bin/sh
-# What every CUDA kernel takes of a multiprocessor, from the output of a build that compiled them (-Xptxas=-v):
-#   sh tests/kernel_resources.sh <file with the build's output>
+# What every CUDA kernel of a build takes of a multiprocessor, from what ptxas said of it (cmake/keep_ptxas_report.sh):
+#   sh tests/kernel_resources.sh <build folder>
 # Prints a table with the most of any architecture, and fails where a kernel spills registers or keeps an array in local memory.
-# Without a kernel in the output (they were compiled before) says so and exits with 77.
 set -eu
-if ! grep -q 'Compiling entry function' "$1"; then
-  echo "kernel_resources: no CUDA kernel was compiled in this build"
-  exit 77
-fi
-c++filt <"$1" | awk '
+find "$1/CMakeFiles/norma_cuda_kernels.dir" -name '*.o.ptxas' -exec cat {} + | c++filt | awk '
   /Compiling entry function/ {
     split($0, quoted, "\047")
     kernel = quoted[2]
@@ -35,6 +30,7 @@ c++filt <"$1" | awk '
     local_memory = 0
   }
   END {
+    if (!kernels) { print "kernel_resources: no CUDA kernel was compiled there"; exit 1 }
     for (a in architectures) list = list " " a
     printf "%d CUDA kernels, %d compilations for%s\n", kernels, compiled, list
     printf "%9s %12s %11s  %s\n", "registers", "shared bytes", "local bytes", "kernel"

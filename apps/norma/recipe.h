@@ -133,6 +133,8 @@ TrainerOptions trainer_options(const Recipe& recipe, const Shape& sample, const 
 DatasetPair load_data(const DataSection& data);
 // Of one stored sample. Known without the data, but for IDX files, which are read.
 Shape sample_shape(const DataSection& data);
+// Of the training split. Known without the data, but for IDX files, which are read, and circles.
+std::int64_t training_samples(const DataSection& data);
 // "mnist", "digits"
 const char* name_of(DataSection::Source source);
 

@@ -87,6 +87,17 @@ Shape sample_shape(const DataSection& data) {
   return load_data(data).train.sample;
 }
 
+std::int64_t training_samples(const DataSection& data) {
+  switch (data.source) {
+    case DataSection::Source::mnist:
+    case DataSection::Source::fashion_mnist: return 60000;
+    case DataSection::Source::digits: return data.train_samples;
+    case DataSection::Source::circles:
+    case DataSection::Source::idx: break;
+  }
+  return load_data(data).train.size();
+}
+
 DatasetPair load_data(const DataSection& d) {
   using Source = DataSection::Source;
   switch (d.source) {

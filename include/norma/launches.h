@@ -1,0 +1,31 @@
+// A Plan on a GPU that need not be there: the kernels that its Calls queue.
+#pragma once
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "norma/plan.h"
+
+namespace norma {
+
+// One kernel of a Call; in a captured Plan one node of the graph.
+struct KernelLaunch {
+  // What the kernel takes, as it was compiled.
+  struct Compiled {
+    int architecture = 0;                            // 90: sm_90
+    int registers = 0;                               // of a thread
+    std::int64_t shared_bytes = 0, local_bytes = 0;  // of a block; of a thread: spilled registers and arrays
+  };
+  std::string kernel;  // "flat_pass<4, SgdUpdate>"; empty where the build does not know
+  std::int64_t blocks = 0;
+  int threads = 0;                     // of a block
+  bool cooperative = false;            // all blocks resident at once, with barriers between them
+  std::optional<Compiled> compiled{};  // none where the build has no code for the GPU, or did not keep what its compiler said
+};
+
+// Of every Call of a Plan that was compiled for a GPU, in its order. capability: 90 for 9.0. Needs no GPU, but throws Error(device) in a
+// build without CUDA, which has no kernels to list.
+std::vector<std::vector<KernelLaunch>> kernel_launches(const Plan& plan, int capability);
+
+}  // namespace norma
