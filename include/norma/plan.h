@@ -44,8 +44,8 @@ struct MemoryReport {
 
 std::vector<PlanLine> describe(const Plan& plan);
 MemoryReport memory(const Plan& plan);
-// For each Call the numbers of those it must wait for, the latest first: it touches memory that they touch, and one of
-// the two writes. Those that another of them waits for are left out.
+// For each Call the numbers of those it must wait for, the latest first: it touches memory that they touch, and one of the two writes.
+// Those that another of them waits for are left out.
 std::vector<std::vector<int>> dependencies(const Plan& plan);
 // A table: number, call, module path, shapes, offset, bytes moved, flops; then the memory report.
 std::string print(const Plan& plan);
