@@ -64,7 +64,7 @@ struct ReciprocalStd {
 
 constexpr int update_threads = 256;
 
-__global__ void __launch_bounds__(update_threads) running_update(RunningUpdate update, const StepState* state) {
+__global__ void __launch_bounds__(update_threads) running_update(const __grid_constant__ RunningUpdate update, const StepState* state) {
   if (!state || state->status == 0) update.run();
 }
 

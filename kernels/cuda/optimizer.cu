@@ -139,10 +139,11 @@ __global__ void advance(Progress progress) {
 }
 
 // All that outlives a step: the first block moves the running statistics, the others the parameters, and the last of them to be done the
-// counters, which all have read by then.
+// counters, which all have read by then. At least 4 blocks to a
+// multiprocessor: without saying so the compiler takes too few registers.
 template <int n, class Update>
-__global__ void __launch_bounds__(update_threads)
-    end_step(std::int64_t size, Update update, RunningUpdate running, Progress progress, unsigned* counter) {
+__global__ void __launch_bounds__(update_threads, 4)
+    end_step(std::int64_t size, Update update, const __grid_constant__ RunningUpdate running, Progress progress, unsigned* counter) {
   if (progress.state->status != 0) return;
   if (blockIdx.x == 0) running.run();
   else update_block<n>(blockIdx.x - 1, size, update, *progress.state);
