@@ -72,6 +72,7 @@ std::vector<std::vector<double>> CallCase::inputs(std::uint64_t seed) const {
     const PlanValue& v = plan.values[i];
     std::vector<double>& numbers = all.emplace_back();
     if (!values[i].fill) continue;
+    numbers.reserve(static_cast<std::size_t>(v.shape.elements()));
     Random random(seed + (static_cast<std::uint64_t>(i) << 32));
     for (std::int64_t e = 0; e < v.shape.elements(); ++e) {
       const double x = values[i].fill(e, random);

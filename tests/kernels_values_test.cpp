@@ -321,9 +321,9 @@ template <class C>
 void expect_cut_calls_to_agree(const C& call, CallCase c, const std::string& output) {
   c.call(call);
   const std::int64_t groups = call.dims.groups();
+  const auto inputs = c.inputs(1);
   for (const cpu::Backend& backend : cpu::backends()) {
     PlanMemory memory(c.plan);
-    const auto inputs = c.inputs(1);
     for (std::size_t i = 0; i < inputs.size(); ++i)
       if (c.values[i].fill) memory.write(ValueId{static_cast<std::int32_t>(i)}, inputs[i]);
     backend.run(call, Part::whole, memory.view());
