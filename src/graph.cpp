@@ -53,7 +53,7 @@ struct Parameters {
     }
     if (n.options.track_running_stats) {
       buffer("running_mean", channels, 0, DType::f32);
-      buffer("running_var", channels, 1, DType::f32);
+      buffer("running_var", channels, n.options.initial_running_var, DType::f32);
       buffer("num_batches_tracked", {}, 0, DType::i64);
     }
   }

@@ -39,6 +39,8 @@ class Inference {
     check(n.options.eps >= 0, "eps must not be negative, got " + std::to_string(n.options.eps));
     if (n.options.momentum)
       check(*n.options.momentum >= 0 && *n.options.momentum <= 1, "momentum must lie in 0..1, got " + std::to_string(*n.options.momentum));
+    check(n.options.initial_running_var >= 0,
+          "initial_running_var must not be negative, got " + std::to_string(n.options.initial_running_var));
     return x;
   }
 

@@ -97,6 +97,14 @@ TEST(Initialisers, ConstantsFansAndSeeds) {
   EXPECT_EQ(norm.read("bn.running_mean"), std::vector<float>(9, 0));
   EXPECT_EQ(norm.read("bn.running_var"), std::vector<float>(9, 1));
 
+  ModuleRunner started{BatchNorm{.weight_init = Init::normal(0, 0.01), .initial_running_var = 0}, {4, 9}};
+  EXPECT_EQ(started.read("bn.running_var"), std::vector<float>(9, 0));
+  EXPECT_LT(std::abs(started.read("bn.weight")[0]), 0.06);
+  started.write(
+      "x", std::vector<float>{0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3, 3});
+  started.step();
+  EXPECT_NEAR(started.read("bn.running_var")[0], 0.1 * 5 / 3, 1e-7);  // 0.9 * 0 + 0.1 * unbiased
+
   const ModuleRunner two{Sequential{Linear{.out = 50}, Linear{.out = 50}}, {1, 50}};
   EXPECT_NE(two.read("fc1.weight"), two.read("fc2.weight"));
 }

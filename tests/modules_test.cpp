@@ -180,6 +180,7 @@ TEST(Modules, OptionsOutOfRangeAreRefused) {
   EXPECT_TRUE(contains(refusal(Sequential{AvgPool2d{.kernel = 2, .padding = -1}}, image), "[pool1] padding must not be negative, got -1"));
   EXPECT_TRUE(contains(refusal(Sequential{BatchNorm{.eps = -1e-5}}, image), "[bn1] eps "));
   EXPECT_TRUE(contains(refusal(Sequential{BatchNorm{.momentum = 1.5}}, image), "[bn1] momentum must lie in 0..1"));
+  EXPECT_TRUE(contains(refusal(Sequential{BatchNorm{.initial_running_var = -1}}, image), "[bn1] initial_running_var must not be negative"));
   EXPECT_TRUE(contains(refusal(Sequential{Dropout{.p = 1.01}}, image), "[dropout1] p must lie in 0..1"));
   EXPECT_TRUE(contains(refusal(Sequential{Dropout{.p = -0.1}}, image), "[dropout1] p must lie in 0..1"));
   EXPECT_TRUE(contains(refusal(Sequential{Dropout{.p = std::nan("")}}, image), "[dropout1] p must lie in 0..1"));

@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -65,6 +66,8 @@ resize = [3, 5]
 [model]
 activation = "tanh"
 norm = "none"
+weight_init = { kind = "normal", mean = 0, std = 0.02 }
+bias_init = { kind = "constant", value = 0.5 }
 layers = [
   { type = "conv2d", name = "stem", out = 8, kernel = [3, 5], stride = [2, 1], padding = [1, 2], dilation = 2, groups = 2, bias = false, weight_init = { kind = "normal", mean = 0, std = 0.01 } },
   { type = "batch_norm", eps = 1e-3, momentum = "none", affine = true, track_running_stats = false, weight_init = { kind = "constant", value = 0.5 } },
@@ -79,6 +82,7 @@ layers = [
 ]
 [model.batch_norm]
 momentum = 0.05
+initial_running_var = 0.25
 [optimizer]
 kind = "sgd"
 lr = 0.3
@@ -98,6 +102,7 @@ ignore_index = 3
 epochs = 7
 batch_size = 33
 save_every = 2
+log_every = 3
 seed = 9007199254740993
 shuffle = false
 drop_last = true
@@ -153,19 +158,20 @@ TEST(Recipe, WritesWhatItReads) {
 
 TEST(Recipe, WritesEveryFieldThatDiffers) {
   const auto plain = flatten(parse(minimal)), full = flatten(parse(rich));
-  for (const char* key : {"train.seed", "device.check_each", "loss.label_smoothing", "schedule.pct_start",
+  for (const char* key : {"train.seed", "device.check_each", "loss.label_smoothing", "schedule.pct_start", "train.log_every",
+                          "model.weight_init", "model.bias_init", "model.batch_norm.initial_running_var",
                           "model.layers.9.projection.0.weight_init", "model.layers.9.body.0.layers.0.out", "data.resize"})
     EXPECT_TRUE(full.contains(key) && (!plain.contains(key) || plain.at(key) != full.at(key))) << key;
 }
 
 TEST(Recipe, ShippedRecipesRoundTripAndBuild) {
-  ASSERT_GE(embedded_recipes().size(), 2U);
+  ASSERT_GE(embedded_recipes().size(), 5U);
   for (const EmbeddedRecipe& e : embedded_recipes()) {
     const Recipe r = parse_recipe(find_recipe(std::string(e.name)));
     EXPECT_EQ(r.name, e.name);
     EXPECT_EQ(flatten(parse(write_toml(r))), flatten(r));
-    const Graph g = trace(Module(build_model(r.model)), {256, 1, 28, 28});
-    EXPECT_EQ(g.nodes.back().shape, (Shape{256, 10}));
+    const Graph g = trace(Module(build_model(r.model)), sample_shape(r.data).prepend(r.train.batch_size));
+    EXPECT_EQ(g.nodes.back().shape, (Shape{r.train.batch_size, r.data.source == DataSection::Source::circles ? 2 : 10}));
   }
 }
 
@@ -180,6 +186,59 @@ TEST(Recipe, MnistLenetBnIsTheNetOfTheIssue) {
     if (!p.buffer) names.push_back(p.name + to_string(p.shape));
   EXPECT_EQ(names.front(), "conv1.weight(6, 1, 5, 5)");
   EXPECT_EQ(names.back(), "fc3.bias(10)");
+}
+
+TEST(Recipe, FashionCnnBnStartsAsItsTutorialDoes) {
+  const Recipe r = parse_recipe(find_recipe("fashion-cnn-bn"));
+  EXPECT_EQ(std::get<Sgd>(r.optimizer).lr, 0.2);
+  const Graph g = trace(Module(build_model(r.model)), {256, 1, 28, 28});
+  int normal = 0, zero = 0, variances = 0;
+  for (const ParameterInfo& p : g.parameters()) {
+    const bool bias = p.name.ends_with(".bias"), norm = p.name.starts_with("bn");
+    if (p.buffer) {
+      variances += p.name.ends_with("running_var") && p.init.a == 0;
+    } else if (bias && !norm) {
+      EXPECT_TRUE(p.init.kind == Init::Kind::constant && p.init.a == 0) << p.name;
+      ++zero;
+    } else {
+      EXPECT_TRUE(p.init.kind == Init::Kind::normal && p.init.a == 0 && p.init.b == 0.01) << p.name;
+      ++normal;
+    }
+  }
+  EXPECT_EQ(normal, 4 + 2 * 2);
+  EXPECT_EQ(zero, 4);
+  EXPECT_EQ(variances, 2);
+}
+
+TEST(Recipe, CirclesDifferInTheirNormsAlone) {
+  Recipe with = parse_recipe(find_recipe("circles-bn")), without = parse_recipe(find_recipe("circles"));
+  EXPECT_EQ(load_data(with.data).train.size(), with.train.batch_size) << "full batches";
+  EXPECT_EQ(with.data.seed, 42U);
+  with.name = without.name, with.description = without.description;
+  std::erase_if(with.model.layers, [](const LayerSpec& l) { return std::holds_alternative<NormLayer>(l.layer); });
+  EXPECT_EQ(flatten(with), flatten(without));
+}
+
+TEST(Recipe, TheModelsInitialisersAreThoseOfLayersThatNameNone) {
+  const Recipe r = parse(R"([data]
+name = "circles"
+[model]
+weight_init = { kind = "constant", value = 2 }
+bias_init = { kind = "constant", value = 3 }
+layers = [
+  { type = "linear", out = 3 }, { type = "batch_norm" },
+  { type = "residual", body = [{ type = "linear", out = 3, bias_init = { kind = "constant", value = 4 } }] },
+]
+)");
+  std::map<std::string, double> starts;
+  for (const ParameterInfo& p : trace(Module(build_model(r.model)), {4, 2}).parameters())
+    starts[p.name] = p.init.kind == Init::Kind::standard ? -1 : p.init.a;
+  EXPECT_EQ(starts.at("fc1.weight"), 2);
+  EXPECT_EQ(starts.at("fc1.bias"), 3);
+  EXPECT_EQ(starts.at("residual1.body.fc1.weight"), 2);
+  EXPECT_EQ(starts.at("residual1.body.fc1.bias"), 4);
+  EXPECT_EQ(starts.at("bn1.weight"), -1);  // a batch norm has its own
+  EXPECT_EQ(starts.at("bn1.running_var"), 1);
 }
 
 TEST(Recipe, NormNoneAndActivationNoneLeaveTheLayersOut) {
@@ -207,6 +266,8 @@ TEST(RecipeError, WrongTypeOrRangeHasLineAndColumn) {
       {"[train]\nepochs = 1.5\n", "test.toml:9:10: ", "must be an integer"},
       {"[train]\nepochs = \"5\"\n", "test.toml:9:10: ", "got the string \"5\""},
       {"[train]\nseed = -1\n", "test.toml:9:8: ", "at least 0, got -1"},
+      {"[train]\nlog_every = 0\n", "test.toml:9:13: ", "from 1 to 1000000, got 0"},
+      {"[model.batch_norm]\ninitial_running_var = -1\n", "test.toml:9:23: ", "at least 0, got -1"},
       {"[train]\nshuffle = 1\n", "test.toml:9:11: ", "must be true or false"},
       {"[optimizer]\nlr = 0\n", "test.toml:9:6: optimizer.lr: ", "above 0, got 0"},
       {"[optimizer]\nlr = nan\n", "test.toml:9:6: ", "above 0, got nan"},

@@ -57,12 +57,14 @@ struct LayerSpec {
 struct ModelSection {
   Activation activation = Activation::relu;  // none: those layers are left out
   bool norm = true;                          // "batch_norm" or "none": those layers are left out
+  Init weight_init, bias_init;               // of every conv2d and linear that has the standard one
   nn::BatchNorm batch_norm;
   std::vector<LayerSpec> layers;
 };
 
 struct TrainSection {
   std::int64_t epochs = 1, batch_size = 256, save_every = 1;
+  std::int64_t log_every = 1;  // epochs between two lines of the progress, beside the last one's
   std::uint64_t seed = 0;
   bool shuffle = true, drop_last = false;
 };

@@ -114,6 +114,7 @@ void fields(V& v, L& l) {
   v.number_or_none("momentum", l.momentum, share);
   v.boolean("affine", l.affine);
   v.boolean("track_running_stats", l.track_running_stats);
+  v.number("initial_running_var", l.initial_running_var, at_least_zero);
   v.init("weight_init", l.weight_init);
   v.init("bias_init", l.bias_init);
 }
@@ -180,7 +181,7 @@ void fields(V& v, D& d) {
       v.number("noise", d.noise, at_least_zero);
       v.number("factor", d.factor, below_one);
       v.number("test_fraction", d.test_fraction, {.low = 0, .high = 1, .low_open = true, .high_open = true});
-      v.seed("seed", d.seed);
+      v.seed("seed", d.seed, std::numeric_limits<std::uint32_t>::max());
       break;
     case Source::idx:
       v.require("train_images", "train_labels", "test_images", "test_labels");
@@ -202,6 +203,8 @@ void fields(V& v, M& m) {
   v.require("layers");
   v.choice("activation", m.activation, activation_names);
   v.choice("norm", m.norm, norm_names);
+  v.init("weight_init", m.weight_init);
+  v.init("bias_init", m.bias_init);
   v.layers("layers", m.layers, 1);
   v.section("batch_norm", m.batch_norm);
 }
@@ -272,6 +275,7 @@ void fields(V& v, T& t) {
   v.integer("epochs", t.epochs, 1, 1'000'000);
   v.integer("batch_size", t.batch_size, 1, 1 << 24);
   v.integer("save_every", t.save_every, 1, 1'000'000);
+  v.integer("log_every", t.log_every, 1, 1'000'000);
   v.seed("seed", t.seed);
   v.boolean("shuffle", t.shuffle);
   v.boolean("drop_last", t.drop_last);

@@ -36,6 +36,7 @@ constexpr ValueFlag value_flags[] = {
     {"--data", "data.name", "NAME", "mnist, fashion-mnist, digits, circles or idx", true, FlagScope::evaluation},
     {"--data-dir", "data.dir", "DIR", "Folder that is searched first for data sets", true, FlagScope::evaluation},
     {"--save-every", "train.save_every", "N", "Epochs between checkpoints", false, FlagScope::all, Bench::own},
+    {"--log-every", "train.log_every", "N", "Epochs between two lines of the progress", false, FlagScope::all, Bench::own},
     {"--device", "device.kind", "NAME", "auto, cpu, cuda or cuda:N", true, FlagScope::evaluation, Bench::own},
     {"--threads", "device.threads", "N", "CPU threads; 0: every core. The result is the same for any number", false, FlagScope::evaluation,
      Bench::own},

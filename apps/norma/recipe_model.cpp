@@ -21,8 +21,12 @@ class ModelBuilder {
 
  private:
   template <class M>
-  std::optional<Module> module(const M& layer) const {
-    return Module(layer);
+  std::optional<Module> module(M layer) const {
+    if constexpr (std::is_same_v<M, nn::Conv2d> || std::is_same_v<M, nn::Linear>) {
+      if (layer.weight_init.kind == Init::Kind::standard) layer.weight_init = model_.weight_init;
+      if (layer.bias_init.kind == Init::Kind::standard) layer.bias_init = model_.bias_init;
+    }
+    return Module(std::move(layer));
   }
   std::optional<Module> module(const NormLayer&) const {
     if (!model_.norm) return {};

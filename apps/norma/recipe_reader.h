@@ -53,7 +53,9 @@ class RecipeReader {
   void integer(const char* key, I& value, std::int64_t low, std::int64_t high) {
     if (const toml::node* n = find(key)) value = static_cast<I>(integer_of(key, *n, low, high));
   }
-  void seed(const char* key, std::uint64_t& value) { integer(key, value, 0, std::numeric_limits<std::int64_t>::max()); }
+  void seed(const char* key, std::uint64_t& value, std::int64_t high = std::numeric_limits<std::int64_t>::max()) {
+    integer(key, value, 0, high);
+  }
   void size(const char* key, Size2& value, std::int64_t low);
   void size(const char* key, std::optional<Size2>& value, std::int64_t low);
   void init(const char* key, Init& value);

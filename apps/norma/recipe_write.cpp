@@ -48,7 +48,7 @@ class RecipeWriter {
     leaf(key, "[" + list + "]");
   }
   void integer(const char* key, std::int64_t value, std::int64_t, std::int64_t) { leaf(key, fmt::format("{}", value)); }
-  void seed(const char* key, std::uint64_t value) { leaf(key, fmt::format("{}", value)); }
+  void seed(const char* key, std::uint64_t value, std::int64_t = 0) { leaf(key, fmt::format("{}", value)); }
   void size(const char* key, const Size2& v, std::int64_t) {
     leaf(key, v.h == v.w ? fmt::format("{}", v.h) : fmt::format("[{}, {}]", v.h, v.w));
   }

@@ -188,6 +188,11 @@ void RunDirectory::write_report(const RunReport& report) const {
 }
 
 void RunDirectory::save(const Checkpoint& model, const Checkpoint& training) const {
+  if (const int d = ::open((path_ / metrics_name).c_str(), O_WRONLY | O_CLOEXEC); d >= 0) {  // none before the first epoch's end
+    const int failed = ::fsync(d) == 0 ? 0 : errno;
+    ::close(d);
+    if (failed) throw Error(ErrorKind::failure, fmt::format("cannot write {}: {}", (path_ / metrics_name).string(), cause(failed)));
+  }
   save_safetensors(path_ / training_name, merge(model, training));
   save_safetensors(path_ / model_name, model);
 }
@@ -213,7 +218,6 @@ void RunDirectory::append(const EpochMetrics& m, std::string_view device) const 
     if (n > 0) done += static_cast<std::size_t>(n);
     else if (n < 0 && errno != EINTR) failed = errno;
   }
-  if (!failed && ::fsync(d) != 0) failed = errno;
   if (failed && ::ftruncate(d, before.st_size) != 0)
     failed = errno;  // the cut line that stays is the last one, which read_metrics() leaves out
   ::close(d);

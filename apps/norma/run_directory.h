@@ -48,12 +48,12 @@ class RunDirectory {
   struct Saved {
     Checkpoint model, training;
   };
-  // The state, as Trainer::model() and Trainer::training() give it.
+  // The lines of metrics.jsonl are on disk before the state, as Trainer::model() and Trainer::training() give it.
   void save(const Checkpoint& model, const Checkpoint& training) const;
   // The last state saved; nothing if the run ended before its first checkpoint, and so begins again.
   std::optional<Saved> load() const;
 
-  // Appends one line and syncs it; on failure the file is as before.
+  // Appends one line, which save() syncs; on failure the file is as before.
   void append(const EpochMetrics& m, std::string_view device) const;
   // Drops the lines of epochs after `last`.
   void keep_epochs(std::int64_t last) const;

@@ -18,13 +18,14 @@ Command add_train(CLI::App& norma) {
   app.add_flag("--force", request->force, "Replace a run that is in --out");
   app.add_flag("--json", request->json, "One JSON object an epoch on stdout, then one with \"final\": true");
   app.add_flag("--quiet", request->quiet, "No log and no progress on stderr; warnings and results stay");
+  app.add_flag("--verbose", request->verbose, "Every layer with the shape of its output and its parameters, on stderr");
   app.add_option_function<std::string>(
          "--progress",
          [request](const std::string& when) {
            const std::string known[] = {"auto", "always", "never"};
            request->progress = static_cast<ProgressMode>(choose("--progress", when, known));
          },
-         "A bar: auto (on a terminal), always or never; there is a line an epoch in any case")
+         "A bar: auto (on a terminal), always or never; there are lines of epochs in any case")
       ->type_name("WHEN");
   add_recipe_flags(app, FlagScope::all, request->overrides);
   app.footer(
@@ -34,6 +35,7 @@ Command add_train(CLI::App& norma) {
             if (request->resume && request->out.empty()) throw Error(ErrorKind::usage, "--resume needs --out DIR, the run to go on with");
             if (request->resume && request->force)
               throw Error(ErrorKind::usage, "--resume goes on with a run, --force replaces it: one or the other");
+            if (request->verbose && request->quiet) throw Error(ErrorKind::usage, "--verbose with --quiet: one or the other");
             if (!request->resume && request->recipe.empty())
               throw Error(ErrorKind::usage, "a recipe is needed, such as norma train mnist-lenet-bn; see norma train --help");
             return run_training(*request);

@@ -4,7 +4,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <cstdio>
 #include <ctime>
 #include <nlohmann/json.hpp>
 
@@ -22,7 +24,7 @@ using nlohmann::ordered_json;
 
 // Fields that say where and how long a run goes on, not what it computes.
 bool may_differ(const std::string& key) {
-  return key == "train.epochs" || key == "train.save_every" || key == "data.dir" || key.starts_with("device.");
+  return key == "train.epochs" || key == "train.save_every" || key == "train.log_every" || key == "data.dir" || key.starts_with("device.");
 }
 
 std::string value_or_unset(const std::map<std::string, std::string>& flat, const std::string& key) {
@@ -88,6 +90,28 @@ bool finite(const Checkpoint& model) {
   });
 }
 
+// Every layer with the shape of its output and the number of its parameters, a line each: nothing is fused yet.
+std::string layer_table(const Graph& graph) {
+  const std::vector<ParameterInfo> parameters = graph.parameters();
+  std::vector<std::array<std::string, 3>> rows{{"layer", "output", "parameters"}};
+  for (std::size_t i = 0; i < graph.nodes.size(); ++i) {
+    std::int64_t count = 0;
+    for (const ParameterInfo& p : parameters)
+      if (p.node == static_cast<std::int32_t>(i) && !p.buffer) count += p.shape.elements();
+    rows.push_back({graph.nodes[i].path, to_string(graph.nodes[i].shape), count ? fmt::format("{}", count) : ""});
+  }
+  std::size_t name_width = 0, shape_width = 0;
+  for (const auto& [name, shape, count] : rows) {
+    name_width = std::max(name_width, name.size());
+    shape_width = std::max(shape_width, shape.size());
+  }
+  std::string text;
+  for (const auto& [name, shape, count] : rows)
+    text += fmt::format("  {:<{}}  {:<{}}{}\n", name, name_width, shape, count.empty() ? 0 : shape_width,
+                        count.empty() ? "" : fmt::format("  {:>10}", count));
+  return text;
+}
+
 class TrainingRun {
  public:
   TrainingRun(const TrainRequest& request, Recipe recipe, std::optional<RunDirectory> resumed);
@@ -133,6 +157,8 @@ void TrainingRun::begin() {
                        data_.train.size(), data_.test.size(), to_string(data_.train.sample), data_.train.classes.size()));
   trainer_.emplace(build_model(recipe_.model), trainer_options(recipe_, data_.train.sample, device));
   log_info(fmt::format("model: {} parameters in {} nodes", trainer_->parameter_count(), trainer_->graph().nodes.size()));
+  if (request_.verbose)
+    std::fputs(layer_table(trace(Module(build_model(recipe_.model)), trainer_->graph().nodes.front().shape)).c_str(), stderr);
   environment_.device = trainer_->device_description();
   environment_.threads = recipe_.device.threads > 0 ? static_cast<int>(recipe_.device.threads) : environment_.cores;
   const bool resumes = run_.has_value();
@@ -162,9 +188,10 @@ void TrainingRun::go_on() {
 
 // The metrics' line goes first, then the checkpoint (run_directory.h says why), then the world is told.
 void TrainingRun::finish_epoch(const EpochMetrics& m) {
+  const bool last = m.epoch == recipe_.train.epochs || stop_signal();
   run_->append(m, environment_.device);
-  if (m.epoch % recipe_.train.save_every == 0 || m.epoch == recipe_.train.epochs || stop_signal()) save();
-  progress_.epoch(m, recipe_.train.epochs);
+  if (last || m.epoch % recipe_.train.save_every == 0) save();
+  if (last || m.epoch % recipe_.train.log_every == 0) progress_.epoch(m, recipe_.train.epochs);
   if (request_.json) results_.print(to_json(m, environment_.device).dump() + "\n");
 }
 
@@ -265,6 +292,7 @@ void TrainingRun::print_summary() {
   if (last.test_accuracy)
     text += fmt::format("test accuracy  {:.2f}%  ({} samples, loss {})\n", 100 * *last.test_accuracy, data_.test.size(),
                         short_loss(last.test_loss.value_or(NAN)));
+  text += fmt::format("train accuracy {:.2f}%  (loss {}, over the last epoch)\n", 100 * last.train_accuracy, short_loss(last.train_loss));
   text += fmt::format("trained        {} epoch{} in {}, {} samples/s, {}\n", epochs.size(), epochs.size() == 1 ? "" : "s",
                       short_duration(seconds), short_count(last.samples_per_second), environment_.device);
   text += fmt::format("parameters     {}, hash {}\n", trainer_->parameter_count(), last.parameters_hash);

@@ -14,11 +14,12 @@ struct TrainRequest {
   std::vector<Override> overrides;
   std::filesystem::path out;  // empty: runs/<recipe>-<time>
   bool resume = false, force = false, json = false, quiet = false;
+  bool verbose = false;  // every layer's output shape and parameters, on stderr
   ProgressMode progress = ProgressMode::automatic;
 };
 
 // The recipe a run goes on with: its own, with the overrides. Throws Error(usage) if one of them would change the result: only epochs,
-// save_every, data.dir and [device] may differ.
+// save_every, log_every, data.dir and [device] may differ.
 Recipe resumed_recipe(const RecipeSource& stored, const std::vector<Override>& overrides);
 
 // Trains, saves and reports. Returns 0, or 128 + the signal that stopped it after the state was saved. Throws Error; after a divergence

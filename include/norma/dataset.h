@@ -72,8 +72,9 @@ Dataset load_idx(const std::filesystem::path& images, const std::filesystem::pat
 
 // ---- made by code, the same bits everywhere
 
-// scikit-learn's make_circles: samples/2 points on the unit circle (label 0), the rest on one of radius `factor` (label 1), plus Gaussian
-// noise of that standard deviation; features are (2). test_fraction of a shuffled copy becomes the test split.
+// The points of scikit-learn, as floats: make_circles(samples, noise=noise, factor=factor, random_state=seed), then train_test_split(...,
+// test_size=test_fraction, random_state=seed), in the order of both. samples/2 points on the unit circle (label 0), the rest on one of
+// radius `factor` (label 1), plus Gaussian noise of that standard deviation; features are (2). seed < 2^32.
 DatasetPair make_circles(std::int64_t samples, double noise, double factor, double test_fraction, std::uint64_t seed);
 
 // Digits 0-9 drawn in 28x28 from a stroke font with random shift, rotation, scale, slant, thickness and noise; classes in equal shares.

@@ -107,6 +107,7 @@ struct BatchNorm {
   std::optional<double> momentum = 0.1;
   bool affine = true, track_running_stats = true;
   Init weight_init{}, bias_init{};
+  double initial_running_var = 1;  // 0 or more
   Value operator()(Builder& b, Value x) const;
 };
 
