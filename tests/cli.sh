@@ -54,7 +54,7 @@ RECIPE
 
 # ---- help, version, usage
 check "--version" "$("$norma" --version | grep -c '^norma [0-9]')" 1
-check "--help names every command" "$("$norma" --help | grep -cE '^ +(train|eval|plan|verify|inspect|bench|data|doctor) ')" 8
+check "--help names every command" "$("$norma" --help | grep -cE '^ +(train|eval|plan|verify|inspect|explain|bench|data|doctor) ')" 9
 check "--help explains the exit codes" "$("$norma" --help | grep -c '5 diverged')" 1
 check "help of a command" "$("$norma" train --help | grep -c 'Usage: norma train')" 1
 expect "no command" 2 "a command is needed"
@@ -64,6 +64,7 @@ expect "flag without its value" 2 "--epochs" train tiny.toml --epochs
 expect "a second recipe" 2 'unexpected argument "b"' train tiny.toml b
 expect "no recipe" 2 "a recipe is needed" train
 expect "unknown --progress" 2 "--progress must be one of" train tiny.toml --progress sometimes
+expect "--verbose with --quiet" 2 "one or the other" train tiny.toml --verbose --quiet
 expect "--resume without --out" 2 "--resume needs --out" train --resume
 expect "--resume with --force" 2 "one or the other" train --resume --force --out x
 
@@ -202,6 +203,28 @@ else
   expect "verify --device cuda" 0 "" verify tiny.toml --device cuda
   check "... in two columns at least" "$(grep -c '^ \{35\}cuda ' stdout)" "$(grep -cE '^[a-z0-9_]+ +cpu +[0-9]+ ' stdout)"
 fi
+
+# ---- explain
+expect "explain: no topic" 2 "topic is required" explain
+expect "explain: an unknown topic" 2 'did you mean "batchnorm"?' explain batchnrom
+"$norma" explain batchnorm >explain.txt
+check "explain batchnorm" "$? $(grep -c '0.4000  1.3000  2.2000$' explain.txt) $(grep -c 'tanh(x) *0.9999  1.0000$' explain.txt)" "0 1 1"
+check "... in 80 columns" "$(awk 'length($0) > 80' explain.txt)" ""
+check "... --json: one object" "$("$norma" explain batchnorm --json | grep -c '^{"topic":"batchnorm",.*}$')" 1
+
+# ---- the shipped recipes at reduced size
+for recipe in mnist-lenet-bn fashion-lenet-bn-sigmoid fashion-cnn-bn; do
+  expect "recipe $recipe on few digits" 0 "epoch 1/1  train loss" train $recipe --data digits --set data.train_samples=512 \
+    --set data.test_samples=100 --epochs 1 --out "reduced-$recipe"
+done
+for recipe in circles-bn circles; do
+  "$norma" train $recipe --epochs 150 --threads 1 --json --verbose --out $recipe >$recipe.json 2>$recipe.err
+  check "recipe $recipe: exit code, lines of 150 epochs" "$? $(grep -c '^epoch [0-9]*/150 ' $recipe.err) $(wc -l <$recipe.json)" "0 2 151"
+  check "... --verbose shows the shapes" "$(grep -cE '^  (fc1 +\(1400, 64\) +192|fc2 +\(1400, 32\) +2080|fc3 +\(1400, 2\) +66)$' $recipe.err)" 3
+  check "... is drawn with its boundary" "$(grep -c 'class="boundary"' $recipe/curves.svg $recipe/report.html | grep -c ':[1-9]')" 2
+done
+check "circles-bn tells the circles apart" "$(key circles-bn.json test_accuracy | cut -c1-4)" 0.99
+check "... long before circles does" "$(awk -v a="$(key circles-bn.json train_loss)" -v b="$(key circles.json train_loss)" 'BEGIN { print (a < b / 4) }')" 1
 
 # ---- a run: streams and the run directory
 "$norma" train tiny.toml --epochs 12 --out whole --json >whole.json 2>whole.err

@@ -199,6 +199,54 @@ TEST(Report, EveryChartHasATextAlternativeAndATable) {
   expect_contains(html, "width=device-width");
 }
 
+// A net that says class 1 right of x = 0.25: exactly between two columns of the grid.
+Scatter half_plane() {
+  Scatter s;
+  s.title = "Data <and> boundary";
+  s.names[0] = "left & up", s.names[1] = "right";
+  s.points = {{-0.5, 0.5, 0, false}, {0.9, 0.1, 1, false}, {0.5, -0.7, 0, true}};
+  s.reach = 1;
+  s.side = 5;  // columns at -1, -0.5, 0, 0.5, 1
+  for (int row = 0; row < 5; ++row)
+    for (int column = 0; column < 5; ++column) s.margin.push_back(-1 + 0.5 * column - 0.25);
+  return s;
+}
+
+TEST(Scatter, TheBoundaryIsWhereTheMarginIsZero) {
+  const std::vector<Segment> lines = boundary(half_plane());
+  ASSERT_EQ(lines.size(), 4u);
+  for (const Segment& l : lines) {
+    EXPECT_DOUBLE_EQ(l.x0, 0.25);
+    EXPECT_DOUBLE_EQ(l.x1, 0.25);
+    EXPECT_DOUBLE_EQ(std::abs(l.y1 - l.y0), 0.5);
+  }
+  Scatter s = half_plane();
+  s.margin[12] = nan;
+  EXPECT_EQ(boundary(s).size(), 2u);  // none in the four cells around it
+  for (double& m : s.margin) m = 1;
+  EXPECT_TRUE(boundary(s).empty());
+  EXPECT_DOUBLE_EQ(reach_of({{-1.21, 0.3, 0, false}}), 1.5);
+}
+
+TEST(Report, PointsOfThePlaneAreDrawnWithTheBoundary) {
+  RunReport r = report(5);
+  r.scatter = half_plane();
+  expect_well_formed(r);
+  const std::string html = report_html(r), svg = curves_svg(r);
+  EXPECT_EQ(count(html, "<svg"), 5u);
+  expect_contains(html, "2 points left &amp; up, 1 right; 1 of them, ringed, on the wrong side of the net&#39;s boundary.");
+  for (const std::string& text : {html, svg}) {
+    EXPECT_EQ(count(text, "class=\"ring\""), 1u);
+    EXPECT_EQ(count(text, "class=\"region s"), 2u);
+    EXPECT_EQ(count(text, "class=\"boundary\""), 2u);  // the line and its sample
+    expect_contains(text, "Data &lt;and&gt; boundary");
+  }
+  r.scatter->side = 0;
+  r.scatter->margin.clear();
+  expect_well_formed(r);
+  EXPECT_EQ(count(report_html(r), "class=\"boundary\""), 0u);
+}
+
 TEST(Report, LoadsNothingAndRunsNothing) {
   std::string html = report_html(report(5));
   for (const char* part : {"http:", "https:", "//", "url(", "@import", "src=", "href", "<script", "<link", "<img", "onload"})

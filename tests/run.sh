@@ -7,7 +7,7 @@
 #     example   norma installed into an empty folder, apps/examples built against it as a project of its own, and run
 #     clang     clang++, warnings as errors; every public header compiled on its own
 #     asan      the unit tests, and the CUDA kernels on an emulated GPU, under AddressSanitizer and UndefinedBehaviorSanitizer
-#     accuracy  both recipes over seeds 0 to 4, against the accuracy they must reach
+#     accuracy  four recipes over seeds 0 to 4, against the accuracy they must reach
 # Prints each job's time and closes with the counts: every test of GoogleTest and of CTest, and each other job as one. A skipped test says
 # why.
 set -eu

@@ -131,6 +131,12 @@ std::string curves(const RunReport& r) {
   return out + "</div>\n";
 }
 
+std::string scatter_section(const RunReport& r) {
+  if (!r.scatter) return {};
+  return fmt::format("<figure class=\"square\">\n<figcaption>{}</figcaption>\n{}<p class=\"words\">{}</p>\n</figure>\n",
+                     escape(r.scatter->title), inline_svg(*r.scatter), escape(describe(*r.scatter)));
+}
+
 std::string section(std::string_view name, const std::string& content) {
   return content.empty() ? std::string() : fmt::format("<section>\n<h2>{}</h2>\n{}</section>\n", name, content);
 }
@@ -215,6 +221,7 @@ dl,dd,dt,figure{margin:0}
 .figures{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,420px),1fr));gap:16px}
 figure{padding:14px 16px;min-width:0}
 figcaption{font-weight:600}
+.square{max-width:520px}
 .chart{display:block;width:100%;height:auto;margin:6px 0}
 .words{font-size:13px;margin:4px 0 8px}
 summary{cursor:pointer;padding:4px 0}
@@ -256,6 +263,7 @@ std::string report_html(const RunReport& r) {
   if (!r.status.empty()) out += fmt::format("<p class=\"status{}\">{}</p>\n", r.failed ? " failed" : "", escape(r.status));
   out += final_figures(r) + "</header>\n";
   out += section("Curves", curves(r));
+  out += section("Data", scatter_section(r));
   out += section("Epochs", epochs_section(r));
   out += section("Batch norms", batch_norm_section(r));
   out += section("Plan", plan_section(r));
@@ -268,8 +276,10 @@ std::string curves_svg(const RunReport& r) {
   std::string subtitle = r.status;
   if (!r.epochs.empty() && r.epochs.back().test_accuracy)
     subtitle = fmt::format("test accuracy {} after {} epochs", format_percent(*r.epochs.back().test_accuracy), r.epochs.size());
-  const Chart charts[] = {loss_chart(r), accuracy_chart(r)};
-  return svg_document(r.recipe, subtitle, charts);
+  std::vector<Panel> panels;
+  if (r.scatter) panels.push_back(panel(*r.scatter));
+  for (const Chart& c : {loss_chart(r), accuracy_chart(r)}) panels.push_back(panel(c));
+  return svg_document(r.recipe, subtitle, panels);
 }
 
 }  // namespace norma::app

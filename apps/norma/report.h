@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "apps/norma/environment.h"
+#include "apps/norma/scatter.h"
 #include "norma/checkpoint.h"
 #include "norma/plan.h"
 #include "norma/trainer.h"
@@ -26,11 +27,12 @@ struct RunReport {
   Checkpoint model;            // for the batch norms; may be empty
   std::vector<PlanLine> plan;  // of a training step; may be empty
   MemoryReport memory;
+  std::optional<Scatter> scatter;  // of data that are points in the plane
 };
 
 std::string report_html(const RunReport& report);
 
-// Loss and accuracy by epoch as one picture.
+// Loss and accuracy by epoch as one picture; before them the scatter.
 std::string curves_svg(const RunReport& report);
 
 // ---- the batch norms of a checkpoint

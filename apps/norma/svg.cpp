@@ -267,16 +267,23 @@ std::string describe(const Chart& chart) {
   return out.empty() ? "No values." : out;
 }
 
-std::string inline_svg(const Chart& chart) {
-  return fmt::format("<svg class=\"chart\" viewBox=\"0 0 {:.0f} {:.0f}\" role=\"img\" aria-label=\"{}\">\n{}</svg>\n", width, height,
-                     escape(chart.title + ". " + describe(chart)), body(chart));
+Panel panel(const Chart& chart) { return {chart.title, describe(chart), body(chart), width, height}; }
+
+std::string inline_svg(const Panel& p) {
+  return fmt::format("<svg class=\"chart\" viewBox=\"0 0 {:.0f} {:.0f}\" role=\"img\" aria-label=\"{}\">\n{}</svg>\n", p.width, p.height,
+                     escape(p.title + ". " + p.words), p.body);
 }
 
-std::string svg_document(std::string_view title, std::string_view subtitle, std::span<const Chart> charts) {
+std::string svg_document(std::string_view title, std::string_view subtitle, std::span<const Panel> panels) {
   const double margin = 20, head = subtitle.empty() ? 44 : 66, caption = 22;
-  const double total_width = 2 * margin + width * static_cast<double>(charts.size()), total_height = head + caption + height + margin;
+  double total_width = 2 * margin, tallest = 0;
   std::string alternative(title);
-  for (const Chart& c : charts) alternative += ". " + c.title + ": " + describe(c);
+  for (const Panel& p : panels) {
+    alternative += ". " + p.title + ": " + p.words;
+    total_width += p.width;
+    tallest = std::max(tallest, p.height);
+  }
+  const double total_height = head + caption + tallest + margin;
   std::string out = fmt::format(
       "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"
       "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {0:.0f} {1:.0f}\" width=\"{0:.0f}\" height=\"{1:.0f}\" role=\"img\" "
@@ -285,11 +292,11 @@ std::string svg_document(std::string_view title, std::string_view subtitle, std:
   out += fmt::format("<text class=\"head\" x=\"{:.0f}\" y=\"32\">{}</text>\n", margin, escape(title));
   if (!subtitle.empty()) out += fmt::format("<text class=\"tick\" x=\"{:.0f}\" y=\"52\">{}</text>\n", margin, escape(subtitle));
   double x = margin;
-  for (const Chart& c : charts) {
+  for (const Panel& p : panels) {
     out += fmt::format("<g transform=\"translate({:.0f} {:.0f})\">\n<text class=\"caption\" x=\"0\" y=\"14\">{}</text>\n", x, head,
-                       escape(c.title));
-    out += fmt::format("<g transform=\"translate(0 {:.0f})\">\n{}</g>\n</g>\n", caption, body(c));
-    x += width;
+                       escape(p.title));
+    out += fmt::format("<g transform=\"translate(0 {:.0f})\">\n{}</g>\n</g>\n", caption, p.body);
+    x += p.width;
   }
   return out + "</svg>\n";
 }
@@ -307,6 +314,14 @@ svg .axis,svg .rule{stroke:var(--muted);fill:none}
 svg .line{fill:none;stroke-width:2;stroke-linejoin:round;stroke-linecap:round}
 svg .line.s0{stroke:var(--series-0)}
 svg .line.s1{stroke:var(--series-1)}
+svg .points{fill:none;stroke-linecap:round}
+svg .points.s0{stroke:var(--series-0)}
+svg .points.s1{stroke:var(--series-1);stroke-linecap:square}
+svg .region{fill-opacity:.13;stroke:none}
+svg .region.s0{fill:var(--series-0)}
+svg .region.s1{fill:var(--series-1)}
+svg .boundary{fill:none;stroke:var(--ink);stroke-width:1.5;stroke-linecap:round}
+svg .ring{fill:none;stroke:var(--bad);stroke-width:1.5}
 svg .gap{fill:none;stroke:var(--bad);stroke-width:2}
 svg .dot{stroke:var(--surface);stroke-width:1}
 svg .dot.s0{fill:var(--series-0)}

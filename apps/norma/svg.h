@@ -44,10 +44,19 @@ std::string format_value(double v, Chart::Unit unit);
 // One sentence a series: "train: 0.7102 at epoch 1, 0.3411 at epoch 5, lowest 0.3307 at epoch 4."
 std::string describe(const Chart& chart);
 
-// An <svg> element for an HTML page, with that description as its text alternative. Its look comes from chart_style().
-std::string inline_svg(const Chart& chart);
-// A picture: the charts side by side under a title.
-std::string svg_document(std::string_view title, std::string_view subtitle, std::span<const Chart> charts);
+// What is drawn, in units of which text has 12, to be put on a page or into a picture.
+struct Panel {
+  std::string title, words;  // words: its text alternative
+  std::string body;          // SVG elements
+  double width = 0, height = 0;
+};
+Panel panel(const Chart& chart);
+
+// An <svg> element for an HTML page, with title and words as its text alternative. Its look comes from chart_style().
+std::string inline_svg(const Panel& panel);
+inline std::string inline_svg(const Chart& chart) { return inline_svg(panel(chart)); }
+// A picture: the panels side by side under a title.
+std::string svg_document(std::string_view title, std::string_view subtitle, std::span<const Panel> panels);
 
 // CSS of a chart's parts, on the colours --ink, --muted, --grid, --surface, --series-0 and --series-1.
 std::string_view chart_style();

@@ -122,7 +122,7 @@ class TrainingRun {
   void go_on();
   void finish_epoch(const EpochMetrics& m);
   void save() const { run_->save(trainer_->model(), trainer_->training()); }
-  void write_report(const std::string& status, bool failed) const;
+  void write_report(const std::string& status, bool failed);
   void print_summary();
   int stopped(int signal);
   void leave_no_trace() const;
@@ -253,7 +253,7 @@ void TrainingRun::diverged(const Error& e) {
   throw Error(ErrorKind::diverged, message);
 }
 
-void TrainingRun::write_report(const std::string& status, bool failed) const {
+void TrainingRun::write_report(const std::string& status, bool failed) {
   RunReport r;
   r.recipe = recipe_.name;
   r.description = recipe_.description;
@@ -268,6 +268,7 @@ void TrainingRun::write_report(const std::string& status, bool failed) const {
   r.model = trainer_->model();
   r.plan = describe(trainer_->plan(Mode::train));
   r.memory = memory(trainer_->plan(Mode::train));
+  if (!failed) r.scatter = scatter_of(data_, *trainer_);
   run_->write_report(r);
 }
 
