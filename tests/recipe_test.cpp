@@ -313,6 +313,11 @@ TEST(RecipeError, SyntaxAndMissingSections) {
   EXPECT_TRUE(contains(refusal("[data]\nname=\"idx\"\n[model]\nlayers=[{type='flatten'}]"), "\"train_images\" is missing"));
 }
 
+TEST(RecipeError, TheCirclesSeedIsThatOfNumpy) {
+  const std::string circles = "[data]\nname='circles'\nseed=4294967296\n[model]\nlayers=[{type='linear', out=2}]";
+  EXPECT_TRUE(contains(refusal(circles), "test.toml:3:6: data.seed: must be an integer from 0 to 4294967295, got 4294967296"));
+}
+
 TEST(RecipeOverride, SetsAnyField) {
   const Recipe r = parse_recipe(find_recipe("mnist-lenet-bn"), std::vector<Override>{{"optimizer.lr", "0.5", "--lr"},
                                                                                      {"model.activation", "tanh", "--set model.activation"},

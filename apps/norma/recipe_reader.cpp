@@ -97,8 +97,9 @@ double RecipeReader::number_of(const std::string& key, const toml::node& node, R
 }
 
 std::int64_t RecipeReader::integer_of(const std::string& key, const toml::node& node, std::int64_t low, std::int64_t high) const {
+  const bool unbounded = high == huge || high == huge - 1 || high == std::numeric_limits<std::int64_t>::max();
   const std::string expected =
-      high >= huge - 1 ? fmt::format("an integer of at least {}", low) : fmt::format("an integer from {} to {}", low, high);
+      unbounded ? fmt::format("an integer of at least {}", low) : fmt::format("an integer from {} to {}", low, high);
   if (!node.is_integer()) fail(key, node, fmt::format("must be {}, got {}", expected, describe(node)));
   const std::int64_t value = **node.as_integer();
   if (value < low || value > high) fail(key, node, fmt::format("must be {}, got {}", expected, value));
