@@ -277,9 +277,9 @@ std::string inline_svg(const Panel& p) {
 std::string svg_document(std::string_view title, std::string_view subtitle, std::span<const Panel> panels) {
   const double margin = 20, head = subtitle.empty() ? 44 : 66, caption = 22;
   double total_width = 2 * margin, tallest = 0;
-  std::string alternative(title);
+  std::string alternative = std::string(title) + ".";
   for (const Panel& p : panels) {
-    alternative += ". " + p.title + ": " + p.words;
+    alternative += " " + p.title + ": " + p.words;  // which end with a stop
     total_width += p.width;
     tallest = std::max(tallest, p.height);
   }
