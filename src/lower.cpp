@@ -10,7 +10,7 @@ using namespace kernels;
 
 Lowering::Lowering(const Graph& graph, const LowerOptions& options)
     : graph_(graph), options_(options), value_(graph.nodes.size()), gradient_(graph.nodes.size()), saved_(graph.nodes.size()) {
-  if (graph.outputs.size() != 1)
+  if (graph.outputs.empty() || (options.loss && graph.outputs.size() != 1))
     throw Error(ErrorKind::usage, "a net has one output, this one has " + std::to_string(graph.outputs.size()));
   plan_.mode = options.mode;
   plan_.lanes = options.lanes;
@@ -22,11 +22,17 @@ Plan Lowering::run() {
   add_persistent_values();
   for (std::size_t i = 0; i < graph_.nodes.size(); ++i)
     if (live_[i]) forward(i);
-  name("y", output());
+  const bool several = graph_.outputs.size() > 1;
+  const auto numbered = [&](const char* text, std::size_t k) { return several ? text + std::to_string(k) : std::string(text); };
+  for (std::size_t k = 0; k < graph_.outputs.size(); ++k) name(numbered("y", k), value_[output_index(k)]);
   ValueId loss;
   if (options_.loss) loss = lower_loss();
   if (options_.backward) {
-    if (!options_.loss) set_gradient(output_index(), activation("dy", dims(output_index()), node_shape(output_index())));
+    if (!options_.loss)
+      for (std::size_t k = 0; k < graph_.outputs.size(); ++k) {
+        const std::size_t out = output_index(k);
+        accumulate(out, activation(numbered("dy", k), dims(out), node_shape(out)));
+      }
     for (std::size_t i = graph_.nodes.size(); i-- > 0;)
       if (live_[i] && needs_gradient_[i] && gradient_[i]) backward(i);
     name_input_gradients();
@@ -41,7 +47,7 @@ Plan Lowering::run() {
 void Lowering::find_live_nodes() {
   live_.assign(graph_.nodes.size(), false);
   needs_gradient_.assign(graph_.nodes.size(), false);
-  live_[output_index()] = true;
+  for (std::size_t k = 0; k < graph_.outputs.size(); ++k) live_[output_index(k)] = true;
   for (std::size_t i = graph_.nodes.size(); i-- > 0;)
     if (live_[i])
       for (Value v : graph_.nodes[i].inputs) live_[index(v)] = true;

@@ -31,7 +31,8 @@ struct LowerOptions {
   AssignOptions assign{};
 };
 
-// Names in the Plan: an activation by its node's path, "y" the output; "<path>.grad", "d<input>", "dy"; parameters and buffers by
+// Names in the Plan: an activation by its node's path, "y" the output; "<path>.grad", "d<input>", "dy" (several outputs, which only a net
+// without a loss may have: "y0", "y1", ... and "dy0", ...); parameters and buffers by
 // their state_dict name, "<name>.grad"; "state" (StepState), "loss", "data/...", "optimizer/velocity" or "optimizer/m" and "optimizer/v".
 // Throws Error(usage) naming the layer where training is impossible (one value per channel before a batch norm).
 Plan lower(const Graph& graph, const LowerOptions& options);

@@ -81,7 +81,7 @@ class Lowering {
   void add_persistent_values();
 
   static std::size_t index(Value v) { return static_cast<std::size_t>(v.id); }
-  std::size_t output_index() const { return index(graph_.outputs[0]); }
+  std::size_t output_index(std::size_t k = 0) const { return index(graph_.outputs[k]); }
   ValueId output() const { return value_[output_index()]; }
   const Shape& node_shape(std::size_t i) const { return graph_.nodes[i].shape; }
   Dims dims(std::size_t i) const { return dims_of(node_shape(i), options_.lanes); }

@@ -14,6 +14,7 @@
 #include "norma/error.h"
 #include "norma/executor.h"
 #include "src/cpu_backend.h"
+#include "src/cuda_probes.h"
 #include "src/plan.h"
 
 namespace norma {
@@ -36,7 +37,7 @@ double shortest(double seconds, F f) {
 }
 
 // Of the largest cache that core 0 reaches; sysconf(_SC_LEVEL3_CACHE_SIZE) adds up what a virtual AMD machine does not have.
-std::size_t cache_bytes() {
+std::size_t cpu_cache_bytes() {
   std::size_t largest = 0;
   for (int index = 0; index < 8; ++index) {
     std::ifstream in("/sys/devices/system/cpu/cpu0/cache/index" + std::to_string(index) + "/size");
@@ -52,7 +53,7 @@ constexpr std::size_t array_unit = kernels::flat_chunk * sizeof(float);  // the 
 // Four times the last-level cache, as far as the system tells; at least 64 MB, at most a sixteenth of the machine's memory.
 std::size_t array_bytes() {
   const std::size_t memory = static_cast<std::size_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
-  const std::size_t wanted = std::max(4 * cache_bytes(), std::size_t{64} << 20);
+  const std::size_t wanted = std::max(4 * cpu_cache_bytes(), std::size_t{64} << 20);
   return std::max(array_unit, std::min(wanted, memory / 16) / array_unit * array_unit);
 }
 
@@ -72,10 +73,9 @@ double multiply_add_rate(const kernels::cpu::Probes& probes, int threads) {
   return rate;
 }
 
-// The probes of the CPU these options choose, whose OpenMP threads they set. Throws for another device.
-const kernels::cpu::Probes& probes_of(const Device& device, const ExecutorOptions& options, Roofline& r) {
-  const std::unique_ptr<Executor> executor = make_executor(device, options);  // for its checks and its name
-  if (device.kind != Device::Kind::cpu) throw Error(ErrorKind::device, "the roofline is measured on the CPU only");
+// The probes of the CPU these options choose, whose OpenMP threads they set.
+const kernels::cpu::Probes& probes_of(const ExecutorOptions& options, Roofline& r) {
+  const std::unique_ptr<Executor> executor = make_executor(Device::cpu(), options);  // for its checks and its name
   r.device = executor->description();
   r.threads = options.threads ? options.threads : usable_cores();
   omp_set_num_threads(r.threads);
@@ -93,8 +93,9 @@ Array zeroed_array(std::size_t bytes) {
 }  // namespace
 
 Roofline measure_roofline(const Device& device, const ExecutorOptions& options) {
+  if (device.kind == Device::Kind::cuda) return cuda_roofline(device.index);
   Roofline r;
-  const kernels::cpu::Probes& probes = probes_of(device, options, r);
+  const kernels::cpu::Probes& probes = probes_of(options, r);
   r.flops = multiply_add_rate(probes, r.threads);
 
   r.array_bytes = array_bytes();
@@ -107,17 +108,30 @@ Roofline measure_roofline(const Device& device, const ExecutorOptions& options) 
   return r;
 }
 
-std::function<double()> copy_probe(const Device& device, const ExecutorOptions& options, std::size_t array_bytes) {
+std::function<double()> copy_probe(const Device& device, const ExecutorOptions& options, std::size_t array_bytes, std::int64_t copies) {
+  if (device.kind == Device::Kind::cuda) return cuda_copy_probe(device.index, array_bytes, copies);
   Roofline r;
-  const kernels::cpu::Probes& probes = probes_of(device, options, r);
+  const kernels::cpu::Probes& probes = probes_of(options, r);
   const std::size_t bytes = (array_bytes + array_unit - 1) / array_unit * array_unit;
-  return [&probes, threads = r.threads, bytes, x = std::shared_ptr<float>(zeroed_array(bytes)),
-          y = std::shared_ptr<float>(zeroed_array(bytes))] {
+  const std::size_t all = bytes * static_cast<std::size_t>(copies);
+  return [&probes, threads = r.threads, bytes, all, x = std::shared_ptr<float>(zeroed_array(all)),
+          y = std::shared_ptr<float>(zeroed_array(all))] {
     omp_set_num_threads(threads);
+    const auto n = static_cast<std::int64_t>(bytes / sizeof(float)), end = static_cast<std::int64_t>(all / sizeof(float));
     const Clock::time_point start = Clock::now();
-    probes.copy_streaming(y.get(), x.get(), static_cast<std::int64_t>(bytes / sizeof(float)));
-    return 2 * static_cast<double>(bytes) / std::chrono::duration<double>(Clock::now() - start).count();
+    for (std::int64_t at = 0; at < end; at += n) probes.copy_streaming(y.get() + at, x.get() + at, n);
+    return 2 * static_cast<double>(all) / std::chrono::duration<double>(Clock::now() - start).count();
   };
+}
+
+std::size_t cache_bytes(const Device& device) {
+  return device.kind == Device::Kind::cuda ? cuda_cache_bytes(device.index) : cpu_cache_bytes();
+}
+
+std::vector<Latency> measure_latencies(const Device& device, std::int64_t rounds) {
+  if (device.kind != Device::Kind::cuda)
+    throw Error(ErrorKind::usage, "launches and barriers are a GPU's; " + to_string(device) + " has none to measure");
+  return cuda_latencies(device.index, rounds);
 }
 
 }  // namespace norma

@@ -286,11 +286,7 @@ bool Trainer::fit(const Dataset& train, const Dataset* test, const FitOptions& o
                                      " samples and cannot go on with " + std::to_string(train.size()));
   if (const std::int64_t tail = train.size() % s.options.batch; tail && !(s.options.drop_last && train.size() >= s.options.batch))
     s.plan(Mode::train, tail);  // an epoch's last batch fails now, not after an epoch
-  s.fitted = {&train, test, s.fitted.number + 1};
-  const struct EndOfFit {
-    State& s;
-    ~EndOfFit() { s.fitted.train = s.fitted.test = nullptr; }
-  } end_of_fit{s};
+  const State::SetsStay sets_stay(s, &train, test);
   bool stopped = false;
   while (s.epochs_done < options.epochs) {
     const Clock::time_point start = Clock::now();
@@ -305,6 +301,7 @@ bool Trainer::fit(const Dataset& train, const Dataset* test, const FitOptions& o
       const Evaluation e = s.evaluate(*test);
       m.test_loss = e.loss;
       m.test_accuracy = e.accuracy;
+      m.evaluation_seconds = e.seconds;
     }
     m.parameters_hash = s.hash();
     m.seconds = since(start);

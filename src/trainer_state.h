@@ -64,6 +64,14 @@ struct Trainer::State {
     const Dataset *train = nullptr, *test = nullptr;
     std::int64_t number = 0;
   } fitted;  // what the running fit reads, and the fits begun so far
+  // Until it ends these sets do not change: a GPU copies them once.
+  struct SetsStay {
+    SetsStay(State& of, const Dataset* train, const Dataset* test) : state(of) { of.fitted = {train, test, of.fitted.number + 1}; }
+    SetsStay(const SetsStay&) = delete;
+    SetsStay& operator=(const SetsStay&) = delete;
+    ~SetsStay() { state.fitted.train = state.fitted.test = nullptr; }
+    State& state;
+  };
   std::vector<EpochMetrics> history;
   std::vector<float> targets;  // one-hot labels, for MeanSquared
 };

@@ -10,6 +10,12 @@ namespace norma {
 using kernels::StepState;
 using Clock = std::chrono::steady_clock;
 
+namespace {
+
+double since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+}  // namespace
+
 std::vector<std::int32_t> Trainer::sample_order(std::int64_t samples, std::int64_t epoch) const {
   const kernels::BatchOrder order({.seed = state_->options.seed, .population = samples, .epoch = epoch}, state_->options.shuffle);
   std::vector<std::int32_t> all;
@@ -17,39 +23,106 @@ std::vector<std::int32_t> Trainer::sample_order(std::int64_t samples, std::int64
   return all;
 }
 
+namespace {
+
+// Whole batches of a set, as training takes them, until a step is not finite; then the Trainer is as it was before.
+class Rehearsal {
+ public:
+  Rehearsal(Trainer& trainer, Trainer::State& state, const Dataset& data)
+      : trainer_(trainer), state_(state), stay_(state, &data, nullptr), batches_(data.size() / state.options.batch) {
+    state.check(data);
+    if (batches_ == 0)
+      throw Error(ErrorKind::usage, "data set " + data.name + " has " + std::to_string(data.size()) + " samples, fewer than a batch of " +
+                                        std::to_string(state.options.batch));
+    model_ = trainer.model(), training_ = trainer.training();
+    rates_.assign(static_cast<std::size_t>(batches_), static_cast<float>(learning_rate(state.options.optimizer)));
+    at_ = state.counters();
+    at_.population = data.size(), at_.epoch = 0;
+  }
+  std::int64_t batches() const { return batches_; }
+  const std::vector<float>& rates() const { return rates_; }
+
+  // Before so many steps: an epoch that has no more of them begins anew.
+  void make_room(std::int64_t steps) {
+    if (done_ + steps <= batches_ && begun_) return;
+    at_.position = at_.batch = done_ = 0;
+    begun_ = true;
+    state_.set_counters(at_);
+  }
+  // After them; false: one was not finite.
+  bool finite(std::int64_t steps) {
+    done_ += steps, all_ += steps;
+    at_ = state_.counters();
+    return at_.status == 0;
+  }
+  // Throws Error(diverged) if a step was not finite.
+  void end() {
+    const bool diverged = at_.status != 0;
+    trainer_.load_model(model_);
+    trainer_.load_training(training_);
+    if (diverged)
+      throw Error(ErrorKind::diverged, "a loss or gradient was not finite in timed step " + std::to_string(all_) +
+                                           "; the parameters are those before; try a lower learning rate");
+  }
+
+ private:
+  Trainer& trainer_;
+  Trainer::State& state_;
+  Trainer::State::SetsStay stay_;
+  std::int64_t batches_, done_ = 0, all_ = 0;
+  bool begun_ = false;
+  Checkpoint model_, training_;
+  std::vector<float> rates_;
+  StepState at_;
+};
+
+}  // namespace
+
 std::vector<TimedStep> Trainer::time_calls(Mode mode, const Dataset& data, std::int64_t steps) {
   State& s = *state_;
-  s.check(data);
-  const std::int64_t batches = data.size() / s.options.batch;
-  if (batches == 0)
-    throw Error(ErrorKind::usage, "data set " + data.name + " has " + std::to_string(data.size()) + " samples, fewer than a batch of " +
-                                      std::to_string(s.options.batch));
+  Rehearsal rehearsal(*this, s, data);
   const Plan& p = s.plan(mode, s.options.batch);
-  const Checkpoint model_before = model(), training_before = training();
-  const std::vector<float> rates(static_cast<std::size_t>(batches), static_cast<float>(learning_rate(s.options.optimizer)));
-  s.bind(p, data, rates);
-
+  s.bind(p, data, rehearsal.rates());
   std::vector<TimedStep> timed;
-  StepState at = s.counters();
-  at.population = data.size(), at.epoch = 0;
-  for (std::int64_t i = 0; i < steps && at.status == 0; ++i) {
-    if (i % batches == 0) {
-      at.position = at.batch = 0;
-      s.set_counters(at);
-    }
+  for (std::int64_t i = 0; i < steps; ++i) {
+    rehearsal.make_room(1);
     const Clock::time_point start = Clock::now();
     TimedStep step{s.executor->run_timed(p), 0};
-    step.seconds = std::chrono::duration<double>(Clock::now() - start).count();
+    step.seconds = since(start);
     timed.push_back(std::move(step));
-    at = s.counters();
+    if (!rehearsal.finite(1)) break;
   }
-  const bool diverged = at.status != 0;
-  load_model(model_before);
-  load_training(training_before);
-  if (diverged)
-    throw Error(ErrorKind::diverged, "a loss or gradient was not finite in timed step " + std::to_string(timed.size()) +
-                                         "; the parameters are those before; try a lower learning rate");
+  rehearsal.end();
   return timed;
+}
+
+std::vector<double> Trainer::time_steps(const Dataset& data, std::int64_t steps, std::int64_t bursts) {
+  State& s = *state_;
+  Rehearsal rehearsal(*this, s, data);
+  if (steps < 1 || steps > rehearsal.batches())
+    throw Error(ErrorKind::usage, std::to_string(steps) + " steps at a time: an epoch of " + data.name + " has " +
+                                      std::to_string(rehearsal.batches()) + " whole batches of " + std::to_string(s.options.batch));
+  const Plan& p = s.plan(Mode::train, s.options.batch);
+  s.bind(p, data, rehearsal.rates());
+  std::vector<double> seconds;
+  for (std::int64_t burst = 0; burst < bursts; ++burst) {
+    rehearsal.make_room(steps);
+    s.executor->synchronize();
+    const Clock::time_point start = Clock::now();
+    for (std::int64_t i = 0; i < steps; ++i) s.executor->run(p, s.options.check_each);
+    s.executor->synchronize();
+    seconds.push_back(since(start) / static_cast<double>(steps));
+    if (!rehearsal.finite(steps)) break;
+  }
+  rehearsal.end();
+  return seconds;
+}
+
+std::vector<double> Trainer::time_evaluations(const Dataset& data, std::int64_t times) {
+  const State::SetsStay stay(*state_, nullptr, &data);
+  std::vector<double> seconds;
+  for (std::int64_t i = 0; i < times; ++i) seconds.push_back(evaluate(data).seconds);
+  return seconds;
 }
 
 }  // namespace norma

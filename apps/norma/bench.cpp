@@ -12,6 +12,7 @@
 #include "apps/norma/commands.h"
 #include "apps/norma/environment.h"
 #include "apps/norma/recipe_flags.h"
+#include "norma/error.h"
 
 namespace norma::app {
 
@@ -39,16 +40,25 @@ double geometric_mean(std::span<const double> values) {
   return values.empty() ? 0 : std::exp(sum / static_cast<double>(values.size()));
 }
 
+Device bench_device(const std::string& device, bool has_threads, const std::string& isa) {
+  const Device chosen = Device::parse(device);
+  if (chosen.kind == Device::Kind::cuda && (has_threads || isa != "auto"))
+    throw Error(ErrorKind::usage, fmt::format("{} is for the CPU, and --device {} is a GPU{}", has_threads ? "--threads" : "--isa", device,
+                                              device == "auto" ? " here; say --device cpu" : ""));
+  return choose_device({.kind = device, .isa = isa});
+}
+
 Recipe variant(const BenchRequest& request, std::int64_t batch, std::int64_t threads) {
   std::vector<Override> overrides = request.overrides;
   if (batch > 0) overrides.push_back({"train.batch_size", std::to_string(batch), "--batch"});
   overrides.push_back({"device.threads", std::to_string(threads), "--threads"});
   overrides.push_back({"device.isa", '"' + request.isa + '"', "--isa"});
-  overrides.push_back({"device.kind", "\"cpu\"", "norma bench"});
+  overrides.push_back({"device.kind", '"' + request.device + '"', "--device"});
   return parse_recipe(find_recipe(request.recipe), overrides);
 }
 
-std::vector<std::int64_t> thread_counts(const BenchRequest& request) {
+std::vector<std::int64_t> thread_counts(const BenchRequest& request, const Device& device) {
+  if (device.kind == Device::Kind::cuda) return {0};
   if (!request.threads.empty()) return request.threads;
   const std::int64_t cores = this_environment().cores;
   return cores > 1 ? std::vector<std::int64_t>{1, cores} : std::vector<std::int64_t>{1};
@@ -69,8 +79,9 @@ nlohmann::ordered_json to_json(const Roofline& r) {
 }
 
 std::string describe(const Roofline& r) {
-  return fmt::format("{} thread{}: {:.1f} GFLOP/s; memory GB/s: copy {:.1f}, streaming {:.1f}, read {:.1f}", r.threads,
-                     r.threads == 1 ? "" : "s", r.flops / 1e9, r.copy / 1e9, r.copy_streaming / 1e9, r.read / 1e9);
+  const std::string who = r.threads == 0 ? "GPU" : fmt::format("{} thread{}", r.threads, r.threads == 1 ? "" : "s");
+  return fmt::format("{}: {:.1f} GFLOP/s; memory GB/s: copy {:.1f}, streaming {:.1f}, read {:.1f}", who, r.flops / 1e9, r.copy / 1e9,
+                     r.copy_streaming / 1e9, r.read / 1e9);
 }
 
 std::string fit(const std::string& text, std::size_t width) {
@@ -88,7 +99,7 @@ Command add_bench(CLI::App& norma) {
     add_recipe_flags(*sub, FlagScope::bench, request->overrides);
   }
   const auto lists = [&](CLI::App* sub) {
-    sub->add_option("--threads", request->threads, "Thread counts, such as 1,2; default: 1 and every core")
+    sub->add_option("--threads", request->threads, "Thread counts of the CPU, such as 1,2; default: 1 and every core")
         ->type_name("LIST")
         ->delimiter(',')
         ->check(CLI::Range(1, 4096));
@@ -97,12 +108,15 @@ Command add_bench(CLI::App& norma) {
         ->delimiter(',')
         ->check(CLI::Range(1, 1 << 24));
     sub->add_option("--isa", request->isa, "auto, or a level that norma doctor lists")->type_name("NAME");
+    sub->add_option("--device", request->device, "auto, cpu, cuda or cuda:N")->type_name("NAME")->capture_default_str();
     sub->add_flag("--json", request->json, "One JSON object on stdout");
     sub->add_flag("--quiet", request->quiet, "No log on stderr; warnings stay");
   };
   lists(&step), lists(&calls);
   const CLI::Range positive(1, 1'000'000);
-  step.add_option("--steps", request->steps, "Steps of each variant in a round; default 50")->type_name("N")->check(positive);
+  step.add_option("--steps", request->steps, "Steps of each variant in a round; default 50. On a GPU: at a time; default 200")
+      ->type_name("N")
+      ->check(positive);
   step.add_option("--rounds", request->rounds, "Rounds over all variants; default 7")->type_name("N")->check(positive);
   calls.add_option("--steps", request->steps, "Timed steps; default 200")->type_name("N")->check(positive);
   calls.add_flag("--eval", request->eval, "The evaluation's calls instead of the training step's");

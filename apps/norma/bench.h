@@ -24,14 +24,18 @@ struct BenchRequest {
   std::string recipe;
   std::vector<Override> overrides;
   std::vector<std::int64_t> threads, batches;  // empty: 1 and every core; the recipe's
-  std::string isa = "auto";
+  std::string isa = "auto", device = "auto";
   std::int64_t steps = 0, rounds = 0;  // 0: the subcommand's own
   bool eval = false, json = false, quiet = false;
 };
 
+// --device, checked: what auto chose is logged. Throws Error(usage) for threads or a level of a GPU, Error(device) if it cannot be used.
+Device bench_device(const std::string& device, bool has_threads, const std::string& isa);
+
 // One run of the recipe: with one of the batch sizes and one of the thread counts.
 Recipe variant(const BenchRequest& request, std::int64_t batch, std::int64_t threads);
-std::vector<std::int64_t> thread_counts(const BenchRequest& request);
+// Of a GPU: 0 alone.
+std::vector<std::int64_t> thread_counts(const BenchRequest& request, const Device& device);
 
 nlohmann::ordered_json to_json(const Summary& times);  // in seconds
 nlohmann::ordered_json to_json(const Roofline& r);

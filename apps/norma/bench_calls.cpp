@@ -24,7 +24,8 @@ struct Table {
   std::int64_t batch = 0;
   Roofline roofline;
   std::vector<Row> calls, groups;  // in the Plan's order; by Call, longest first
-  Summary step;                    // of the whole step
+  Summary step;                    // of the whole step, with what measures the Calls
+  Summary replayed;                // on a GPU: of a step as it runs, without
   double sum = 0;                  // of the Calls
 };
 
@@ -40,18 +41,23 @@ std::vector<Row> by_call(const std::vector<Row>& calls) {
   return sorted;
 }
 
-Table measure(const Recipe& recipe, const BenchRequest& request, const Dataset& data) {
+Table measure(const Recipe& recipe, const BenchRequest& request, const Device& device, const Dataset& data) {
   const Mode mode = request.eval ? Mode::eval : Mode::train;
-  Trainer trainer(build_model(recipe.model), trainer_options(recipe, data.sample, Device::cpu()));
+  Trainer trainer(build_model(recipe.model), trainer_options(recipe, data.sample, device));
   Table t;
   t.batch = recipe.train.batch_size;
-  t.roofline = measure_roofline(Device::cpu(), executor_options(recipe.device));
+  t.roofline = measure_roofline(device, executor_options(recipe.device));
   constexpr std::int64_t warm_up = 5;
   const std::vector<TimedStep> steps = trainer.time_calls(mode, data, warm_up + (request.steps ? request.steps : 200));
   const std::vector<PlanLine> lines = describe(trainer.plan(mode));
   std::vector<double> whole;
   for (std::size_t s = warm_up; s < steps.size(); ++s) whole.push_back(steps[s].seconds);
   t.step = summarise(whole);
+  if (device.kind == Device::Kind::cuda && mode == Mode::train) {
+    const std::int64_t at_a_time = std::min<std::int64_t>(data.size() / t.batch, 200);
+    (void)trainer.time_steps(data, 1, 2);
+    t.replayed = summarise(trainer.time_steps(data, at_a_time, 11));
+  }
   for (std::size_t c = 0; c < lines.size(); ++c) {
     std::vector<double> seconds;
     for (std::size_t s = warm_up; s < steps.size(); ++s) seconds.push_back(steps[s].calls.at(c));
@@ -79,8 +85,10 @@ ordered_json to_json(const Table& t) {
   ordered_json calls = ordered_json::array(), groups = ordered_json::array();
   for (const Row& r : t.calls) calls.push_back(to_json(r, t.roofline));
   for (const Row& r : t.groups) groups.push_back(to_json(r, t.roofline));
-  return {{"batch", t.batch}, {"threads", t.roofline.threads}, {"roofline", app::to_json(t.roofline)}, {"calls", calls},
-          {"groups", groups}, {"calls_seconds", t.sum},        {"step_seconds", app::to_json(t.step)}};
+  ordered_json j{{"batch", t.batch}, {"threads", t.roofline.threads}, {"roofline", app::to_json(t.roofline)}, {"calls", calls},
+                 {"groups", groups}, {"calls_seconds", t.sum},        {"step_seconds", app::to_json(t.step)}};
+  if (t.replayed.count > 0) j["replayed_step_seconds"] = app::to_json(t.replayed);
+  return j;
 }
 
 std::string row(const std::string& path, const std::string& call, const Row& r, const Table& t) {
@@ -107,8 +115,11 @@ std::string text(const Table& t) {
     sum.bytes += r.bytes, sum.flops += r.flops;
   }
   out += row("sum", fmt::format("{} calls", t.calls.size()), sum, t);
-  out += fmt::format("step: median {:.1f} us, least {:.1f}, quartiles {:.0f} % apart; outside calls {:.1f}\n\n", t.step.median * 1e6,
+  out += fmt::format("step: median {:.1f} us, least {:.1f}, quartiles {:.0f} % apart; outside calls {:.1f}\n", t.step.median * 1e6,
                      t.step.least * 1e6, 100 * t.step.spread(), (t.step.median - t.sum) * 1e6);
+  if (t.replayed.count > 0)
+    out += fmt::format("step as it runs, replayed without events between the calls: {:.1f} us\n", t.replayed.median * 1e6);
+  out += "\n";
   out += header("calls", "kind");
   for (const Row& g : t.groups) out += row(std::to_string(g.count), g.call, g, t);
   return out;
@@ -119,15 +130,16 @@ std::string text(const Table& t) {
 int bench_calls(const BenchRequest& request) {
   set_up_log(detect_terminal(fileno(stderr)), request.quiet);
   const std::vector<std::int64_t> batches = request.batches.empty() ? std::vector<std::int64_t>{0} : request.batches;
-  const std::vector<std::int64_t> threads = thread_counts(request);
+  const Device device = bench_device(request.device, !request.threads.empty(), request.isa);
+  const std::vector<std::int64_t> threads = thread_counts(request, device);
   const Recipe first = variant(request, batches[0], threads[0]);
   const DatasetPair data = load_data(first.data);
   const Dataset& split = request.eval ? data.test : data.train;
   std::vector<Table> tables;
   for (const std::int64_t b : batches)
     for (const std::int64_t t : threads) {
-      log_info(fmt::format("batch {}, threads {}", b ? b : first.train.batch_size, t));
-      tables.push_back(measure(variant(request, b, t), request, split));
+      log_info(fmt::format("batch {}{}", b ? b : first.train.batch_size, t ? fmt::format(", threads {}", t) : ""));
+      tables.push_back(measure(variant(request, b, t), request, device, split));
     }
   if (request.json) {
     ordered_json all = ordered_json::array();

@@ -28,8 +28,8 @@ struct OpPass {
   std::string pass;  // forward, backward_input, backward_weight; of a batch norm or pool: forward, backward
   double flops = 0, bytes = 0;
   Summary ours;
-  // Of what memory limits (limited_by_memory): bytes per second of a copy of as many bytes, timed in turn with it, and what of that the pass
-  // moves, round by round.
+  // Of what memory limits (limited_by_memory): bytes per second of a copy of as many bytes, timed in turn with it, and what of that the
+  // pass moves, round by round.
   Summary copy, share_of_copy;
   // oneDNN's: by the direct algorithm, which computes what norma computes, and, where oneDNN prefers it, by Winograd's, which needs
   // 2.25 to 4 times fewer multiplications for a 3x3 filter.

@@ -20,33 +20,22 @@ using Clock = std::chrono::steady_clock;
 double since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
 struct Variant {
-  std::int64_t batch = 0, threads = 1;
+  std::int64_t batch = 0, threads = 1;  // threads 0: a GPU
   Recipe recipe;
   std::unique_ptr<Trainer> trainer;
-  double start_up = 0, flops = 0, bytes = 0;  // flops: of the convolutions and linear layers
-  std::vector<double> steps, evaluations;     // seconds
+  double start_up = 0, first_step = 0, second_step = 0;  // seconds
+  double flops = 0, bytes = 0;                           // flops: of the convolutions and linear layers
+  std::vector<double> steps, evaluations;                // seconds
 };
 
-// Runs the variant's training on for 1 + steps whole batches, and evaluates once. The first step brings the variant's data back into the
-// caches and wakes its threads: it does not count, nor does the short batch at an epoch's end.
+// Steps one by one on the CPU, on a GPU `steps` at a time, with nobody waiting in between, three times; then an evaluation. Each begins
+// with one that does not count: it brings the variant's data back to where they are near, and wakes its threads.
 void run_round(Variant& v, const DatasetPair& data, std::int64_t steps) {
-  std::int64_t counted = -1;
-  Clock::time_point last{};
-  FitOptions fit;
-  fit.epochs = v.recipe.train.epochs = 1'000'000;  // until on_step has had enough
-  const bool has_tail = data.train.size() % v.batch != 0;
-  fit.on_step = [&](const Progress& p) {
-    const Clock::time_point now = Clock::now();
-    if (!(has_tail && p.batch == p.batches)) {
-      if (counted >= 0 && p.batch != 1) v.steps.push_back(std::chrono::duration<double>(now - last).count());
-      // The first step of an epoch follows its shuffle: not a step's work either.
-      if (counted < 0 || p.batch != 1) ++counted;
-    }
-    last = Clock::now();
-    return counted < steps;
-  };
-  v.trainer->fit(data.train, nullptr, fit);
-  v.evaluations.push_back(v.trainer->evaluate(data.test).seconds);
+  const bool one_by_one = v.threads > 0;
+  const std::vector<double> seconds = one_by_one ? v.trainer->time_steps(data.train, 1, steps + 1)
+                                                 : v.trainer->time_steps(data.train, std::min(steps, data.train.size() / v.batch), 4);
+  v.steps.insert(v.steps.end(), seconds.begin() + 1, seconds.end());
+  v.evaluations.push_back(v.trainer->time_evaluations(data.test, 2).back());
 }
 
 const Roofline& roofline_of(const Variant& v, const std::vector<Roofline>& rooflines) {
@@ -65,11 +54,14 @@ ordered_json to_json(const Variant& v, const Roofline& r) {
           {"flops_per_second", v.flops / step.median},
           {"share_of_peak", v.flops / step.median / r.flops},
           {"evaluation_seconds", to_json(evaluation)},
-          {"start_up_seconds", v.start_up}};
+          {"start_up_seconds", v.start_up},
+          {"first_step_seconds", v.first_step},
+          {"second_step_seconds", v.second_step}};
 }
 
 constexpr const char* notes =
-    "us/step: median over the steps of all rounds, which take the variants in turn;\n"
+    "us/step: median over the steps of all rounds, which take the variants in turn\n"
+    "(a GPU: over bursts of steps that nobody waits for but at the end);\n"
     "min: the shortest; +-: distance of the quartiles. %peak: operations of the\n"
     "convolutions and linear layers alone in the time of the whole step, of the\n"
     "measured peak of as many threads. start: tracing, compiling, memory.\n";
@@ -78,11 +70,15 @@ constexpr const char* notes =
 
 int bench_step(const BenchRequest& request) {
   set_up_log(detect_terminal(fileno(stderr)), request.quiet);
-  const std::int64_t steps = request.steps ? request.steps : 50, rounds = request.rounds ? request.rounds : 7;
-  const std::vector<std::int64_t> threads = thread_counts(request);
+  Clock::time_point start = Clock::now();
+  const Device device = bench_device(request.device, !request.threads.empty(), request.isa);
+  const double device_seconds = since(start);
+  const bool on_gpu = device.kind == Device::Kind::cuda;
+  const std::int64_t steps = request.steps ? request.steps : on_gpu ? 200 : 50, rounds = request.rounds ? request.rounds : 7;
+  const std::vector<std::int64_t> threads = thread_counts(request, device);
   const std::vector<std::int64_t> batches = request.batches.empty() ? std::vector<std::int64_t>{0} : request.batches;
   const Recipe first = variant(request, batches[0], threads[0]);
-  Clock::time_point start = Clock::now();
+  start = Clock::now();
   const DatasetPair data = load_data(first.data);
   const double load_seconds = since(start);
   std::vector<Variant> variants;
@@ -94,17 +90,18 @@ int bench_step(const BenchRequest& request) {
       if (data.train.size() < v.batch)
         throw Error(ErrorKind::usage, fmt::format("--batch {}: {} has only {} samples", v.batch, data.train.name, data.train.size()));
       start = Clock::now();
-      v.trainer = std::make_unique<Trainer>(build_model(v.recipe.model), trainer_options(v.recipe, data.train.sample, Device::cpu()));
+      v.trainer = std::make_unique<Trainer>(build_model(v.recipe.model), trainer_options(v.recipe, data.train.sample, device));
       v.start_up = since(start);
       for (const PlanLine& line : describe(v.trainer->plan(Mode::train))) {
         if (line.call.starts_with("conv2d") || line.call.starts_with("linear")) v.flops += line.flops;
         v.bytes += line.bytes;
       }
+      const std::vector<double> first_steps = v.trainer->time_steps(data.train, 1, 2);
+      v.first_step = first_steps[0], v.second_step = first_steps[1];
       variants.push_back(std::move(v));
     }
   std::vector<Roofline> rooflines;
-  for (const std::int64_t t : threads)
-    rooflines.push_back(measure_roofline(Device::cpu(), {.threads = static_cast<int>(t), .isa = request.isa}));
+  for (const std::int64_t t : threads) rooflines.push_back(measure_roofline(device, {.threads = static_cast<int>(t), .isa = request.isa}));
   for (std::int64_t r = 0; r < rounds; ++r) {
     log_info(fmt::format("round {} of {}", r + 1, rounds));
     for (Variant& v : variants) run_round(v, data, steps);
@@ -114,7 +111,12 @@ int bench_step(const BenchRequest& request) {
     ordered_json all = ordered_json::array(), roofs = ordered_json::array();
     for (const Variant& v : variants) all.push_back(to_json(v, roofline_of(v, rooflines)));
     for (const Roofline& r : rooflines) roofs.push_back(app::to_json(r));
-    print_result(ordered_json{{"recipe", first.name}, {"data_seconds", load_seconds}, {"rooflines", roofs}, {"variants", all}}.dump() +
+    print_result(ordered_json{{"recipe", first.name},
+                              {"device_seconds", device_seconds},
+                              {"data_seconds", load_seconds},
+                              {"rooflines", roofs},
+                              {"variants", all}}
+                     .dump() +
                  "\n");
     return 0;
   }
@@ -132,6 +134,12 @@ int bench_step(const BenchRequest& request) {
                        v.start_up * 1e3);
   }
   out += fmt::format("reading the data {:.0f} ms; {} rounds of {} steps\n", load_seconds * 1e3, rounds, steps);
+  if (on_gpu) {
+    out += fmt::format("waking the GPU {:.0f} ms\n", device_seconds * 1e3);
+    for (const Variant& v : variants)
+      out += fmt::format("batch {}: first step, which loads the kernels, {:.1f} ms; second, which captures\n  the graph, {:.1f} ms\n",
+                         v.batch, v.first_step * 1e3, v.second_step * 1e3);
+  }
   print_result(out);
   return 0;
 }

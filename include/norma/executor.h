@@ -104,10 +104,11 @@ std::unique_ptr<Executor> make_executor(const Device& device, const ExecutorOpti
 // What a device does at best with these options, measured: the best of several tries each.
 struct Roofline {
   std::string device;  // "cpu (avx512, 2 threads)"
-  int threads = 1;
-  double flops = 0;  // per second: fp32 multiply-adds (two operations each) between registers, every thread's best while all run
-  // Bytes per second, each array several times the last-level cache. A copy counts the bytes read and the bytes written: what a plain
-  // store moves besides, reading each line before it is overwritten, is not counted; streaming stores spare it.
+  int threads = 1;     // of the CPU; 0: a GPU
+  double flops = 0;    // per second: fp32 multiply-adds (two operations each) between registers, every thread's best while all run
+  // Bytes per second, each array several times the last-level cache. A GPU's streaming copy asks the cache to keep nothing. A copy counts
+  // the bytes read and the bytes written: what a plain store moves besides, reading each line before it is overwritten, is not counted;
+  // streaming stores spare it.
   double copy = 0, copy_streaming = 0, read = 0;
   std::size_t array_bytes = 0;  // of each array
 
@@ -122,9 +123,25 @@ struct Roofline {
 // About a second. Throws Error(device) where the device cannot be used.
 Roofline measure_roofline(const Device& device, const ExecutorOptions& options = {});
 
-// The roofline's streaming copy by itself, of arrays of so many bytes (rounded up), to be timed in turn with what is held against it: other
-// programs take their share of the memory from both. Each call copies once and returns bytes per second, read and written ones together.
-// Throws Error(device) where the device cannot be used.
-std::function<double()> copy_probe(const Device& device, const ExecutorOptions& options, std::size_t array_bytes);
+// A copy by itself (the CPU's is the streaming one), to be timed in turn with what is held against it: other programs take their share of
+// the memory from both. Each call copies `copies` arrays of so many bytes (rounded up), one after the other, so that with enough of them
+// none is in a cache, on a GPU as often as takes 5 ms; it returns bytes per second, read and written ones together. Throws Error(device)
+// where the device cannot be used.
+std::function<double()> copy_probe(const Device& device, const ExecutorOptions& options, std::size_t array_bytes, std::int64_t copies = 1);
+
+// Of the largest cache that all of the device shares: a GPU's L2. On the CPU as far as the system tells, else 0.
+std::size_t cache_bytes(const Device& device);
+
+// What a GPU needs at least to go from one thing to the next.
+struct Latency {
+  std::string what;             // "graph node"
+  std::int64_t blocks = 0;      // of 128 threads
+  std::vector<double> seconds;  // for one, of each round
+  std::string missing;          // why it was not measured
+};
+
+// Dependent kernels that do nothing, in a graph, with and without programmatic launch, and on a stream; barriers of a grid and a cluster.
+// Throws Error(device) where the GPU cannot be used, Error(usage) for a CPU.
+std::vector<Latency> measure_latencies(const Device& device, std::int64_t rounds);
 
 }  // namespace norma

@@ -8,6 +8,7 @@
 #include "norma/launches.h"       // IWYU pragma: export
 #include "norma/module.h"         // IWYU pragma: export
 #include "norma/module_runner.h"  // IWYU pragma: export
+#include "norma/module_timer.h"   // IWYU pragma: export
 #include "norma/optimizer.h"      // IWYU pragma: export
 #include "norma/plan.h"           // IWYU pragma: export
 #include "norma/shape.h"          // IWYU pragma: export

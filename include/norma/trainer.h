@@ -69,6 +69,7 @@ struct EpochMetrics {
   double train_loss = 0, train_accuracy = 0;
   std::optional<double> test_loss, test_accuracy;
   double seconds = 0, train_seconds = 0, samples_per_second = 0, learning_rate = 0;
+  double evaluation_seconds = 0;  // 0 without a test set
   std::string parameters_hash;
 };
 
@@ -114,6 +115,12 @@ class Trainer {
   // Runs plan(mode) `steps` times on samples of data, timing every Call, and puts parameters, optimizer and counters back as they were.
   // data holds at least options.batch samples.
   std::vector<TimedStep> time_calls(Mode mode, const Dataset& data, std::int64_t steps);
+  // Runs plan(train) on whole batches of data, `bursts` times so many `steps` queued one behind the other and then waited for: seconds for
+  // a step, of each burst. On a GPU the first step ever loads the kernels, and the second captures the Plan's graph. An epoch's whole
+  // batches are at least `steps`. Puts everything back as it was.
+  std::vector<double> time_steps(const Dataset& data, std::int64_t steps, std::int64_t bursts);
+  // Seconds of evaluate(data), so many times one after the other; the first may make Plans and bring the data to the device.
+  std::vector<double> time_evaluations(const Dataset& data, std::int64_t times);
   // The order in which fit takes a set's samples in an epoch, counted from 0: depends on size, seed and options.shuffle alone.
   std::vector<std::int32_t> sample_order(std::int64_t samples, std::int64_t epoch) const;
 

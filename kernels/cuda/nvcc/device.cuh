@@ -52,4 +52,67 @@ void launch_cooperative(void (*kernel)(Parameters...), std::int64_t blocks, int 
   (void)cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...);
 }
 
+// ---- for compute capability 9 and later; before it, launching what needs them is an error
+
+// In kernels launched with launch_early: waits until the kernel before has ended and what it wrote can be read, and lets the next one
+// begin, as soon as every block has said so.
+__device__ __forceinline__ void wait_for_previous() {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  cudaGridDependencySynchronize();
+#endif
+}
+__device__ __forceinline__ void let_next_begin() {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  cudaTriggerProgrammaticLaunchCompletion();
+#endif
+}
+
+// A barrier for all threads of the cluster, in kernels launched with launch_cluster.
+__device__ __forceinline__ void sync_cluster() {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  cooperative_groups::this_cluster().sync();
+#endif
+}
+
+// Loads and stores of what is not to be kept in the caches.
+template <class T>
+__device__ __forceinline__ T load_streaming(const T* p) {
+  return __ldcs(p);
+}
+template <class T>
+__device__ __forceinline__ void store_streaming(T* p, T v) {
+  __stcs(p, v);
+}
+
+// launch(), but the kernel may begin while the one before it on the stream still runs: it waits for that with wait_for_previous().
+template <class... Parameters, class... Arguments>
+void launch_early(void (*kernel)(Parameters...), std::int64_t blocks, int threads, cudaStream_t stream, Arguments... arguments) {
+  cudaLaunchAttribute early{};
+  early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  early.val.programmaticStreamSerializationAllowed = 1;
+  cudaLaunchConfig_t config{};
+  config.gridDim = dim3(static_cast<unsigned>(blocks));
+  config.blockDim = dim3(static_cast<unsigned>(threads));
+  config.stream = stream;
+  config.attrs = &early;
+  config.numAttrs = 1;
+  (void)cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...);
+}
+
+// launch() of one cluster of so many blocks, up to 8.
+template <class... Parameters, class... Arguments>
+void launch_cluster(void (*kernel)(Parameters...), int blocks, int threads, cudaStream_t stream, Arguments... arguments) {
+  cudaLaunchAttribute cluster{};
+  cluster.id = cudaLaunchAttributeClusterDimension;
+  cluster.val.clusterDim.x = static_cast<unsigned>(blocks);
+  cluster.val.clusterDim.y = cluster.val.clusterDim.z = 1;
+  cudaLaunchConfig_t config{};
+  config.gridDim = dim3(static_cast<unsigned>(blocks));
+  config.blockDim = dim3(static_cast<unsigned>(threads));
+  config.stream = stream;
+  config.attrs = &cluster;
+  config.numAttrs = 1;
+  (void)cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...);
+}
+
 }  // namespace norma::kernels::cuda

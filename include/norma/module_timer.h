@@ -1,0 +1,49 @@
+// One module's forward and its backward pass, timed by themselves: any number of copies of the module side by side, each with tensors of
+// its own, that a pass works through one after the other. With enough of them nothing is in a cache when its turn comes.
+//
+//   ModuleTimer timer{nn::BatchNorm{}, {256, 6, 24, 24}, {.device = Device::cuda(), .copies = 30}};
+//   timer.forward();  timer.backward();   // seconds of one module's pass
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "norma/executor.h"
+#include "norma/module.h"
+
+namespace norma {
+
+class ModuleTimer {
+ public:
+  struct Options {
+    Device device = Device::cpu();
+    ExecutorOptions executor{};
+    int lanes = 0;  // 0: the device's own; 1: NCHW, on a GPU only. A (N,C) in one lane is NHWC of N pixels
+    std::int64_t copies = 1;
+    double seconds = 5e-3;  // that a measurement takes at least: the copies' turns are repeated until then
+  };
+
+  // The inputs are of the given shape, all with the same noise, as are the upstream gradients. Throws Error(usage) as the module does,
+  // or if the device has no such lanes.
+  ModuleTimer(const Module& module, const Shape& x, Options options);
+  ~ModuleTimer();
+  ModuleTimer(ModuleTimer&&) noexcept;
+  ModuleTimer& operator=(ModuleTimer&&) noexcept;
+
+  // Runs the training Plan's Calls of one pass on every copy, queued one behind the other and then waited for, on a GPU as a graph: seconds
+  // of one module's. What comes before the first measurement (loading kernels, capturing) is not in it.
+  double forward();
+  double backward();
+
+  // "bn_2.weight.grad", "dx1", "y1" (of copy number 1, counted from 0), ..., in NCHW order.
+  std::vector<float> read(std::string_view name) const;
+  const Plan& forward_plan() const;
+  const Plan& backward_plan() const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace norma

@@ -1,0 +1,35 @@
+// What the device does at best, as kernels to be timed; no Call uses them. Host code: nothing of CUDA is included here.
+#pragma once
+#include <cstdint>
+
+struct CUstream_st;  // cudaStream_t points to one
+
+namespace norma::kernels::cuda::probe {
+
+// ---- throughput; arrays are 16-byte aligned, n a multiple of 4
+
+// y = x
+void copy(float* y, const float* x, std::int64_t n, CUstream_st* stream);
+// The same, past what the caches hold.
+void copy_streaming(float* y, const float* x, std::int64_t n, CUstream_st* stream);
+// sums[b] = the sum of block b's part of x, of read_blocks(n)
+std::int64_t read_blocks(std::int64_t n);
+void read(float* sums, const float* x, std::int64_t n, CUstream_st* stream);
+
+// Of `blocks` blocks each thread makes so many rounds of multiply-adds in registers, and writes what they come to: y,
+// multiply_add_elements(blocks).
+std::int64_t multiply_add_elements(std::int64_t blocks);
+double multiply_add_flops(std::int64_t blocks, std::int64_t rounds);
+void multiply_add(float* y, std::int64_t rounds, std::int64_t blocks, CUstream_st* stream);
+
+// ---- latency: kernels that do next to nothing. Each counts what it waited for, so that a test sees that it did.
+
+// A kernel of so many blocks: ++*count. early: it may begin before the kernel before it has ended, and waits for that end itself
+// (programmatic dependent launch: compute capability 9 or later).
+void node(unsigned* count, std::int64_t blocks, bool early, CUstream_st* stream);
+// A kernel whose blocks, all resident at once, meet so many times: *count += meetings.
+void grid_barriers(unsigned* count, std::int64_t blocks, int meetings, CUstream_st* stream);
+// The same of one cluster of so many blocks, up to 8: compute capability 9 or later.
+void cluster_barriers(unsigned* count, int blocks, int meetings, CUstream_st* stream);
+
+}  // namespace norma::kernels::cuda::probe

@@ -1,0 +1,116 @@
+#include "norma/module_timer.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <string>
+
+#include "norma/error.h"
+#include "src/initialise.h"
+#include "src/layout.h"
+#include "src/lower.h"
+
+namespace norma {
+
+using Clock = std::chrono::steady_clock;
+
+namespace {
+
+// Uniform in -1 .. 1, the same on every run.
+std::vector<float> noise(std::size_t n, std::uint32_t seed) {
+  std::vector<float> values(n);
+  for (float& v : values) {
+    seed = seed * 1664525u + 1013904223u;
+    v = static_cast<float>(static_cast<std::int32_t>(seed)) * 0x1p-31f;
+  }
+  return values;
+}
+
+// The Plan's backward Calls, or all others. The values stay where they are.
+Plan pass_of(const Plan& plan, bool backward) {
+  Plan pass = plan;
+  std::erase_if(pass.calls, [&](const PlanCall& c) { return (std::strstr(name_of(c.call), "backward") != nullptr) != backward; });
+  schedule(pass, false);
+  return pass;
+}
+
+}  // namespace
+
+struct ModuleTimer::State {
+  Options options;
+  std::unique_ptr<Executor> executor;
+  Plan plan, forward, backward;
+  std::int64_t turns_forward = 0, turns_backward = 0;  // 0: not measured yet
+
+  double run(const Plan& pass, std::int64_t turns) const {
+    const Clock::time_point start = Clock::now();
+    for (std::int64_t t = 0; t < turns; ++t) executor->run(pass);
+    executor->synchronize();
+    return std::chrono::duration<double>(Clock::now() - start).count() / static_cast<double>(turns);
+  }
+
+  double measure(const Plan& pass, std::int64_t& turns) const {
+    if (turns == 0) {
+      for (int i = 0; i < 3; ++i) (void)run(pass, 1);  // loads kernels, captures, replays
+      turns = static_cast<std::int64_t>(std::clamp(options.seconds / std::max(run(pass, 1), 1e-9), 0.0, 1e6)) + 1;
+    }
+    return run(pass, turns) / static_cast<double>(options.copies);
+  }
+
+  // All at once and as stored: where every stored element is one of a sample, noise is noise in any order.
+  void write_noise(std::string_view name, const std::vector<float>& values) const {
+    const ValueId id = plan.find(name);
+    const PlanValue& v = plan[id];
+    if (v.bytes == values.size() * sizeof(float)) executor->write(plan, id.index, values.data(), v.bytes);
+    else write_tensor(*executor, plan, id, values);
+  }
+};
+
+ModuleTimer::ModuleTimer(const Module& module, const Shape& x, Options options) : state_(std::make_unique<State>()) {
+  State& s = *state_;
+  if (options.copies < 1) throw Error(ErrorKind::usage, "copies must be at least 1, got " + std::to_string(options.copies));
+  s.options = options;
+  Builder builder;
+  std::vector<Value> outputs;
+  for (std::int64_t k = 0; k < options.copies; ++k) outputs.push_back(module(builder, builder.input("x" + std::to_string(k), x)));
+  const Graph graph = fuse(std::move(builder).finish(outputs));
+  s.executor = make_executor(options.device, options.executor);
+  const int lanes = options.lanes ? options.lanes : s.executor->lanes();
+  if (options.device.kind == Device::Kind::cpu && lanes != s.executor->lanes())
+    throw Error(ErrorKind::usage, "the CPU's kernels take " + std::to_string(s.executor->lanes()) + " lanes, not " + std::to_string(lanes));
+  s.plan = lower(graph, {.mode = Mode::train,
+                         .lanes = lanes,
+                         .backward = true,
+                         .input_gradients = true,
+                         .data = {},
+                         .loss = {},
+                         .optimizer = {},
+                         .assign = {.reuse = false}});
+  s.forward = pass_of(s.plan, false), s.backward = pass_of(s.plan, true);
+  for (const Plan* p : {&s.plan, &s.forward, &s.backward}) s.executor->prepare(*p);
+  std::int64_t number = 0;
+  for (const ParameterInfo& p : graph.parameters()) write_tensor(*s.executor, s.plan, s.plan.find(p.name), initial_values(p, 0, number++));
+  const auto elements = [&](const Shape& shape) { return static_cast<std::size_t>(shape.elements()); };
+  const std::vector<float> input = noise(elements(x), 1), upstream = noise(elements(graph[outputs[0]].shape), 2);
+  const bool several = options.copies > 1;
+  for (std::int64_t k = 0; k < options.copies; ++k) {
+    s.write_noise("x" + std::to_string(k), input);
+    s.write_noise(several ? "dy" + std::to_string(k) : "dy", upstream);
+  }
+  (void)s.run(s.forward, 1);  // so that backward has something to start from
+}
+
+ModuleTimer::~ModuleTimer() = default;
+ModuleTimer::ModuleTimer(ModuleTimer&&) noexcept = default;
+ModuleTimer& ModuleTimer::operator=(ModuleTimer&&) noexcept = default;
+
+double ModuleTimer::forward() { return state_->measure(state_->forward, state_->turns_forward); }
+double ModuleTimer::backward() { return state_->measure(state_->backward, state_->turns_backward); }
+
+std::vector<float> ModuleTimer::read(std::string_view name) const {
+  return read_tensor(*state_->executor, state_->plan, state_->plan.find(name));
+}
+const Plan& ModuleTimer::forward_plan() const { return state_->forward; }
+const Plan& ModuleTimer::backward_plan() const { return state_->backward; }
+
+}  // namespace norma
