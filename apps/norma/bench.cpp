@@ -11,6 +11,7 @@
 #include "apps/norma/bench_ops.h"
 #include "apps/norma/commands.h"
 #include "apps/norma/environment.h"
+#include "apps/norma/log.h"
 #include "apps/norma/recipe_flags.h"
 #include "norma/error.h"
 
@@ -45,7 +46,9 @@ Device bench_device(const std::string& device, bool has_threads, const std::stri
   if (chosen.kind == Device::Kind::cuda && (has_threads || isa != "auto"))
     throw Error(ErrorKind::usage, fmt::format("{} is for the CPU, and --device {} is a GPU{}", has_threads ? "--threads" : "--isa", device,
                                               device == "auto" ? " here; say --device cpu" : ""));
-  return choose_device({.kind = device, .isa = isa});
+  (void)make_executor(chosen, {.isa = isa});
+  log_info(fmt::format("device: {}{}", to_string(chosen), device == "auto" ? " (auto: " + best_device_reason() + ")" : ""));
+  return chosen;
 }
 
 Recipe variant(const BenchRequest& request, std::int64_t batch, std::int64_t threads) {

@@ -246,6 +246,33 @@ TEST(CudaTraining, TimesEveryCall) {
   EXPECT_EQ(state_of(trainer), before);
 }
 
+TEST(CudaTraining, TimesStepsThatNobodyWaitsFor) {
+  Trainer trainer(net, on_gpu());
+  const std::string before = state_of(trainer);
+  const std::vector<double> seconds = trainer.time_steps(bars(100), 2, 3);
+  EXPECT_EQ(seconds.size(), 3u);
+  for (const double s : seconds) EXPECT_GT(s, 0);
+  EXPECT_EQ(trainer.time_evaluations(bars(50), 2).size(), 2u);
+  EXPECT_EQ(state_of(trainer), before);
+}
+
+TEST(CudaTraining, TimedPassesAreThoseOfAStep) {
+  const Shape shape{33, 5, 3, 4};
+  for (const int lanes : {0, 1}) {
+    ModuleTimer timer{nn::BatchNorm{}, shape, {.device = Device::cuda(), .lanes = lanes, .copies = 2, .seconds = 0}};
+    EXPECT_GT(timer.forward(), 0);
+    EXPECT_GT(timer.backward(), 0);
+    ModuleRunner step{nn::BatchNorm{}, shape, {.device = Device::cuda(), .lanes = lanes}};
+    step.write("x", timer.read("x0"));
+    step.write("dy", timer.read("dy0"));
+    step.step();
+    for (const char* copy : {"0", "1"})
+      for (const char* name : {"y", "dx"}) EXPECT_EQ(timer.read(std::string(name) + copy), step.read(name)) << name << copy;
+    for (const char* name : {"bn.weight.grad", "bn.bias.grad"}) EXPECT_EQ(timer.read(name), step.read(name)) << name;
+    EXPECT_EQ(timer.read("bn_2.weight.grad"), step.read("bn.weight.grad"));
+  }
+}
+
 TEST(CudaTraining, AGpuThatIsNotThereIsNamed) {
   expect_error(ErrorKind::device, {"device cuda:99 cannot be used: there is no GPU 99, only 0.."}, [] { make_executor(Device::cuda(99)); });
 }
