@@ -93,7 +93,7 @@ std::string fit(const std::string& text, std::size_t width) {
 
 Command add_bench(CLI::App& norma) {
   auto request = std::make_shared<BenchRequest>();
-  CLI::App& app = *norma.add_subcommand("bench", "Measure: a step, its kernel calls, single operations");
+  CLI::App& app = *norma.add_subcommand("bench", "Measure: a step, its kernel calls, epochs, single operations");
   app.require_subcommand(1);
   CLI::App& step = *app.add_subcommand("step", "A recipe's training step and evaluation, for several threads and batch sizes");
   CLI::App& calls = *app.add_subcommand("calls", "Each kernel call of a step: time, GB/s, GFLOP/s, share of the roofline");
@@ -124,6 +124,17 @@ Command add_bench(CLI::App& norma) {
   calls.add_option("--steps", request->steps, "Timed steps; default 200")->type_name("N")->check(positive);
   calls.add_flag("--eval", request->eval, "The evaluation's calls instead of the training step's");
 
+  auto epoch = std::make_shared<EpochRequest>();
+  CLI::App& epoch_app = *app.add_subcommand("epoch", "A recipe's whole epochs, with evaluation, and whole runs of norma train");
+  epoch_app.add_option("recipe", epoch->recipe, "A recipe's name, or the path of a TOML file")->default_val("mnist-lenet-bn");
+  epoch_app.add_option("--runs", epoch->runs, "Runs in processes of their own, which save as any run does")
+      ->type_name("N")
+      ->capture_default_str()
+      ->check(CLI::Range(0, 1000));
+  epoch_app.add_flag("--json", epoch->json, "One JSON object on stdout");
+  epoch_app.add_flag("--quiet", epoch->quiet, "No log on stderr; warnings stay");
+  add_recipe_flags(epoch_app, FlagScope::all, epoch->overrides);
+
   auto ops = std::make_shared<OpsRequest>();
   CLI::App& ops_app = *app.add_subcommand("ops", "Layers of LeNet, ResNet-18 and VGG-16 one by one, in turn with oneDNN's");
   ops_app.add_option("filter", ops->filter, "Only those with this in their name, such as lenet or resnet18/layer2");
@@ -147,9 +158,10 @@ Command add_bench(CLI::App& norma) {
   export_app.add_flag("--quiet", exported->quiet, "No log on stderr; warnings stay");
   add_recipe_flags(export_app, FlagScope::all, exported->overrides);
 
-  return {&app, [=, &step, &calls, &ops_app] {
+  return {&app, [=, &step, &calls, &epoch_app, &ops_app] {
             if (step.parsed()) return bench_step(*request);
             if (calls.parsed()) return bench_calls(*request);
+            if (epoch_app.parsed()) return bench_epoch(*epoch);
             return ops_app.parsed() ? bench_ops(*ops) : bench_export(*exported);
           }};
 }

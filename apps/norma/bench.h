@@ -45,7 +45,15 @@ std::string describe(const Roofline& r);
 // `text` in `width` columns; what is too long keeps its end.
 std::string fit(const std::string& text, std::size_t width);
 
+struct EpochRequest {
+  std::string recipe;
+  std::vector<Override> overrides;
+  std::int64_t runs = 3;  // in processes of their own
+  bool json = false, quiet = false;
+};
+
 int bench_step(const BenchRequest& request);
 int bench_calls(const BenchRequest& request);
+int bench_epoch(const EpochRequest& request);
 
 }  // namespace norma::app
