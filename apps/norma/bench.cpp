@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "apps/norma/bench_bn.h"
 #include "apps/norma/bench_export.h"
 #include "apps/norma/bench_ops.h"
 #include "apps/norma/commands.h"
@@ -93,7 +94,7 @@ std::string fit(const std::string& text, std::size_t width) {
 
 Command add_bench(CLI::App& norma) {
   auto request = std::make_shared<BenchRequest>();
-  CLI::App& app = *norma.add_subcommand("bench", "Measure: a step, its kernel calls, epochs, single operations");
+  CLI::App& app = *norma.add_subcommand("bench", "Measure: a step, its kernel calls, epochs, batch norm, single operations, launches");
   app.require_subcommand(1);
   CLI::App& step = *app.add_subcommand("step", "A recipe's training step and evaluation, for several threads and batch sizes");
   CLI::App& calls = *app.add_subcommand("calls", "Each kernel call of a step: time, GB/s, GFLOP/s, share of the roofline");
@@ -135,6 +136,32 @@ Command add_bench(CLI::App& norma) {
   epoch_app.add_flag("--quiet", epoch->quiet, "No log on stderr; warnings stay");
   add_recipe_flags(epoch_app, FlagScope::all, epoch->overrides);
 
+  auto bn = std::make_shared<BnRequest>();
+  CLI::App& bn_app = *app.add_subcommand("bn", "Batch norm by itself, forward and backward, in turn with a copy");
+  bn_app.add_option("filter", bn->filter, "Only those with this in their name, such as lenet or resnet50/layer2");
+  bn_app.add_option("--device", bn->device, "auto, cpu, cuda or cuda:N")->type_name("NAME")->capture_default_str();
+  bn_app.add_option("--layout", bn->layouts, "lanes, and on a GPU nchw, nhwc; default: all")->type_name("LIST")->delimiter(',');
+  bn_app.add_option("--batch", bn->batch, "Samples, of ResNet-50's")->type_name("N")->capture_default_str()->check(CLI::Range(2, 4096));
+  bn_app.add_option("--threads", bn->threads, "Of the CPU; default: every core")->type_name("N")->check(CLI::Range(1, 4096));
+  bn_app.add_option("--isa", bn->isa, "auto, or a level that norma doctor lists")->type_name("NAME");
+  bn_app.add_option("--seconds", bn->seconds, "For each shape and layout; at least 5 rounds are timed")
+      ->type_name("X")
+      ->capture_default_str()
+      ->check(CLI::Range(0.0, 3600.0));
+
+  auto latency = std::make_shared<LatencyRequest>();
+  CLI::App& latency_app = *app.add_subcommand("latency", "What a launch and a barrier cost at least on a GPU");
+  latency_app.add_option("--device", latency->device, "cuda or cuda:N")->type_name("NAME")->capture_default_str();
+  latency_app.add_option("--rounds", latency->rounds, "Times each is measured")
+      ->type_name("N")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 100'000));
+  const auto output = [](CLI::App& sub, bool& json, bool& quiet) {
+    sub.add_flag("--json", json, "One JSON object on stdout");
+    sub.add_flag("--quiet", quiet, "No log on stderr; warnings stay");
+  };
+  output(bn_app, bn->json, bn->quiet), output(latency_app, latency->json, latency->quiet);
+
   auto ops = std::make_shared<OpsRequest>();
   CLI::App& ops_app = *app.add_subcommand("ops", "Layers of LeNet, ResNet-18 and VGG-16 one by one, in turn with oneDNN's");
   ops_app.add_option("filter", ops->filter, "Only those with this in their name, such as lenet or resnet18/layer2");
@@ -158,10 +185,12 @@ Command add_bench(CLI::App& norma) {
   export_app.add_flag("--quiet", exported->quiet, "No log on stderr; warnings stay");
   add_recipe_flags(export_app, FlagScope::all, exported->overrides);
 
-  return {&app, [=, &step, &calls, &epoch_app, &ops_app] {
+  return {&app, [=, &step, &calls, &epoch_app, &bn_app, &latency_app, &ops_app] {
             if (step.parsed()) return bench_step(*request);
             if (calls.parsed()) return bench_calls(*request);
             if (epoch_app.parsed()) return bench_epoch(*epoch);
+            if (bn_app.parsed()) return bench_bn(*bn);
+            if (latency_app.parsed()) return bench_latency(*latency);
             return ops_app.parsed() ? bench_ops(*ops) : bench_export(*exported);
           }};
 }

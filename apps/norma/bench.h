@@ -52,8 +52,15 @@ struct EpochRequest {
   bool json = false, quiet = false;
 };
 
+struct LatencyRequest {
+  std::string device = "cuda";
+  std::int64_t rounds = 50;
+  bool json = false, quiet = false;
+};
+
 int bench_step(const BenchRequest& request);
 int bench_calls(const BenchRequest& request);
 int bench_epoch(const EpochRequest& request);
+int bench_latency(const LatencyRequest& request);
 
 }  // namespace norma::app
