@@ -73,7 +73,7 @@ ModuleTimer::ModuleTimer(const Module& module, const Shape& x, Options options) 
   Builder builder;
   std::vector<Value> outputs;
   for (std::int64_t k = 0; k < options.copies; ++k) outputs.push_back(module(builder, builder.input("x" + std::to_string(k), x)));
-  const Graph graph = fuse(std::move(builder).finish(outputs));
+  const Graph graph = fuse(std::move(builder).finish(std::move(outputs)));
   s.executor = make_executor(options.device, options.executor);
   const int lanes = options.lanes ? options.lanes : s.executor->lanes();
   if (options.device.kind == Device::Kind::cpu && lanes != s.executor->lanes())
@@ -91,7 +91,7 @@ ModuleTimer::ModuleTimer(const Module& module, const Shape& x, Options options) 
   std::int64_t number = 0;
   for (const ParameterInfo& p : graph.parameters()) write_tensor(*s.executor, s.plan, s.plan.find(p.name), initial_values(p, 0, number++));
   const auto elements = [&](const Shape& shape) { return static_cast<std::size_t>(shape.elements()); };
-  const std::vector<float> input = noise(elements(x), 1), upstream = noise(elements(graph[outputs[0]].shape), 2);
+  const std::vector<float> input = noise(elements(x), 1), upstream = noise(elements(graph[graph.outputs[0]].shape), 2);
   const bool several = options.copies > 1;
   for (std::int64_t k = 0; k < options.copies; ++k) {
     s.write_noise("x" + std::to_string(k), input);

@@ -9,6 +9,7 @@
 #include <numeric>
 #include <set>
 
+#include "apps/norma/bench_bn.h"
 #include "apps/norma/bench_ops.h"
 #include "apps/norma/environment.h"
 #include "apps/norma/module_file.h"
@@ -127,6 +128,10 @@ TEST(TimeCalls, LeavesTheTrainerAsItWas) {
       EXPECT_LE(std::accumulate(s.calls.begin(), s.calls.end(), 0.0), s.seconds * 1.0001);
     }
   }
+  const std::vector<double> seconds = measured.time_steps(data, 3, 3);  // the second time, the epoch's 4 whole batches do not suffice
+  EXPECT_EQ(seconds.size(), 3u);
+  for (const double s : seconds) EXPECT_GT(s, 0);
+  EXPECT_EQ(measured.time_evaluations(data, 2).size(), 2u);
   EXPECT_EQ(measured.parameters_hash(), plain.parameters_hash());
   EXPECT_EQ(measured.steps_done(), plain.steps_done());
   for (Trainer* t : {&measured, &plain}) t->fit(data, nullptr, {.epochs = 2});
@@ -138,9 +143,13 @@ TEST(TimeCalls, WhatCannotBeTimedIsRefused) {
   const nn::Sequential net{nn::Flatten{}, nn::Linear{.out = 3}};
   Trainer large{net, {.input = data.sample, .batch = 16}};
   test::expect_error(ErrorKind::usage, {"10 samples", "batch of 16"}, [&] { large.time_calls(Mode::train, data, 1); });
+  Trainer fitting{net, {.input = data.sample, .batch = 4}};
+  test::expect_error(ErrorKind::usage, {"3 steps at a time", "2 whole batches of 4"}, [&] { fitting.time_steps(data, 3, 1); });
   Trainer wild{net, {.input = data.sample, .batch = 10, .optimizer = Sgd{.lr = 3e38}}};
   const std::string before = wild.parameters_hash();
   test::expect_error(ErrorKind::diverged, {"timed step"}, [&] { wild.time_calls(Mode::train, data, 20); });
+  EXPECT_EQ(wild.parameters_hash(), before);
+  test::expect_error(ErrorKind::diverged, {"timed step"}, [&] { wild.time_steps(data, 1, 20); });
   EXPECT_EQ(wild.parameters_hash(), before);
 }
 
@@ -164,6 +173,84 @@ TEST(SampleOrder, IsTheOneThatFitTakes) {
     stored.fit(ordered, nullptr, {.epochs = epoch + 1});
   }
   EXPECT_EQ(stored.parameters_hash(), shuffling.parameters_hash());
+}
+
+// ---- passes of one module
+
+TEST(ModuleTimer, PassesAreThoseOfAStep) {
+  const Shape shape{19, 3, 4, 5};  // a partial group of samples
+  const nn::Sequential net{nn::Conv2d{.out = 4, .kernel = 3}, nn::BatchNorm{}, nn::ReLU{}};
+  const auto scoped = [&](Builder& b, Value x) { return net(b, x); };
+  ModuleTimer one{scoped, shape, {.seconds = 0}};
+  ModuleRunner step{net, shape};
+  EXPECT_GT(one.forward(), 0);
+  EXPECT_GT(one.backward(), 0);
+  step.write("x", one.read("x0"));
+  step.write("dy", one.read("dy"));
+  step.step();
+  for (const char* name : {"y", "conv1.weight.grad", "bn1.bias.grad"}) EXPECT_EQ(one.read(name), step.read(name)) << name;
+  EXPECT_EQ(one.read("dx0"), step.read("dx"));
+  const auto calls = [](const Plan& p) { return describe(p).size(); };
+  EXPECT_EQ(calls(one.forward_plan()) + calls(one.backward_plan()), calls(step.plan()));
+}
+
+TEST(ModuleTimer, CopiesHaveTensorsOfTheirOwn) {
+  const ModuleTimer three{nn::BatchNorm{}, {5, 2}, {.copies = 3}};
+  std::set<std::size_t> places;
+  for (const Plan* p : {&three.forward_plan(), &three.backward_plan()})
+    for (const PlanLine& line : describe(*p))
+      for (const PlanOperand& o : line.operands)
+        if (o.region == Region::activations && o.shape == Shape{5, 2}) places.insert(o.offset);
+  EXPECT_EQ(places.size(), 3u * 4);  // x, y, dx, dy
+  test::expect_error(ErrorKind::usage, {"copies", "0"}, [] { ModuleTimer{nn::BatchNorm{}, {5, 2}, {.copies = 0}}; });
+  test::expect_error(ErrorKind::usage, {"16 lanes, not 1"}, [] { ModuleTimer{nn::BatchNorm{}, {5, 2}, {.lanes = 1}}; });
+}
+
+TEST(BenchBn, ShapesAreTheNets) {
+  std::map<std::string, std::int64_t> layers, channels;
+  for (const BnShape& s : bn_shapes()) layers[s.net] += s.count, channels[s.net] += s.count * s.c;
+  EXPECT_EQ(layers["resnet50"], 53);
+  EXPECT_EQ(channels["resnet50"], 26'560);  // torchvision's resnet50: as many running means
+  EXPECT_EQ(layers["lenet"], 4);
+  constexpr std::size_t cache = 50'000'000;
+  for (const BnShape& s : bn_shapes())
+    if (s.n < 0) {
+      const Shape large = shape_of(s, 32, cache);
+      EXPECT_GE(large.elements() * 4, 200'000'000);
+      EXPECT_LE(large.elements() * 4, 280'000'000);
+      EXPECT_EQ(large[0] % 32, 0);
+    }
+  EXPECT_EQ(shape_of(bn_shapes()[2], 32, cache), (Shape{256, 120}));
+}
+
+TEST(BenchBn, NothingIsMeasuredFromACache) {
+  constexpr std::size_t cache = 50'000'000;
+  for (const Shape& s : {Shape{256, 84}, Shape{256, 6, 24, 24}, Shape{32, 256, 56, 56}, Shape{64, 64, 112, 112}})
+    EXPECT_GT(static_cast<std::size_t>(copies_for(s, cache) * s.elements() * 2 * 4), 2 * cache) << to_string(s);
+  EXPECT_EQ(copies_for({64, 64, 112, 112}, cache), 2);
+  const Shape small{256, 6, 24, 24}, middle{32, 100, 60, 60}, large{64, 64, 112, 112};  // 3.5, 46 and 206 MB
+  EXPECT_EQ(least_tensors(false, small, cache), 2);
+  EXPECT_EQ(least_tensors(true, small, cache), 3);
+  EXPECT_EQ(least_tensors(false, middle, cache), 2);
+  EXPECT_EQ(least_tensors(true, middle, cache), 5);  // x and dy do not fit together
+  EXPECT_EQ(least_tensors(false, large, cache), 3);
+  EXPECT_EQ(layouts_of(Device::cpu(), small).size(), 1u);
+  EXPECT_EQ(layouts_of(Device::cuda(), small).size(), 3u);
+  EXPECT_EQ(layouts_of(Device::cuda(), {256, 84}).size(), 2u);
+}
+
+TEST(BenchBn, FiguresAreWhole) {
+  const BnShape shape{"t", "b", 1, 64, 32, 64, 64};  // 34 MB: few copies
+  const BnRequest request{.threads = 1, .seconds = 0};
+  const std::vector<BnPass> passes = measure(shape, BnLayout::lanes, Device::cpu(), request);
+  ASSERT_EQ(passes.size(), 2u);
+  EXPECT_EQ(passes[0].pass + passes[1].pass, "forwardbackward");
+  for (const BnPass& p : passes) {
+    EXPECT_EQ(p.seconds.count, 5);
+    EXPECT_GT(p.seconds.median, 0);
+    EXPECT_GT(p.share_of_copy.median, 0);
+    EXPECT_EQ(p.bytes(), static_cast<double>(p.tensors) * 64 * 32 * 64 * 64 * 4);
+  }
 }
 
 // ---- single operations

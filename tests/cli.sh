@@ -148,6 +148,16 @@ expect "bench step: a batch larger than the data" 2 "200 samples" bench step tin
 expect "bench calls: an unknown recipe" 2 "nonesuch" bench calls nonesuch
 expect "bench calls: no steps" 2 "--steps" bench calls tiny.toml --steps 0
 expect "bench ops: nothing of that name" 2 "resnet18/layer1.0.conv1" bench ops nonesuch --seconds 0
+if "$norma" doctor --json | grep -q '"usable": false'; then
+  for what in "step tiny.toml" "calls tiny.toml" "epoch tiny.toml" bn latency; do
+    expect "bench $what on a GPU that is not there" 4 "device cuda cannot be used" bench $what --device cuda
+  done
+fi
+expect "bench step: threads of a GPU" 2 "--threads is for the CPU" bench step tiny.toml --device cuda --threads 2
+expect "bench epoch: the first does not count" 2 "--epochs 1" bench epoch tiny.toml --epochs 1
+expect "bench bn: nothing of that name" 2 "resnet50/layer1.0.bn3" bench bn nonesuch --device cpu
+expect "bench bn: an unknown layout" 2 'did you mean "nhwc"' bench bn lenet --layout nhcw
+expect "bench latency: not of a CPU" 2 "a GPU's" bench latency --device cpu
 expect "bench: a set that is missing" 3 "norma data fetch mnist" bench step mnist-lenet-bn --data-dir "$work/nothing"
 
 "$norma" plan tiny.toml --json >plan.json
@@ -166,9 +176,14 @@ check "bench step --json: a variant for each batch size and number of threads" "
 check "... counts the steps of all rounds" "$(grep -o '"step_seconds":{[^}]*"count":6}' step.json | wc -l)" 4
 "$norma" bench step tiny.toml --threads 1 --steps 3 --rounds 2 --quiet >step.txt
 check "bench step: a line a variant" "$? $(grep -cE '^ +32 +1 ' step.txt)" "0 1"
+"$norma" bench epoch tiny.toml --epochs 3 --runs 1 --device cpu --quiet >epoch.txt
+check "bench epoch: a line for training, evaluation, both" "$? $(grep -cE '^(training|evaluation|epoch) +[0-9.]+ ' epoch.txt)" "0 3"
+check "... and a run in a process of its own" "$(grep -c 'from the process.s start to its exit: .*of 1)$' epoch.txt)" 1
+"$norma" bench bn lenet/bn1 --threads 1 --seconds 0 --quiet >bn.txt
+check "bench bn: two passes of a layer" "$? $(grep -cE '^bn1 256x6x24x24 +lanes +(fwd|bwd) ' bn.txt)" "0 2"
 "$norma" bench ops fc3 --seconds 0 --quiet >ops.txt
 check "bench ops: three passes of a layer" "$? $(grep -cE '^84 -> 10 +(fwd|wgrad|dgrad) ' ops.txt)" "0 3"
-check "bench: no line is wider than 80 columns" "$(cat calls.txt step.txt ops.txt | awk 'length($0) > 80' | head -n 3)" ""
+check "bench: no line is wider than 80 columns" "$(cat calls.txt step.txt epoch.txt bn.txt ops.txt | awk 'length($0) > 80' | head -n 3)" ""
 mkdir alone && cp "$norma" alone/norma
 alone/norma bench ops fc3 --seconds 0 >ops.txt 2>ops.err
 check "bench ops without oneDNN says so and goes on" "$? $(grep -c 'not installed$' ops.txt) $(grep -c 'apt-get install libdnnl-dev' ops.err)" "0 4 1"

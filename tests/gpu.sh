@@ -2,12 +2,15 @@
 # Everything of norma that needs a GPU, from a bundle (cmake --build build --target bundle), in at most 10 minutes.
 #   sh gpu.sh <bundle folder> [--data-dir DIR] [--out DIR] [--seconds N] [--only LIST]
 # DIR holds mnist/ and fashion-mnist/ (default: where norma looks for data sets); --out (default: .) gets gpu.log, everything that was
-# printed, gpu.json, the closing table, and cudnn.json. --seconds: for all steps together, default 570. --only: steps, such as
-# kernels,repeats. Needs no compiler and no packages; what a step needs and the machine lacks (compute-sanitizer, cuDNN, PyTorch, JAX,
-# data) skips the step. A step that fails or takes too long does not stop the others.
+# printed, gpu.json, the closing table with what norma bench measured, and cudnn.json. --seconds: for all steps together, default 570, of
+# which speed keeps the last 170. --only: steps, such as kernels,repeats. Needs no compiler and no packages; what a step needs and the
+# machine lacks (compute-sanitizer, cuDNN, PyTorch, JAX, data) skips the step. A step that fails or takes too long does not stop the others.
 # Exits with 0 if all steps that ran passed, 1 otherwise, 77 without a GPU that norma can use, 2 on wrong usage.
 set -u
-steps='nvidia_smi doctor kernels large cudnn verify plan memcheck racecheck initcheck synccheck repeats accuracy bench_step epoch torch torch_graph jax'
+correctness='nvidia_smi doctor kernels large cudnn verify plan memcheck racecheck initcheck synccheck repeats accuracy'
+speed='bench_latency bench_step bench_calls bench_epoch bench_bn'
+peers='torch torch_graph jax'
+steps="$correctness $speed $peers"
 
 usage() {
   sed -n '2,9s/^# \{0,1\}//p' "$0" >&2
@@ -140,14 +143,51 @@ step_accuracy() {
   return $status
 }
 
-# ---- place of the speed of a step
+# ---- norma's own speed. Each step runs once, with --json, into $work/<step>.json: the log has it, and so has gpu.json, under "figures".
+
+# What is measured with these arguments, in one run.
+measured() { # <name> <arguments of norma bench>
+  name=$1
+  shift
+  "$bundle/norma" bench "$@" --device cuda --json >"$work/$name.json" || return 1
+  cat "$work/$name.json"
+}
+# The median of a sample: of_summary <file> <key> <factor> <format>, of the first of that name.
+of_summary() { sed -n 's/.*"'"$2"'":{"median":\([0-9.eE+-]*\).*/\1/p' "$1" | awk -v by="$3" -v as="$4" 'NR == 1 { printf as, $1 * by }'; }
+
+step_bench_latency() {
+  measured bench_latency latency || return 1
+  figure "$(sed 's/},{/}\n{/g' "$work/bench_latency.json" |
+    sed -n 's/.*"what":"\([^"]*\)","blocks":\([0-9]*\),"seconds":{"median":\([0-9.eE+-]*\).*/\1|\2|\3/p' |
+    awk -F '|' '{ printf "%s%s (%s) %.2f", (NR > 1 ? ", " : ""), $1, $2, $3 * 1e6 } END { print " us" }')"
+}
+
 step_bench_step() {
-  "$bundle/norma" bench step --help | grep -q -- '--device' || skip "norma bench step has no --device yet"
   "$bundle/norma" data path mnist || skip "no MNIST here"
-  "$bundle/norma" bench step mnist-lenet-bn --device cuda || return 1
-  "$bundle/norma" bench step mnist-lenet-bn --device cuda --json --quiet >"$work/bench_step.json" || return 1
-  cat "$work/bench_step.json"
-  figure "$(sed -n 's/.*"step_seconds":{"median":\([0-9.e-]*\).*/\1/p' "$work/bench_step.json" | awk '{ printf "%.1f us/step", $1 * 1e6 }')"
+  measured bench_step step mnist-lenet-bn || return 1
+  figure "$(of_summary "$work/bench_step.json" step_seconds 1e6 '%.1f us/step'), of 256 samples"
+}
+
+step_bench_calls() {
+  "$bundle/norma" data path mnist || skip "no MNIST here"
+  measured bench_calls calls mnist-lenet-bn --steps 50 || return 1
+  figure "$(of_summary "$work/bench_calls.json" replayed_step_seconds 1e6 '%.1f us/step') replayed, calls one by one $(sed -n \
+    's/.*"calls_seconds":\([0-9.eE+-]*\).*/\1/p' "$work/bench_calls.json" | awk '{ printf "%.1f us", $1 * 1e6 }')"
+}
+
+step_bench_epoch() {
+  "$bundle/norma" data path mnist || skip "no MNIST here"
+  measured bench_epoch epoch mnist-lenet-bn --epochs 10 --runs 3 || return 1
+  figure "$(of_summary "$work/bench_epoch.json" training_seconds 1e3 '%.2f ms of training an epoch'), $(of_summary \
+    "$work/bench_epoch.json" evaluation_seconds 1e3 '%.2f ms of evaluation'); 10 epochs from start to exit $(of_summary \
+    "$work/bench_epoch.json" process_seconds 1 '%.2f s')"
+}
+
+step_bench_bn() {
+  measured bench_bn bn || return 1
+  figure "%copy $(sed 's/.*"nets":\[//; s/},{"net"/}\n{"net"/g' "$work/bench_bn.json" |
+    sed -n 's/.*"net":"\([^"]*\)","layout":"\([^"]*\)","pass":"\([^"]*\)".*"geometric_mean":\([0-9.eE+-]*\).*/\1 \2 \3 \4/p' |
+    awk '{ printf "%s%s %s %s %.0f", (NR > 1 ? ", " : ""), $1, $2, $3, 100 * $4 }')"
 }
 
 # The fastest of several epochs of mnist-lenet-bn, in a file of --json lines.
@@ -156,13 +196,7 @@ fastest_epoch() {
     awk 'NR == 1 || $1 + 0 < least { least = $1 + 0 } END { if (NR) printf "%.4f s of training an epoch, the fastest of %d", least, NR; exit !NR }'
 }
 
-step_epoch() {
-  "$bundle/norma" data path mnist || skip "no MNIST here"
-  train epoch mnist-lenet-bn --epochs 10 || return 1
-  cat "$work/epoch.json"
-  figure "$(fastest_epoch "$work/epoch.json")"
-}
-
+# ---- the peers
 # peer <module> <script> <flags>
 peer() {
   module=$1 script=$2
@@ -225,6 +259,7 @@ limit_of() {
     cudnn) echo 100 ;;
     verify) echo 90 ;;
     accuracy) echo 120 ;;
+    bench_bn) echo 90 ;;
     *) echo 60 ;;
   esac
 }
@@ -233,10 +268,12 @@ begun=$(date +%s) all_passed=yes
 : >"$out/gpu.log"
 : >"$work/table"
 : >"$work/rows"
+: >"$work/figures"
 for step in $steps; do
   case ,${only:-$step}, in *,$step,*) ;; *) continue ;; esac
   started=$(date +%s)
   left=$((seconds - started + begun)) limit=$(limit_of "$step")
+  case ",$only, $correctness " in ",, "*" $step "*) left=$((left - (seconds < 510 ? seconds / 3 : 170))) ;; esac
   [ "$limit" -le "$left" ] || limit=$left
   echo "==== $step" | tee -a "$out/gpu.log"
   if [ "$limit" -lt 5 ]; then
@@ -247,6 +284,8 @@ for step in $steps; do
     [ $status != 124 ] || for cut in "$work"/tests.[0-9]; do [ ! -e "$cut" ] || tail -n 20 "$cut"; done >>"$work/output"
     rm -f "$work"/tests.[0-9]
     cat "$work/output" >>"$out/gpu.log"
+    case $step in bench_*) [ $status != 0 ] || printf '%s"%s": %s' "$([ -s "$work/figures" ] && echo ', ')" "$step" \
+      "$(cat "$work/$step.json")" >>"$work/figures" ;; esac
     text=$(sed -n 's/^figure: //p' "$work/output" | tail -n 1)
     case $status in
       0) result=passed ;;
@@ -266,8 +305,8 @@ for step in $steps; do
     "$plain" >>"$work/rows"
 done
 
-printf '{"date": "%s", "passed": %s, "seconds": %s, "steps": [%s]}\n' "$(date -u +%Y-%m-%dT%H:%M:%SZ)" \
-  "$([ $all_passed = yes ] && echo true || echo false)" "$(($(date +%s) - begun))" "$(cat "$work/rows")" >"$out/gpu.json"
+printf '{"date": "%s", "passed": %s, "seconds": %s, "steps": [%s], "figures": {%s}}\n' "$(date -u +%Y-%m-%dT%H:%M:%SZ)" \
+  "$([ $all_passed = yes ] && echo true || echo false)" "$(($(date +%s) - begun))" "$(cat "$work/rows")" "$(cat "$work/figures")" >"$out/gpu.json"
 echo
 printf '%-12s %-8s %4s  %s\n' step result s figure
 cat "$work/table"

@@ -43,12 +43,14 @@ double geometric_mean(std::span<const double> values) {
 }
 
 Device bench_device(const std::string& device, bool has_threads, const std::string& isa) {
-  const Device chosen = Device::parse(device);
-  if (chosen.kind == Device::Kind::cuda && (has_threads || isa != "auto"))
-    throw Error(ErrorKind::usage, fmt::format("{} is for the CPU, and --device {} is a GPU{}", has_threads ? "--threads" : "--isa", device,
-                                              device == "auto" ? " here; say --device cpu" : ""));
+  const bool automatic = device == "auto", of_cpu = has_threads || isa != "auto";
+  const char* const flag = has_threads ? "--threads" : "--isa";
+  const Device chosen = automatic && of_cpu ? Device::cpu() : Device::parse(device);
+  if (chosen.kind == Device::Kind::cuda && of_cpu)
+    throw Error(ErrorKind::usage, fmt::format("{} is for the CPU, and --device {} is a GPU", flag, device));
   (void)make_executor(chosen, {.isa = isa});
-  log_info(fmt::format("device: {}{}", to_string(chosen), device == "auto" ? " (auto: " + best_device_reason() + ")" : ""));
+  const std::string why = of_cpu ? std::string(flag) + " is for the CPU" : best_device_reason();
+  log_info(fmt::format("device: {}{}", to_string(chosen), automatic ? " (auto: " + why + ")" : ""));
   return chosen;
 }
 
@@ -57,7 +59,7 @@ Recipe variant(const BenchRequest& request, std::int64_t batch, std::int64_t thr
   if (batch > 0) overrides.push_back({"train.batch_size", std::to_string(batch), "--batch"});
   overrides.push_back({"device.threads", std::to_string(threads), "--threads"});
   overrides.push_back({"device.isa", '"' + request.isa + '"', "--isa"});
-  overrides.push_back({"device.kind", '"' + request.device + '"', "--device"});
+  overrides.push_back({"device.kind", '"' + request.device + '"', "--device"});  // checked by bench_device
   return parse_recipe(find_recipe(request.recipe), overrides);
 }
 

@@ -29,7 +29,8 @@ struct BenchRequest {
   bool eval = false, json = false, quiet = false;
 };
 
-// --device, checked: what auto chose is logged. Throws Error(usage) for threads or a level of a GPU, Error(device) if it cannot be used.
+// --device, checked; auto is the CPU where threads or a level are given, and says what it chose. Throws Error(usage) for those of a GPU,
+// Error(device) if it cannot be used.
 Device bench_device(const std::string& device, bool has_threads, const std::string& isa);
 
 // One run of the recipe: with one of the batch sizes and one of the thread counts.
