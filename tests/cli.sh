@@ -156,7 +156,7 @@ fi
 expect "bench step: threads of a GPU" 2 "--threads is for the CPU" bench step tiny.toml --device cuda --threads 2
 expect "bench epoch: the first does not count" 2 "--epochs 1" bench epoch tiny.toml --epochs 1
 expect "bench bn: nothing of that name" 2 "resnet50/layer1.0.bn3" bench bn nonesuch --device cpu
-expect "bench bn: an unknown layout" 2 'did you mean "nhwc"' bench bn lenet --layout nhcw
+expect "bench bn: an unknown layout" 2 'got "nhcw"' bench bn lenet --layout nhcw
 expect "bench latency: not of a CPU" 2 "a GPU's" bench latency --device cpu
 expect "bench: a set that is missing" 3 "norma data fetch mnist" bench step mnist-lenet-bn --data-dir "$work/nothing"
 
