@@ -44,7 +44,7 @@ struct ModuleTimer::State {
 
   double run(const Plan& pass, std::int64_t turns) const {
     const Clock::time_point start = Clock::now();
-    for (std::int64_t t = 0; t < turns; ++t) executor->run(pass);
+    executor->run(pass, turns);
     executor->synchronize();
     return std::chrono::duration<double>(Clock::now() - start).count() / static_cast<double>(turns);
   }
@@ -53,6 +53,7 @@ struct ModuleTimer::State {
     if (turns == 0) {
       for (int i = 0; i < 3; ++i) (void)run(pass, 1);  // loads kernels, captures, replays
       turns = static_cast<std::int64_t>(std::clamp(options.seconds / std::max(run(pass, 1), 1e-9), 0.0, 1e6)) + 1;
+      if (turns > 1) (void)run(pass, turns);  // captures so many at once
     }
     return run(pass, turns) / static_cast<double>(options.copies);
   }
@@ -69,6 +70,8 @@ struct ModuleTimer::State {
 ModuleTimer::ModuleTimer(const Module& module, const Shape& x, Options options) : state_(std::make_unique<State>()) {
   State& s = *state_;
   if (options.copies < 1) throw Error(ErrorKind::usage, "copies must be at least 1, got " + std::to_string(options.copies));
+  // Copies do not need each other, and would run at the same time: one pass alone is what is asked for.
+  if (options.executor.capture == Capture::branches) options.executor.capture = Capture::chain;
   s.options = options;
   Builder builder;
   std::vector<Value> outputs;
@@ -85,6 +88,7 @@ ModuleTimer::ModuleTimer(const Module& module, const Shape& x, Options options) 
                          .data = {},
                          .loss = {},
                          .optimizer = {},
+                         .join = s.executor->joins(),
                          .assign = {.reuse = false}});
   s.forward = pass_of(s.plan, false), s.backward = pass_of(s.plan, true);
   for (const Plan* p : {&s.plan, &s.forward, &s.backward}) s.executor->prepare(*p);

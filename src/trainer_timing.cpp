@@ -109,7 +109,7 @@ std::vector<double> Trainer::time_steps(const Dataset& data, std::int64_t steps,
     rehearsal.make_room(steps);
     s.executor->synchronize();
     const Clock::time_point start = Clock::now();
-    for (std::int64_t i = 0; i < steps; ++i) s.executor->run(p, s.options.check_each);
+    s.executor->run(p, steps, s.options.check_each);
     s.executor->synchronize();
     seconds.push_back(since(start) / static_cast<double>(steps));
     if (!rehearsal.finite(steps)) break;

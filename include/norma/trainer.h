@@ -116,8 +116,8 @@ class Trainer {
   // data holds at least options.batch samples.
   std::vector<TimedStep> time_calls(Mode mode, const Dataset& data, std::int64_t steps);
   // Runs plan(train) on whole batches of data, `bursts` times so many `steps` queued one behind the other and then waited for: seconds for
-  // a step, of each burst. On a GPU the first step ever loads the kernels, and the second captures the Plan's graph. An epoch's whole
-  // batches are at least `steps`. Puts everything back as it was.
+  // a step, of each burst. On a GPU the first step ever loads the kernels, and the first burst after it captures the graph of so many. An
+  // epoch's whole batches are at least `steps`. Puts everything back as it was.
   std::vector<double> time_steps(const Dataset& data, std::int64_t steps, std::int64_t bursts);
   // Seconds of evaluate(data), so many times one after the other; the first may make Plans and bring the data to the device.
   std::vector<double> time_evaluations(const Dataset& data, std::int64_t times);
