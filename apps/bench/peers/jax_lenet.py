@@ -2,7 +2,9 @@
 """The two LeNet-BN recipes trained by JAX: on the CPU a yardstick of apps/bench/compare.sh, with --device cuda one of tests/gpu.sh.
 
 Everything is compiled ahead, before the clock starts. Two ways of running: a jitted step with donated parameters, called for every batch,
-and (--scan) one jitted lax.scan over the whole batches of an epoch; two layouts, NCHW and (--nhwc) NHWC.
+and (--scan) one jitted program for an epoch, a lax.scan over its whole batches and the last one; two layouts, NCHW and (--nhwc) NHWC.
+What else may make it faster: --one-pass-variance, E[x^2] - E[x]^2 as flax has it; --reshape-pool, maxima along axes of 2, whose gradient
+needs no select-and-scatter; --unroll, steps per turn of the loop; and on a GPU --loop-graph, the loop itself in a CUDA graph.
 JAX has no call that sets the number of threads on the CPU: XLA takes as many as the process may use cores, so --threads pins the process
 to that many cores before JAX is loaded (and says no to more than there are).
 
@@ -18,6 +20,8 @@ import numpy
 
 EPS, MOMENTUM = 1e-5, 0.1
 BETA1, BETA2, ADAM_EPS = 0.9, 0.999, 1e-8
+# What XLA may put into CUDA graphs: its default, and WHILE.
+GRAPHS = "FUSION,CUBLAS,CUBLASLT,CUSTOM_CALL,CUDNN,DYNAMIC_SLICE_FUSION,WHILE"
 
 
 def pin(threads):
@@ -56,12 +60,13 @@ def to_nhwc(weights):
     return weights
 
 
-def programs(recipe, nhwc):
+def programs(recipe, args):
     """(train_step, evaluate_batch) of the net: pure functions."""
     import jax
     import jax.numpy as jnp
     from jax import lax
 
+    nhwc = args.nhwc
     activation = jax.nn.relu if recipe["activation"] == "relu" else jax.nn.sigmoid
     layout = ("NHWC", "HWIO", "NHWC") if nhwc else ("NCHW", "OIHW", "NCHW")
     channel = 3 if nhwc else 1
@@ -80,7 +85,8 @@ def programs(recipe, nhwc):
         if training:
             axes = tuple(a for a in range(x.ndim) if a != (1 if x.ndim == 2 else channel))
             count = x.size // p[f"{name}.weight"].size
-            mean, var = x.mean(axes), x.var(axes)
+            mean = x.mean(axes)
+            var = jnp.maximum(0, (x * x).mean(axes) - mean * mean) if args.one_pass_variance else x.var(axes)
             updated[f"{name}.running_mean"] = (1 - MOMENTUM) * stats[f"{name}.running_mean"] + MOMENTUM * mean
             updated[f"{name}.running_var"] = (1 - MOMENTUM) * stats[f"{name}.running_var"] + MOMENTUM * var * (count / (count - 1))
         else:
@@ -89,6 +95,9 @@ def programs(recipe, nhwc):
         return (x - along_channels(mean, x)) * along_channels(scale, x) + along_channels(p[f"{name}.bias"], x)
 
     def pool(x):
+        if args.reshape_pool:
+            n, a, b, c = x.shape
+            return x.reshape(n, a // 2, 2, b // 2, 2, c).max((2, 4)) if nhwc else x.reshape(n, a, b // 2, 2, c // 2, 2).max((3, 5))
         window = (1, 2, 2, 1) if nhwc else (1, 1, 2, 2)
         return lax.reduce_window(x, -jnp.inf, lax.max, window, window, "VALID")
 
@@ -118,7 +127,7 @@ def programs(recipe, nhwc):
 
     def train_step(carry, images, labels, index):
         p, stats, state, loss_sum, correct = carry
-        x, t = images[index], labels[index]
+        x, t = (a.at[index].get(mode="promise_in_bounds") for a in (images, labels))
         (loss, (updated, right)), g = jax.value_and_grad(loss_of, has_aux=True)(p, stats, x, t, True)
         p, state = update(p, g, state)
         return p, updated, state, loss_sum + loss * len(index), correct + right
@@ -133,9 +142,15 @@ def programs(recipe, nhwc):
 def main():
     parser = lenet.arguments(__doc__)
     parser.add_argument("--nhwc", action="store_true")
-    parser.add_argument("--scan", action="store_true", help="one program for all whole batches of an epoch")
+    parser.add_argument("--scan", action="store_true", help="one program for an epoch")
+    parser.add_argument("--unroll", type=int, default=1, help="steps in one turn of the scan's loop")
+    parser.add_argument("--one-pass-variance", action="store_true")
+    parser.add_argument("--reshape-pool", action="store_true")
+    parser.add_argument("--loop-graph", action="store_true", help="the scan's loop in a CUDA graph")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     args = parser.parse_args()
+    if args.loop_graph and not (args.device == "cuda" and args.scan):
+        parser.error("--loop-graph needs --device cuda and --scan")
     threads = pin(args.threads)
     import jax
     import jax.numpy as jnp
@@ -166,10 +181,15 @@ def main():
     epochs = args.epochs or recipe["epochs"]
     orders = [jnp.asarray(order.astype(numpy.int32)) for order in lenet.load_orders(args, epochs, n)]
     whole, test_whole = n // batch, n_test // batch
-    train_step, evaluate_batch = programs(recipe, args.nhwc)
+    train_step, evaluate_batch = programs(recipe, args)
 
-    def steps(carry, images, labels, order):  # every whole batch of an epoch
-        return lax.scan(lambda c, index: (train_step(c, images, labels, index), None), carry, order.reshape(whole, batch))[0]
+    def cleared(p, stats, state):
+        return p, stats, state, jnp.zeros(()), jnp.zeros((), jnp.int32)
+
+    def train_epoch(p, stats, state, images, labels, order):
+        carry, rows = cleared(p, stats, state), order[:whole * batch].reshape(whole, batch)
+        carry, _ = lax.scan(lambda c, index: (train_step(c, images, labels, index), None), carry, rows, unroll=args.unroll)
+        return train_step(carry, images, labels, order[whole * batch:]) if n % batch else carry
 
     def evaluate(p, stats, images, labels):
         def one(sums, b):
@@ -182,35 +202,40 @@ def main():
             sums = sums[0] + loss, sums[1] + right
         return sums
 
-    def cleared(p, stats, state):
-        return p, stats, state, jnp.zeros(()), jnp.zeros((), jnp.int32)
+    options = {"xla_gpu_enable_command_buffer": GRAPHS} if args.loop_graph else None
 
     def compiled(f, *example, donate=()):
-        return jax.jit(f, donate_argnums=donate).lower(*example).compile()
+        return jax.jit(f, donate_argnums=donate).lower(*example).compile(compiler_options=options)
 
+    start = time.perf_counter()
     carry = cleared(p, stats, state)
-    step = compiled(train_step, carry, train_x, train_t, orders[0][:batch], donate=0)
-    tail = compiled(train_step, carry, train_x, train_t, orders[0][whole * batch:], donate=0) if n % batch else None
-    scan = compiled(steps, carry, train_x, train_t, orders[0][:whole * batch], donate=0) if args.scan else None
+    # Steps of their own also where --scan runs on the CPU: there the first epoch tells when its first step was done.
+    steps = not args.scan or args.device == "cpu"
+    step = compiled(train_step, carry, train_x, train_t, orders[0][:batch], donate=0) if steps else None
+    tail = compiled(train_step, carry, train_x, train_t, orders[0][whole * batch:], donate=0) if steps and n % batch else None
+    scan = compiled(train_epoch, *carry[:3], train_x, train_t, orders[0], donate=(0, 1, 2)) if args.scan else None
     evaluation = compiled(evaluate, p, stats, test_x, test_t)
 
     where = f"{threads} threads" if args.device == "cpu" else jax.devices()[0].device_kind
-    device = f"jax {jax.__version__} {args.device} ({where}, {'nhwc' if args.nhwc else 'nchw'}, {'scan' if args.scan else 'step'})"
+    device = f"jax {jax.__version__} {args.device} ({where}, {'nhwc' if args.nhwc else 'nchw'}, {'scan' if args.scan else 'step'}" + "".join(
+        f", {name}" for name, on in ((f"unroll {args.unroll}", args.unroll > 1), ("one-pass variance", args.one_pass_variance),
+                                     ("reshape pool", args.reshape_pool), ("loop in a graph", args.loop_graph)) if on) + ")"
     report = lenet.Report(args.recipe, device)
+    report.warm_up_seconds = time.perf_counter() - start
     for epoch in range(1, epochs + 1):
         start = time.perf_counter()
         order = orders[epoch - 1]
-        carry = cleared(*carry[:3])
-        if scan and epoch > 1:
-            carry = scan(carry, train_x, train_t, order[:whole * batch])
-        else:  # with --scan too in the first epoch, which tells when its first step was done
+        if scan and (epoch > 1 or not steps):
+            carry = scan(*carry[:3], train_x, train_t, order)
+        else:
+            carry = cleared(*carry[:3])
             for b in range(whole):
                 carry = step(carry, train_x, train_t, order[b * batch:(b + 1) * batch])
                 if report.first_step is None:
                     jax.block_until_ready(carry)
                     report.step_done()
-        if tail:
-            carry = tail(carry, train_x, train_t, order[whole * batch:])
+            if tail:
+                carry = tail(carry, train_x, train_t, order[whole * batch:])
         jax.block_until_ready(carry)
         train_seconds = time.perf_counter() - start
         test_loss, test_right = evaluation(carry[0], carry[1], test_x, test_t)

@@ -88,6 +88,7 @@ class Report:
 
     def __init__(self, recipe, device):
         self.recipe, self.device, self.first_step, self.metrics = recipe, device, None, {}
+        self.warm_up_seconds = 0.0  # of what was compiled, tuned and captured before the first epoch
 
     def step_done(self):
         """To be called when the first optimizer step has been computed."""
@@ -101,4 +102,5 @@ class Report:
         print(json.dumps(self.metrics), flush=True)
 
     def final(self):
-        print(json.dumps(dict(final=True, recipe=self.recipe, first_step_seconds=self.first_step, **self.metrics)), flush=True)
+        print(json.dumps(dict(final=True, recipe=self.recipe, first_step_seconds=self.first_step, warm_up_seconds=self.warm_up_seconds,
+                              **self.metrics)), flush=True)
