@@ -1,6 +1,6 @@
 // Batch norm by cuDNN's graph API: one norm operation per graph.
 #include "tests/cudnn/batch_norm.h"
-#include "tests/cudnn/cudnn_graph.h"
+#include "tests/cudnn/batch_norm_calls.h"
 #include "tests/cudnn/device.h"
 
 namespace norma::test {
@@ -22,29 +22,26 @@ class Graph {
     const ValueId one_each = v_.in("running var", std::vector<float>(in_.gamma.size(), 1));
     const std::array<ValueId, 3> next_mean{next("mean"), next("mean"), next("mean")}, next_var{next("var"), next("var"), next("var")};
 
-    GraphOperation op(CUDNN_BACKEND_OPERATION_NORM_FORWARD_DESCRIPTOR);
-    op.set(CUDNN_ATTR_OPERATION_NORM_FWD_MODE, CUDNN_TYPE_NORM_MODE, CUDNN_BATCH_NORM);
-    op.set(CUDNN_ATTR_OPERATION_NORM_FWD_PHASE, CUDNN_TYPE_NORM_FWD_PHASE, CUDNN_NORM_FWD_TRAINING);
-    tensor(op, CUDNN_ATTR_OPERATION_NORM_FWD_XDESC, x_);
-    channels(op, CUDNN_ATTR_OPERATION_NORM_FWD_MEAN_DESC, mean);
-    channels(op, CUDNN_ATTR_OPERATION_NORM_FWD_INV_VARIANCE_DESC, rstd);
-    channels(op, CUDNN_ATTR_OPERATION_NORM_FWD_SCALE_DESC, gamma_);
-    channels(op, CUDNN_ATTR_OPERATION_NORM_FWD_BIAS_DESC, beta_);
-    const auto mean_read = channels(op, CUDNN_ATTR_OPERATION_NORM_FWD_INPUT_RUNNING_MEAN_DESC, none);
-    const auto var_read = channels(op, CUDNN_ATTR_OPERATION_NORM_FWD_INPUT_RUNNING_VAR_DESC, one_each);
-    const auto mean_written = channels(op, CUDNN_ATTR_OPERATION_NORM_FWD_OUTPUT_RUNNING_MEAN_DESC, next_mean[0]);
-    const auto var_written = channels(op, CUDNN_ATTR_OPERATION_NORM_FWD_OUTPUT_RUNNING_VAR_DESC, next_var[0]);
-    const auto factor = op.scalar(CUDNN_ATTR_OPERATION_NORM_FWD_EXP_AVG_FACTOR_DESC, momentum);
-    op.scalar(CUDNN_ATTR_OPERATION_NORM_FWD_EPSILON_DESC, static_cast<float>(in_.of.eps));
-    tensor(op, CUDNN_ATTR_OPERATION_NORM_FWD_YDESC, y);
-
+    GraphTraining graph(shape(), layout_,
+                        {.x = at(x_),
+                         .y = at(y),
+                         .gamma = at(gamma_),
+                         .beta = at(beta_),
+                         .mean = at(mean),
+                         .rstd = at(rstd),
+                         .running_mean = at(none),
+                         .running_var = at(one_each),
+                         .next_running_mean = at(next_mean[0]),
+                         .next_running_var = at(next_var[0])},
+                        momentum, static_cast<float>(in_.of.eps));
+    GraphOperation& op = graph.operation;
     op.run();
     for (std::size_t i = 1; i < 3; ++i) {
-      op.move(mean_read, v_.address(next_mean[i - 1]));
-      op.move(var_read, v_.address(next_var[i - 1]));
-      op.move(mean_written, v_.address(next_mean[i]));
-      op.move(var_written, v_.address(next_var[i]));
-      if (i == 2) op.change(factor, 1);  // the variance itself, unbiased
+      op.move(graph.running_mean, at(next_mean[i - 1]));
+      op.move(graph.running_var, at(next_var[i - 1]));
+      op.move(graph.next_running_mean, at(next_mean[i]));
+      op.move(graph.next_running_var, at(next_var[i]));
+      if (i == 2) op.change(graph.factor, 1);  // the variance itself, unbiased
       op.run();
     }
     for (std::size_t i = 0; i < 2; ++i) {
@@ -79,17 +76,16 @@ class Graph {
     const ValueId mean = v_.in("mean of backward", in_.saved_mean), rstd = v_.in("rstd of backward", in_.saved_rstd);
     const ValueId dy = v_.in("dy", stored(layout_, shape(), in_.dy, 0.0f)), dx = v_.out("dx", shape().count());
     const ValueId dgamma = v_.out("dgamma", shape().c), dbeta = v_.out("dbeta", shape().c);
-    GraphOperation op(CUDNN_BACKEND_OPERATION_NORM_BACKWARD_DESCRIPTOR);
-    op.set(CUDNN_ATTR_OPERATION_NORM_BWD_MODE, CUDNN_TYPE_NORM_MODE, CUDNN_BATCH_NORM);
-    tensor(op, CUDNN_ATTR_OPERATION_NORM_BWD_XDESC, x_);
-    channels(op, CUDNN_ATTR_OPERATION_NORM_BWD_MEAN_DESC, mean);
-    channels(op, CUDNN_ATTR_OPERATION_NORM_BWD_INV_VARIANCE_DESC, rstd);
-    tensor(op, CUDNN_ATTR_OPERATION_NORM_BWD_DYDESC, dy);
-    channels(op, CUDNN_ATTR_OPERATION_NORM_BWD_SCALE_DESC, gamma_);
-    channels(op, CUDNN_ATTR_OPERATION_NORM_BWD_DSCALE_DESC, dgamma);
-    channels(op, CUDNN_ATTR_OPERATION_NORM_BWD_DBIAS_DESC, dbeta);
-    tensor(op, CUDNN_ATTR_OPERATION_NORM_BWD_DXDESC, dx);
-    op.run();
+    GraphBackward graph(shape(), layout_,
+                        {.x = at(x_),
+                         .dy = at(dy),
+                         .dx = at(dx),
+                         .gamma = at(gamma_),
+                         .mean = at(mean),
+                         .rstd = at(rstd),
+                         .dgamma = at(dgamma),
+                         .dbeta = at(dbeta)});
+    graph.operation.run();
     out.dx = logical(layout_, shape(), v_.read(dx));
     out.dgamma = v_.read(dgamma);
     out.dbeta = v_.read(dbeta);
@@ -100,16 +96,9 @@ class Graph {
 
   ValueId next(const char* what) { return v_.out(std::string("next running ") + what, shape().c); }
 
-  void tensor(GraphOperation& op, cudnnBackendAttributeName_t role, ValueId id) const {
-    const kernels::Dims& d = shape();
-    op.tensor(role, {d.n, d.c, d.h, d.w},
-              layout_ == Layout::nhwc ? TensorExtents{d.features(), 1, d.w * d.c, d.c} : TensorExtents{d.features(), d.plane(), d.w, 1},
-              v_.address(id));
-  }
-  GraphOperation::Slot channels(GraphOperation& op, cudnnBackendAttributeName_t role, ValueId id) const {
-    const std::int64_t c = shape().c;
-    return op.tensor(role, {1, c, 1, 1}, {c, 1, c, c}, v_.address(id));
-  }
+  void tensor(GraphOperation& op, cudnnBackendAttributeName_t role, ValueId id) const { add_tensor(op, role, shape(), layout_, at(id)); }
+  void channels(GraphOperation& op, cudnnBackendAttributeName_t role, ValueId id) const { add_channels(op, role, shape().c, at(id)); }
+  std::byte* at(ValueId id) const { return v_.address(id); }
 
   const BatchNormInputs& in_;
   Layout layout_;

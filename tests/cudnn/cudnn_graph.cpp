@@ -114,19 +114,31 @@ void GraphOperation::make_plan() {
   throw Unsupported(reason);
 }
 
-void GraphOperation::run() {
+std::size_t GraphOperation::workspace_bytes() {
   if (!plan_) make_plan();
   std::int64_t bytes = 0, count = 0;
   check(cudnnBackendGetAttribute(plan_->get(), CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE, CUDNN_TYPE_INT64, 1, &count, &bytes),
         "cudnnBackendGetAttribute: workspace size");
-  const DeviceBuffer workspace("workspace", static_cast<std::size_t>(bytes));
-  check(cudaMemset(workspace.data(), 0, workspace.bytes()), "cudaMemset of the workspace");
+  return static_cast<std::size_t>(bytes);
+}
+
+BackendDescriptor GraphOperation::variant_pack(void* workspace) const {
   BackendDescriptor pack(CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR);
   pack.set_array(CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, CUDNN_TYPE_INT64, std::span<const std::int64_t>(ids_));
   pack.set_array(CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, CUDNN_TYPE_VOID_PTR, std::span<void* const>(addresses_));
-  pack.set(CUDNN_ATTR_VARIANT_PACK_WORKSPACE, CUDNN_TYPE_VOID_PTR, static_cast<void*>(workspace.data()));
+  pack.set(CUDNN_ATTR_VARIANT_PACK_WORKSPACE, CUDNN_TYPE_VOID_PTR, workspace);
   pack.finalize("the variant pack");
-  check(cudnnBackendExecute(cudnn(), plan_->get(), pack.get()), "cudnnBackendExecute");
+  return pack;
+}
+
+void GraphOperation::enqueue(const BackendDescriptor& variant_pack) const {
+  check(cudnnBackendExecute(cudnn(), plan_->get(), variant_pack.get()), "cudnnBackendExecute");
+}
+
+void GraphOperation::run() {
+  const DeviceBuffer workspace("workspace", workspace_bytes());
+  check(cudaMemset(workspace.data(), 0, workspace.bytes()), "cudaMemset of the workspace");
+  enqueue(variant_pack(workspace.data()));
   check(cudaDeviceSynchronize(), "cudnnBackendExecute");
 }
 

@@ -59,9 +59,15 @@ class GraphOperation {
   void move(Slot tensor, void* data) { addresses_[tensor] = data; }
   void change(Slot scalar, float value) { *static_cast<float*>(addresses_[scalar]) = value; }
 
-  // Runs on the default stream, then waits. The plan is the first that can be made of cuDNN's heuristic mode A, then of its fallback
-  // mode; cuDNN may compile it (NVRTC). Throws Unsupported where there is none.
+  // Runs, then waits. The plan is the first that can be made of cuDNN's heuristic mode A, then of its fallback mode; cuDNN may compile it
+  // (NVRTC). Throws Unsupported where there is none.
   void run();
+
+  // The same in parts, for many runs: how much workspace the plan needs, which is made for that; where tensors and workspace are now; and
+  // a run there, on the handle's stream, without waiting.
+  std::size_t workspace_bytes();
+  BackendDescriptor variant_pack(void* workspace) const;
+  void enqueue(const BackendDescriptor& variant_pack) const;
 
  private:
   Slot add(cudnnBackendAttributeName_t role, const TensorExtents& dims, const TensorExtents& strides, void* data, bool by_value);

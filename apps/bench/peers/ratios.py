@@ -1,0 +1,142 @@
+#!/usr/bin/env python3
+"""The figures of norma on a GPU beside those of its peers, from what the steps of tests/gpu.sh left behind. Called by it.
+
+    python ratios.py <folder>
+
+The folder holds <step>.json files of one JSON object a line: epoch (norma train --json), torch_eager, torch_graph, torch_compile, jax (the
+peers'), bench_bn (norma bench bn --json), torch_bn, cudnn_bn. What is missing is "not measured". Times are medians: of the epochs after the
+first; of a batch norm's calls. A ratio is the peer's time over norma's: above 1, norma is the faster. Of several variants, paths and
+layouts of a peer the fastest counts, of forward and backward each its own.
+"""
+import collections
+import json
+import math
+import pathlib
+import statistics
+import sys
+
+PEERS = (("torch_eager", "PyTorch eager", 8, 25), ("torch_graph", "PyTorch, whole-step CUDA graph", 2.5, 8),
+         ("torch_compile", "PyTorch, torch.compile", 1.5, 4), ("jax", "JAX jit + scan", 3, 8))
+MISSING = "not measured"
+
+
+def objects(folder, step):
+    file = folder / f"{step}.json"
+    return [json.loads(line) for line in file.read_text().splitlines() if line.startswith("{")] if file.exists() else []
+
+
+def epoch_seconds(lines):
+    """{variant: median seconds of training an epoch}, of runs that write one after the other."""
+    runs = collections.defaultdict(list)
+    for line in lines:
+        if "train_seconds" in line and not line.get("final"):
+            runs[line["device"]].append(line["train_seconds"])
+    return {device: statistics.median(seconds[1:] or seconds) for device, seconds in runs.items()}
+
+
+class BatchNorms:
+    """Seconds of batch norms, by (N,C,H,W), layout and pass, the fastest path's; also the copies' bandwidth of the same run."""
+
+    def __init__(self, results):
+        self.seconds, self.copy = {}, None
+        for result in results:
+            self.copy = result.get("copy_bytes_per_second", self.copy)
+            for row in result["shapes"]:
+                if "seconds" in row:
+                    shape = tuple(row["shape"]) + (1,) * (4 - len(row["shape"]))
+                    key = shape, "any" if shape[2:] == (1, 1) else row["layout"], row["pass"]
+                    self.seconds[key] = min(self.seconds.get(key, math.inf), row["seconds"]["median"])
+
+    def both(self, shape, layouts):
+        """Forward and backward together, each in the fastest of these layouts; None where one was not measured."""
+        passes = [[self.seconds[k] for k in ((shape, each, p) for each in (*layouts, "any")) if k in self.seconds] for p in ("forward", "backward")]
+        return sum(map(min, passes)) if all(passes) else None
+
+    def shapes(self):
+        return list(dict.fromkeys(shape for shape, _, _ in self.seconds))
+
+
+def fastest(*times):
+    return min((t for t in times if t is not None), default=None)
+
+
+def time_text(seconds):
+    if seconds is None:
+        return MISSING
+    return f"{seconds:.2f} s" if seconds >= 1 else f"{1e3 * seconds:.2f} ms" if seconds >= 1e-3 else f"{1e6 * seconds:.2f} us"
+
+
+class Table:
+    def __init__(self):
+        self.rows = [("figure", "norma", "peer", "ratio", "must", "aim")]
+
+    def add(self, figure, norma="", peer="", ratio="", must="", aim=""):
+        self.rows.append(tuple(map(str, (figure, norma, peer, ratio, must, aim))))
+
+    def compare(self, figure, norma, peer, must="", aim=""):
+        ratio = f"{peer / norma:.2f}" if norma and peer else ""
+        self.add(figure, time_text(norma), time_text(peer), ratio, must, aim)
+
+    def print(self):
+        widths = [max(len(row[i]) for row in self.rows) for i in range(len(self.rows[0]))]
+        for row in self.rows:
+            print("  ".join(text.ljust(w) if i == 0 else text.rjust(w) for i, (text, w) in enumerate(zip(row, widths))).rstrip())
+
+
+def add_epochs(table, folder):
+    ours = min(epoch_seconds(objects(folder, "epoch")).values(), default=None)
+    table.add("mnist-lenet-bn, training an epoch", time_text(ours), must="15 ms", aim="6 ms")
+    for step, name, must, aim in PEERS:
+        times = epoch_seconds(objects(folder, step))
+        table.compare(f"  {name}", ours, min(times.values(), default=None), must, aim)
+        for device, seconds in sorted(times.items(), key=lambda each: each[1]):
+            table.add(f"    {device}", "", time_text(seconds))
+    walls = [line["wall_seconds"] for line in objects(folder, "epoch") if "wall_seconds" in line]
+    table.add("10 epochs with evaluation, process start to exit", time_text(walls[-1] if walls else None), must="1.0 s", aim="0.5 s")
+
+
+def add_batch_norms(table, folder):
+    ours, cudnn, torch = (BatchNorms(objects(folder, step)) for step in ("bench_bn", "cudnn_bn", "torch_bn"))
+    shapes = list(dict.fromkeys(shape for each in (cudnn, torch, ours) for shape in each.shapes()))
+    every = "nchw", "nhwc", "lanes"
+    lenet = [s for s in shapes if s[0] == 256 and math.prod(s) < 1 << 20]
+    large = [s for s in shapes if math.prod(s) * 4 > 400e6]
+    resnet = [s for s in shapes if s not in lenet and s not in large]
+    for s in lenet:
+        table.compare(f"BN {'x'.join(map(str, s))}, forward + backward, best cuDNN path", ours.both(s, every), cudnn.both(s, every), 2, 8)
+    for layout in ("nchw", "nhwc"):
+        ratios = []
+        for s in resnet:
+            a, b = ours.both(s, (layout,)), fastest(cudnn.both(s, (layout,)), torch.both(s, (layout,)))
+            table.compare(f"  BN {'x'.join(map(str, s))} {layout}, the better of cuDNN and PyTorch", a, b)
+            if a and b:
+                ratios.append(b / a)
+        mean, worst = (f"{math.exp(statistics.fmean(map(math.log, ratios))):.2f}", f"{min(ratios):.2f}") if ratios else ("", "")
+        table.add(f"BN on ResNet-50's shapes, {layout}: geometric mean of {len(ratios)}", ratio=mean, must="1.0", aim="1.3")
+        table.add(f"BN on ResNet-50's shapes, {layout}: worst", ratio=worst, must="0.95", aim="1.0")
+    copy = ours.copy or torch.copy
+
+    def share(seconds, s):
+        # x read twice and y written; x and dy read twice and dx written.
+        return f"{8 * 4 * math.prod(s) / seconds / copy:.0%}" if seconds and copy else MISSING
+
+    for s in large:
+        for layout in ("nchw", "nhwc"):
+            a, b = ours.both(s, (layout,)), fastest(cudnn.both(s, (layout,)), torch.both(s, (layout,)))
+            table.add(f"BN {'x'.join(map(str, s))} {layout}, share of the copy's bandwidth", share(a, s), share(b, s),
+                      f"{b / a:.2f}" if a and b else "", "85%", "95%")
+    table.add("copy, bytes read and written", f"{ours.copy / 1e12:.2f} TB/s" if ours.copy else MISSING,
+              f"{torch.copy / 1e12:.2f} TB/s" if torch.copy else MISSING)
+
+
+def main():
+    if len(sys.argv) != 2 or not pathlib.Path(sys.argv[1]).is_dir():
+        sys.exit(__doc__)
+    folder, table = pathlib.Path(sys.argv[1]), Table()
+    add_epochs(table, folder)
+    add_batch_norms(table, folder)
+    table.print()
+
+
+if __name__ == "__main__":
+    main()
