@@ -29,7 +29,7 @@ foreach(target IN LISTS bundled bundled_modules)
     list(APPEND bundled_files $<TARGET_FILE:${target}>)
   endif()
 endforeach()
-file(GLOB peers ${PROJECT_SOURCE_DIR}/apps/bench/peers/*.py)
+file(GLOB peers ${PROJECT_SOURCE_DIR}/apps/bench/peers/*.py ${PROJECT_SOURCE_DIR}/apps/bench/peers/*.txt)
 add_custom_target(
   bundle
   COMMAND ${CMAKE_COMMAND} "-DOUTPUT=${PROJECT_BINARY_DIR}/bundle" "-DPROGRAMS=${bundled_files}" "-DMODULES=${module_files}" "-DSTRIP=${CMAKE_STRIP}"
