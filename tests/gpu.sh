@@ -190,22 +190,10 @@ step_bench_bn() {
 
 # ---- norma's epoch and its peers'. What they measure goes to $results/<step>.json, one object a line, for the step ratios.
 
-# The median epoch of mnist-lenet-bn after the first, in a file of --json lines; with several runs that of the fastest.
+# median_epoch <file of --json lines>: milliseconds of training an epoch, the median of those after the first.
 median_epoch() {
-  awk '/"final"/ { next }
-    /"epoch": *1[,}]/ { n = 0; runs++ }
-    match($0, /"train_seconds": *[0-9.eE+-]+/) { all[runs, n++] = substr($0, RSTART + 16, RLENGTH - 16) + 0; count[runs] = n }
-    END {
-      for (r = 1; r <= runs; r++) {
-        first = count[r] > 1
-        for (i = first + 1; i < count[r]; i++)
-          for (j = i; j > first && all[r, j] < all[r, j - 1]; j--) { x = all[r, j]; all[r, j] = all[r, j - 1]; all[r, j - 1] = x }
-        m = all[r, int((first + count[r] - 1) / 2)]
-        if (best == "" || m < best) best = m
-      }
-      if (runs) printf "%.3f ms of training an epoch", best * 1e3
-      exit !runs
-    }' "$1"
+  sed -n '1d; /"final"/d; s/.*"train_seconds": *\([0-9.eE+-]*\).*/\1/p' "$1" | sort -g |
+    awk '{ s[NR] = $1 } END { if (NR) printf "%.3f\n", s[int((NR + 1) / 2)] * 1e3; exit !NR }'
 }
 
 step_epoch() {
@@ -216,7 +204,7 @@ step_epoch() {
   cp "$work/epoch.json" "$results/epoch.json"
   echo "$began $ended" | awk '{ printf "{\"wall_seconds\": %.3f}\n", $2 - $1 }' >>"$results/epoch.json"
   cat "$results/epoch.json"
-  figure "$(median_epoch "$work/epoch.json"); $(of_json "$results/epoch.json" wall_seconds) s from start to exit"
+  figure "$(median_epoch "$work/epoch.json") ms of training an epoch; $(of_json "$results/epoch.json" wall_seconds) s from start to exit"
 }
 
 # What there is to compare with; loaded once, so that loading it from the disk is not in any time.
@@ -280,7 +268,8 @@ peer() {
     fi
     ran=$((ran + 1))
     cat "$work/$step.run" >>"$results/$step.json"
-    figure "$(median_epoch "$results/$step.json"), the fastest of $ran of $# variants"
+    median_epoch "$work/$step.run" >>"$work/$step.medians"
+    figure "$(sort -g "$work/$step.medians" | head -n 1) ms of training an epoch, the fastest of $ran of $# variants"
   done
   [ $ran != 0 ] || return 1
   return $status

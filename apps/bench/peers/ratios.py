@@ -3,10 +3,11 @@
 
     python ratios.py <folder>
 
-The folder holds <step>.json files of one JSON object a line: epoch (norma train --json), torch_eager, torch_graph, torch_compile, jax (the
-peers'), bench_bn (norma bench bn --json), torch_bn, cudnn_bn. What is missing is "not measured". Times are medians: of the epochs after the
-first; of a batch norm's calls. A ratio is the peer's time over norma's: above 1, norma is the faster. Of several variants, paths and
-layouts of a peer the fastest counts, of forward and backward each its own.
+The folder holds <step>.json files of one JSON object a line: epoch (norma train --json), bench_epoch (norma bench epoch --json; where it is
+there it counts), torch_eager, torch_graph, torch_compile, jax (the peers'), bench_bn (norma bench bn --json), torch_bn, cudnn_bn. What is
+missing is "not measured". Times are medians: of the epochs after the first; of a batch norm's calls. A ratio is the peer's time over
+norma's: above 1, norma is the faster. Of several variants, paths and layouts of a peer the fastest counts, of forward and backward each its
+own.
 """
 import collections
 import json
@@ -44,7 +45,7 @@ class BatchNorms:
             for row in result["shapes"]:
                 if "seconds" in row:
                     shape = tuple(row["shape"]) + (1,) * (4 - len(row["shape"]))
-                    key = shape, "any" if shape[2:] == (1, 1) else row["layout"], row["pass"]
+                    key = shape, "any" if shape[2:] == (1, 1) else row["layout"].lower(), row["pass"]
                     self.seconds[key] = min(self.seconds.get(key, math.inf), row["seconds"]["median"])
 
     def both(self, shape, layouts):
@@ -86,13 +87,16 @@ class Table:
 def add_epochs(table, folder):
     """Returns {name of a peer: its fastest variant}."""
     ours, variants = min(epoch_seconds(objects(folder, "epoch")).values(), default=None), {}
+    walls = [line["wall_seconds"] for line in objects(folder, "epoch") if "wall_seconds" in line]
+    for line in objects(folder, "bench_epoch"):
+        ours = line["training_seconds"]["median"]
+        walls += [line["process_seconds"]["median"]] if line["process_seconds"] and line["epochs"] == 10 else []
     table.add("mnist-lenet-bn, an epoch", time_text(ours), must="15 ms", aim="6 ms")
     for step, name, must, aim in PEERS:
         times = epoch_seconds(objects(folder, step))
         table.compare(f"  {name}", ours, min(times.values(), default=None), must, aim)
         if times:
             variants[name] = min(times, key=times.get)
-    walls = [line["wall_seconds"] for line in objects(folder, "epoch") if "wall_seconds" in line]
     table.add("10 epochs, start to exit", time_text(walls[-1] if walls else None), must="1.0 s", aim="0.5 s")
     return variants
 
