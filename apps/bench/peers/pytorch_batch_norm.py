@@ -167,7 +167,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--shapes", type=pathlib.Path, default=pathlib.Path(__file__).parent / "batch_norm_shapes.txt")
-    parser.add_argument("--only", default="", help="shapes whose names begin so, such as lenet,dram")
+    parser.add_argument("--only", default="", help="shapes whose names begin so, such as lenet,large")
     parser.add_argument("--replays", type=int, default=15, help="of which the median is taken")
     args = parser.parse_args()
     if args.device == "cuda" and not torch.cuda.is_available():
