@@ -140,7 +140,7 @@ fi
 check "... never speaks of what there is not yet" "$("$norma" doctor | grep -ci 'no CUDA backend')" 0
 
 # ---- bench
-expect "bench without a subcommand" 2 "a command is needed: step, calls, ops, export" bench
+expect "bench without a subcommand" 2 "a command is needed: step, calls, epoch, bn, latency, ops, export" bench
 expect "bench step: no threads" 2 "--threads" bench step tiny.toml --threads 0
 expect "bench step: threads that are no number" 2 "--threads" bench step tiny.toml --threads 1,many
 expect "bench step: an unknown level" 2 '"sse9"' bench step tiny.toml --isa sse9

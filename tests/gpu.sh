@@ -81,7 +81,7 @@ step_verify() {
 # The sanitizers slow kernels down by up to a hundred times. Of the table's cases: those of LeNet's layers, those of 15 and 17 samples,
 # which end in a partial group, and one of each Call that these leave out. Values lie in allocations of their own.
 sanitized='*lenet* *_mnist* *_n15* *_n17* fill_17 batch_norm_rstd_c17 batch_norm_running_update_first check_finite_nan_last
-  mean_squared_error_n37_mean advance_training resize_28_to_32'
+  mean_squared_error_n37_mean advance_training *_advance_momentum_layers2 *_adam_advance resize_28_to_32'
 sanitize() {
   tool=$1
   shift

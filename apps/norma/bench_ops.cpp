@@ -33,12 +33,6 @@ std::string pass_of(const std::string& call, const BenchShape& s) {
   return call.find("weight") != std::string::npos ? "backward_weight" : "backward_input";
 }
 
-// Bytes that a pass moves at least where nothing stays in cache: the sums of a batch norm over the whole batch come before their use.
-double least_bytes(const BenchShape& s, const std::string& pass, double elements, double counted) {
-  if (s.kind != BenchShape::Kind::batch_norm) return counted;
-  return elements * sizeof(float) * (pass == "forward" ? 3 : 5);  // x twice, y; x and dy twice, dx
-}
-
 double largest_difference(const std::vector<float>& a, const std::vector<float>& b) {
   double difference = 0, magnitude = 0;
   for (std::size_t i = 0; i < a.size(); ++i) {
@@ -65,7 +59,7 @@ NormaOnednnPass onednn_pass(const std::string& pass) {
 
 }  // namespace
 
-bool limited_by_memory(const BenchShape& s) { return s.kind == BenchShape::Kind::batch_norm || s.kind == BenchShape::Kind::max_pool; }
+bool limited_by_memory(const BenchShape& s) { return s.kind == BenchShape::Kind::max_pool; }
 
 std::vector<OpPass> measure(const BenchShape& s, const OpsRequest& request, const Yardstick& yardstick) {
   const Shape input = input_of(s, request.batch);
@@ -80,7 +74,6 @@ std::vector<OpPass> measure(const BenchShape& s, const OpsRequest& request, cons
     passes[i].flops += line.flops, passes[i].bytes += line.bytes;
     pass_of_call.push_back(i);
   }
-  for (OpPass& p : passes) p.bytes = least_bytes(s, p.pass, static_cast<double>(input.elements()), p.bytes);
 
   std::vector<Comparison> comparisons;
   {

@@ -37,8 +37,6 @@ std::span<const BenchShape> bench_shapes() {
       {"vgg16", "features.24", convolution, 3, 0, 512, 14, 14, 512, 3, 1, 1, true},
 
       // Tensors of 100 MB and more: nothing of a pass stays in a cache for the next.
-      {"batch-norm", "resnet18.bn1", batch_norm, 1, 64, 64, 112, 112},
-      {"batch-norm", "resnet50.layer1.0.bn3", batch_norm, 1, 64, 256, 56, 56},
       {"max-pool", "lenet.pool1", max_pool, 1, 256, 6, 24, 24, 0, 2, 2, 0},
       {"max-pool", "resnet18.maxpool", max_pool, 1, 64, 64, 112, 112, 0, 3, 2, 1},
       {"max-pool", "vgg16.features.9", max_pool, 1, 64, 128, 112, 112, 0, 2, 2, 0},
@@ -52,7 +50,6 @@ Module module_of(const BenchShape& s) {
     case BenchShape::Kind::convolution:
       return nn::Conv2d{.out = s.out, .kernel = s.kernel, .stride = s.stride, .padding = s.padding, .bias = s.bias};
     case BenchShape::Kind::linear: return nn::Linear{.out = s.out, .bias = s.bias};
-    case BenchShape::Kind::batch_norm: return nn::BatchNorm{};
     case BenchShape::Kind::max_pool: break;
   }
   return nn::MaxPool2d{.kernel = s.kernel, .stride = Size2(s.stride), .padding = s.padding};
@@ -67,7 +64,7 @@ std::string describe(const BenchShape& s) {
   if (s.kind == BenchShape::Kind::linear) return fmt::format("{} -> {}", s.c, s.out);
   std::string text = fmt::format("{}x{}x{}", s.c, s.h, s.w);
   if (s.kind == BenchShape::Kind::convolution) text += fmt::format(" -> {}", s.out);
-  if (s.kind != BenchShape::Kind::batch_norm) text += fmt::format(" k{}", s.kernel);
+  text += fmt::format(" k{}", s.kernel);
   if (s.stride != 1) text += fmt::format(" s{}", s.stride);
   return text;
 }

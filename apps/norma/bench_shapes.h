@@ -10,7 +10,7 @@
 namespace norma::app {
 
 struct BenchShape {
-  enum class Kind : std::uint8_t { convolution, linear, batch_norm, max_pool };
+  enum class Kind : std::uint8_t { convolution, linear, max_pool };
   const char* net;   // "resnet18"
   const char* name;  // "layer2.0.conv1", PyTorch's
   Kind kind = Kind::convolution;
@@ -23,7 +23,7 @@ struct BenchShape {
   bool first = false;  // of its net: the gradient of its input is not computed
 };
 
-// LeNet's layers at batch 256, every distinct convolution of ResNet-18 and VGG-16 at 224 x 224, batch norms and pools from them.
+// LeNet's layers at batch 256, every distinct convolution of ResNet-18 and VGG-16 at 224 x 224, pools from them.
 std::span<const BenchShape> bench_shapes();
 
 Module module_of(const BenchShape& s);

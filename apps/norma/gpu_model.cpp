@@ -28,8 +28,8 @@ constexpr int warp = 32, max_warps = 64, max_blocks = 32, max_threads = 1024;
 constexpr int partitions = 4, registers_of_partition = 16384, register_unit = 256, max_registers = 255;
 constexpr std::int64_t shared_bytes_all = 228 << 10, shared_reserved = 1 << 10, shared_unit = 128, max_shared = 227 << 10;
 
-// Cycles from a load to its use: 263 from L2, 479 from DRAM (Luo et al., Benchmarking and Dissecting the Nvidia Hopper GPU Architecture,
-// arXiv:2402.13499). A multiply-add: 4.
+// Cycles from a load to its use, from L2 and from DRAM: about what Luo et al. (Benchmarking and Dissecting the Nvidia Hopper GPU
+// Architecture, arXiv:2402.13499) found of an H100. A multiply-add: 4.
 constexpr double l2_latency = 263, dram_latency = 479, fma_latency = 4;
 // Bytes that a multiprocessor can take from L2 in a cycle (the same paper), and those that a thread is taken to have under way: one float4.
 constexpr double l2_bytes_per_cycle = 64, bytes_in_flight = 16;
