@@ -54,8 +54,8 @@ function(norma_add_cuda library)
                                                     $<$<BOOL:${NORMA_WERROR}>:-Werror=all-warnings>)
   # What ptxas says of every kernel's registers, shared memory and spills becomes a table of the library, for norma plan; and
   # tests/kernel_resources.sh reads it.
-  set_target_properties(norma_cuda_kernels PROPERTIES CUDA_COMPILER_LAUNCHER
-                        "sh;${PROJECT_SOURCE_DIR}/cmake/keep_ptxas_report.sh;${CMAKE_CUDA_COMPILER_LAUNCHER}")
+  set(launcher sh ${PROJECT_SOURCE_DIR}/cmake/keep_ptxas_report.sh ${CMAKE_CUDA_COMPILER_LAUNCHER}) # before another one, if there is
+  set_target_properties(norma_cuda_kernels PROPERTIES CUDA_COMPILER_LAUNCHER "${launcher}")
   set(kernel_table ${PROJECT_BINARY_DIR}/kernel_table.cpp)
   add_custom_command(
     OUTPUT ${kernel_table}

@@ -74,6 +74,8 @@ struct DeviceSection {
   std::string kind = "auto";  // auto, cpu, cuda, cuda:1
   std::int64_t threads = 0;   // 0: every core this process may use
   std::string isa = "auto";
+  Capture capture = Capture::branches;  // this and the next: of a GPU
+  std::int64_t graph_calls = ExecutorOptions{}.graph_calls;
   bool fuse = true, reuse = true, check_each = false;
 };
 
@@ -127,7 +129,7 @@ std::map<std::string, std::string> flatten(const Recipe& recipe);
 
 nn::Sequential build_model(const ModelSection& model);
 
-// threads and isa; kind is Device::parse's.
+// Of everything that says how it runs; kind is Device::parse's.
 ExecutorOptions executor_options(const DeviceSection& device);
 TrainerOptions trainer_options(const Recipe& recipe, const Shape& sample, const Device& device);
 

@@ -32,6 +32,8 @@ inline constexpr std::pair<const char*, DataSection::Source> source_names[] = {{
 inline constexpr std::pair<const char*, Activation> activation_names[] = {
     {"relu", Activation::relu}, {"sigmoid", Activation::sigmoid}, {"tanh", Activation::tanh}, {"none", Activation::none}};
 inline constexpr std::pair<const char*, bool> norm_names[] = {{"batch_norm", true}, {"none", false}};
+inline constexpr std::pair<const char*, Capture> capture_names[] = {
+    {"off", Capture::off}, {"chain", Capture::chain}, {"branches", Capture::branches}};
 inline constexpr std::pair<const char*, Reduction> reduction_names[] = {{"mean", Reduction::mean}, {"sum", Reduction::sum}};
 inline constexpr std::pair<const char*, Schedule::Kind> schedule_names[] = {{"constant", Schedule::Kind::constant},
                                                                             {"step", Schedule::Kind::step},
@@ -287,6 +289,8 @@ void fields(V& v, D& d) {
   v.check("kind", [&] { Device::parse(d.kind); });
   v.integer("threads", d.threads, 0, 4096);
   v.text("isa", d.isa);
+  v.choice("capture", d.capture, capture_names);
+  v.integer("graph_calls", d.graph_calls, 1, 1'000'000);
   v.boolean("fuse", d.fuse);
   v.boolean("reuse", d.reuse);
   v.boolean("check_each", d.check_each);

@@ -41,6 +41,10 @@ constexpr ValueFlag value_flags[] = {
     {"--threads", "device.threads", "N", "CPU threads; 0: every core. The result is the same for any number", false, FlagScope::evaluation,
      Bench::own},
     {"--isa", "device.isa", "NAME", "auto, or a level that norma doctor lists", true, FlagScope::evaluation, Bench::own},
+    {"--capture", "device.capture", "NAME", "How a GPU runs a step: branches of a graph, chain, or off; the result is the same", true,
+     FlagScope::all},
+    {"--graph-calls", "device.graph_calls", "N", "So many calls of a GPU's steps in one graph; the result is the same", false,
+     FlagScope::all},
 };
 
 struct SwitchFlag {

@@ -55,7 +55,9 @@ class ModelBuilder {
 
 nn::Sequential build_model(const ModelSection& model) { return ModelBuilder(model).sequence(model.layers); }
 
-ExecutorOptions executor_options(const DeviceSection& device) { return {.threads = static_cast<int>(device.threads), .isa = device.isa}; }
+ExecutorOptions executor_options(const DeviceSection& device) {
+  return {.threads = static_cast<int>(device.threads), .isa = device.isa, .capture = device.capture, .graph_calls = device.graph_calls};
+}
 
 TrainerOptions trainer_options(const Recipe& recipe, const Shape& sample, const Device& device) {
   return {.input = sample,
