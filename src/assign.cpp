@@ -109,7 +109,8 @@ void assign(Plan& plan, const AssignOptions& options) {
       end += align_up(v.bytes);
     }
   }
-  plan.region_bytes[static_cast<std::size_t>(Region::activations)] = place(activations, options.guard, options.reuse);
+  const bool reuse = options.reuse && plan.activations_without_reuse > options.ample;
+  plan.region_bytes[static_cast<std::size_t>(Region::activations)] = place(activations, options.guard, reuse);
   plan.region_bytes[static_cast<std::size_t>(Region::group)] = place(of_group, options.guard, options.reuse);
 }
 

@@ -111,6 +111,7 @@ int longest_chain(const std::vector<std::vector<int>>& dependencies);
 
 struct AssignOptions {
   bool reuse = true;      // off: every activation has its own memory, whole
+  std::size_t ample = 0;  // where so many bytes are enough for that, it is so anyway: memory that is reused makes Calls wait
   std::size_t guard = 0;  // bytes left free before and after every activation, for tests that watch them
 };
 

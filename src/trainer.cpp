@@ -46,9 +46,15 @@ Graph traced(const Module& net, const TrainerOptions& options, std::int64_t batc
 struct Style {
   int lanes;
   bool by_group, joins;
+  std::size_t ample;  // of activations
 };
 
-Style style_of(const Executor& executor, std::int64_t batch) { return {executor.lanes(), executor.by_group(batch), executor.joins()}; }
+// A GPU's second-level cache holds that much at least, and its Calls run side by side where they do not wait for memory.
+constexpr std::size_t gpu_ample = std::size_t{32} << 20;
+
+Style style_of(const Executor& executor, std::int64_t batch) {
+  return {executor.lanes(), executor.by_group(batch), executor.joins(), executor.joins() ? gpu_ample : 0};
+}
 
 Plan lowered(const Graph& graph, const TrainerOptions& options, DType stored, Mode mode, const Style& style) {
   const bool training = mode == Mode::train;
@@ -60,7 +66,7 @@ Plan lowered(const Graph& graph, const TrainerOptions& options, DType stored, Mo
                        .optimizer = training ? std::optional(options.optimizer) : std::nullopt,
                        .by_group = style.by_group,
                        .join = options.fuse && style.joins,
-                       .assign = {.reuse = options.reuse}});
+                       .assign = {.reuse = options.reuse, .ample = style.ample}});
 }
 
 }  // namespace
@@ -345,7 +351,7 @@ std::shared_ptr<const Plan> compile(const Module& net, const TrainerOptions& opt
   const DType stored = checked(options);
   // A GPU's Plan needs no GPU.
   const Style style = options.device.kind == Device::Kind::cpu ? style_of(*make_executor(options.device, options.executor), options.batch)
-                                                               : Style{kernels::cuda::lanes, false, true};
+                                                               : Style{kernels::cuda::lanes, false, true, gpu_ample};
   return std::make_shared<const Plan>(lowered(traced(net, options, options.batch), options, stored, mode, style));
 }
 

@@ -229,16 +229,16 @@ void add_convolution_cases(std::vector<Case>& table) {
   static const std::vector<Flattened> flattened = {
       {{"lenet_fc1", 37, 256, 120}, 16, 4, 4}, {{"lenet_fc2", 17, 120, 84}, 120, 1, 1}, {{"n1", 1, 18, 6}, 3, 2, 3},
       {{"odd", 15, 35, 3}, 7, 5, 1},           {{"n81", 81, 19, 13}, 19, 1, 1},         {{"many_groups", 273, 20, 13}, 5, 2, 2}};
-  for (const auto& [p, c, h, w] : flattened) {
-    table.push_back({"linear_forward_batch_norm_statistics_" + p.name, [&p = p](int lanes) {
-                       CallCase of = forward(p, lanes);
+  for (const Flattened& f : flattened) {
+    table.push_back({"linear_forward_batch_norm_statistics_" + f.layer.name, [&f](int lanes) {
+                       CallCase of = forward(f.layer, lanes);
                        const Dims y = std::get<LinearForward>(of.plan.calls[0].call).y_dims;
                        return with_statistics<LinearForward>(std::move(of), y);
                      }});
-    table.push_back({"linear_backward_input_batch_norm_backward_reduce_" + p.name, [=, &p = p](int lanes) {
-                       CallCase of = backward_input(p, lanes);
-                       const Dims d = std::get<LinearBackwardInput>(of.plan.calls[0].call).x_dims.with(c, h, w);
-                       return with_reduce<LinearBackwardInput>(std::move(of), d, p.n % 2 ? Activation::sigmoid : Activation::tanh);
+    table.push_back({"linear_backward_input_batch_norm_backward_reduce_" + f.layer.name, [&f](int lanes) {
+                       CallCase of = backward_input(f.layer, lanes);
+                       const Dims d = std::get<LinearBackwardInput>(of.plan.calls[0].call).x_dims.with(f.c, f.h, f.w);
+                       return with_reduce<LinearBackwardInput>(std::move(of), d, f.layer.n % 2 ? Activation::sigmoid : Activation::tanh);
                      }});
   }
   for (const Layer& p : layers()) {

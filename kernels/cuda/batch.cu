@@ -9,16 +9,18 @@ namespace {
 
 constexpr int gather_threads = 256, tile_features = 64, tile_samples = warp;
 
-// Samples' features, from where the set holds them [population][features] to [groups][features][lanes].
+// Samples' features, from where the set holds them [population][features] to [groups][features][lanes]; and their labels.
 template <class T>
 struct GatherParameters {
-  float* y;
-  const T* source;
-  const StepState* state;
-  const float *scale, *offset;  // (C), or null: 1 and 0
-  std::int64_t n, features, plane, sample_tiles;
-  std::int32_t lanes;
-  bool shuffle;
+  float* y = nullptr;
+  const T* source = nullptr;
+  const StepState* state = nullptr;
+  const float *scale = nullptr, *offset = nullptr;  // (C), or null: 1 and 0
+  std::int64_t n = 0, features = 0, plane = 0, sample_tiles = 0;
+  std::int32_t lanes = 1;
+  bool shuffle = false;
+  std::int32_t* labels_out = nullptr;  // (N), or null
+  const std::int32_t* labels = nullptr;
 };
 
 // Block: 64 features of 32 samples, read along features and written along samples, or features where a group is one sample.
@@ -33,6 +35,7 @@ __global__ void __launch_bounds__(gather_threads) gather(GatherParameters<T> p) 
   // Lane l finds sample l for its warp.
   const std::int64_t of_lane = first_sample + lane_index();
   const int found = of_lane < p.n ? static_cast<int>(BatchOrder(*p.state, p.shuffle)[of_lane]) : 0;
+  if (p.labels_out && feature_tile == 0 && warp_index() == 0 && of_lane < p.n) p.labels_out[of_lane] = p.labels[found];
   for (int k = static_cast<int>(threadIdx.x); k < tile_samples * tile_features; k += gather_threads) {
     const int sample = k / tile_features, feature = k % tile_features;
     const std::int64_t n = first_sample + sample, f = first_feature + feature, at = __shfl_sync(all_lanes, found, sample);
@@ -52,35 +55,40 @@ __global__ void __launch_bounds__(gather_threads) gather(GatherParameters<T> p) 
   }
 }
 
-__global__ void __launch_bounds__(gather_threads)
-    gather_labels(std::int64_t n, std::int32_t* out, const std::int32_t* labels, const StepState* state, bool shuffle) {
-  const std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * gather_threads + threadIdx.x;
-  if (i < n) out[i] = labels[BatchOrder(*state, shuffle)[i]];
+// What is gathered is of these dims; the rest of the parameters is set.
+template <class T>
+void launch_gather(const Dims& dims, GatherParameters<T> p, const Queue& queue) {
+  p.n = dims.n, p.features = dims.features(), p.plane = dims.plane(), p.lanes = dims.lanes;
+  p.sample_tiles = ceil_div(dims.groups() * dims.lanes, tile_samples);
+  launch(gather<T>, p.sample_tiles * ceil_div(dims.features(), tile_features), gather_threads, queue.stream, p);
 }
 
 template <class T>
-void launch_gather(const Dims& dims, float* y, const T* source, const float* scale, const float* offset, const StepState* state,
-                   bool shuffle, const Queue& queue) {
-  const std::int64_t tiles = ceil_div(dims.groups() * dims.lanes, tile_samples);
-  launch(gather<T>, tiles * ceil_div(dims.features(), tile_features), gather_threads, queue.stream,
-         GatherParameters<T>{y, source, state, scale, offset, dims.n, dims.features(), dims.plane(), tiles, dims.lanes, shuffle});
+void launch_samples(const Gather& call, const Memory& memory, const Queue& queue) {
+  launch_gather(call.dims,
+                GatherParameters<T>{.y = memory.at<float>(call.y),
+                                    .source = memory.at<T>(call.source),
+                                    .state = memory.at<StepState>(call.state),
+                                    .scale = memory.at<float>(call.scale),
+                                    .offset = memory.at<float>(call.offset),
+                                    .shuffle = call.shuffle,
+                                    .labels_out = memory.at<std::int32_t>(call.labels_out),
+                                    .labels = memory.at<std::int32_t>(call.labels)},
+                queue);
 }
 
 }  // namespace
 
 void enqueue(const Gather& call, const Memory& memory, const Queue& queue) {
-  const StepState* const state = memory.at<StepState>(call.state);
-  const float *const scale = memory.at<float>(call.scale), *const offset = memory.at<float>(call.offset);
-  float* const y = memory.at<float>(call.y);
-  if (call.source_type == DType::u8)
-    launch_gather(call.dims, y, memory.at<std::uint8_t>(call.source), scale, offset, state, call.shuffle, queue);
-  else launch_gather(call.dims, y, memory.at<float>(call.source), scale, offset, state, call.shuffle, queue);
-  if (call.labels_out)
-    launch(gather_labels, ceil_div(call.dims.n, gather_threads), gather_threads, queue.stream, call.dims.n,
-           memory.at<std::int32_t>(call.labels_out), memory.at<std::int32_t>(call.labels), state, call.shuffle);
+  if (call.source_type == DType::u8) launch_samples<std::uint8_t>(call, memory, queue);
+  else launch_samples<float>(call, memory, queue);
   if (call.targets_out)
-    launch_gather<float>(call.target_dims, memory.at<float>(call.targets_out), memory.at<float>(call.targets), nullptr, nullptr, state,
-                         call.shuffle, queue);
+    launch_gather(call.target_dims,
+                  GatherParameters<float>{.y = memory.at<float>(call.targets_out),
+                                          .source = memory.at<float>(call.targets),
+                                          .state = memory.at<StepState>(call.state),
+                                          .shuffle = call.shuffle},
+                  queue);
 }
 
 namespace {

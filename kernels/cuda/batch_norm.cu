@@ -9,6 +9,7 @@ namespace norma::kernels::cuda {
 namespace {
 
 struct Apply {
+  using SecondPass = void;
   Activation act;
   Normalisation normalisation;
   float* y;
@@ -26,6 +27,7 @@ struct Apply {
 };
 
 struct BackwardApply {
+  using SecondPass = void;
   Activation act;
   BackwardNormalisation normalisation;
   View view;

@@ -258,9 +258,9 @@ __device__ __forceinline__ void finish_columns(const View& v, const Partials<Par
   if (threadIdx.x < columns_per_block && at.column >= 0 && threadIdx.x % v.inner == 0) result.write(at.channel, sum);
 }
 
-// Each thread's pivot is the first value it sees. At least 8 blocks to a multiprocessor: without saying so the compiler takes too few
+// Each thread's pivot is the first value it sees. At least 6 blocks to a multiprocessor: without saying so the compiler takes too few
 // registers.
-__global__ void __launch_bounds__(sum_threads, 8)
+__global__ void __launch_bounds__(sum_threads, 6)
     statistics_columns(View v, Partials<Moments> partials, const float* __restrict__ x, Statistics result) {
   const ColumnPart p = column_part(v, partials.cut);
   const std::int64_t columns = v.channels * v.inner;

@@ -64,10 +64,13 @@ inline constexpr int view_threads = 256, vectors_per_thread = 4;
 
 // each.channel(c), then for all elements of channel c, `vector` neighbours at a time: each.apply<vector>(channel, i, group, position),
 // where i is the first one's index, in `group` (of samples) at `position` of its row. A thread keeps a channel's constants while it can.
+// A second pass over what the one before has read (Each::SecondPass) begins at the end, where some of it may still be in the cache.
 template <int vector, class Each>
 __global__ void __launch_bounds__(view_threads) view_pass(View view, Each each) {
   constexpr std::uint32_t step = view_threads * vector, tile = step * vectors_per_thread;
-  const std::int64_t base = static_cast<std::int64_t>(blockIdx.x) * tile, stored = view.stored();
+  const std::int64_t block = requires { typename Each::SecondPass; }
+  ? gridDim.x - 1 - blockIdx.x : blockIdx.x;
+  const std::int64_t base = block * tile, stored = view.stored();
   const std::int64_t base_row = base / view.inner, base_group = base_row / view.channels;
   const std::uint32_t base_position = static_cast<std::uint32_t>(base - base_row * view.inner);
   const std::uint32_t base_channel = static_cast<std::uint32_t>(base_row - base_group * view.channels);
