@@ -221,7 +221,7 @@ struct ColumnValues {
   T of[sum_threads];
 };
 
-// The column's threads' values, merged in their order by the first. Shared memory is free again afterwards.
+// The column's threads' values, merged in their order by the first. Until the next barrier the other threads' stay in shared memory.
 template <class T>
 __device__ __forceinline__ T merge_column(const T& value) {
   ColumnValues<T>& values = shared<ColumnValues<T>>();
@@ -230,7 +230,6 @@ __device__ __forceinline__ T merge_column(const T& value) {
   T sum = value;
   if (threadIdx.x < columns_per_block)
     for (int k = 1; k < static_cast<int>(column_threads); ++k) sum = merge(sum, values.of[k * columns_per_block + threadIdx.x]);
-  __syncthreads();
   return sum;
 }
 
@@ -251,7 +250,7 @@ __device__ __forceinline__ void finish_columns(const View& v, const Partials<Par
   }
   if (v.inner > 1) {
     ColumnValues<Partial>& values = shared<ColumnValues<Partial>>();
-    values.of[threadIdx.x] = sum;
+    if (threadIdx.x < columns_per_block) values.of[threadIdx.x] = sum;
     __syncthreads();
     for (std::int64_t k = 1; k < v.inner && threadIdx.x + k < columns_per_block; ++k) sum = merge(sum, values.of[threadIdx.x + k]);
   }

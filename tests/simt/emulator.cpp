@@ -148,8 +148,12 @@ void Engine::run(const Grid& grid, const std::function<void()>& thread) {
   if (grid.cooperative) return run_blocks(0, blocks);
   Ready ready;
   ready.start(draw_of(options().order, Draw::even), random_);
-  ready.add(0, blocks);
-  while (!ready.empty()) run_blocks(ready.draw(), 1);
+  const std::uint32_t together = options().together;
+  ready.add(0, (blocks + together - 1) / together);
+  while (!ready.empty()) {
+    const std::uint32_t first = ready.draw() * together;
+    run_blocks(first, std::min(together, blocks - first));
+  }
 }
 
 // Blocks that are alive together.
@@ -165,7 +169,12 @@ void Engine::run_blocks(std::uint32_t first, std::uint32_t count) {
   }
   const std::uint32_t total = count * threads_of_block_;
   threads_.assign(total, {});
-  ready_.start(draw_of(options().order, random_.below(2) ? Draw::even : Draw::warps), random_);
+  const Draw draw = draw_of(options().order, random_.below(2) ? Draw::even : Draw::warps);
+  // Blocks that run together see most of each other where one thread of each lags behind; one of the first warp, which is who writes where
+  // not all do.
+  if (options().together > 1)
+    ready_.start(draw, random_, {threads_of_block_, random_.below(std::min<std::uint32_t>(threads_of_block_, warp_size))});
+  else ready_.start(draw, random_);
   ready_.add(0, total);
   next_.reset();
   ended_ = grid_waiting_ = 0;

@@ -40,6 +40,8 @@ struct Location {
 struct Options {
   std::uint64_t seed = 0;
   Order order = Order::random;
+  // So many blocks run at the same time, as far as there are; of a cooperative grid all do. Above 1, a thread of each lags behind.
+  std::uint32_t together = 1;
   std::optional<Location> skip_barrier{};  // __syncthreads, __syncwarp, sync_grid of this line do nothing
   std::optional<Location> narrow_mask{};   // full masks given to warp collectives of this line lose lane 31
 };

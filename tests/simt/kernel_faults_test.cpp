@@ -26,6 +26,7 @@ std::vector<CallCase> cases_with_barriers() {
                                      "softmax_cross_entropy_ignored",
                                      "softmax_cross_entropy_n300_c100_smoothed",
                                      "batch_norm_statistics_lenet_fc",
+                                     "batch_norm_statistics_n17",
                                      "batch_norm_backward_reduce_relu_lenet_fc",
                                      "mean_squared_error_n37_mean",
                                      "adam_n44426"};
@@ -67,7 +68,9 @@ void expect_noticed(std::vector<simt::Arrivals> (*lines)(), simt::Options (*opti
 }
 
 TEST(KernelFaults, EveryBarrierIsMissed) {
-  expect_noticed(simt::barriers, [](simt::Location line, std::uint64_t seed) { return simt::Options{.seed = seed, .skip_barrier = line}; });
+  expect_noticed(simt::barriers, [](simt::Location line, std::uint64_t seed) {
+    return simt::Options{.seed = seed, .together = seed % 2 ? 100u : 1u, .skip_barrier = line};
+  });
 }
 
 TEST(KernelFaults, EveryLaneOfACollectiveIsMissed) {

@@ -33,12 +33,18 @@ enum class Draw {
   even,   // any
 };
 
+// Those whose number modulo `period` is `left` are drawn only when no other is ready: whoever does not wait for them goes on without them.
+struct Starved {
+  std::uint32_t period = 1, left = 1;
+  bool has(std::uint32_t number) const { return number % period == left; }
+};
+
 class Ready {
  public:
-  bool empty() const { return numbers_.empty(); }
-  void start(Draw draw, Random& random) {
-    draw_ = draw, random_ = &random;
-    numbers_.clear();
+  bool empty() const { return numbers_.empty() && last_.empty(); }
+  void start(Draw draw, Random& random, Starved starved = {}) {
+    draw_ = draw, random_ = &random, starved_ = starved;
+    numbers_.clear(), last_.clear();
   }
   void add(std::uint32_t first, std::uint32_t count) {
     const std::size_t before = numbers_.size();
@@ -63,18 +69,28 @@ class Ready {
     if (draw_ == Draw::warps) shuffle(p, count);
   }
   std::uint32_t draw() {
-    if (draw_ == Draw::even) std::swap(numbers_[random_->below(numbers_.size())], numbers_.back());
-    const std::uint32_t drawn = numbers_.back();
-    numbers_.pop_back();
-    return drawn;
+    while (!numbers_.empty()) {
+      const std::uint32_t drawn = take(numbers_, draw_ == Draw::even);
+      if (!starved_.has(drawn)) return drawn;
+      last_.push_back(drawn);
+    }
+    return take(last_, true);
   }
 
  private:
+  std::uint32_t take(std::vector<std::uint32_t>& from, bool any) {
+    if (any) std::swap(from[random_->below(from.size())], from.back());
+    const std::uint32_t taken = from.back();
+    from.pop_back();
+    return taken;
+  }
+
   void shuffle(std::uint32_t* p, std::uint32_t count) {
     for (; count > 1; --count) std::swap(p[count - 1], p[random_->below(count)]);
   }
 
-  std::vector<std::uint32_t> numbers_;
+  std::vector<std::uint32_t> numbers_, last_;  // last_: starved ones that were drawn
+  Starved starved_;
   Draw draw_ = Draw::even;
   Random* random_ = nullptr;
 };
