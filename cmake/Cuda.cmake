@@ -40,22 +40,31 @@ endif()
 set(norma_cuda ON)
 message(STATUS "norma: CUDA ${CUDAToolkit_VERSION}, architectures ${CMAKE_CUDA_ARCHITECTURES}")
 
-# The kernels, and the executor that runs them, into a library. The CUDA runtime is linked in: the program needs only the driver.
-function(norma_add_cuda library)
-  file(GLOB sources CONFIGURE_DEPENDS kernels/cuda/*.cu)
-  add_library(norma_cuda_kernels OBJECT ${sources})
-  norma_include_view(norma_cuda_kernels kernels)
-  target_include_directories(norma_cuda_kernels PRIVATE include kernels/cuda/nvcc)
-  set_target_properties(norma_cuda_kernels PROPERTIES CUDA_STANDARD 20 CUDA_STANDARD_REQUIRED ON CUDA_EXTENSIONS OFF)
+# An object library of kernels.
+function(norma_add_kernels target)
+  add_library(${target} OBJECT ${ARGN})
+  norma_include_view(${target} kernels)
+  target_include_directories(${target} PRIVATE include kernels/cuda/nvcc)
+  set_target_properties(${target} PROPERTIES CUDA_STANDARD 20 CUDA_STANDARD_REQUIRED ON CUDA_EXTENSIONS OFF)
   # No fused multiply-adds but those written; constexpr functions of the shapes are for device code, too. The kernels' host functions are
   # made known to src/cuda_launches.cpp, which tells the runtime.
-  target_compile_options(norma_cuda_kernels PRIVATE -fmad=false --expt-relaxed-constexpr --compress-mode=size -Xcompiler=-Wall,-Wextra
-                                                    -Xcompiler=-D__cudaRegisterFunction=norma_register_kernel -Xptxas=-v
-                                                    $<$<BOOL:${NORMA_WERROR}>:-Werror=all-warnings>)
+  target_compile_options(${target} PRIVATE -fmad=false --expt-relaxed-constexpr --compress-mode=size -Xcompiler=-Wall,-Wextra
+                                        -Xcompiler=-D__cudaRegisterFunction=norma_register_kernel -Xptxas=-v
+                                        $<$<BOOL:${NORMA_WERROR}>:-Werror=all-warnings>)
   # What ptxas says of every kernel's registers, shared memory and spills becomes a table of the library, for norma plan; and
   # tests/kernel_resources.sh reads it.
   set(launcher sh ${PROJECT_SOURCE_DIR}/cmake/keep_ptxas_report.sh ${CMAKE_CUDA_COMPILER_LAUNCHER}) # before another one, if there is
-  set_target_properties(norma_cuda_kernels PROPERTIES CUDA_COMPILER_LAUNCHER "${launcher}")
+  set_target_properties(${target} PROPERTIES CUDA_COMPILER_LAUNCHER "${launcher}")
+endfunction()
+
+# The kernels, and the executor that runs them, into a library. The CUDA runtime is linked in: the program needs only the driver.
+function(norma_add_cuda library)
+  file(GLOB sources CONFIGURE_DEPENDS kernels/cuda/*.cu)
+  norma_add_kernels(norma_cuda_kernels ${sources})
+  # What earlier GPUs cannot run has code for compute capability 9, which later drivers translate for later GPUs.
+  file(GLOB sources CONFIGURE_DEPENDS kernels/cuda/hopper/*.cu)
+  norma_add_kernels(norma_cuda_kernels_hopper ${sources})
+  set_target_properties(norma_cuda_kernels_hopper PROPERTIES CUDA_ARCHITECTURES 90)
   set(kernel_table ${PROJECT_BINARY_DIR}/kernel_table.cpp)
   add_custom_command(
     OUTPUT ${kernel_table}
@@ -64,7 +73,8 @@ function(norma_add_cuda library)
     DEPENDS norma_cuda_kernels $<TARGET_OBJECTS:norma_cuda_kernels> ${PROJECT_SOURCE_DIR}/cmake/kernel_table.cmake
     VERBATIM)
   set(host_sources src/cuda_executor.cpp src/cuda_launches.cpp src/cuda_probes.cpp src/cuda_report.cpp)
-  target_sources(${library} PRIVATE ${host_sources} ${kernel_table} $<TARGET_OBJECTS:norma_cuda_kernels>)
+  target_sources(${library} PRIVATE ${host_sources} ${kernel_table} $<TARGET_OBJECTS:norma_cuda_kernels>
+                                    $<TARGET_OBJECTS:norma_cuda_kernels_hopper>)
   set_source_files_properties(${host_sources} PROPERTIES COMPILE_DEFINITIONS "NORMA_CUDA_ARCHITECTURES=\"${CMAKE_CUDA_ARCHITECTURES}\"")
   target_link_libraries(${library} PRIVATE CUDA::cudart_static)
 endfunction()

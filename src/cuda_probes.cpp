@@ -185,7 +185,7 @@ std::vector<Latency> cuda_latencies(int index, std::int64_t rounds) {
     figures.push_back(std::move(figure));
   };
   const auto queue_nodes = [&](std::int64_t blocks, bool early, int n) {
-    for (int i = 0; i < n; ++i) probe::node(count, blocks, early, bench.stream());
+    for (int i = 0; i < n; ++i) early ? probe::early_node(count, blocks, bench.stream()) : probe::node(count, blocks, bench.stream());
   };
   const bool has_clusters = bench.properties().major >= 9;
   const std::string too_old = "needs compute capability 9 or later";

@@ -3,7 +3,7 @@
 #   sh tests/kernel_resources.sh <build folder>
 # Prints a table with the most of any architecture, and fails where a kernel spills registers or keeps an array in local memory.
 set -eu
-find "$1/CMakeFiles/norma_cuda_kernels.dir" -name '*.o.ptxas' -exec cat {} + | c++filt | awk '
+find "$1/CMakeFiles" -name '*.o.ptxas' -exec cat {} + | c++filt | awk '
   /Compiling entry function/ {
     split($0, quoted, "\047")
     kernel = quoted[2]

@@ -11,6 +11,7 @@
 
 #include "apps/norma/markup.h"
 #include "apps/norma/svg.h"
+#include "tests/text_checks.h"
 
 namespace norma::app {
 namespace {
@@ -131,16 +132,6 @@ std::optional<std::string> fault(std::string_view s) {
 void expect_well_formed(const RunReport& r) {
   EXPECT_EQ(fault(report_html(r)).value_or("no fault"), "no fault");
   EXPECT_EQ(fault(curves_svg(r)).value_or("no fault"), "no fault");
-}
-
-std::size_t count(std::string_view text, std::string_view part) {
-  std::size_t n = 0;
-  for (std::size_t i = text.find(part); i != std::string_view::npos; i = text.find(part, i + part.size())) ++n;
-  return n;
-}
-
-void expect_contains(const std::string& text, const std::string& part) {
-  EXPECT_NE(text.find(part), std::string::npos) << "missing: " << part;
 }
 
 TEST(ReportMarkup, TheCheckFindsFaults) {
@@ -365,98 +356,6 @@ TEST(Report, BatchNormsOfACheckpoint) {
   RunReport r = report(1);
   r.model = c;
   expect_contains(report_html(r), "4000 channels are too many");
-}
-
-TEST(Axis, LinearTicksAreNiceAndEncloseTheValues) {
-  for (const auto& [lo, hi] :
-       {std::pair(0.2993, 0.9732), {0.0, 1e-5}, {-3.0, 7.0}, {0.999, 1.001}, {5.0, 5.0}, {0.0, 0.0}, {-2.0, -2.0}, {1e9, 3e9}}) {
-    const Axis a = linear_axis(lo, hi, 5);
-    SCOPED_TRACE(testing::Message() << lo << " to " << hi);
-    ASSERT_GE(a.ticks.size(), 2u);
-    EXPECT_LE(a.ticks.size(), 8u);
-    EXPECT_LE(a.lo, lo + 1e-9 * std::fabs(lo));
-    EXPECT_GE(a.hi, hi - 1e-9 * std::fabs(hi));
-    EXPECT_LT(a.lo, a.hi);
-    EXPECT_EQ(a.ticks.front(), a.lo);
-    EXPECT_EQ(a.ticks.back(), a.hi);
-    const double step = a.ticks[1] - a.ticks[0], leading = step / std::pow(10, std::floor(std::log10(step) + 1e-6));
-    EXPECT_TRUE(std::fabs(leading - 1) < 1e-5 || std::fabs(leading - 2) < 1e-5 || std::fabs(leading - 5) < 1e-5) << step;
-  }
-  EXPECT_EQ(linear_axis(0.2993, 0.9732, 5).decimals, 1);
-}
-
-TEST(Axis, LogTicks) {
-  for (const auto& [lo, hi] : {std::pair(0.0005, 2.3), {1e-12, 1e12}, {0.3, 0.31}, {1.0, 1.0}, {1.0, 10.0}, {1e-300, 1e300}}) {
-    const Axis a = log_axis(lo, hi);
-    SCOPED_TRACE(testing::Message() << lo << " to " << hi);
-    EXPECT_TRUE(a.logarithmic);
-    EXPECT_LE(a.lo, lo * (1 + 1e-6));
-    EXPECT_GE(a.hi, hi * (1 - 1e-6));
-    EXPECT_LT(a.lo, a.hi);
-    EXPECT_GE(a.ticks.size(), 2u);
-    EXPECT_LE(a.ticks.size(), 9u);
-  }
-}
-
-TEST(Chart, ALogarithmicAxisOnlyWhereItHelps) {
-  Chart c{"Loss", "epoch", {1, 2}, {{"train", {2.0, 0.01}}}, Chart::Scale::automatic, Chart::Unit::number, false};
-  EXPECT_EQ(count(inline_svg(c), "logarithmic"), 1u);
-  c.series[0].y = {2.0, 0.5};
-  EXPECT_EQ(count(inline_svg(c), "logarithmic"), 0u);
-  c.series[0].y = {2.0, 0.0};
-  EXPECT_EQ(count(inline_svg(c), "logarithmic"), 0u);
-}
-
-TEST(Chart, WordsNameTheExtremesThatAreNotAtTheEnds) {
-  const Chart c{"Loss", "epoch", {1, 2, 3, 4}, {{"train", {2.0, 0.5, 4.0, 1.0}}}, Chart::Scale::linear, Chart::Unit::number, false};
-  EXPECT_EQ(describe(c), "train: 2.0000 at epoch 1, 1.0000 at epoch 4, lowest 0.5000 at epoch 2, highest 4.0000 at epoch 3.");
-  const Chart flat{"Learning rate", "epoch", {1, 2}, {{"rate", {0.001, 0.001}}}, Chart::Scale::linear, Chart::Unit::rate, true};
-  EXPECT_EQ(describe(flat), "rate: 0.001 throughout.");
-  const Chart one{"Loss", "epoch", {1}, {{"train", {2.0}}, {"test", {nan}}}, Chart::Scale::linear, Chart::Unit::number, false};
-  EXPECT_EQ(describe(one), "train: 2.0000 at epoch 1. test: no finite value.");
-}
-
-TEST(Chart, PointsLieWhereTheyBelong) {
-  const Chart c{"Loss", "epoch", {1, 3}, {{"train", {0.0, 1.0}}}, Chart::Scale::linear, Chart::Unit::number, false};
-  expect_contains(inline_svg(c), "d=\"M52.0 212.0L388.0 30.0\"");  // from the plot's lower left corner to the upper right
-}
-
-TEST(Markup, Figures) {
-  EXPECT_EQ(format_number(0.34567), "0.3457");
-  EXPECT_EQ(format_number(0), "0.0000");
-  EXPECT_EQ(format_number(-0.00001234), "-1.23e-05");
-  EXPECT_EQ(format_number(nan), "not finite");
-  EXPECT_EQ(format_short(0.001), "0.001");
-  EXPECT_EQ(format_percent(0.86134), "86.13 %");
-  EXPECT_EQ(format_seconds(0.0042), "0.0042 s");
-  EXPECT_EQ(format_seconds(1.234), "1.23 s");
-  EXPECT_EQ(format_seconds(12.34), "12.3 s");
-  EXPECT_EQ(format_seconds(125), "2 min 05 s");
-  EXPECT_EQ(format_seconds(3720), "1 h 02 min");
-  EXPECT_EQ(format_count(999), "999");
-  EXPECT_EQ(format_count(1234567),
-            "1\xe2\x80\xaf"
-            "234\xe2\x80\xaf"
-            "567");
-  EXPECT_EQ(format_count(-1234),
-            "-1\xe2\x80\xaf"
-            "234");
-  EXPECT_EQ(format_bytes(0), "0 B");
-  EXPECT_EQ(format_bytes(999), "999 B");
-  EXPECT_EQ(format_bytes(1000), "1.00 kB");
-  EXPECT_EQ(format_bytes(999'999), "1.00 MB");
-  EXPECT_EQ(format_flops(389e6), "389 MFLOP");
-}
-
-TEST(Markup, EscapeKeepsTextAndNothingElse) {
-  EXPECT_EQ(escape("a<b>&\"'"), "a&lt;b&gt;&amp;&quot;&#39;");
-  EXPECT_EQ(escape("line\n\ttab caf\xc3\xa9 \xe2\x82\xac \xf0\x9f\x99\x82"), "line\n\ttab caf\xc3\xa9 \xe2\x82\xac \xf0\x9f\x99\x82");
-  const std::string bad = "\xef\xbf\xbd";
-  EXPECT_EQ(escape(std::string("\0\x1b\x7f", 3)), bad + bad + bad);
-  EXPECT_EQ(escape("\xc3"), bad);                                // cut
-  EXPECT_EQ(escape("\xc0\xaf"), bad + bad);                      // overlong
-  EXPECT_EQ(escape("\xed\xa0\x80"), bad + bad + bad);            // surrogate
-  EXPECT_EQ(escape("\xf4\x90\x80\x80"), bad + bad + bad + bad);  // past U+10FFFF
 }
 
 }  // namespace

@@ -24,12 +24,17 @@ void multiply_add(float* y, std::int64_t rounds, std::int64_t blocks, CUstream_s
 
 // ---- latency: kernels that do next to nothing. Each counts what it waited for, so that a test sees that it did.
 
-// A kernel of so many blocks: ++*count. early: it may begin before the kernel before it has ended, and waits for that end itself
-// (programmatic dependent launch: compute capability 9 or later).
-void node(unsigned* count, std::int64_t blocks, bool early, CUstream_st* stream);
+inline constexpr int latency_threads = 128;  // of a block
+
+// A kernel of so many blocks: ++*count.
+void node(unsigned* count, std::int64_t blocks, CUstream_st* stream);
 // A kernel whose blocks, all resident at once, meet so many times: *count += meetings.
 void grid_barriers(unsigned* count, std::int64_t blocks, int meetings, CUstream_st* stream);
-// The same of one cluster of so many blocks, up to 8: compute capability 9 or later.
+
+// Compute capability 9 or later (hopper/latency.cu). A node that may begin before the kernel before it has ended, and waits for that end
+// itself: programmatic dependent launch.
+void early_node(unsigned* count, std::int64_t blocks, CUstream_st* stream);
+// grid_barriers of one cluster of so many blocks, up to 8.
 void cluster_barriers(unsigned* count, int blocks, int meetings, CUstream_st* stream);
 
 }  // namespace norma::kernels::cuda::probe

@@ -25,15 +25,24 @@ __device__ __forceinline__ T& shared() {
 // A barrier for all threads of all blocks, in kernels launched with launch_cooperative.
 __device__ __forceinline__ void sync_grid() { cooperative_groups::this_grid().sync(); }
 
-// Queues kernel(arguments...) on `blocks` blocks of `threads` threads; no blocks, no launch.
+// Hands kernel(arguments...) to CUDA, with one attribute or none (null). Its error stays for cudaGetLastError().
 template <class... Parameters, class... Arguments>
-void launch(void (*kernel)(Parameters...), std::int64_t blocks, int threads, cudaStream_t stream, Arguments... arguments) {
-  if (blocks == 0 || noted({reinterpret_cast<const void*>(kernel), blocks, threads})) return;
+void launch_with(cudaLaunchAttribute* attribute, void (*kernel)(Parameters...), std::int64_t blocks, int threads, cudaStream_t stream,
+                 Arguments... arguments) {
   cudaLaunchConfig_t config{};
   config.gridDim = dim3(static_cast<unsigned>(blocks));
   config.blockDim = dim3(static_cast<unsigned>(threads));
   config.stream = stream;
-  (void)cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...);  // the error stays for cudaGetLastError
+  config.attrs = attribute;
+  config.numAttrs = attribute ? 1 : 0;
+  (void)cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...);
+}
+
+// Queues kernel(arguments...) on `blocks` blocks of `threads` threads; no blocks, no launch.
+template <class... Parameters, class... Arguments>
+void launch(void (*kernel)(Parameters...), std::int64_t blocks, int threads, cudaStream_t stream, Arguments... arguments) {
+  if (blocks == 0 || noted({reinterpret_cast<const void*>(kernel), blocks, threads})) return;
+  launch_with(nullptr, kernel, blocks, threads, stream, arguments...);
 }
 
 // The same, with all blocks resident at once, so that sync_grid() works.
@@ -43,35 +52,7 @@ void launch_cooperative(void (*kernel)(Parameters...), std::int64_t blocks, int 
   cudaLaunchAttribute cooperative{};
   cooperative.id = cudaLaunchAttributeCooperative;
   cooperative.val.cooperative = 1;
-  cudaLaunchConfig_t config{};
-  config.gridDim = dim3(static_cast<unsigned>(blocks));
-  config.blockDim = dim3(static_cast<unsigned>(threads));
-  config.stream = stream;
-  config.attrs = &cooperative;
-  config.numAttrs = 1;
-  (void)cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...);
-}
-
-// ---- for compute capability 9 and later; before it, launching what needs them is an error
-
-// In kernels launched with launch_early: waits until the kernel before has ended and what it wrote can be read, and lets the next one
-// begin, as soon as every block has said so.
-__device__ __forceinline__ void wait_for_previous() {
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
-  cudaGridDependencySynchronize();
-#endif
-}
-__device__ __forceinline__ void let_next_begin() {
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
-  cudaTriggerProgrammaticLaunchCompletion();
-#endif
-}
-
-// A barrier for all threads of the cluster, in kernels launched with launch_cluster.
-__device__ __forceinline__ void sync_cluster() {
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
-  cooperative_groups::this_cluster().sync();
-#endif
+  launch_with(&cooperative, kernel, blocks, threads, stream, arguments...);
 }
 
 // Loads and stores of what is not to be kept in the caches.
@@ -82,37 +63,6 @@ __device__ __forceinline__ T load_streaming(const T* p) {
 template <class T>
 __device__ __forceinline__ void store_streaming(T* p, T v) {
   __stcs(p, v);
-}
-
-// launch(), but the kernel may begin while the one before it on the stream still runs: it waits for that with wait_for_previous().
-template <class... Parameters, class... Arguments>
-void launch_early(void (*kernel)(Parameters...), std::int64_t blocks, int threads, cudaStream_t stream, Arguments... arguments) {
-  cudaLaunchAttribute early{};
-  early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  early.val.programmaticStreamSerializationAllowed = 1;
-  cudaLaunchConfig_t config{};
-  config.gridDim = dim3(static_cast<unsigned>(blocks));
-  config.blockDim = dim3(static_cast<unsigned>(threads));
-  config.stream = stream;
-  config.attrs = &early;
-  config.numAttrs = 1;
-  (void)cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...);
-}
-
-// launch() of one cluster of so many blocks, up to 8.
-template <class... Parameters, class... Arguments>
-void launch_cluster(void (*kernel)(Parameters...), int blocks, int threads, cudaStream_t stream, Arguments... arguments) {
-  cudaLaunchAttribute cluster{};
-  cluster.id = cudaLaunchAttributeClusterDimension;
-  cluster.val.clusterDim.x = static_cast<unsigned>(blocks);
-  cluster.val.clusterDim.y = cluster.val.clusterDim.z = 1;
-  cudaLaunchConfig_t config{};
-  config.gridDim = dim3(static_cast<unsigned>(blocks));
-  config.blockDim = dim3(static_cast<unsigned>(threads));
-  config.stream = stream;
-  config.attrs = &cluster;
-  config.numAttrs = 1;
-  (void)cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...);
 }
 
 }  // namespace norma::kernels::cuda

@@ -172,12 +172,6 @@ void launch_cooperative(void (*kernel)(Parameters...), std::int64_t blocks, int 
   simt::launch_kernel(kernel, {blocks, threads, true, queue.site}, queue.stream, arguments...);
 }
 
-// ---- what needs compute capability 9
-
-// A kernel begins here when the one before it has ended, so that a wait_for_previous() that is missing is not noticed.
-inline void wait_for_previous() {}
-inline void let_next_begin() {}
-
 template <class T>
 T load_streaming(const T* p) {
   return *p;
@@ -185,18 +179,6 @@ T load_streaming(const T* p) {
 template <class T>
 void store_streaming(T* p, T v) {
   *p = v;
-}
-
-template <class... Parameters, class... Arguments>
-void launch_early(void (*kernel)(Parameters...), std::int64_t blocks, int threads, simt::StreamAt queue, Arguments... arguments) {
-  simt::launch_kernel(kernel, {blocks, threads, false, queue.site}, queue.stream, arguments...);
-}
-
-// The grid is one cluster: its barrier is the grid's.
-inline void sync_cluster(simt::Site at = {}) { simt::sync_blocks(at); }
-template <class... Parameters, class... Arguments>
-void launch_cluster(void (*kernel)(Parameters...), int blocks, int threads, simt::StreamAt queue, Arguments... arguments) {
-  simt::launch_kernel(kernel, {blocks, threads, true, queue.site}, queue.stream, arguments...);
 }
 
 }  // namespace norma::kernels::cuda

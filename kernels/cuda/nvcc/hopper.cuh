@@ -1,0 +1,35 @@
+// What the device has from compute capability 9 on: for the kernels of hopper/, which are compiled for nothing before.
+// tests/simt/include/hopper.cuh is the emulation's.
+#pragma once
+#include "device.cuh"
+
+namespace norma::kernels::cuda {
+
+// In kernels launched with launch_early: waits until the kernel before has ended and what it wrote can be read, and lets the next one
+// begin, as soon as every block has said so.
+__device__ __forceinline__ void wait_for_previous() { cudaGridDependencySynchronize(); }
+__device__ __forceinline__ void let_next_begin() { cudaTriggerProgrammaticLaunchCompletion(); }
+
+// A barrier for all threads of the cluster, in kernels launched with launch_cluster.
+__device__ __forceinline__ void sync_cluster() { cooperative_groups::this_cluster().sync(); }
+
+// launch(), but the kernel may begin while the one before it on the stream still runs: it waits for that with wait_for_previous().
+template <class... Parameters, class... Arguments>
+void launch_early(void (*kernel)(Parameters...), std::int64_t blocks, int threads, cudaStream_t stream, Arguments... arguments) {
+  cudaLaunchAttribute early{};
+  early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  early.val.programmaticStreamSerializationAllowed = 1;
+  launch_with(&early, kernel, blocks, threads, stream, arguments...);
+}
+
+// launch() of one cluster of so many blocks, up to 8.
+template <class... Parameters, class... Arguments>
+void launch_cluster(void (*kernel)(Parameters...), int blocks, int threads, cudaStream_t stream, Arguments... arguments) {
+  cudaLaunchAttribute cluster{};
+  cluster.id = cudaLaunchAttributeClusterDimension;
+  cluster.val.clusterDim.x = static_cast<unsigned>(blocks);
+  cluster.val.clusterDim.y = cluster.val.clusterDim.z = 1;
+  launch_with(&cluster, kernel, blocks, threads, stream, arguments...);
+}
+
+}  // namespace norma::kernels::cuda

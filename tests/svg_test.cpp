@@ -1,0 +1,72 @@
+// Charts: their axes, their words, and where their points lie.
+#include "apps/norma/svg.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+#include <string>
+
+#include "tests/text_checks.h"
+
+namespace norma::app {
+namespace {
+
+constexpr double nan = std::numeric_limits<double>::quiet_NaN();
+
+TEST(Axis, LinearTicksAreNiceAndEncloseTheValues) {
+  for (const auto& [lo, hi] :
+       {std::pair(0.2993, 0.9732), {0.0, 1e-5}, {-3.0, 7.0}, {0.999, 1.001}, {5.0, 5.0}, {0.0, 0.0}, {-2.0, -2.0}, {1e9, 3e9}}) {
+    const Axis a = linear_axis(lo, hi, 5);
+    SCOPED_TRACE(testing::Message() << lo << " to " << hi);
+    ASSERT_GE(a.ticks.size(), 2u);
+    EXPECT_LE(a.ticks.size(), 8u);
+    EXPECT_LE(a.lo, lo + 1e-9 * std::fabs(lo));
+    EXPECT_GE(a.hi, hi - 1e-9 * std::fabs(hi));
+    EXPECT_LT(a.lo, a.hi);
+    EXPECT_EQ(a.ticks.front(), a.lo);
+    EXPECT_EQ(a.ticks.back(), a.hi);
+    const double step = a.ticks[1] - a.ticks[0], leading = step / std::pow(10, std::floor(std::log10(step) + 1e-6));
+    EXPECT_TRUE(std::fabs(leading - 1) < 1e-5 || std::fabs(leading - 2) < 1e-5 || std::fabs(leading - 5) < 1e-5) << step;
+  }
+  EXPECT_EQ(linear_axis(0.2993, 0.9732, 5).decimals, 1);
+}
+
+TEST(Axis, LogTicks) {
+  for (const auto& [lo, hi] : {std::pair(0.0005, 2.3), {1e-12, 1e12}, {0.3, 0.31}, {1.0, 1.0}, {1.0, 10.0}, {1e-300, 1e300}}) {
+    const Axis a = log_axis(lo, hi);
+    SCOPED_TRACE(testing::Message() << lo << " to " << hi);
+    EXPECT_TRUE(a.logarithmic);
+    EXPECT_LE(a.lo, lo * (1 + 1e-6));
+    EXPECT_GE(a.hi, hi * (1 - 1e-6));
+    EXPECT_LT(a.lo, a.hi);
+    EXPECT_GE(a.ticks.size(), 2u);
+    EXPECT_LE(a.ticks.size(), 9u);
+  }
+}
+
+TEST(Chart, ALogarithmicAxisOnlyWhereItHelps) {
+  Chart c{"Loss", "epoch", {1, 2}, {{"train", {2.0, 0.01}}}, Chart::Scale::automatic, Chart::Unit::number, false};
+  EXPECT_EQ(count(inline_svg(c), "logarithmic"), 1u);
+  c.series[0].y = {2.0, 0.5};
+  EXPECT_EQ(count(inline_svg(c), "logarithmic"), 0u);
+  c.series[0].y = {2.0, 0.0};
+  EXPECT_EQ(count(inline_svg(c), "logarithmic"), 0u);
+}
+
+TEST(Chart, WordsNameTheExtremesThatAreNotAtTheEnds) {
+  const Chart c{"Loss", "epoch", {1, 2, 3, 4}, {{"train", {2.0, 0.5, 4.0, 1.0}}}, Chart::Scale::linear, Chart::Unit::number, false};
+  EXPECT_EQ(describe(c), "train: 2.0000 at epoch 1, 1.0000 at epoch 4, lowest 0.5000 at epoch 2, highest 4.0000 at epoch 3.");
+  const Chart flat{"Learning rate", "epoch", {1, 2}, {{"rate", {0.001, 0.001}}}, Chart::Scale::linear, Chart::Unit::rate, true};
+  EXPECT_EQ(describe(flat), "rate: 0.001 throughout.");
+  const Chart one{"Loss", "epoch", {1}, {{"train", {2.0}}, {"test", {nan}}}, Chart::Scale::linear, Chart::Unit::number, false};
+  EXPECT_EQ(describe(one), "train: 2.0000 at epoch 1. test: no finite value.");
+}
+
+TEST(Chart, PointsLieWhereTheyBelong) {
+  const Chart c{"Loss", "epoch", {1, 3}, {{"train", {0.0, 1.0}}}, Chart::Scale::linear, Chart::Unit::number, false};
+  expect_contains(inline_svg(c), "d=\"M52.0 212.0L388.0 30.0\"");  // from the plot's lower left corner to the upper right
+}
+
+}  // namespace
+}  // namespace norma::app
