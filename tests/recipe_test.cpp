@@ -74,7 +74,7 @@ layers = [
   { type = "norm" }, { type = "activation" }, { type = "relu" }, { type = "sigmoid" }, { type = "tanh" },
   { type = "max_pool2d", kernel = 3, stride = 2, padding = 1, dilation = 1, ceil_mode = true },
   { type = "avg_pool2d", kernel = [2, 3], stride = [1, 2], padding = 1, ceil_mode = true, count_include_pad = false },
-  { type = "residual", body = [{ type = "sequential", name = "inner", layers = [{ type = "conv2d", out = 4, kernel = 1 }] }], projection = [{ type = "conv2d", out = 4, kernel = 1, weight_init = "he_normal" }] },
+  { type = "residual", body = [{ type = "sequential", name = "inner", repeat = 2, layers = [{ type = "conv2d", out = 4, kernel = 1 }] }], projection = [{ type = "conv2d", out = 4, kernel = 1, weight_init = "he_normal" }] },
   { type = "dropout", p = 0.25 },
   { type = "global_avg_pool2d" },
   { type = "flatten" },
@@ -114,6 +114,20 @@ fuse = false
 reuse = false
 check_each = true
 )";
+
+TEST(Recipe, RepeatsTheLayersOfASequential) {
+  const Recipe r = parse(R"([data]
+name = "digits"
+[model]
+layers = [{ type = "flatten" },
+  { type = "sequential", name = "hidden", repeat = 3, layers = [{ type = "linear", out = 7 }, { type = "tanh", name = "squash" }] }]
+)");
+  const Graph graph = trace(Module(build_model(r.model)), Shape{2, 1, 28, 28});
+  std::vector<std::string> paths;
+  for (const Node& n : graph.nodes) paths.push_back(n.path);
+  EXPECT_EQ(paths, (std::vector<std::string>{"x", "flatten1", "hidden/fc1", "hidden/squash1", "hidden/fc2", "hidden/squash2", "hidden/fc3",
+                                             "hidden/squash3"}));
+}
 
 TEST(Recipe, ReadsEveryField) {
   const Recipe r = parse(rich);

@@ -25,7 +25,7 @@ class LevelPrefix : public spdlog::custom_flag_formatter {
 
 void set_up_log(const Terminal& terminal, bool quiet) {
   auto sink =
-      std::make_shared<spdlog::sinks::ansicolor_stderr_sink_st>(terminal.color ? spdlog::color_mode::always : spdlog::color_mode::never);
+      std::make_shared<spdlog::sinks::ansicolor_stderr_sink_mt>(terminal.color ? spdlog::color_mode::always : spdlog::color_mode::never);
   auto formatter = std::make_unique<spdlog::pattern_formatter>();
   formatter->add_flag<LevelPrefix>('*').set_pattern("norma: %*%v");
   sink->set_formatter(std::move(formatter));

@@ -107,11 +107,19 @@ void ProgressDisplay::transfer(const std::string& what, double done, double tota
   if (due()) draw(bar_line(what, done, total, columns_ - 1));
 }
 
-void ProgressDisplay::epoch(const EpochMetrics& m, std::int64_t epochs) {
+void ProgressDisplay::share(const std::string& what, double done, const std::vector<std::string>& more) {
+  if (due()) draw(with_bar(what, done, more, columns_ - 1));
+}
+
+void ProgressDisplay::line(const std::string& text) {
   clear();
   if (!lines_) return;
-  std::fputs((epoch_line(m, epochs, std::max(columns_, 80)) + "\n").c_str(), stream_);
+  std::fputs((text + "\n").c_str(), stream_);
   std::fflush(stream_);
+}
+
+void ProgressDisplay::epoch(const EpochMetrics& m, std::int64_t epochs) {
+  line(epoch_line(m, epochs, std::max(columns_, 80)));
 }
 
 // Blanks instead of an escape sequence: right on every terminal.

@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cstdio>
 #include <string>
+#include <vector>
 
 #include "apps/norma/terminal.h"
 #include "norma/trainer.h"
@@ -37,6 +38,10 @@ class ProgressDisplay {
   // Redraws the bar, at most ten times a second.
   void step(const Progress& p);
   void transfer(const std::string& what, double done, double total);
+  // So much of something of which `what` says what, with what else fits.
+  void share(const std::string& what, double done, const std::vector<std::string>& more);
+  // A line of its own, above the bar.
+  void line(const std::string& text);
   // Ends the bar with the epoch's line.
   void epoch(const EpochMetrics& m, std::int64_t epochs);
   // Removes the bar, so that something else can be written.

@@ -25,7 +25,8 @@ struct DataSection {
   std::filesystem::path dir;                                                   // mnist, fashion-mnist: looked in first
   std::filesystem::path train_images, train_labels, test_images, test_labels;  // idx
   std::int64_t classes = 0;                                                    // idx; 0: one more than the largest label
-  std::int64_t train_samples = 10000, test_samples = 2000;                     // digits
+  std::int64_t first_train = 0, first_test = 0;             // train_samples, test_samples of mnist, fashion-mnist, idx; 0: all of them
+  std::int64_t train_samples = 10000, test_samples = 2000;  // digits
   std::int64_t samples = 2000;                                                 // circles
   double noise = 0.05, factor = 0.5, test_fraction = 0.2;
   std::uint64_t seed = 0;  // digits, circles
@@ -40,6 +41,7 @@ struct NormLayer {};
 struct ActivationLayer {};
 struct SequentialLayer {
   std::vector<LayerSpec> layers;
+  std::int64_t repeat = 1;  // the layers, so many times one after the other
 };
 struct ResidualLayer {
   std::vector<LayerSpec> body, projection;

@@ -150,6 +150,7 @@ template <class V, Is<SequentialLayer> L>
 void fields(V& v, L& l) {
   v.require("layers");
   v.layers("layers", l.layers, 1);
+  v.integer("repeat", l.repeat, 1, 10'000);
 }
 
 template <class V, Is<ResidualLayer> L>
@@ -172,7 +173,11 @@ void fields(V& v, D& d) {
   v.choice("name", d.source, source_names);
   switch (d.source) {
     case Source::mnist:
-    case Source::fashion_mnist: v.path("dir", d.dir); break;
+    case Source::fashion_mnist:
+      v.path("dir", d.dir);
+      v.integer("train_samples", d.first_train, 0, huge);
+      v.integer("test_samples", d.first_test, 0, huge);
+      break;
     case Source::digits:
       v.integer("train_samples", d.train_samples, 1, 10'000'000);
       v.integer("test_samples", d.test_samples, 1, 10'000'000);
@@ -192,6 +197,8 @@ void fields(V& v, D& d) {
       v.path("test_images", d.test_images);
       v.path("test_labels", d.test_labels);
       v.integer("classes", d.classes, 0, huge);
+      v.integer("train_samples", d.first_train, 0, huge);
+      v.integer("test_samples", d.first_test, 0, huge);
       break;
   }
   v.boolean("to_unit", d.transform.to_unit);

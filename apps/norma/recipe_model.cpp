@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "apps/norma/recipe_fields.h"
+#include "norma/error.h"
 
 namespace norma::app {
 namespace {
@@ -11,11 +12,12 @@ class ModelBuilder {
  public:
   explicit ModelBuilder(const ModelSection& model) : model_(model) {}
 
-  nn::Sequential sequence(const std::vector<LayerSpec>& layers) const {
+  nn::Sequential sequence(const std::vector<LayerSpec>& layers, std::int64_t repeat = 1) const {
     nn::Sequential net;
-    for (const LayerSpec& l : layers)
-      if (std::optional<Module> m = std::visit([this](const auto& layer) { return module(layer); }, l.layer))
-        net.append(nn::Sequential::Child(l.name, std::move(*m)));
+    for (std::int64_t time = 0; time < repeat; ++time)
+      for (const LayerSpec& l : layers)
+        if (std::optional<Module> m = std::visit([this](const auto& layer) { return module(layer); }, l.layer))
+          net.append(nn::Sequential::Child(l.name.empty() || repeat == 1 ? l.name : l.name + std::to_string(time + 1), std::move(*m)));
     return net;
   }
 
@@ -41,7 +43,7 @@ class ModelBuilder {
     }
     return {};
   }
-  std::optional<Module> module(const SequentialLayer& l) const { return Module(sequence(l.layers)); }
+  std::optional<Module> module(const SequentialLayer& l) const { return Module(sequence(l.layers, l.repeat)); }
   std::optional<Module> module(const ResidualLayer& l) const {
     nn::Residual r{Module(sequence(l.body)), {}};
     if (!l.projection.empty()) r.projection = Module(sequence(l.projection));
@@ -96,7 +98,7 @@ Shape sample_shape(const DataSection& data) {
 std::int64_t training_samples(const DataSection& data) {
   switch (data.source) {
     case DataSection::Source::mnist:
-    case DataSection::Source::fashion_mnist: return 60000;
+    case DataSection::Source::fashion_mnist: return data.first_train > 0 ? data.first_train : 60000;
     case DataSection::Source::digits: return data.train_samples;
     case DataSection::Source::circles:
     case DataSection::Source::idx: break;
@@ -104,11 +106,33 @@ std::int64_t training_samples(const DataSection& data) {
   return load_data(data).train.size();
 }
 
+namespace {
+
+// Its first samples alone; 0: all of them.
+Dataset first(Dataset d, std::int64_t samples, const char* key) {
+  if (samples == 0) return d;
+  if (samples > d.size())
+    throw Error(ErrorKind::usage, std::string("data.") + key + " is " + std::to_string(samples) + ", but " + d.name + " has " +
+                                      std::to_string(d.size()) + " samples");
+  const auto values = static_cast<std::size_t>(samples * d.sample.elements());
+  if (!d.bytes.empty()) d.bytes.resize(values);
+  if (!d.floats.empty()) d.floats.resize(values);
+  d.labels.resize(static_cast<std::size_t>(samples));
+  return d;
+}
+
+DatasetPair first(DatasetPair pair, const DataSection& d) {
+  return {first(std::move(pair.train), d.first_train, "train_samples"), first(std::move(pair.test), d.first_test, "test_samples"),
+          std::move(pair.source)};
+}
+
+}  // namespace
+
 DatasetPair load_data(const DataSection& d) {
   using Source = DataSection::Source;
   switch (d.source) {
     case Source::mnist:
-    case Source::fashion_mnist: return load_dataset(name_of(d.source), d.dir.empty() ? std::nullopt : std::optional(d.dir));
+    case Source::fashion_mnist: return first(load_dataset(name_of(d.source), d.dir.empty() ? std::nullopt : std::optional(d.dir)), d);
     case Source::digits: return make_digits(d.train_samples, d.test_samples, d.seed);
     case Source::circles: return make_circles(d.samples, d.noise, d.factor, d.test_fraction, d.seed);
     case Source::idx: break;
@@ -119,7 +143,7 @@ DatasetPair load_data(const DataSection& d) {
   const std::size_t classes = std::max(pair.train.classes.size(), pair.test.classes.size());
   if (pair.train.classes.size() < classes) pair.train.classes = pair.test.classes;
   if (pair.test.classes.size() < classes) pair.test.classes = pair.train.classes;
-  return pair;
+  return first(std::move(pair), d);
 }
 
 }  // namespace norma::app

@@ -3,7 +3,6 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -98,27 +97,7 @@ RunDirectory::Saved split(Checkpoint all) {
 
 }  // namespace
 
-RunDirectory::RunDirectory(fs::path path) : path_(std::move(path)) {
-  lock_ = ::open(path_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (lock_ < 0) throw Error(ErrorKind::failure, fmt::format("run directory {}: {}", path_.string(), cause(errno)));
-  // A file system without locks is used without one.
-  if (::flock(lock_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
-    ::close(std::exchange(lock_, -1));
-    throw Error(ErrorKind::failure, fmt::format("run directory {}: another norma is writing to it", path_.string()));
-  }
-}
-
-RunDirectory::RunDirectory(RunDirectory&& other) noexcept : path_(std::move(other.path_)), lock_(std::exchange(other.lock_, -1)) {}
-
-RunDirectory& RunDirectory::operator=(RunDirectory&& other) noexcept {
-  std::swap(path_, other.path_);
-  std::swap(lock_, other.lock_);
-  return *this;
-}
-
-RunDirectory::~RunDirectory() {
-  if (lock_ >= 0) ::close(lock_);
-}
+RunDirectory::RunDirectory(fs::path path) : path_(std::move(path)), lock_(path_) {}
 
 RunDirectory RunDirectory::create(const fs::path& path, bool overwrite) {
   std::error_code error;

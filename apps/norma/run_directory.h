@@ -19,6 +19,7 @@
 #include <string_view>
 
 #include "apps/norma/environment.h"
+#include "apps/norma/folder_lock.h"
 #include "apps/norma/metrics.h"
 #include "apps/norma/report.h"
 #include "norma/checkpoint.h"
@@ -33,10 +34,6 @@ class RunDirectory {
   // To go on with the run it holds. Throws Error(data) if it holds none.
   static RunDirectory open(const std::filesystem::path& path);
   // Both hold the folder against a second norma until the object or the process ends (Error(failure) if it is held).
-
-  RunDirectory(RunDirectory&& other) noexcept;
-  RunDirectory& operator=(RunDirectory&& other) noexcept;
-  ~RunDirectory();
 
   const std::filesystem::path& path() const { return path_; }
 
@@ -64,7 +61,7 @@ class RunDirectory {
   void remove_leftovers() const;
 
   std::filesystem::path path_;
-  int lock_ = -1;
+  FolderLock lock_;
 };
 
 }  // namespace norma::app

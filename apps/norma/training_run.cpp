@@ -114,34 +114,41 @@ std::string layer_table(const Graph& graph) {
 
 class TrainingRun {
  public:
-  TrainingRun(const TrainRequest& request, Recipe recipe, std::optional<RunDirectory> resumed);
+  TrainingRun(const TrainRequest& request, Recipe recipe, std::optional<RunDirectory> resumed, const TrainingPart* part = nullptr);
   int run();
+  TrainingOutcome outcome();  // after run()
 
  private:
+  void say(const std::string& message) const {
+    if (!part_) log_info(message);
+  }
   void begin();
   void go_on();
   void finish_epoch(const EpochMetrics& m);
   void save() const { run_->save(trainer_->model(), trainer_->training()); }
   void write_report(const std::string& status, bool failed);
   void print_summary();
+  bool asked_to_stop() const { return stop_signal() != 0 || (part_ && part_->stop && *part_->stop); }
   int stopped(int signal);
   void leave_no_trace() const;
   [[noreturn]] void diverged(const Error& e);
 
   const TrainRequest& request_;
+  const TrainingPart* part_;  // null: a run of its own
   Recipe recipe_;
   Environment environment_ = this_environment();
   std::optional<RunDirectory> run_;
   bool created_ = false;  // run_ was made here, not resumed
-  DatasetPair data_;
+  std::shared_ptr<const DatasetPair> data_;
   std::optional<Trainer> trainer_;
   ProgressDisplay progress_;
   Results results_;
   double first_step_seconds_ = -1;  // from the process's start to the end of its first step
 };
 
-TrainingRun::TrainingRun(const TrainRequest& request, Recipe recipe, std::optional<RunDirectory> resumed)
+TrainingRun::TrainingRun(const TrainRequest& request, Recipe recipe, std::optional<RunDirectory> resumed, const TrainingPart* part)
     : request_(request),
+      part_(part),
       recipe_(std::move(recipe)),
       run_(std::move(resumed)),
       progress_(request.progress, request.quiet, detect_terminal(fileno(stderr))) {}
@@ -151,12 +158,12 @@ void TrainingRun::begin() {
   const fs::path out = run_ ? run_->path() : request_.out.empty() ? default_out(recipe_.name) : request_.out;
   // Refused at once, not after the data has been read.
   if (!run_ && !request_.force && fs::exists(out / "config.toml")) RunDirectory::create(out);
-  const Device device = choose_device(recipe_.device);
-  data_ = load_data(recipe_.data);
-  log_info(fmt::format("data: {} ({}): {} training and {} test samples {}, {} classes", name_of(recipe_.data.source), data_.source,
-                       data_.train.size(), data_.test.size(), to_string(data_.train.sample), data_.train.classes.size()));
-  trainer_.emplace(build_model(recipe_.model), trainer_options(recipe_, data_.train.sample, device));
-  log_info(fmt::format("model: {} parameters in {} nodes", trainer_->parameter_count(), trainer_->graph().nodes.size()));
+  const Device device = part_ ? Device::parse(recipe_.device.kind) : choose_device(recipe_.device);
+  data_ = part_ ? part_->data : std::make_shared<const DatasetPair>(load_data(recipe_.data));
+  say(fmt::format("data: {} ({}): {} training and {} test samples {}, {} classes", name_of(recipe_.data.source), data_->source,
+                       data_->train.size(), data_->test.size(), to_string(data_->train.sample), data_->train.classes.size()));
+  trainer_.emplace(build_model(recipe_.model), trainer_options(recipe_, data_->train.sample, device));
+  say(fmt::format("model: {} parameters in {} nodes", trainer_->parameter_count(), trainer_->graph().nodes.size()));
   if (request_.verbose)
     std::fputs(layer_table(trace(Module(build_model(recipe_.model)), trainer_->graph().nodes.front().shape)).c_str(), stderr);
   environment_.device = trainer_->device_description();
@@ -170,25 +177,25 @@ void TrainingRun::begin() {
                 fmt::format("--epochs {}: the run in {} has done {} already", recipe_.train.epochs, out.string(), trainer_->epochs_done()));
   run_->write_config(write_toml(recipe_));
   run_->write_environment(environment_);
-  log_info("run: " + out.string());
+  say("run: " + out.string());
 }
 
 void TrainingRun::go_on() {
   const std::optional<RunDirectory::Saved> saved = run_->load();
   if (!saved) {
     run_->keep_epochs(0);
-    log_info("the run ended before its first checkpoint; it begins again");
+    say("the run ended before its first checkpoint; it begins again");
     return;
   }
   trainer_->load_model(saved->model);
   trainer_->load_training(saved->training);
   run_->keep_epochs(trainer_->epochs_done());
-  log_info(fmt::format("resumed after {} epochs, {} steps", trainer_->epochs_done(), trainer_->steps_done()));
+  say(fmt::format("resumed after {} epochs, {} steps", trainer_->epochs_done(), trainer_->steps_done()));
 }
 
 // The metrics' line goes first, then the checkpoint (run_directory.h says why), then the world is told.
 void TrainingRun::finish_epoch(const EpochMetrics& m) {
-  const bool last = m.epoch == recipe_.train.epochs || stop_signal();
+  const bool last = m.epoch == recipe_.train.epochs || asked_to_stop();
   run_->append(m, environment_.device);
   if (last || m.epoch % recipe_.train.save_every == 0) save();
   if (last || m.epoch % recipe_.train.log_every == 0) progress_.epoch(m, recipe_.train.epochs);
@@ -203,12 +210,12 @@ int TrainingRun::run() {
   fit.on_step = [&](const Progress& p) {
     if (first_step_seconds_ < 0) first_step_seconds_ = seconds_since_process_start();
     progress_.step(p);
-    return stop_signal() == 0;
+    return !asked_to_stop();
   };
   fit.on_epoch = [&](const EpochMetrics& m) { finish_epoch(m); };
   bool whole = false;
   try {
-    whole = trainer_->fit(data_, fit);
+    whole = trainer_->fit(*data_, fit);
   } catch (const Error& e) {
     progress_.clear();
     if (e.kind() == ErrorKind::diverged) diverged(e);
@@ -218,8 +225,16 @@ int TrainingRun::run() {
   progress_.clear();
   if (!whole) return stopped(stop_signal());
   write_report("finished", false);
-  print_summary();
+  if (!part_) print_summary();
   return stop_signal() ? 128 + stop_signal() : 0;
+}
+
+TrainingOutcome TrainingRun::outcome() {
+  TrainingOutcome o;
+  for (const RecordedEpoch& e : run_->epochs()) o.epochs.push_back(e.metrics);
+  if (trainer_->epochs_done() < recipe_.train.epochs) o.status = TrainingOutcome::Status::stopped;
+  else if (part_->evaluate_training) o.training_loss = trainer_->evaluate(data_->train).loss;
+  return o;
 }
 
 // A run that failed before its first step (labels, a last batch that cannot be normalised) is none: the same --out can be used again.
@@ -232,7 +247,7 @@ void TrainingRun::leave_no_trace() const {
 int TrainingRun::stopped(int signal) {
   save();
   write_report(fmt::format("stopped at step {} by a signal", trainer_->steps_done()), false);
-  log_info(fmt::format("stopped after step {} and saved; go on with: norma train --resume --out {}", trainer_->steps_done(),
+  say(fmt::format("stopped after step {} and saved; go on with: norma train --resume --out {}", trainer_->steps_done(),
                        run_->path().string()));
   return 128 + signal;
 }
@@ -254,6 +269,7 @@ void TrainingRun::diverged(const Error& e) {
 }
 
 void TrainingRun::write_report(const std::string& status, bool failed) {
+  if (part_) return;
   RunReport r;
   r.recipe = recipe_.name;
   r.description = recipe_.description;
@@ -262,13 +278,13 @@ void TrainingRun::write_report(const std::string& status, bool failed) {
   r.epochs_planned = recipe_.train.epochs;
   for (const RecordedEpoch& e : run_->epochs()) r.epochs.push_back(e.metrics);
   r.parameter_count = trainer_->parameter_count();
-  r.facts = {{"Data", fmt::format("{}, {} + {} samples", name_of(recipe_.data.source), data_.train.size(), data_.test.size())}};
+  r.facts = {{"Data", fmt::format("{}, {} + {} samples", name_of(recipe_.data.source), data_->train.size(), data_->test.size())}};
   r.config = run_->config();
   r.environment = environment_;
   r.model = trainer_->model();
   r.plan = describe(trainer_->plan(Mode::train));
   r.memory = memory(trainer_->plan(Mode::train));
-  if (!failed) r.scatter = scatter_of(data_, *trainer_);
+  if (!failed) r.scatter = scatter_of(*data_, *trainer_);
   run_->write_report(r);
 }
 
@@ -291,7 +307,7 @@ void TrainingRun::print_summary() {
   for (const RecordedEpoch& e : epochs) seconds += e.metrics.seconds;
   std::string text;
   if (last.test_accuracy)
-    text += fmt::format("test accuracy  {:.2f}%  ({} samples, loss {})\n", 100 * *last.test_accuracy, data_.test.size(),
+    text += fmt::format("test accuracy  {:.2f}%  ({} samples, loss {})\n", 100 * *last.test_accuracy, data_->test.size(),
                         short_loss(last.test_loss.value_or(NAN)));
   text += fmt::format("train accuracy {:.2f}%  (loss {}, over the last epoch)\n", 100 * last.train_accuracy, short_loss(last.train_loss));
   text += fmt::format("trained        {} epoch{} in {}, {} samples/s, {}\n", epochs.size(), epochs.size() == 1 ? "" : "s",
@@ -325,6 +341,27 @@ Recipe resumed_recipe(const RecipeSource& stored, const std::vector<Override>& o
                     "uninterrupted run",
                     after.at("train.epochs"), before.at("train.epochs")));
   return recipe;
+}
+
+TrainingOutcome run_part(const Recipe& recipe, const TrainingPart& part) {
+  TrainRequest request;
+  request.out = part.out;
+  request.quiet = true;
+  request.progress = ProgressMode::never;
+  std::error_code error;
+  std::optional<RunDirectory> begun;
+  if (fs::exists(part.out / "config.toml", error)) begun = RunDirectory::open(part.out);
+  TrainingRun run(request, recipe, std::move(begun), &part);
+  try {
+    run.run();
+  } catch (const Error& e) {
+    if (e.kind() != ErrorKind::diverged) throw;
+    TrainingOutcome o = run.outcome();
+    o.status = TrainingOutcome::Status::diverged;
+    o.detail = e.what();
+    return o;
+  }
+  return run.outcome();
 }
 
 int run_training(const TrainRequest& request) {

@@ -1,6 +1,9 @@
 // One run of `norma train`: from a recipe, or from where a run directory left off, to a saved model.
 #pragma once
+#include <atomic>
 #include <filesystem>
+#include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,6 +24,25 @@ struct TrainRequest {
 // The recipe a run goes on with: its own, with the overrides. Throws Error(usage) if one of them would change the result: only epochs,
 // save_every, log_every, data.dir and [device] may differ.
 Recipe resumed_recipe(const RecipeSource& stored, const std::vector<Override>& overrides);
+
+// A run that is one of many (norma compare): nothing is printed, no report is written.
+struct TrainingPart {
+  std::filesystem::path out;                // where a run is, it goes on; a finished one is only read
+  std::shared_ptr<const DatasetPair> data;  // what recipe.data names
+  const std::atomic<bool>* stop = nullptr;  // asks it to stop as a signal does
+  bool evaluate_training = false;           // the loss of the training samples, in evaluation mode, at the end
+};
+
+struct TrainingOutcome {
+  enum class Status : std::uint8_t { finished, diverged, stopped };
+  Status status = Status::finished;
+  std::string detail;                // why it diverged
+  std::vector<EpochMetrics> epochs;  // all of the run's
+  std::optional<double> training_loss;
+};
+
+// Throws Error, but for a divergence.
+TrainingOutcome run_part(const Recipe& recipe, const TrainingPart& part);
 
 // Trains, saves and reports. Returns 0, or 128 + the signal that stopped it after the state was saved. Throws Error; after a divergence
 // the state before it is saved.

@@ -1,0 +1,16 @@
+// A comparison's results for a reader: a table for the terminal; report.html and comparison.svg.
+#pragma once
+#include <filesystem>
+#include <string>
+
+#include "apps/norma/verdict.h"
+
+namespace norma::app {
+
+// A line a variant: its fields, the mean and spread of its measure and of the test accuracy and train loss, seeds it won, runs that diverged.
+std::string comparison_table(const Results& results);
+
+// Replaces report.html and comparison.svg in the folder.
+void write_report(const std::filesystem::path& folder, const Results& results, const Verdict& verdict);
+
+}  // namespace norma::app

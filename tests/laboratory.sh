@@ -1,0 +1,68 @@
+#!/usr/bin/env bash
+# The laboratory as a user meets it: comparisons, shipped and made on the spot. A line a check.
+#   tests/laboratory.sh [build directory]      or NORMA=<program> tests/laboratory.sh
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
+. "$(dirname "$0")/checks.sh"
+
+# ---- comparisons: what is refused
+expect "compare: nothing to compare" 2 "a recipe or a comparison is needed" compare
+expect "compare: unknown name" 2 'did you mean "learning-rates"?' compare learning-rate
+expect "compare: a field that does not exist" 2 'unknown key "nrm" in model; did you mean "norm"?' compare tiny.toml --vary model.nrm=none
+expect "compare: a value that does not exist" 2 'model.norm = bach (varied): must be one of' compare tiny.toml --vary model.norm=none,bach
+expect "compare: --vary without values" 2 "KEY=VALUE,VALUE is needed" compare tiny.toml --vary model.norm
+expect "compare: a value twice" 2 "stands there twice" compare tiny.toml --vary optimizer.lr=1,1
+expect "compare: a field set and varied" 2 "optimizer.lr is varied" compare tiny.toml --vary optimizer.lr=1,2 --lr 3
+expect "compare: the seed varied" 2 "by --seeds" compare tiny.toml --vary train.seed=1,2
+expect "compare: unknown measure" 2 'did you mean "test_loss"?' compare tiny.toml --measure tes_loss
+expect "compare: a comparison beside another" 2 "it stands alone" compare learning-rates tiny.toml
+expect "compare: --resume without --out" 2 "--resume needs --out" compare --resume
+expect "compare: --resume with other values" 2 "as it is" compare --resume --out x --vary optimizer.lr=1,2
+expect "compare: --resume of what is none" 3 "it holds no comparison" compare --resume --out nowhere
+expect "compare: more training samples than there are" 2 "data.train_samples is 70000" \
+  compare fashion-lenet-bn-sigmoid --set data.train_samples=70000 --out many
+check "compare: what was refused left nothing" "$(ls -d x nowhere runs 2>/dev/null)" ""
+check "compare --list" "$("$norma" compare --list | grep -c '^learning-rates .*Batch norm allows larger learning rates')" 1
+
+# ---- comparisons: runs
+expect "compare: variations of a recipe" 0 "run 8/8" compare tiny.toml --vary model.activation=relu,tanh --vary optimizer.lr=0.001,0.01 \
+  --seeds 2 --epochs 1 --out lab
+check "... a line each" "$(grep -cE '^(relu|tanh) +0\.[0-9]+ .*±' stdout)" 4
+check "... and which is the best" "$(grep -c '^Best test accuracy: ' stdout)" 1
+check "... no wider than 80 columns" "$(awk 'length($0) > 100' stdout | grep -vc '^Best')" 0
+check "... the folder" "$(ls lab | tr '\n' ' ')" "comparison.svg comparison.toml report.html results.jsonl runs "
+check "... a run in it is a run" "$("$norma" eval lab/runs/activation=relu,lr=0.01,seed=1 --quiet | grep -c '^accuracy')" 1
+expect "compare: the folder again" 2 "already holds a comparison" compare tiny.toml --out lab
+expect "compare: a finished one resumed runs nothing" 0 "8 of them done before" compare --resume --out lab
+check "... " "$(grep -c '^run ' stderr)" 0
+"$norma" compare lab/comparison.toml --out again --json --quiet --jobs 1 >again.json
+check "compare: from its file, one at a time, the same bits" "$(for f in lab again; do sort $f/results.jsonl | sed 's/"seconds":[^,]*,//'; done | sort | uniq -u)" ""
+check "--json: a line a run and one at the end" "$(wc -l <again.json) $(grep -c '"final":true.*"verdict":"Best' again.json)" "9 1"
+
+# ---- comparisons: an interruption
+expect_interrupted() {
+  "$norma" compare tiny.toml --vary optimizer.lr=0.001,0.01,0.1 --seeds 4 --epochs 40 --out cut --jobs 2 >/dev/null 2>cut.err &
+  local pid=$!
+  for _ in $(seq 300); do [ -s cut/results.jsonl ] && break; sleep 0.05; done
+  kill -INT $pid
+  wait $pid
+  check "compare: Ctrl-C" "$? $(grep -c 'go on with: norma compare --resume --out cut' cut.err)" "130 1"
+}
+set -m # a background job of its own that SIGINT reaches
+expect_interrupted
+set +m
+before=$(wc -l <cut/results.jsonl)
+check "... before all had run" "$([ "$before" -lt 12 ] && echo yes)" yes
+expect "... and resumed" 0 "$before of them done before" compare --resume --out cut
+check "... runs the rest alone" "$(grep -c '^run ' stderr)" $((12 - before))
+check "... each once" "$(wc -l <cut/results.jsonl) $(sed 's/.*"run":"\([^"]*\).*/\1/' cut/results.jsonl | sort -u | wc -l)" "12 12"
+"$norma" compare cut/comparison.toml --out uncut --quiet >/dev/null
+check "... to the bits of an uninterrupted one" "$(for f in cut uncut; do sort $f/results.jsonl | sed 's/"seconds":[^,]*,//'; done | sort | uniq -u)" ""
+
+# ---- every comparison that comes with norma, at reduced size
+for name in $("$norma" compare --list | cut -d' ' -f1); do
+  expect "compare $name" 0 "" compare "$name" --data digits --set data.train_samples=200 --set data.test_samples=100 --epochs 2 --seeds 2 \
+    --out "shipped-$name" --progress never
+  check "... a verdict" "$(grep -cE '^verdict  (Holds|Does not hold here|Undecided): ' stdout)" 1
+done
+
+finish
