@@ -1,5 +1,7 @@
 // Taps: a pass that no one but its reader sees. Its Plan has nothing fused or reused, so that each node's value is there to be read, no
 // optimizer, and leaves the running statistics alone.
+#include <algorithm>
+
 #include "norma/error.h"
 #include "src/lower.h"
 #include "src/trainer_state.h"
@@ -76,6 +78,12 @@ const Trainer::State::Tap& Trainer::State::tap(Mode mode, std::int64_t samples) 
 }
 
 Tapped Trainer::tap(Mode mode, const Dataset& data, std::span<const std::string> names, std::int64_t first, std::int64_t count) {
+  std::vector<TapRequest> values;
+  for (const std::string& name : names) values.push_back({.name = name});
+  return tap(mode, data, values, first, count);
+}
+
+Tapped Trainer::tap(Mode mode, const Dataset& data, std::span<const TapRequest> values, std::int64_t first, std::int64_t count) {
   State& s = *state_;
   s.check(data);
   if (count == 0) count = data.size() - first;
@@ -84,8 +92,8 @@ Tapped Trainer::tap(Mode mode, const Dataset& data, std::span<const std::string>
                                       std::to_string(count) + " from number " + std::to_string(first) + " on");
   const State::Tap& tap = s.tap(mode, count);
   const Plan& p = tap.plan;
-  for (const std::string& name : names)
-    if (!p.has(name) || !readable(p[p.find(name)])) unknown(name, p);
+  for (const TapRequest& v : values)
+    if (!p.has(v.name) || !readable(p[p.find(v.name)])) unknown(v.name, p);
 
   const Kept kept(s);
   StepState at = kept.counters();
@@ -96,9 +104,12 @@ Tapped Trainer::tap(Mode mode, const Dataset& data, std::span<const std::string>
   const auto loss = read_struct<LossResult>(*s.executor, p, p.find("loss"));
   const auto counted = static_cast<double>(loss.counted);
   Tapped tapped{.loss = loss.loss_sum / counted, .accuracy = static_cast<double>(loss.correct) / counted, .samples = count, .values = {}};
-  for (const std::string& name : names) {
-    const ValueId id = p.find(name);
-    tapped.values[name] = {shape_of(tap, name, id), read_tensor(*s.executor, p, id)};
+  for (const TapRequest& v : values) {
+    const ValueId id = p.find(v.name);
+    const std::int64_t wanted = p[id].in_lanes() && v.samples > 0 ? std::min(v.samples, count) : 0;
+    Shape shape = shape_of(tap, v.name, id);
+    if (wanted) shape = shape.with_batch(wanted);
+    tapped.values[v.name] = {shape, read_tensor(*s.executor, p, id, wanted)};
   }
   kept.put_back();
   return tapped;

@@ -70,6 +70,17 @@ TEST(TrainerTap, ReadsWhatTheModuleAloneComputes) {
   const Tapped again = t.tap(Mode::train, data, names, 20, 40);
   for (const auto& [name, shape] : shapes) EXPECT_EQ(again.values.at(name).shape, shape) << name;
 
+  for (const std::int64_t samples : {1, 16, 23}) {
+    const TapRequest some[] = {{"bn1.grad", samples}, {"fc1", samples}, {"bn1.mean", samples}};
+    const Tapped part = t.tap(Mode::train, data, some, 20, 40);
+    EXPECT_EQ(part.values.at("bn1.grad").shape, (Shape{samples, 5, 7, 6}));
+    for (const TapRequest& r : some) {
+      const std::vector<float>&got = part.values.at(r.name).values, &all = tapped.values.at(r.name).values;
+      ASSERT_EQ(got.size(), static_cast<std::size_t>(part.values.at(r.name).shape.elements()));
+      EXPECT_TRUE(std::equal(got.begin(), got.end(), all.begin())) << r.name;
+    }
+  }
+
   // The samples asked for: x is their transform.
   const std::vector<float>& x = tapped.values.at("x").values;
   for (const std::size_t e : {0u, 71u, 72u, 143u})

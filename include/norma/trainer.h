@@ -93,8 +93,13 @@ struct TimedStep {
   double seconds = 0;         // of the whole step
 };
 
+struct TapRequest {
+  std::string name;
+  std::int64_t samples = 0;  // of an activation or its gradient, those of the batch's first so many; 0: of all
+};
+
 struct TappedValue {
-  Shape shape;                // with the batch
+  Shape shape;                // with the samples asked for
   std::vector<float> values;  // NCHW order
 };
 
@@ -131,6 +136,7 @@ class Trainer {
   // pass: "conv1.grad" is the loss's gradient by that output, "conv1.weight.grad" that by a parameter; "bn1.mean", "bn1.var" are the
   // batch's statistics, the variance biased. Dropout draws the masks of the next step. Throws Error(usage) for an unknown name, naming the
   // nearest, and where so few samples cannot be normalised.
+  Tapped tap(Mode mode, const Dataset& data, std::span<const TapRequest> values, std::int64_t first = 0, std::int64_t count = 0);
   Tapped tap(Mode mode, const Dataset& data, std::span<const std::string> names, std::int64_t first = 0, std::int64_t count = 0);
 
   // Runs plan(mode) `steps` times on samples of data, timing every Call, and puts parameters, optimizer and counters back as they were.
