@@ -63,21 +63,27 @@ double saturated_share(Activation kind, const std::vector<float>& y) {
 }
 
 // Finite values on the grid.
-Histogram on_grid(const std::vector<double>& values) {
+Histogram on_grid(const std::vector<float>& values) {
   constexpr std::int64_t most_bins = 40;
   Histogram h;
   if (values.empty()) return h;
-  const auto [low, high] = std::minmax_element(values.begin(), values.end());
+  float low = values[0], high = values[0];
+  for (const float v : values) low = std::min(low, v), high = std::max(high, v);
   // Equal values: one bin, fine for their size.
-  const double range = *high > *low ? (*high - *low) / most_bins : std::max(std::abs(*low), 1e-30) / 16;
+  const double range = high > low ? (static_cast<double>(high) - static_cast<double>(low)) / most_bins
+                                  : std::max(std::abs(static_cast<double>(low)), 1e-30) / 16;
   int exponent = static_cast<int>(std::ceil(std::log2(range)));
-  const auto bin = [&](double v) { return static_cast<std::int64_t>(std::floor(std::ldexp(v, -exponent))); };
-  while (bin(*high) - bin(*low) >= most_bins) ++exponent;
+  const auto bin = [](float v, double per_width) {  // floor; the product is exact
+    const double at = static_cast<double>(v) * per_width;
+    const auto whole = static_cast<std::int64_t>(at);
+    return whole - (at < static_cast<double>(whole) ? 1 : 0);
+  };
+  while (bin(high, std::ldexp(1.0, -exponent)) - bin(low, std::ldexp(1.0, -exponent)) >= most_bins) ++exponent;
+  const double per_width = std::ldexp(1.0, -exponent);
   h.width = std::ldexp(1.0, exponent);
-  h.first = bin(*low);
-  h.counts.assign(static_cast<std::size_t>(bin(*high) - h.first + 1), 0);
-  const double per_width = std::ldexp(1.0, -exponent);  // exact
-  for (const double v : values) ++h.counts[static_cast<std::size_t>(static_cast<std::int64_t>(std::floor(v * per_width)) - h.first)];
+  h.first = bin(low, per_width);
+  h.counts.assign(static_cast<std::size_t>(bin(high, per_width) - h.first + 1), 0);
+  for (const float v : values) ++h.counts[static_cast<std::size_t>(bin(v, per_width) - h.first)];
   return h;
 }
 
@@ -85,10 +91,12 @@ bool norm_before(const Graph& graph, const Node& activation) {
   return std::holds_alternative<BatchNormNode>(graph[activation.inputs[0]].op);
 }
 
-// Of the samples that histograms count.
+// Samples whose values a histogram counts, of values so shaped.
+std::int64_t histogram_samples(const Shape& s) { return std::max<std::int64_t>(16, histogram_values / (s.elements() / s[0])); }
+
 std::span<const float> first_samples(const TappedValue& v) {
-  const std::size_t of_sample = v.values.size() / static_cast<std::size_t>(v.shape[0]);
-  return std::span(v.values).first(of_sample * static_cast<std::size_t>(std::min(v.shape[0], histogram_samples)));
+  const std::int64_t samples = std::min(v.shape[0], histogram_samples(v.shape));
+  return std::span(v.values).first(static_cast<std::size_t>(v.shape.elements() / v.shape[0] * samples));
 }
 
 // Nodes whose gradient a training pass makes: those that depend on a parameter.
@@ -104,23 +112,22 @@ std::vector<bool> with_gradient(const Graph& graph) {
 }  // namespace
 
 Histogram histogram(std::span<const float> values) {
-  std::vector<double> finite;
+  std::vector<float> finite;
   finite.reserve(values.size());
-  for (const float v : values)
-    if (std::isfinite(v)) finite.push_back(static_cast<double>(v));
+  std::copy_if(values.begin(), values.end(), std::back_inserter(finite), [](float v) { return std::isfinite(v); });
   Histogram h = on_grid(finite);
   h.not_finite = static_cast<std::int64_t>(values.size() - finite.size());
   return h;
 }
 
 Histogram magnitudes(std::span<const float> values) {
-  std::vector<double> logarithms;
+  std::vector<float> logarithms;
   logarithms.reserve(values.size());
   std::int64_t zeros = 0, not_finite = 0;
   for (const float v : values) {
     if (!std::isfinite(v)) ++not_finite;
     else if (v == 0) ++zeros;
-    else logarithms.push_back(static_cast<double>(std::log10(std::abs(v))));
+    else logarithms.push_back(std::log10(std::abs(v)));
   }
   Histogram h = on_grid(logarithms);
   h.zeros = zeros, h.not_finite = not_finite;
@@ -146,7 +153,7 @@ HealthProbe::HealthProbe(Trainer& trainer, const Dataset& train, std::int64_t ba
   const std::vector<bool> has_gradient = with_gradient(graph);
   std::vector<bool> dropped(graph.nodes.size(), false);  // a dropout comes before
   std::map<std::string, std::int64_t> wanted;            // a value to samples, 0: all
-  const auto want_some = [&](const std::string& name) { wanted.emplace(name, histogram_samples); };
+  const auto want_some = [&](const std::string& name, const Shape& s) { wanted.emplace(name, histogram_samples(s)); };
   const auto want_all = [&](const std::string& name) { wanted[name] = 0; };
   for (std::size_t i = 0; i < graph.nodes.size(); ++i) {
     const Node& node = graph.nodes[i];
@@ -158,12 +165,12 @@ HealthProbe::HealthProbe(Trainer& trainer, const Dataset& train, std::int64_t ba
     if (!std::holds_alternative<ActivationNode>(node.op)) continue;
     activations_.push_back(static_cast<std::int32_t>(i));
     want_all(node.path);
-    if (!norm_before(graph, node)) want_some(graph[node.inputs[0]].path);
+    if (!norm_before(graph, node)) want_some(graph[node.inputs[0]].path, node.shape);
   }
   for (const BatchNormSite& site : sites_) {
     const std::string &input = graph[site.input].path, &norm = graph[site.norm].path;
-    for (const std::string& name : {input, norm, norm + ".grad"}) want_some(name);
-    if (has_gradient[static_cast<std::size_t>(site.input.id)]) want_some(input + ".grad");
+    for (const std::string& name : {input, norm, norm + ".grad"}) want_some(name, graph[site.norm].shape);
+    if (has_gradient[static_cast<std::size_t>(site.input.id)]) want_some(input + ".grad", graph[site.norm].shape);
     for (const char* statistic : {".mean", ".var"}) want_all(norm + statistic);
     after_dropout_.push_back(dropped[static_cast<std::size_t>(site.input.id)]);
     if (after_dropout_.back()) in_evaluation_.push_back({input});

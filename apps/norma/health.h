@@ -47,11 +47,12 @@ struct NormHealth {
   std::optional<ChannelSpread> gamma{}, beta{};
   std::vector<std::int64_t> switched_off{};  // channels with |gamma| < small_gamma
   std::vector<std::int64_t> dead{};          // channels of which the ReLU after it gives 0 for the whole probe
-  // Of the probe's first histogram_samples samples: its input and output; log10 of the loss's gradient by each.
+  // Its input and output; log10 of the loss's gradient by each. Of as many of the probe's samples as have histogram_values values, of 16 at
+  // least.
   Histogram before{}, after{}, gradient_before{}, gradient_after{};
 };
 inline constexpr double small_gamma = 0.01;
-inline constexpr std::int64_t histogram_samples = 64;
+inline constexpr std::int64_t histogram_values = 16384;
 
 struct ActivationHealth {
   std::string layer;
