@@ -99,6 +99,18 @@ std::vector<ParameterInfo> Graph::parameters() const {
   return list;
 }
 
+std::vector<BatchNormSite> batch_norms(const Graph& graph) {
+  std::vector<BatchNormSite> sites;
+  for (std::int32_t i = 0; i < static_cast<std::int32_t>(graph.nodes.size()); ++i) {
+    const Node& node = graph.nodes[static_cast<std::size_t>(i)];
+    if (std::holds_alternative<BatchNormNode>(node.op)) sites.push_back({node.inputs[0], {i}});
+    if (!std::holds_alternative<ActivationNode>(node.op)) continue;
+    for (BatchNormSite& site : sites)
+      if (site.norm.id == node.inputs[0].id && !site.activation) site.activation = Value{i};
+  }
+  return sites;
+}
+
 std::string Graph::print() const {
   std::ostringstream out;
   for (const Node& n : nodes) {

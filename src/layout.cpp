@@ -1,5 +1,6 @@
 #include "src/layout.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <type_traits>
@@ -36,6 +37,25 @@ void with_type(DType type, F f) {
   }
 }
 
+// Those of the first samples, some groups of them at a time.
+std::vector<float> read_floats(Executor& executor, const Plan& plan, ValueId id, std::int64_t samples) {
+  constexpr std::size_t most_bytes = std::size_t{1} << 20;
+  const Dims& d = plan[id].dims;
+  const std::size_t features = static_cast<std::size_t>(d.features()), lanes = static_cast<std::size_t>(d.lanes);
+  const std::size_t count = static_cast<std::size_t>(samples), group_bytes = plan[id].group_bytes;
+  const std::size_t all = (count + lanes - 1) / lanes, at_once = std::clamp<std::size_t>(most_bytes / group_bytes, 1, all);
+  std::vector<float> nchw(count * features), stored(at_once * features * lanes);
+  for (std::size_t g = 0; g < all; ++g) {
+    if (g % at_once == 0) executor.read(plan, id.index, stored.data(), std::min(at_once, all - g) * group_bytes, g * group_bytes);
+    const float* group = &stored[g % at_once * features * lanes];
+    for (std::size_t l = 0; l < std::min(lanes, count - g * lanes); ++l) {
+      float* sample = &nchw[(g * lanes + l) * features];
+      for (std::size_t e = 0; e < features; ++e) sample[e] = group[e * lanes + l];
+    }
+  }
+  return nchw;
+}
+
 }  // namespace
 
 std::vector<double> elements(const PlanValue& v, std::span<const std::byte> stored) {
@@ -70,9 +90,10 @@ void write_tensor(Executor& executor, const Plan& plan, ValueId id, std::span<co
   executor.write(plan, id.index, stored.data(), stored.size());
 }
 
-std::vector<float> read_tensor(Executor& executor, const Plan& plan, ValueId id) {
+std::vector<float> read_tensor(Executor& executor, const Plan& plan, ValueId id, std::int64_t samples) {
   const PlanValue& v = plan[id];
   if (v.dtype == DType::bytes) throw Error(ErrorKind::usage, "value \"" + v.name + "\" is no tensor");
+  if (v.dtype == DType::f32 && v.in_lanes()) return read_floats(executor, plan, id, samples ? samples : v.dims.n);
   std::vector<std::byte> stored(v.bytes);
   executor.read(plan, id.index, stored.data(), stored.size());
   const std::vector<double> nchw = elements(v, stored);

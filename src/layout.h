@@ -16,8 +16,8 @@ void set_elements(const PlanValue& v, std::span<const double> nchw, std::span<st
 // Writes a value given in NCHW order; padding lanes become 0. Integers are rounded.
 // Throws Error(usage) on a wrong number of elements.
 void write_tensor(Executor& executor, const Plan& plan, ValueId value, std::span<const float> nchw);
-// Any value but opaque bytes, as floats in NCHW order.
-std::vector<float> read_tensor(Executor& executor, const Plan& plan, ValueId value);
+// Any value but opaque bytes, as floats in NCHW order; of a value in lanes that of the first `samples` alone, where they are given.
+std::vector<float> read_tensor(Executor& executor, const Plan& plan, ValueId value, std::int64_t samples = 0);
 
 template <class T>
 T read_struct(Executor& executor, const Plan& plan, ValueId value) {

@@ -77,7 +77,7 @@ void Lowering::forward(std::size_t i, const BatchNormNode& n) {
     BatchNormStatistics call{.mean = s.mean, .var = s.var, .rstd = s.rstd, .x = x(i), .dims = d, .eps = n.options.eps};
     call.partial = partial_sums(path + ".statistics", d.groups(), call.partial_bytes());
     emit(i, call);
-    if (training() && n.options.track_running_stats) updates_.push_back(i);
+    if (training() && n.options.track_running_stats && options_.move_running_statistics) updates_.push_back(i);
   } else {
     s.mean = parameter(i, "running_mean").value;
     s.rstd = flat(path + ".rstd", d.c, DType::f32);

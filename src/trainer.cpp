@@ -37,8 +37,12 @@ DType checked(const TrainerOptions& options) {
   return stored;
 }
 
+Graph unfused(const Module& net, const TrainerOptions& options, std::int64_t batch) {
+  return trace(net, transformed(options.input, options.transform.resize).prepend(batch));
+}
+
 Graph traced(const Module& net, const TrainerOptions& options, std::int64_t batch) {
-  Graph graph = trace(net, transformed(options.input, options.transform.resize).prepend(batch));
+  Graph graph = unfused(net, options, batch);
   return options.fuse ? fuse(std::move(graph)) : graph;
 }
 
@@ -100,6 +104,8 @@ Trainer::State::State(Module n, TrainerOptions o, std::unique_ptr<Executor> e)
   for (const ParameterInfo& p : parameters) write_tensor(*executor, *base, id(p.name), initial_values(p, options.seed, number++));
   set_counters({.seed = options.seed});
 }
+
+Graph Trainer::State::unfused(std::int64_t samples) const { return norma::unfused(net, options, samples); }
 
 const Plan& Trainer::State::plan(Mode mode, std::int64_t batch) {
   const auto key = std::make_pair(mode, batch);

@@ -33,6 +33,13 @@ struct Trainer::State {
   State(Module n, TrainerOptions o, std::unique_ptr<Executor> e);
 
   const Plan& plan(Mode mode, std::int64_t batch);
+  // The net as traced for so many samples, nothing folded.
+  Graph unfused(std::int64_t samples) const;
+  struct Tap {
+    Graph graph;
+    Plan plan;
+  };
+  const Tap& tap(Mode mode, std::int64_t samples);
   void check(const Dataset& data) const;
   void bind(const Plan& plan, const Dataset& data, std::span<const float> rates);
   // Of an epoch whose first `full` batches run `whole` and whose last runs `last`.
@@ -53,7 +60,8 @@ struct Trainer::State {
   Affine affine;
   DType stored = DType::u8;                             // of the samples
   std::map<std::pair<Mode, std::int64_t>, Plan> plans;  // by mode and batch size
-  std::optional<Graph> graph;                           // at options.batch
+  std::map<std::pair<Mode, std::int64_t>, Tap> taps;    // by mode and samples
+  std::optional<Graph> graph, plain;                    // at options.batch; unfused, once somebody asks
   std::vector<ParameterInfo> parameters;
   const Plan* base = nullptr;  // training at options.batch; knows every persistent value
   std::int64_t epochs_done = 0;

@@ -4,11 +4,10 @@
 #include <fmt/format.h>
 
 #include <cmath>
-#include <fstream>
 #include <limits>
 #include <nlohmann/json.hpp>
-#include <system_error>
 
+#include "apps/norma/json_lines.h"
 #include "norma/error.h"
 
 namespace norma::app {
@@ -79,23 +78,8 @@ RecordedEpoch epoch_from_json(const json& j) {
 }
 
 std::vector<RecordedEpoch> read_metrics(const fs::path& file) {
-  std::error_code error;
-  if (!fs::exists(file, error) && !error) return {};
-  std::ifstream in(file, std::ios::binary);
-  if (!in) throw Error(ErrorKind::data, file.string() + ": cannot be opened for reading");
   std::vector<RecordedEpoch> epochs;
-  std::string line;
-  for (int number = 1; std::getline(in, line); ++number) {
-    if (in.eof()) break;  // no line feed
-    try {
-      epochs.push_back(epoch_from_json(json::parse(line)));
-    } catch (const json::exception&) {
-      throw Error(ErrorKind::data, fmt::format("{}:{}: not valid JSON", file.string(), number));
-    } catch (const Error& e) {
-      throw Error(ErrorKind::data, fmt::format("{}:{}: {}", file.string(), number, e.what()));
-    }
-  }
-  if (in.bad()) throw Error(ErrorKind::data, file.string() + ": reading failed");
+  for_each_json_line(file, [&](const json& j) { epochs.push_back(epoch_from_json(j)); });
   return epochs;
 }
 

@@ -24,7 +24,7 @@ nlohmann::ordered_json to_json(const EpochMetrics& m, std::string_view device);
 RecordedEpoch epoch_from_json(const nlohmann::ordered_json& j);
 
 // The lines of a metrics.jsonl; none where the file does not exist. A last line without its line feed was cut by a crash and is left
-// out. Any other line that is not an epoch's throws Error(data) naming file and line.
+// out. Any other line that is not an epoch's throws Error(data) naming file and line (json_lines.h).
 std::vector<RecordedEpoch> read_metrics(const std::filesystem::path& file);
 
 }  // namespace norma::app

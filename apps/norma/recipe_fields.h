@@ -288,6 +288,7 @@ void fields(V& v, T& t) {
   v.seed("seed", t.seed);
   v.boolean("shuffle", t.shuffle);
   v.boolean("drop_last", t.drop_last);
+  v.boolean("health", t.health);
 }
 
 template <class V, Is<DeviceSection> D>

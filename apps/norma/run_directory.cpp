@@ -16,6 +16,7 @@
 #include <system_error>
 #include <utility>
 
+#include "apps/norma/json_lines.h"
 #include "norma/error.h"
 
 namespace norma::app {
@@ -27,13 +28,15 @@ using nlohmann::ordered_json;
 constexpr const char* config_name = "config.toml";
 constexpr const char* environment_name = "environment.json";
 constexpr const char* metrics_name = "metrics.jsonl";
+constexpr const char* health_name = "health.jsonl";
 constexpr const char* training_name = "training.safetensors";
 constexpr const char* model_name = "model.safetensors";
 constexpr const char* report_name = "report.html";
 constexpr const char* curves_name = "curves.svg";
 
 // In the order in which they are removed: without its checkpoint a half-removed run begins again under its own configuration.
-constexpr std::array run_files = {training_name, metrics_name, model_name, report_name, curves_name, environment_name, config_name};
+constexpr std::array run_files = {training_name, metrics_name, health_name,      model_name,
+                                  report_name,   curves_name,  environment_name, config_name};
 
 constexpr std::string_view model_prefix = "model.";  // of the model's tensors and metadata in training.safetensors
 
@@ -167,11 +170,7 @@ void RunDirectory::write_report(const RunReport& report) const {
 }
 
 void RunDirectory::save(const Checkpoint& model, const Checkpoint& training) const {
-  if (const int d = ::open((path_ / metrics_name).c_str(), O_WRONLY | O_CLOEXEC); d >= 0) {  // none before the first epoch's end
-    const int failed = ::fsync(d) == 0 ? 0 : errno;
-    ::close(d);
-    if (failed) throw Error(ErrorKind::failure, fmt::format("cannot write {}: {}", (path_ / metrics_name).string(), cause(failed)));
-  }
+  for (const char* name : {metrics_name, health_name}) sync_file(path_ / name);
   save_safetensors(path_ / training_name, merge(model, training));
   save_safetensors(path_ / model_name, model);
 }
@@ -186,33 +185,31 @@ std::optional<RunDirectory::Saved> RunDirectory::load() const {
 }
 
 void RunDirectory::append(const EpochMetrics& m, std::string_view device) const {
-  const fs::path file = path_ / metrics_name;
-  const std::string line = to_json(m, device).dump() + "\n";
-  const int d = ::open(file.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0666);
-  if (d < 0) throw Error(ErrorKind::failure, fmt::format("cannot write {}: {}", file.string(), cause(errno)));
-  struct stat before {};
-  int failed = ::fstat(d, &before) == 0 ? 0 : errno;
-  for (std::size_t done = 0; !failed && done < line.size();) {
-    const ssize_t n = ::write(d, line.data() + done, line.size() - done);
-    if (n > 0) done += static_cast<std::size_t>(n);
-    else if (n < 0 && errno != EINTR) failed = errno;
-  }
-  if (failed && ::ftruncate(d, before.st_size) != 0)
-    failed = errno;  // the cut line that stays is the last one, which read_metrics() leaves out
-  ::close(d);
-  if (failed) throw Error(ErrorKind::failure, fmt::format("cannot write {}: {}", file.string(), cause(failed)));
+  append_line(path_ / metrics_name, to_json(m, device).dump() + "\n");
 }
+void RunDirectory::append(const EpochHealth& h) const { append_line(path_ / health_name, to_json(h).dump() + "\n"); }
 
 void RunDirectory::keep_epochs(std::int64_t last) const {
-  const fs::path file = path_ / metrics_name;
-  const std::optional<std::string> before = read_text(file);
-  if (!before) return;
-  std::string kept;
-  for (const RecordedEpoch& r : epochs())
-    if (r.metrics.epoch <= last) kept += to_json(r.metrics, r.device).dump() + "\n";
-  if (kept != *before) write_file(file, kept);
+  const auto keep = [&](const char* name, auto text) {
+    const std::optional<std::string> before = read_text(path_ / name);
+    if (!before) return;
+    if (const std::string kept = text(); kept != *before) write_file(path_ / name, kept);
+  };
+  keep(metrics_name, [&] {
+    std::string kept;
+    for (const RecordedEpoch& r : epochs())
+      if (r.metrics.epoch <= last) kept += to_json(r.metrics, r.device).dump() + "\n";
+    return kept;
+  });
+  keep(health_name, [&] {
+    std::string kept;
+    for (const EpochHealth& h : health())
+      if (h.epoch <= last) kept += to_json(h).dump() + "\n";
+    return kept;
+  });
 }
 
 std::vector<RecordedEpoch> RunDirectory::epochs() const { return read_metrics(path_ / metrics_name); }
+std::vector<EpochHealth> RunDirectory::health() const { return read_health(path_ / health_name); }
 
 }  // namespace norma::app

@@ -24,7 +24,8 @@ using nlohmann::ordered_json;
 
 // Fields that say where and how long a run goes on, not what it computes.
 bool may_differ(const std::string& key) {
-  return key == "train.epochs" || key == "train.save_every" || key == "train.log_every" || key == "data.dir" || key.starts_with("device.");
+  return key == "train.epochs" || key == "train.save_every" || key == "train.log_every" || key == "train.health" || key == "data.dir" ||
+         key.starts_with("device.");
 }
 
 std::string value_or_unset(const std::map<std::string, std::string>& flat, const std::string& key) {
@@ -141,6 +142,7 @@ class TrainingRun {
   bool created_ = false;  // run_ was made here, not resumed
   std::shared_ptr<const DatasetPair> data_;
   std::optional<Trainer> trainer_;
+  std::optional<HealthProbe> health_;
   ProgressDisplay progress_;
   Results results_;
   double first_step_seconds_ = -1;  // from the process's start to the end of its first step
@@ -175,6 +177,7 @@ void TrainingRun::begin() {
   if (recipe_.train.epochs < trainer_->epochs_done())
     throw Error(ErrorKind::usage,
                 fmt::format("--epochs {}: the run in {} has done {} already", recipe_.train.epochs, out.string(), trainer_->epochs_done()));
+  if (recipe_.train.health) health_.emplace(*trainer_, data_->train, recipe_.train.batch_size);
   run_->write_config(write_toml(recipe_));
   run_->write_environment(environment_);
   say("run: " + out.string());
@@ -193,12 +196,14 @@ void TrainingRun::go_on() {
   say(fmt::format("resumed after {} epochs, {} steps", trainer_->epochs_done(), trainer_->steps_done()));
 }
 
-// The metrics' line goes first, then the checkpoint (run_directory.h says why), then the world is told.
+// The epoch's lines go first, then the checkpoint (run_directory.h says why), then the world is told.
 void TrainingRun::finish_epoch(const EpochMetrics& m) {
   const bool last = m.epoch == recipe_.train.epochs || asked_to_stop();
   run_->append(m, environment_.device);
+  const bool logged = last || m.epoch % recipe_.train.log_every == 0;
+  if (logged && health_) run_->append(health_->look(m.epoch));
   if (last || m.epoch % recipe_.train.save_every == 0) save();
-  if (last || m.epoch % recipe_.train.log_every == 0) progress_.epoch(m, recipe_.train.epochs);
+  if (logged) progress_.epoch(m, recipe_.train.epochs);
   if (request_.json) results_.print(to_json(m, environment_.device).dump() + "\n");
 }
 

@@ -100,6 +100,15 @@ class Builder {
 // Runs the module on inputs of the given shape (batch included) and returns the graph. Input name: "x"; output: the last node.
 Graph trace(const Module& module, const Shape& input);
 
+// A batch norm of a graph that is not fused: the node whose output it reads, itself, and the activation that reads what it gives, if one
+// does.
+struct BatchNormSite {
+  Value input, norm;
+  std::optional<Value> activation{};
+};
+// In node order.
+std::vector<BatchNormSite> batch_norms(const Graph& graph);
+
 // Folds an activation, then a max pooling, into the batch norm they follow, where nothing else reads what lies between; or an addition of
 // something computed earlier, then an activation.
 Graph fuse(Graph graph);

@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -92,6 +93,23 @@ struct TimedStep {
   double seconds = 0;         // of the whole step
 };
 
+struct TapRequest {
+  std::string name;
+  std::int64_t samples = 0;  // of an activation or its gradient, those of the batch's first so many; 0: of all
+};
+
+struct TappedValue {
+  Shape shape;                // with the samples asked for
+  std::vector<float> values;  // NCHW order
+};
+
+// What one pass over some samples computed.
+struct Tapped {
+  double loss = 0, accuracy = 0;  // mean over the samples; share in 0..1
+  std::int64_t samples = 0;
+  std::map<std::string, TappedValue> values;
+};
+
 class Trainer {
  public:
   struct State;  // src/trainer_state.h
@@ -111,6 +129,15 @@ class Trainer {
   Evaluation evaluate(const Dataset& data);
   // The net's output, (count, classes), in evaluation mode.
   std::vector<float> predict(const Dataset& data);
+
+  // Runs `count` samples of data (0: all from there on), the first of them number `first`, as one batch in stored order through the net,
+  // and reads values by name. Nothing of the Trainer changes: parameters, running statistics, gradients, optimizer and counters stay, to
+  // the bit. Names are those of unfused_graph()'s nodes: "conv1" is its output, with the batch. In training mode there is also a backward
+  // pass: "conv1.grad" is the loss's gradient by that output, "conv1.weight.grad" that by a parameter; "bn1.mean", "bn1.var" are the
+  // batch's statistics, the variance biased. Dropout draws the masks of the next step. Throws Error(usage) for an unknown name, naming the
+  // nearest, and where so few samples cannot be normalised.
+  Tapped tap(Mode mode, const Dataset& data, std::span<const TapRequest> values, std::int64_t first = 0, std::int64_t count = 0);
+  Tapped tap(Mode mode, const Dataset& data, std::span<const std::string> names, std::int64_t first = 0, std::int64_t count = 0);
 
   // Runs plan(mode) `steps` times on samples of data, timing every Call, and puts parameters, optimizer and counters back as they were.
   // data holds at least options.batch samples.
@@ -141,6 +168,8 @@ class Trainer {
   std::string device_description() const;
   std::int64_t parameter_count() const;
   const Graph& graph() const;
+  // The same before anything was folded: each module of the net is a node.
+  const Graph& unfused_graph() const;
   // The Plan for this batch size (default: options.batch).
   const Plan& plan(Mode mode, std::int64_t batch = 0) const;
 

@@ -100,6 +100,29 @@ TEST(CudaTraining, LeNetStepsAsOnTheCpu) {
   expect_lenet_steps_as_on_the_cpu<nn::Sigmoid>();
 }
 
+// Of two nets that train alike one is looked into after every epoch.
+TEST(CudaTraining, TapsReadWhatTheCpuComputesAndChangeNothing) {
+  const Dataset data = bars(45);
+  TrainerOptions o = options();
+  o.batch = 20, o.device = Device::cuda();
+  Trainer plain(net, o), tapped(net, o);
+  o.device = Device::cpu();
+  Trainer cpu(net, o);
+  const std::vector<std::string> names{"conv1", "bn1", "bn2.mean", "bn2.var", "sigmoid1", "bn2.grad", "conv1.grad", "conv1.weight.grad"};
+  plain.fit(data, nullptr, {.epochs = 2});
+  const auto look = [&](const EpochMetrics&) {
+    cpu.load_model(tapped.model());
+    cpu.load_training(tapped.training());
+    const Tapped gpu = tapped.tap(Mode::train, data, names, 5, 33), expected = cpu.tap(Mode::train, data, names, 5, 33);
+    EXPECT_NEAR(gpu.loss, expected.loss, 1e-5);
+    for (const std::string& name : names)
+      for (std::size_t i = 0; i < expected.values.at(name).values.size(); ++i)
+        ASSERT_NEAR(gpu.values.at(name).values[i], expected.values.at(name).values[i], 2e-5) << name << "[" << i << "]";
+  };
+  tapped.fit(data, nullptr, {.epochs = 2, .on_epoch = look});
+  EXPECT_EQ(bytes_of(tapped.model()) + bytes_of(tapped.training()), bytes_of(plain.model()) + bytes_of(plain.training()));
+}
+
 TEST(CudaTraining, VerifyPassesOnASmallLeNet) {
   const Device devices[] = {Device::cpu(), Device::cuda()};
   const TrainerOptions o{.input = {1, 28, 28}, .batch = 9, .optimizer = Sgd{.lr = 0.02f, .momentum = 0.9}};

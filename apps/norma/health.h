@@ -1,0 +1,114 @@
+// The health of a net's batch norms and activations, epoch by epoch: what a fixed batch of training samples, the probe, shows of them.
+// Nothing of the training changes by it (Trainer::tap).
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "norma/trainer.h"
+
+namespace norma::app {
+
+// Values counted on a grid: bin i is [(first + i) * width, (first + i + 1) * width). width is the power of two that gives at most 40 bins
+// and more than 19 unless all values are equal, so the grids of any two histograms nest: coarsen() loses nothing.
+struct Histogram {
+  double width = 0;
+  std::int64_t first = 0;
+  std::vector<std::int64_t> counts;  // empty: no value
+  std::int64_t zeros = 0;            // left out by magnitudes(), which has no place for them
+  std::int64_t not_finite = 0;       // left out
+};
+Histogram histogram(std::span<const float> values);
+// Of log10 |v|.
+Histogram magnitudes(std::span<const float> values);
+// On the grid of `width`, a power of two not below h's.
+Histogram coarsen(const Histogram& h, double width);
+
+// Over the channels of a layer.
+struct ChannelSpread {
+  double least = 0, mean = 0, largest = 0;
+};
+
+struct NormHealth {
+  std::string layer{}, input{}, activation{};  // paths; activation: what alone reads its output, may be empty
+  std::int64_t channels = 0;
+  // Of its running statistics, none without: the updates they have seen; momentum, none for the cumulative average.
+  std::optional<std::int64_t> updates{};
+  std::optional<double> momentum{};
+  // The probe's batch statistics against them: the mean over the channels of |mean - running_mean| / sqrt(running_var + eps), the
+  // geometric mean of (unbiased var + eps) / (running_var + eps).
+  std::optional<double> mean_drift{}, variance_ratio{};
+  // Where dropout comes before it: the same ratio with the variance of its input in evaluation.
+  std::optional<double> evaluation_variance_ratio{};
+  std::optional<ChannelSpread> gamma{}, beta{};
+  std::vector<std::int64_t> switched_off{};  // channels with |gamma| < small_gamma
+  std::vector<std::int64_t> dead{};          // channels of which the ReLU after it gives 0 for the whole probe
+  // Its input and output; log10 of the loss's gradient by each. Of as many of the probe's samples as have histogram_values values, of 16 at
+  // least.
+  Histogram before{}, after{}, gradient_before{}, gradient_after{};
+};
+inline constexpr double small_gamma = 0.01;
+inline constexpr std::int64_t histogram_values = 16384;
+
+struct ActivationHealth {
+  std::string layer;
+  Activation kind = Activation::relu;
+  double saturated = 0;              // share of the probe's values that are: sigmoid below 0.05 or above 0.95, |tanh| above 0.9, ReLU 0
+  Histogram input{};                 // like NormHealth's; empty where that is the output of a batch norm, which has it
+  std::vector<std::int64_t> dead{};  // ReLU: channels that are 0 for the whole probe
+};
+
+struct EpochHealth {
+  std::int64_t epoch = 0, samples = 0;                                                      // samples of the probe
+  double train_loss = 0, train_accuracy = 0, evaluation_loss = 0, evaluation_accuracy = 0;  // of the probe, in both modes
+  std::vector<NormHealth> norms{};
+  std::vector<ActivationHealth> activations{};
+  std::vector<std::string> findings{};
+};
+
+// What the findings need to know of the training beside the figures.
+struct DropoutLayer {
+  std::string layer;
+  double p = 0;
+};
+struct HealthContext {
+  std::int64_t batch = 0;  // samples of a training step
+  std::vector<DropoutLayer> dropouts;
+};
+
+// One sentence each, of what is remarkable; empty where nothing is. Every number in them is one of the figures.
+std::vector<std::string> findings(const EpochHealth& h, const HealthContext& context);
+
+class HealthProbe {
+ public:
+  // The probe: the first min(batch, 256, all) samples of `train` in stored order. Both must outlive it.
+  HealthProbe(Trainer& trainer, const Dataset& train, std::int64_t batch);
+  EpochHealth look(std::int64_t epoch) const;
+
+ private:
+  NormHealth norm(const BatchNormSite& site, bool after_dropout, const Tapped& train, const Tapped& evaluation) const;
+  ActivationHealth activation(const Node& node, const Tapped& train) const;
+
+  Trainer& trainer_;
+  const Dataset& train_;
+  std::int64_t samples_;
+  HealthContext context_;
+  std::vector<BatchNormSite> sites_;
+  std::vector<bool> after_dropout_;  // of each site
+  std::vector<std::int32_t> activations_;
+  std::vector<TapRequest> in_training_, in_evaluation_;
+};
+
+// ---- health.jsonl: a line an epoch that is logged
+
+nlohmann::ordered_json to_json(const EpochHealth& h);
+// The inverse. Throws Error(data) naming the key.
+EpochHealth health_from_json(const nlohmann::ordered_json& j);
+// As read_metrics.
+std::vector<EpochHealth> read_health(const std::filesystem::path& file);
+
+}  // namespace norma::app

@@ -1,0 +1,71 @@
+#include "apps/norma/json_lines.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <system_error>
+
+#include "norma/error.h"
+
+namespace norma::app {
+
+namespace fs = std::filesystem;
+using json = nlohmann::ordered_json;
+
+namespace {
+
+[[noreturn]] void cannot_write(const fs::path& file, int error) {
+  throw Error(ErrorKind::failure, fmt::format("cannot write {}: {}", file.string(), std::generic_category().message(error)));
+}
+
+}  // namespace
+
+void for_each_json_line(const fs::path& file, const std::function<void(const json&)>& f) {
+  std::error_code error;
+  if (!fs::exists(file, error) && !error) return;
+  std::ifstream in(file, std::ios::binary);
+  if (!in) throw Error(ErrorKind::data, file.string() + ": cannot be opened for reading");
+  std::string line;
+  for (int number = 1; std::getline(in, line); ++number) {
+    if (in.eof()) break;  // no line feed
+    try {
+      f(json::parse(line));
+    } catch (const json::exception&) {
+      throw Error(ErrorKind::data, fmt::format("{}:{}: not valid JSON", file.string(), number));
+    } catch (const Error& e) {
+      throw Error(ErrorKind::data, fmt::format("{}:{}: {}", file.string(), number, e.what()));
+    }
+  }
+  if (in.bad()) throw Error(ErrorKind::data, file.string() + ": reading failed");
+}
+
+void append_line(const fs::path& file, std::string_view line) {
+  const int d = ::open(file.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0666);
+  if (d < 0) cannot_write(file, errno);
+  struct stat before {};
+  int failed = ::fstat(d, &before) == 0 ? 0 : errno;
+  for (std::size_t done = 0; !failed && done < line.size();) {
+    const ssize_t n = ::write(d, line.data() + done, line.size() - done);
+    if (n > 0) done += static_cast<std::size_t>(n);
+    else if (n < 0 && errno != EINTR) failed = errno;
+  }
+  if (failed && ::ftruncate(d, before.st_size) != 0) failed = errno;  // the cut line that stays is the last one, which a reader leaves out
+  ::close(d);
+  if (failed) cannot_write(file, failed);
+}
+
+void sync_file(const fs::path& file) {
+  const int d = ::open(file.c_str(), O_WRONLY | O_CLOEXEC);
+  if (d < 0) return;
+  const int failed = ::fsync(d) == 0 ? 0 : errno;
+  ::close(d);
+  if (failed) cannot_write(file, failed);
+}
+
+}  // namespace norma::app
