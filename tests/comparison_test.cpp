@@ -224,8 +224,7 @@ TEST(Verdicts, FurtherAndOftener) {
     m.add("b", "0.1", s, 0.9), m.add("b", "1", s, 0.3), m.add("b", "10", s, nan);
   }
   Check check{.kind = Check::Kind::further, .field = "norm", .value = "a", .over = "lr", .works = 0.7};
-  EXPECT_EQ(m.judged(check).words,
-            "Holds: a works (test accuracy at least 70 %) up to lr 1, b up to lr 0.1, 10 times.");
+  EXPECT_EQ(m.judged(check).words, "Holds: a works (test accuracy at least 70 %) up to lr 1, b up to lr 0.1, 10 times.");
   check.value = "b";
   EXPECT_EQ(m.judged(check).outcome, Verdict::Outcome::refuted);
   check.works = 0.95;
@@ -321,9 +320,8 @@ TEST_F(Comparisons, ARunThatDivergesIsAResultAndOneThatFailsStopsAll) {
   std::vector<PlannedRun> impossible = planned_runs(c);
   impossible[0].recipe.data.source = DataSection::Source::idx;
   impossible[0].recipe.data.train_images = impossible[0].recipe.data.train_labels = "/nowhere/images";
-  expect_error(ErrorKind::data, {impossible[0].name + ": /nowhere/images"}, [&] {
-    run_all(impossible, e, {.jobs = 1, .on_result = {}, .on_wait = {}});
-  });
+  expect_error(ErrorKind::data, {impossible[0].name + ": /nowhere/images"},
+               [&] { run_all(impossible, e, {.jobs = 1, .on_result = {}, .on_wait = {}}); });
   EXPECT_TRUE(e.results().empty());
 }
 

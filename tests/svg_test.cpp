@@ -68,5 +68,22 @@ TEST(Chart, PointsLieWhereTheyBelong) {
   expect_contains(inline_svg(c), "d=\"M52.0 212.0L388.0 30.0\"");  // from the plot's lower left corner to the upper right
 }
 
+TEST(Svg, TellsEightSeriesApartAndDrawsTheirSpread) {
+  Chart c{"accuracy", "lr", {0.01, 0.1, 1, 10}, {}};
+  c.logarithmic_x = true;
+  for (int k = 0; k < 8; ++k) {
+    const double v = 0.1 * k + 0.05;
+    c.series.push_back({"a rather long name " + std::to_string(k), {v, v, v, v}, {v - 0.01, v - 0.01, v - 0.01, v - 0.01}, {v, v, v, v}});
+  }
+  const Panel p = panel(c);
+  for (int k = 0; k < 8; ++k) {
+    EXPECT_NE(p.body.find("line s" + std::to_string(k)), std::string::npos);
+    EXPECT_NE(p.body.find("region s" + std::to_string(k)), std::string::npos);
+  }
+  EXPECT_GT(p.height, panel(Chart{"t", "epoch", {1}, {{"a", {1}}}}).height);  // the legend's rows moved the plot down
+  EXPECT_NE(p.body.find(">0.01<"), std::string::npos);                        // the values of x are the ticks
+  EXPECT_NE(p.body.find("(0.0400 to 0.0500)"), std::string::npos) << p.body.substr(0, 4000);
+}
+
 }  // namespace
 }  // namespace norma::app

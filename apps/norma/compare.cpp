@@ -141,9 +141,11 @@ class CompareCommand {
     options.jobs = request_.jobs;
     options.on_result = [&](const PlannedRun& run, const RunResult& r) {
       ++done;
-      const std::string what = r.diverged ? "diverged" : fmt::format("{} {}", info(comparison.measure).words,
-                                                                     shown(comparison.measure, r.measured[comparison.measure]));
-      progress_.line(fmt::format("run {}/{}  {}, seed {}  {}  {:.2f} s", done, runs.size(), label(run.fields, true), run.seed, what, r.seconds));
+      const std::string what =
+          r.diverged ? "diverged"
+                     : fmt::format("{} {}", info(comparison.measure).words, shown(comparison.measure, r.measured[comparison.measure]));
+      progress_.line(
+          fmt::format("run {}/{}  {}, seed {}  {}  {:.2f} s", done, runs.size(), label(run.fields, true), run.seed, what, r.seconds));
       if (request_.json) {
         ordered_json j{{"run", r.name}, {"status", r.diverged ? "diverged" : "finished"}, {"seed", run.seed}};
         for (const auto& [field, value] : run.fields) j["fields"][field] = plain(value);
@@ -216,7 +218,9 @@ Command add_compare(CLI::App& norma) {
   app.add_option("--vary", request->vary, "A field and its values, each with each of the others'; again for another field")
       ->type_name("KEY=V,V,...")
       ->allow_extra_args(false);
-  app.add_option("--seeds", request->seeds, "Runs of each variant, with seeds from 0; default 3")->type_name("N")->check(CLI::Range(1, 1000));
+  app.add_option("--seeds", request->seeds, "Runs of each variant, with seeds from 0; default 3")
+      ->type_name("N")
+      ->check(CLI::Range(1, 1000));
   app.add_option("--measure", request->measure, "What is compared: test_accuracy, test_loss, train_loss, overfit, ...")->type_name("NAME");
   app.add_option("--jobs", request->jobs, "Runs at a time; default one a core, on a GPU one")->type_name("N")->check(CLI::Range(1, 4096));
   app.add_option("--out", request->out, "Folder of the comparison; default runs/compare-<name>")->type_name("DIR");
@@ -245,9 +249,11 @@ Command add_compare(CLI::App& norma) {
               throw Error(ErrorKind::usage, "--resume needs --out DIR, the comparison to go on with");
             if (request->resume && (request->force || !request->names.empty() || !request->vary.empty() || !request->overrides.empty() ||
                                     request->seeds > 0 || !request->measure.empty()))
-              throw Error(ErrorKind::usage, "--resume goes on with the comparison in --out as it is: no recipe, no --force, nothing varied");
+              throw Error(ErrorKind::usage,
+                          "--resume goes on with the comparison in --out as it is: no recipe, no --force, nothing varied");
             if (!request->resume && !request->list && request->names.empty())
-              throw Error(ErrorKind::usage, "a recipe or a comparison is needed, such as norma compare learning-rates; see norma compare --list");
+              throw Error(ErrorKind::usage,
+                          "a recipe or a comparison is needed, such as norma compare learning-rates; see norma compare --list");
             return CompareCommand(*request).run();
           }};
 }

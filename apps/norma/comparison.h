@@ -1,5 +1,5 @@
-// A comparison: recipes, and variations of their fields, run side by side. What is compared is data: a TOML file (apps/recipes/comparisons/)
-// or flags of `norma compare`, from which the list of runs follows.
+// A comparison: recipes, and variations of their fields, run side by side. What is compared is data: a TOML file
+// (apps/recipes/comparisons/) or flags of `norma compare`, from which the list of runs follows.
 #pragma once
 #include <cstdint>
 #include <map>
@@ -81,8 +81,8 @@ std::string write_toml(const Comparison& comparison);
 // "model.norm=none,batch" -> a Variation; commas within brackets or quotes do not separate. Throws Error(usage).
 Variation parse_variation(const std::string& text);
 
-// Every combination, seed by seed, so that an interrupted comparison has whole rows. Each recipe was parsed and its net traced: a field that
-// does not exist, a value out of range or a net that cannot be throws Error(usage) before anything runs, naming the variant.
+// Every combination, seed by seed, so that an interrupted comparison has whole rows. Each recipe was parsed and its net traced: a field
+// that does not exist, a value out of range or a net that cannot be throws Error(usage) before anything runs, naming the variant.
 std::vector<PlannedRun> planned_runs(const Comparison& comparison);
 
 }  // namespace norma::app

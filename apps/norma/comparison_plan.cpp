@@ -68,7 +68,9 @@ std::string label(const Fields& fields, bool named) {
 }
 
 std::string toml_value(const std::string& text) {
-  const auto letter = [](char c) { return std::isalnum(static_cast<unsigned char>(c)) || std::string_view("_-:/.").find(c) != std::string_view::npos; };
+  const auto letter = [](char c) {
+    return std::isalnum(static_cast<unsigned char>(c)) || std::string_view("_-:/.").find(c) != std::string_view::npos;
+  };
   const bool word = !text.empty() && std::isalpha(static_cast<unsigned char>(text[0])) && std::all_of(text.begin(), text.end(), letter);
   return word && text != "true" && text != "false" && text != "inf" && text != "nan" ? '"' + text + '"' : text;
 }
@@ -107,8 +109,7 @@ std::vector<PlannedRun> planned_runs(const Comparison& c) {
     if (v.field == "train.seed") throw Error(ErrorKind::usage, "train.seed is varied by --seeds, not by --vary");
   }
   for (const std::string& r : c.recipes)
-    if (std::count(c.recipes.begin(), c.recipes.end(), r) > 1)
-      throw Error(ErrorKind::usage, fmt::format("recipe {} is named twice", r));
+    if (std::count(c.recipes.begin(), c.recipes.end(), r) > 1) throw Error(ErrorKind::usage, fmt::format("recipe {} is named twice", r));
   std::map<std::string, RecipeSource> sources;
   for (const std::string& r : c.recipes) sources.emplace(r, find_recipe(r));
 

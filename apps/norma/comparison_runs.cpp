@@ -127,8 +127,8 @@ class Pool {
       try {
         Recipe recipe = run.recipe;
         if (recipe.device.threads == 0) recipe.device.threads = threads_each_;
-        const TrainingOutcome outcome = run_part(
-            recipe, {.out = directory_.run(run.name), .data = data_.get(recipe), .stop = &stop_, .evaluate_training = true});
+        const TrainingOutcome outcome =
+            run_part(recipe, {.out = directory_.run(run.name), .data = data_.get(recipe), .stop = &stop_, .evaluate_training = true});
         if (outcome.status == TrainingOutcome::Status::stopped) return;
         const RunResult result = result_of(run, outcome);
         const std::lock_guard lock(mutex_);

@@ -48,9 +48,9 @@ class ComparisonDirectory {
 };
 
 struct RunsOptions {
-  int jobs = 0;                                              // at a time; 0: as many as there are cores (of a GPU one)
+  int jobs = 0;                                                        // at a time; 0: as many as there are cores (of a GPU one)
   std::function<void(const PlannedRun&, const RunResult&)> on_result;  // from one thread at a time
-  std::function<void()> on_wait;                             // about ten times a second, from the calling thread
+  std::function<void()> on_wait;                                       // about ten times a second, from the calling thread
 };
 
 // Runs those of `runs` that `directory` has no result of, each going on where it was interrupted, until all ended or a signal came: then

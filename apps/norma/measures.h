@@ -9,7 +9,18 @@
 
 namespace norma::app {
 
-enum class Measure : std::uint8_t { test_accuracy, test_loss, train_accuracy, train_loss, overfit, saturated, dead, drift, mode_gap, input_shift };
+enum class Measure : std::uint8_t {
+  test_accuracy,
+  test_loss,
+  train_accuracy,
+  train_loss,
+  overfit,
+  saturated,
+  dead,
+  drift,
+  mode_gap,
+  input_shift
+};
 inline constexpr std::size_t measure_count = 10;
 
 struct MeasureInfo {

@@ -15,7 +15,8 @@ namespace norma::app {
 namespace {
 
 constexpr double width = 400, height = 250;
-constexpr double left = 52, right = 388, top = 30, bottom = 212;  // the plot
+constexpr double left = 52, right = 388, top = 30, bottom = 212;  // the plot, under a legend of one row
+constexpr double row = 18;                                        // of the legend; each further one moves the plot down
 constexpr double glyph = 6.6;                                     // mean width of a character at 12 units
 constexpr std::size_t most_bands = 300;                           // hover bands; above, every k-th x has one
 constexpr std::size_t most_markers = 40;
@@ -40,13 +41,15 @@ std::string tick_text(const Axis& a, double v, Chart::Unit unit) {
 Axis value_axis(const Chart& chart) {
   double lo = std::numeric_limits<double>::infinity(), hi = -lo;
   for (const Series& s : chart.series)
-    for (const double v : s.y)
-      if (std::isfinite(v)) {
-        lo = std::min(lo, v);
-        hi = std::max(hi, v);
-      }
+    for (const std::vector<double>* values : {&s.y, &s.low, &s.high})
+      for (const double v : *values)
+        if (std::isfinite(v)) {
+          lo = std::min(lo, v);
+          hi = std::max(hi, v);
+        }
   if (lo > hi) return linear_axis(0, 1, 5);
   if (chart.scale == Chart::Scale::automatic && lo > 0 && hi / lo >= 10) return log_axis(lo, hi);
+  if (chart.scale == Chart::Scale::logarithmic && lo > 0) return log_axis(lo, hi);
   if (chart.from_zero) lo = std::min(lo, 0.0);
   Axis a = linear_axis(lo, hi, 5);
   // one epoch, or a share that never moved: no axis beyond what a share can be
@@ -57,12 +60,21 @@ Axis value_axis(const Chart& chart) {
   return a;
 }
 
-// Whole-numbered ticks from the first x to the last, without going past them.
-Axis x_axis(const std::vector<std::int64_t>& x) {
-  const auto first = static_cast<double>(x.front()), last = static_cast<double>(x.back());
+// Whole-numbered ticks from the first x to the last, without going past them; logarithmic: each x, or powers of ten where those are many.
+Axis x_axis(const Chart& chart) {
+  const std::vector<double>& x = chart.x;
+  const double first = x.front(), last = x.back();
+  if (chart.logarithmic_x && first > 0) {
+    const double margin = first == last ? 2 : std::pow(last / first, 0.03);
+    Axis a{first / margin, last * margin, true, x, 0};
+    if (x.size() > 9) a.ticks = log_axis(first, last).ticks;
+    std::erase_if(a.ticks, [&](double t) { return t < a.lo || t > a.hi; });
+    return a;
+  }
   if (first == last) return {first - 0.5, last + 0.5, false, {first}, 0};
+  const bool whole = std::all_of(x.begin(), x.end(), [](double v) { return v == std::round(v); });
   Axis a = linear_axis(first, last, 8);
-  std::erase_if(a.ticks, [&](double t) { return t < first || t > last || t != std::round(t); });
+  std::erase_if(a.ticks, [&](double t) { return t < first || t > last || (whole && t != std::round(t)); });
   a.lo = first;
   a.hi = last;
   if (a.ticks.empty() || a.ticks.front() - first > 0.3 * (a.ticks.size() > 1 ? a.ticks[1] - a.ticks[0] : 1))
@@ -73,14 +85,23 @@ Axis x_axis(const std::vector<std::int64_t>& x) {
 // The finite value at i, as a point of the plot.
 std::optional<Point> point(const Chart& chart, const Series& s, std::size_t i, const Axis& xs, const Axis& ys) {
   if (i >= s.y.size() || !std::isfinite(s.y[i])) return {};
-  return Point{position(xs, static_cast<double>(chart.x[i]), left, right), position(ys, s.y[i], bottom, top)};
+  return Point{position(xs, chart.x[i], left, right), position(ys, s.y[i], bottom, top)};
 }
 
-// Series are told apart by shape as well as by colour: a disc, a square.
+// Series are told apart by shape as well as by colour: a disc, a square, a triangle, a rhombus; the second four are dashed, too.
 std::string marker(std::size_t series, Point p, double size) {
-  if (series == 0) return fmt::format("<circle class=\"dot s0\" cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"{:.1f}\"/>", p.x, p.y, size);
-  return fmt::format("<rect class=\"dot s{}\" x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.1f}\"/>", series, p.x - size,
-                     p.y - size, 2 * size, 2 * size);
+  switch (series % 4) {
+    case 0: return fmt::format("<circle class=\"dot s{}\" cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"{:.1f}\"/>", series, p.x, p.y, size);
+    case 1:
+      return fmt::format("<rect class=\"dot s{}\" x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.1f}\"/>", series, p.x - size,
+                         p.y - size, 2 * size, 2 * size);
+    case 2:
+      return fmt::format("<path class=\"dot s{}\" d=\"M{:.1f} {:.1f}l{:.1f} {:.1f}h-{:.1f}z\"/>", series, p.x, p.y - 1.3 * size, 1.3 * size,
+                         2.3 * size, 2.6 * size);
+    default:
+      return fmt::format("<path class=\"dot s{0}\" d=\"M{1:.1f} {2:.1f}l{3:.1f} {3:.1f}l-{3:.1f} {3:.1f}l-{3:.1f} -{3:.1f}z\"/>", series,
+                         p.x, p.y - 1.4 * size, 1.4 * size);
+  }
 }
 
 std::string frame(const Chart& chart, const Axis& xs, const Axis& ys) {
@@ -93,21 +114,53 @@ std::string frame(const Chart& chart, const Axis& xs, const Axis& ys) {
   }
   out += fmt::format("<path class=\"axis\" d=\"M{:.0f} {:.0f}H{:.0f}\"/>", left, bottom, right);
   for (const double t : xs.ticks)
-    out += fmt::format("<text class=\"tick middle\" x=\"{:.1f}\" y=\"{:.0f}\">{:.0f}</text>", position(xs, t, left, right), bottom + 17, t);
+    out += fmt::format("<text class=\"tick middle\" x=\"{:.1f}\" y=\"{:.0f}\">{:g}</text>", position(xs, t, left, right), bottom + 17, t);
   out += fmt::format("<text class=\"tick middle\" x=\"{:.0f}\" y=\"{:.0f}\">{}{}</text>", (left + right) / 2, height - 5,
                      escape(chart.x_name), ys.logarithmic ? " (vertical axis logarithmic)" : "");
   return out;
 }
 
-std::string legend(const Chart& chart) {
-  std::string out;
+// Names side by side in as many rows as they need, the last of them just above the plot.
+struct Legend {
+  std::string svg;
+  int rows = 1;
+};
+Legend legend(const Chart& chart) {
+  Legend out;
   if (chart.series.size() < 2) return out;  // the title names it
   double x = left;
   for (std::size_t k = 0; k < chart.series.size(); ++k) {
     const std::string& name = chart.series[k].name;
-    out += fmt::format("<path class=\"line s{}\" d=\"M{:.1f} 14h18\"/>", k, x) + marker(k, {x + 9, 14}, 3);
-    out += fmt::format("<text class=\"name\" x=\"{:.1f}\" y=\"18\">{}</text>", x + 24, escape(name));
-    x += 24 + glyph * static_cast<double>(name.size()) + 18;
+    const double wide = 24 + glyph * static_cast<double>(name.size());
+    if (k > 0 && x + wide > right) x = left, ++out.rows;
+    const double y = row * (out.rows - 1);
+    out.svg += fmt::format("<path class=\"line s{}\" d=\"M{:.1f} {:.0f}h18\"/>", k, x, y + 14) + marker(k, {x + 9, y + 14}, 3);
+    out.svg += fmt::format("<text class=\"name\" x=\"{:.1f}\" y=\"{:.0f}\">{}</text>", x + 24, y + 18, escape(name));
+    x += wide + 18;
+  }
+  return out;
+}
+
+// The spread of each series, where it has one: an area behind the lines, in pieces where a value is not finite.
+std::string spreads(const Chart& chart, const Axis& xs, const Axis& ys) {
+  std::string out;
+  for (std::size_t k = 0; k < chart.series.size(); ++k) {
+    const Series& s = chart.series[k];
+    const auto inside = [&](double v) { return position(ys, ys.logarithmic ? std::max(v, ys.lo) : v, bottom, top); };
+    const std::size_t n = std::min({chart.x.size(), s.low.size(), s.high.size()});
+    const auto finite = [&](std::size_t i) { return i < n && std::isfinite(s.low[i]) && std::isfinite(s.high[i]); };
+    for (std::size_t begin = 0; begin < n; ++begin) {
+      if (!finite(begin)) continue;
+      std::size_t end = begin;
+      while (finite(end)) ++end;
+      std::string there, back;
+      for (std::size_t i = begin; i < end; ++i)
+        there += fmt::format("{}{:.1f} {:.1f}", i == begin ? "M" : "L", position(xs, chart.x[i], left, right), inside(s.high[i]));
+      for (std::size_t i = end; i-- > begin;)
+        back += fmt::format("L{:.1f} {:.1f}", position(xs, chart.x[i], left, right), inside(s.low[i]));
+      out += fmt::format("<path class=\"region s{}\" d=\"{}{}z\"/>", k, there, back);
+      begin = end;
+    }
   }
   return out;
 }
@@ -125,7 +178,7 @@ std::string lines(const Chart& chart, const Axis& xs, const Axis& ys) {
         const bool alone = !open && !(i + 1 < chart.x.size() && point(chart, chart.series[k], i + 1, xs, ys));
         if (alone || chart.x.size() <= most_markers) markers += marker(k, *p, 2.6);
       } else if (i < chart.series[k].y.size()) {  // a cross on the axis
-        const double x = position(xs, static_cast<double>(chart.x[i]), left, right);
+        const double x = position(xs, chart.x[i], left, right);
         markers += fmt::format("<path class=\"gap\" d=\"M{:.1f} {:.0f}l8 8m0 -8l-8 8\"/>", x - 4, bottom - 4);
       }
       open = p.has_value();
@@ -140,7 +193,7 @@ std::string lines(const Chart& chart, const Axis& xs, const Axis& ys) {
 std::string bands(const Chart& chart, const Axis& xs, const Axis& ys) {
   std::string out;
   const std::size_t n = chart.x.size(), stride = (n + most_bands - 1) / most_bands;
-  const auto at = [&](std::size_t i) { return position(xs, static_cast<double>(chart.x[i]), left, right); };
+  const auto at = [&](std::size_t i) { return position(xs, chart.x[i], left, right); };
   for (std::size_t i = 0; i < n; i += stride) {
     const double x = at(i);
     const double from = i == 0 ? left : (at(i - stride) + x) / 2;
@@ -149,11 +202,14 @@ std::string bands(const Chart& chart, const Axis& xs, const Axis& ys) {
         "<g class=\"band\"><rect class=\"hit\" x=\"{:.1f}\" y=\"{:.0f}\" width=\"{:.1f}\" height=\"{:.0f}\"/><g class=\"mark\">", from, top,
         std::max(to - from, 0.1), bottom - top);
     out += fmt::format("<path class=\"rule\" d=\"M{:.1f} {:.0f}V{:.0f}\"/>", x, top, bottom);
-    std::vector<std::string> rows = {fmt::format("{} {}", chart.x_name, chart.x[i])};
+    std::vector<std::string> rows = {fmt::format("{} {:g}", chart.x_name, chart.x[i])};
     for (std::size_t k = 0; k < chart.series.size(); ++k) {
       const Series& s = chart.series[k];
       if (const std::optional<Point> p = point(chart, s, i, xs, ys)) out += marker(k, *p, 4);
-      if (i < s.y.size()) rows.push_back(fmt::format("{} {}", s.name, format_value(s.y[i], chart.unit)));
+      if (i >= s.y.size()) continue;
+      rows.push_back(fmt::format("{} {}", s.name, format_value(s.y[i], chart.unit)));
+      if (i < s.low.size() && s.low[i] != s.high[i])
+        rows.back() += fmt::format(" ({} to {})", format_value(s.low[i], chart.unit), format_value(s.high[i], chart.unit));
     }
     std::size_t longest = 0;
     for (const std::string& r : rows) longest = std::max(longest, r.size());
@@ -169,12 +225,20 @@ std::string bands(const Chart& chart, const Axis& xs, const Axis& ys) {
   return out;
 }
 
-std::string body(const Chart& chart) {
-  if (chart.x.empty())
-    return fmt::format("<text class=\"tick middle\" x=\"{:.0f}\" y=\"{:.0f}\">no {} finished</text>", width / 2, height / 2,
-                       escape(chart.x_name));
-  const Axis xs = x_axis(chart.x), ys = value_axis(chart);
-  return frame(chart, xs, ys) + legend(chart) + "\n" + lines(chart, xs, ys) + "\n" + bands(chart, xs, ys);
+Panel drawn(const Chart& chart) {
+  Panel p{chart.title, describe(chart), "", width, height};
+  if (chart.x.empty()) {
+    p.body = fmt::format("<text class=\"tick middle\" x=\"{:.0f}\" y=\"{:.0f}\">no {} finished</text>", width / 2, height / 2,
+                         escape(chart.x_name));
+    return p;
+  }
+  const Axis xs = x_axis(chart), ys = value_axis(chart);
+  const Legend names = legend(chart);
+  const double down = row * (names.rows - 1);
+  const std::string plot = frame(chart, xs, ys) + "\n" + spreads(chart, xs, ys) + lines(chart, xs, ys) + "\n" + bands(chart, xs, ys);
+  p.body = names.svg + (down > 0 ? fmt::format("<g transform=\"translate(0 {:.0f})\">{}</g>", down, plot) : plot);
+  p.height += down;
+  return p;
 }
 
 }  // namespace
@@ -245,7 +309,7 @@ std::string describe(const Chart& chart) {
     }
     if (!out.empty()) out += ' ';
     const auto value = [&](std::size_t i) {
-      return fmt::format("{} at {} {}", format_value(s.y[i], chart.unit), chart.x_name, chart.x[i]);
+      return fmt::format("{} at {} {:g}", format_value(s.y[i], chart.unit), chart.x_name, chart.x[i]);
     };
     if (!first) {
       out += s.name + ": no finite value.";
@@ -267,7 +331,7 @@ std::string describe(const Chart& chart) {
   return out.empty() ? "No values." : out;
 }
 
-Panel panel(const Chart& chart) { return {chart.title, describe(chart), body(chart), width, height}; }
+Panel panel(const Chart& chart) { return drawn(chart); }
 
 std::string inline_svg(const Panel& p) {
   return fmt::format("<svg class=\"chart\" viewBox=\"0 0 {:.0f} {:.0f}\" role=\"img\" aria-label=\"{}\">\n{}</svg>\n", p.width, p.height,
@@ -314,18 +378,36 @@ svg .axis,svg .rule{stroke:var(--muted);fill:none}
 svg .line{fill:none;stroke-width:2;stroke-linejoin:round;stroke-linecap:round}
 svg .line.s0{stroke:var(--series-0)}
 svg .line.s1{stroke:var(--series-1)}
+svg .line.s2{stroke:var(--series-2)}
+svg .line.s3{stroke:var(--series-3)}
+svg .line.s4{stroke:var(--series-4);stroke-dasharray:6 4}
+svg .line.s5{stroke:var(--series-5);stroke-dasharray:6 4}
+svg .line.s6{stroke:var(--series-6);stroke-dasharray:6 4}
+svg .line.s7{stroke:var(--series-7);stroke-dasharray:6 4}
 svg .points{fill:none;stroke-linecap:round}
 svg .points.s0{stroke:var(--series-0)}
 svg .points.s1{stroke:var(--series-1);stroke-linecap:square}
 svg .region{fill-opacity:.13;stroke:none}
 svg .region.s0{fill:var(--series-0)}
 svg .region.s1{fill:var(--series-1)}
+svg .region.s2{fill:var(--series-2)}
+svg .region.s3{fill:var(--series-3)}
+svg .region.s4{fill:var(--series-4)}
+svg .region.s5{fill:var(--series-5)}
+svg .region.s6{fill:var(--series-6)}
+svg .region.s7{fill:var(--series-7)}
 svg .boundary{fill:none;stroke:var(--ink);stroke-width:1.5;stroke-linecap:round}
 svg .ring{fill:none;stroke:var(--bad);stroke-width:1.5}
 svg .gap{fill:none;stroke:var(--bad);stroke-width:2}
 svg .dot{stroke:var(--surface);stroke-width:1}
 svg .dot.s0{fill:var(--series-0)}
 svg .dot.s1{fill:var(--series-1)}
+svg .dot.s2{fill:var(--series-2)}
+svg .dot.s3{fill:var(--series-3)}
+svg .dot.s4{fill:var(--series-4)}
+svg .dot.s5{fill:var(--series-5)}
+svg .dot.s6{fill:var(--series-6)}
+svg .dot.s7{fill:var(--series-7)}
 svg .paper,svg .box{fill:var(--surface)}
 svg .box{stroke:var(--muted)}
 svg .hit{fill:none;pointer-events:all}
@@ -335,8 +417,8 @@ svg .band:hover .mark{visibility:visible}
 }
 
 std::string_view colour_style() {
-  return R"(:root{color-scheme:light dark;--page:#f4f5f7;--surface:#fff;--ink:#1b1f24;--muted:#59626d;--grid:#e3e6ea;--series-0:#1a63c9;--series-1:#c4560a;--bad:#b3261e}
-@media (prefers-color-scheme:dark){:root{--page:#101317;--surface:#191d23;--ink:#e7eaee;--muted:#9aa4b0;--grid:#2d333b;--series-0:#6cacff;--series-1:#ff9f55;--bad:#ff8a80}}
+  return R"(:root{color-scheme:light dark;--page:#f4f5f7;--surface:#fff;--ink:#1b1f24;--muted:#59626d;--grid:#e3e6ea;--series-0:#1a63c9;--series-1:#c4560a;--series-2:#177a46;--series-3:#8e3ca8;--series-4:#806400;--series-5:#0a7484;--series-6:#b8306f;--series-7:#4f5862;--bad:#b3261e}
+@media (prefers-color-scheme:dark){:root{--page:#101317;--surface:#191d23;--ink:#e7eaee;--muted:#9aa4b0;--grid:#2d333b;--series-0:#6cacff;--series-1:#ff9f55;--series-2:#4fd08b;--series-3:#d48cf0;--series-4:#e6c84a;--series-5:#4ccbdc;--series-6:#ff85b8;--series-7:#b7c0ca;--bad:#ff8a80}}
 )";
 }
 

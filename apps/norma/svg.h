@@ -1,4 +1,4 @@
-// A small chart writer: lines over a whole-numbered axis, as inline SVG for a page or as a picture of its own. No script: values under
+// A small chart writer: lines over an axis of numbers, as inline SVG for a page or as a picture of its own. No script: values under
 // the pointer are drawn by CSS :hover, so they work in both.
 #pragma once
 #include <cstdint>
@@ -11,20 +11,26 @@ namespace norma::app {
 
 struct Series {
   std::string name;
-  std::vector<double> y;  // one a chart's x; a value that is not finite leaves a gap and a cross
+  std::vector<double> y;              // one a chart's x; a value that is not finite leaves a gap and a cross
+  std::vector<double> low{}, high{};  // as many, or none: the spread around y, drawn behind it
 };
 
 struct Chart {
-  enum class Scale : std::uint8_t { linear, automatic };  // automatic: logarithmic where all values are positive and span a factor of 10
+  // automatic: logarithmic where all values are positive and span a factor of 10; logarithmic: where all are positive
+  enum class Scale : std::uint8_t { linear, automatic, logarithmic };
   enum class Unit : std::uint8_t { number, rate, percent, seconds };  // rate: without trailing zeros
 
   std::string title, x_name;
-  std::vector<std::int64_t> x;  // ascending
-  std::vector<Series> series;   // at most two are told apart
+  std::vector<double> x;       // ascending
+  std::vector<Series> series;  // at most most_series
   Scale scale = Scale::linear;
   Unit unit = Unit::number;
-  bool from_zero = false;  // the axis begins at 0 where it is linear
+  bool from_zero = false;      // the axis begins at 0 where it is linear
+  bool logarithmic_x = false;  // x are above 0
 };
+
+// Told apart by colour, marker and dashes.
+inline constexpr std::size_t most_series = 8;
 
 // An axis: where it begins and ends, and its ticks, all on [lo, hi].
 struct Axis {
@@ -58,7 +64,7 @@ inline std::string inline_svg(const Chart& chart) { return inline_svg(panel(char
 // A picture: the panels side by side under a title.
 std::string svg_document(std::string_view title, std::string_view subtitle, std::span<const Panel> panels);
 
-// CSS of a chart's parts, on the colours --ink, --muted, --grid, --surface, --series-0 and --series-1.
+// CSS of a chart's parts, on the colours --ink, --muted, --grid, --surface, --bad and --series-0 to --series-7.
 std::string_view chart_style();
 // Those colours, for light and dark.
 std::string_view colour_style();

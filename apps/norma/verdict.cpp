@@ -128,8 +128,8 @@ class Checker {
         if (!x || !y || y->epochs.empty()) continue;
         ++pairs;
         const double goal = of_epoch(y->epochs.back());
-        const auto first = std::find_if(x->epochs.begin(), x->epochs.end(),
-                                        [&](const EpochMetrics& m) { return sign() * (of_epoch(m) - goal) >= 0; });
+        const auto first =
+            std::find_if(x->epochs.begin(), x->epochs.end(), [&](const EpochMetrics& m) { return sign() * (of_epoch(m) - goal) >= 0; });
         if (first == x->epochs.end() || first->epoch >= y->epochs.back().epoch) continue;
         ++reached;
         epochs += static_cast<double>(first->epoch);
@@ -166,14 +166,18 @@ class Checker {
     const auto upto = [&](const std::optional<double>& x) { return x ? fmt::format("up to {} {:g}", over, *x) : std::string("nowhere"); };
     const std::string times = a && b && *b > 0 && *a > *b ? fmt::format(", {:.3g} times", *a / *b) : "";
     const double m = a.value_or(-HUGE_VAL), o = b.value_or(-HUGE_VAL);
-    return {m > o ? Outcome::holds : m < o ? Outcome::refuted : Outcome::undecided,
+    return {m > o   ? Outcome::holds
+            : m < o ? Outcome::refuted
+                    : Outcome::undecided,
             fmt::format("{} works ({}) {}, {} {}{}", mine(), condition(), upto(a), others(), upto(b), times)};
   }
 
   Found oftener() const {
     int a = 0, b = 0;
     for (const auto& [mine_variant, other_variant] : pairs_) a += works(*mine_variant), b += works(*other_variant);
-    return {a > b ? Outcome::holds : a < b ? Outcome::refuted : Outcome::undecided,
+    return {a > b   ? Outcome::holds
+            : a < b ? Outcome::refuted
+                    : Outcome::undecided,
             fmt::format("{} works ({}) in {} of {} cases, {} in {}", mine(), condition(), a, pairs_.size(), others(), b)};
   }
 
@@ -206,11 +210,12 @@ Verdict best_of(const Results& results) {
     return sign * spread(a->values(measure)).mean > sign * spread(b->values(measure)).mean;
   });
   const Results::Variant& best = *order[0];
-  std::string words = fmt::format("Best {}: {} ({})", info(measure).words, label(best.fields, true), shown(measure, spread(best.values(measure))));
+  std::string words =
+      fmt::format("Best {}: {} ({})", info(measure).words, label(best.fields, true), shown(measure, spread(best.values(measure))));
   if (order.size() == 1) return {Outcome::undecided, words + ".", {}};
   std::vector<double> differences;
   for (std::size_t s = 0; s < best.by_seed.size(); ++s)
-    if (const RunResult *a = best.by_seed[s], *b = order[1]->by_seed[s]; a && b)
+    if (const RunResult* a = best.by_seed[s], *b = order[1]->by_seed[s]; a && b)
       differences.push_back(sign * (a->measured[measure] - b->measured[measure]));
   const Difference d = difference(differences);
   const bool clear = d.pairs > 1 && d.low > 0;

@@ -54,7 +54,7 @@ Difference difference(std::span<const double> differences);
 struct Verdict {
   enum class Outcome { holds, refuted, undecided };
   Outcome outcome = Outcome::undecided;
-  std::string words;               // "Holds: ..."
+  std::string words;                // "Holds: ..."
   std::vector<std::string> checks;  // what each check found
 };
 Verdict verdict(const Results& results);
