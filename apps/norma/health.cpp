@@ -146,7 +146,7 @@ Histogram coarsen(const Histogram& h, double width) {
 }
 
 HealthProbe::HealthProbe(Trainer& trainer, const Dataset& train, std::int64_t batch)
-    : trainer_(trainer), train_(train), samples_(std::min({batch, std::int64_t{256}, train.size()})) {
+    : trainer_(trainer), train_(train), samples_(std::min({batch, largest_probe, train.size()})) {
   const Graph& graph = trainer.unfused_graph();
   context_.batch = std::min(batch, train.size());
   sites_ = batch_norms(graph);
