@@ -106,6 +106,8 @@ std::vector<PlannedRun> planned_runs(const Comparison& c) {
   std::set<std::string> fields;
   for (const Variation& v : c.vary) {
     if (!fields.insert(v.field).second) throw Error(ErrorKind::usage, fmt::format("{} is varied twice", v.field));
+    if (std::set<std::string>(v.values.begin(), v.values.end()).size() != v.values.size())
+      throw Error(ErrorKind::usage, fmt::format("{} takes a value twice: {}", v.field, join(v.values)));
     if (v.field == "train.seed") throw Error(ErrorKind::usage, "train.seed is varied by --seeds, not by --vary");
   }
   for (const std::string& r : c.recipes)

@@ -55,6 +55,28 @@ RunResult result_of(const ordered_json& j) {
   return r;
 }
 
+// What the health of the last epoch comes to; the shift is the mean over all epochs but the first.
+void measure(const std::vector<EpochHealth>& health, Measured& m) {
+  if (health.empty()) return;
+  const EpochHealth& last = health.back();
+  m[Measure::mode_gap] = last.evaluation_loss - last.train_loss;
+  double saturated = 0, drift = 0, shift = 0, dead = 0, channels = 0;
+  for (const ActivationHealth& a : last.activations) {
+    saturated += a.saturated / static_cast<double>(last.activations.size());
+    dead += static_cast<double>(a.dead.size());
+    channels += static_cast<double>(a.mean.size());
+  }
+  int norms = 0, shifts = 0;
+  for (const NormHealth& n : last.norms)
+    if (n.mean_drift) drift += *n.mean_drift, ++norms;
+  for (std::size_t i = 1; i < health.size(); ++i)
+    if (const std::optional<double> s = input_shift(health[i - 1], health[i])) shift += *s, ++shifts;
+  if (!last.activations.empty()) m[Measure::saturated] = saturated;
+  if (channels > 0) m[Measure::dead] = dead / channels;
+  if (norms > 0) m[Measure::drift] = drift / norms;
+  if (shifts > 0) m[Measure::input_shift] = shift / shifts;
+}
+
 RunResult result_of(const PlannedRun& run, const TrainingOutcome& outcome) {
   RunResult r;
   r.name = run.name;
@@ -69,6 +91,7 @@ RunResult result_of(const PlannedRun& run, const TrainingOutcome& outcome) {
   r.measured[Measure::train_loss] = last.train_loss;
   r.measured[Measure::test_accuracy] = last.test_accuracy.value_or(nan);
   r.measured[Measure::test_loss] = last.test_loss.value_or(nan);
+  measure(outcome.health, r.measured);
   if (outcome.training_loss && last.test_loss) r.measured[Measure::overfit] = *last.test_loss - *outcome.training_loss;
   r.parameters_hash = last.parameters_hash;
   return r;

@@ -38,16 +38,27 @@ std::vector<std::int64_t> dead_channels(const TappedValue& y) {
   return dead;
 }
 
-// Of each channel, unbiased, in two passes in double.
-std::vector<double> variances(const TappedValue& x) {
-  const std::size_t channels = static_cast<std::size_t>(x.shape[1]), area = plane(x.shape);
+struct Moments {
+  std::vector<double> mean, variance;
+};
+
+// Of each channel, the variance unbiased, in two passes in double.
+Moments moments(const TappedValue& x) {
+  const std::size_t channels = static_cast<std::size_t>(x.shape[1]), area = plane(x.shape), rows = x.values.size() / area;
   const double n = static_cast<double>(x.values.size() / channels);
-  std::vector<double> mean(channels, 0), squares(channels, 0);
-  for (std::size_t i = 0; i < x.values.size(); ++i) mean[i / area % channels] += static_cast<double>(x.values[i]) / n;
-  for (std::size_t i = 0; i < x.values.size(); ++i)
-    squares[i / area % channels] += std::pow(static_cast<double>(x.values[i]) - mean[i / area % channels], 2);
-  for (double& s : squares) s /= std::max(1.0, n - 1);
-  return squares;
+  Moments m{std::vector<double>(channels, 0), std::vector<double>(channels, 0)};
+  const auto for_each_row = [&](auto f) {
+    for (std::size_t r = 0; r < rows; ++r) f(r % channels, std::span(x.values).subspan(r * area, area));
+  };
+  for_each_row([&](std::size_t c, std::span<const float> row) {
+    for (const float v : row) m.mean[c] += static_cast<double>(v);
+  });
+  for (double& v : m.mean) v /= n;
+  for_each_row([&](std::size_t c, std::span<const float> row) {
+    for (const float v : row) m.variance[c] += (static_cast<double>(v) - m.mean[c]) * (static_cast<double>(v) - m.mean[c]);
+  });
+  for (double& v : m.variance) v /= std::max(1.0, n - 1);
+  return m;
 }
 
 double saturated_share(Activation kind, const std::vector<float>& y) {
@@ -192,7 +203,7 @@ NormHealth HealthProbe::norm(const BatchNormSite& site, bool after_dropout, cons
                              var = trainer_.read(parameter(h.layer, "running_var"));
     const std::vector<float>&batch_mean = train.values.at(h.layer + ".mean").values, &batch_var = train.values.at(h.layer + ".var").values;
     const double n = static_cast<double>(samples_) * static_cast<double>(plane(y.shape)), unbias = n > 1 ? n / (n - 1) : 1;
-    const std::vector<double> in_evaluation = after_dropout ? variances(evaluation.values.at(h.input)) : std::vector<double>{};
+    const std::vector<double> in_evaluation = after_dropout ? moments(evaluation.values.at(h.input)).variance : std::vector<double>{};
     double off = 0, ratio = 0, ratio_in_evaluation = 0;
     for (std::size_t c = 0; c < mean.size(); ++c) {
       const double running = static_cast<double>(var[c]) + options.eps;
@@ -227,6 +238,9 @@ ActivationHealth HealthProbe::activation(const Node& node, const Tapped& train) 
   ActivationHealth h{.layer = node.path, .kind = std::get<ActivationNode>(node.op).act};
   h.saturated = saturated_share(h.kind, y.values);
   if (h.kind == Activation::relu) h.dead = dead_channels(y);
+  Moments m = moments(y);
+  h.mean = std::move(m.mean);
+  for (const double v : m.variance) h.deviation.push_back(std::sqrt(v));
   if (!norm_before(graph, node)) h.input = histogram(first_samples(train.values.at(graph[node.inputs[0]].path)));
   return h;
 }
@@ -245,6 +259,17 @@ EpochHealth HealthProbe::look(std::int64_t epoch) const {
     h.activations.push_back(activation(trainer_.unfused_graph().nodes[static_cast<std::size_t>(i)], train));
   h.findings = findings(h, context_);
   return h;
+}
+
+std::optional<double> input_shift(const EpochHealth& before, const EpochHealth& after) {
+  double sum = 0;
+  int channels = 0;
+  for (std::size_t a = 0; a < std::min(before.activations.size(), after.activations.size()); ++a) {
+    const ActivationHealth &then = before.activations[a], &now = after.activations[a];
+    for (std::size_t c = 0; c < std::min(then.mean.size(), now.mean.size()); ++c)
+      if (then.deviation[c] > 0) sum += std::abs(now.mean[c] - then.mean[c]) / then.deviation[c], ++channels;
+  }
+  return channels ? std::optional(sum / channels) : std::nullopt;
 }
 
 }  // namespace norma::app

@@ -60,6 +60,8 @@ struct ActivationHealth {
   double saturated = 0;              // share of the probe's values that are: sigmoid below 0.05 or above 0.95, |tanh| above 0.9, ReLU 0
   Histogram input{};                 // like NormHealth's; empty where that is the output of a batch norm, which has it
   std::vector<std::int64_t> dead{};  // ReLU: channels that are 0 for the whole probe
+  // Of each channel of its output: what the next layer gets to see.
+  std::vector<double> mean{}, deviation{};
 };
 
 struct EpochHealth {
@@ -69,6 +71,10 @@ struct EpochHealth {
   std::vector<ActivationHealth> activations{};
   std::vector<std::string> findings{};
 };
+
+// How far the outputs of activations moved between two epochs: the mean over their channels of |mean - mean before| in deviations of
+// before; channels that did not vary then are left out. None where no channel is left.
+std::optional<double> input_shift(const EpochHealth& before, const EpochHealth& after);
 
 // What the findings need to know of the training beside the figures.
 struct DropoutLayer {

@@ -18,6 +18,17 @@ using json = nlohmann::ordered_json;
 json number(double v) { return std::isfinite(v) ? json(v) : json(nullptr); }
 double number(const json& j) { return j.is_null() ? std::numeric_limits<double>::quiet_NaN() : j.get<double>(); }
 
+json numbers(const std::vector<double>& all) {
+  json list = json::array();
+  for (const double v : all) list.push_back(number(v));
+  return list;
+}
+std::vector<double> numbers(const json& list) {
+  std::vector<double> all;
+  for (const json& v : list) all.push_back(number(v));
+  return all;
+}
+
 template <class T>
 json optional(const std::optional<T>& v) {
   if (!v) return nullptr;
@@ -92,7 +103,8 @@ NormHealth norm_from(const json& j) {
 }
 
 json to_json(const ActivationHealth& a) {
-  return {{"layer", a.layer}, {"kind", name_of(a.kind)}, {"saturated", number(a.saturated)}, {"dead", a.dead}, {"input", to_json(a.input)}};
+  return {{"layer", a.layer},          {"kind", name_of(a.kind)}, {"saturated", number(a.saturated)}, {"dead", a.dead},
+          {"input", to_json(a.input)}, {"mean", numbers(a.mean)}, {"deviation", numbers(a.deviation)}};
 }
 ActivationHealth activation_from(const json& j) {
   const std::string name = j.at("kind").get<std::string>();
@@ -102,7 +114,9 @@ ActivationHealth activation_from(const json& j) {
               .kind = kind,
               .saturated = number(j.at("saturated")),
               .input = histogram_from(j.at("input")),
-              .dead = j.at("dead").get<std::vector<std::int64_t>>()};
+              .dead = j.at("dead").get<std::vector<std::int64_t>>(),
+              .mean = numbers(j.at("mean")),
+              .deviation = numbers(j.at("deviation"))};
   throw Error(ErrorKind::data, "kind: \"" + name + "\" is no activation");
 }
 

@@ -35,15 +35,18 @@ inline constexpr MeasureInfo measures[measure_count] = {
     {Measure::test_loss, "test_loss", "test loss", false, false, false},
     {Measure::train_accuracy, "train_accuracy", "train accuracy", true, true, false},
     {Measure::train_loss, "train_loss", "train loss", false, false, false},
-    {Measure::overfit, "overfit", "test loss less that of the training samples", false, false, false},
+    {Measure::overfit, "overfit", "generalisation gap", false, false, false},
     {Measure::saturated, "saturated", "share of saturated units", false, true, true},
     {Measure::dead, "dead", "share of dead channels", false, true, true},
-    {Measure::drift, "drift", "batch against running means, in standard deviations", false, false, true},
-    {Measure::mode_gap, "mode_gap", "loss of a batch, evaluation mode less training mode", false, false, true},
-    {Measure::input_shift, "input_shift", "shift of layer inputs between epochs, in standard deviations", false, false, true},
+    {Measure::drift, "drift", "drift of running means", false, false, true},
+    {Measure::mode_gap, "mode_gap", "loss in evaluation less in training mode", false, false, true},
+    {Measure::input_shift, "input_shift", "shift of layer inputs", false, false, true},
 };
 
 inline constexpr const MeasureInfo& info(Measure m) { return measures[static_cast<std::size_t>(m)]; }
+
+// overfit: the test loss less the loss of the training samples, both in evaluation mode. The last five are of the probe (health.h); drift
+// and input_shift in standard deviations, input_shift the mean over an epoch's changes.
 
 // A run's figures, by Measure; NaN where there is none.
 struct Measured {

@@ -29,7 +29,7 @@ dl,dd,dt,figure{margin:0}
 .figures{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,420px),1fr));gap:16px}
 figure{padding:14px 16px;min-width:0}
 figcaption{font-weight:600}
-.square{max-width:520px}
+.square,.figures figure:only-child{max-width:520px}
 .chart{display:block;width:100%;height:auto;margin:6px 0}
 .words{font-size:13px;margin:4px 0 8px}
 summary{cursor:pointer;padding:4px 0}

@@ -3,6 +3,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cctype>
+#include <cmath>
+#include <cstdlib>
+#include <limits>
+
+#include "apps/norma/markup.h"
+#include "apps/norma/page.h"
+#include "norma/checkpoint.h"
 
 namespace norma::app {
 namespace {
@@ -52,6 +60,203 @@ std::string comparison_table(const Results& results) {
   return text;
 }
 
-void write_report(const std::filesystem::path&, const Results&, const Verdict&) {}
+namespace {
+
+using Fields = std::vector<std::pair<std::string, std::string>>;
+
+// The values of the variants' field k, in the order in which they are varied.
+std::vector<std::string> values_of(const Results& results, std::size_t k) {
+  std::vector<std::string> all;
+  for (const Results::Variant& v : results.variants())
+    if (std::find(all.begin(), all.end(), v.fields[k].second) == all.end()) all.push_back(v.fields[k].second);
+  return all;
+}
+
+Fields without(Fields fields, std::size_t k) {
+  fields.erase(fields.begin() + static_cast<std::ptrdiff_t>(k));
+  return fields;
+}
+
+// Where every value of field k is a number: those numbers.
+std::vector<double> numbers_of(const Results& results, std::size_t k) {
+  std::vector<double> all;
+  for (const std::string& value : values_of(results, k)) {
+    char* end = nullptr;
+    all.push_back(std::strtod(value.c_str(), &end));
+    if (value.empty() || *end) return {};
+  }
+  return all;
+}
+
+// Mean and one deviation to each side, as one more point of a series.
+void add(Series& series, const Spread& s) {
+  series.y.push_back(s.mean);
+  series.low.push_back(s.mean - s.deviation);
+  series.high.push_back(s.mean + s.deviation);
+}
+
+Chart::Unit unit_of(Measure m) { return info(m).percent ? Chart::Unit::percent : Chart::Unit::number; }
+
+std::string capitalised(std::string text) {
+  if (!text.empty()) text[0] = static_cast<char>(std::toupper(static_cast<unsigned char>(text[0])));
+  return text;
+}
+
+// The measure over the numbers that a field takes, a line for each combination of the others.
+std::vector<Chart> over_numbers(const Results& results) {
+  const Measure measure = results.comparison().measure;
+  std::size_t best = 0;
+  std::vector<double> xs;
+  for (std::size_t k = 0; k < results.variants().front().fields.size(); ++k)
+    if (std::vector<double> n = numbers_of(results, k); n.size() > std::max<std::size_t>(xs.size(), 1)) best = k, xs = std::move(n);
+  if (xs.empty()) return {};
+  std::vector<std::pair<Fields, std::vector<std::pair<double, Spread>>>> lines;
+  for (const Results::Variant& v : results.variants()) {
+    const Fields rest = without(v.fields, best);
+    auto line = std::find_if(lines.begin(), lines.end(), [&](const auto& l) { return l.first == rest; });
+    if (line == lines.end()) line = lines.insert(lines.end(), {rest, {}});
+    line->second.emplace_back(std::strtod(v.fields[best].second.c_str(), nullptr), spread(v.values(measure)));
+  }
+  std::sort(xs.begin(), xs.end());
+  const std::string field = last_part(results.variants().front().fields[best].first);
+  std::vector<Chart> charts;
+  for (std::size_t i = 0; i < lines.size(); ++i) {
+    if (i % most_series == 0) {
+      Chart c{capitalised(fmt::format("{} by {}", info(measure).words, field)), field, xs, {}};
+      c.logarithmic_x = xs.front() > 0 && xs.back() / xs.front() >= 8;
+      c.scale = info(measure).percent ? Chart::Scale::linear : Chart::Scale::automatic;
+      c.unit = unit_of(measure);
+      charts.push_back(std::move(c));
+    }
+    auto& [rest, points] = lines[i];
+    std::sort(points.begin(), points.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+    Series s{rest.empty() ? info(measure).words : label(rest, true), {}};
+    for (const auto& [x, value] : points) add(s, value);
+    charts.back().series.push_back(std::move(s));
+  }
+  return charts;
+}
+
+// By epoch, the mean over seeds: a chart for each combination of all fields but the one that the checks are about, or the first.
+std::vector<Chart> by_epoch(const Results& results, Measure measure, double (*value)(const EpochMetrics&)) {
+  const Comparison& c = results.comparison();
+  const Fields& fields = results.variants().front().fields;
+  std::size_t main = 0;
+  for (std::size_t k = 0; k < fields.size(); ++k)
+    if (!c.checks.empty() && fields[k].first == c.checks.front().field) main = k;
+  std::vector<std::pair<Fields, Chart>> charts;
+  for (const Results::Variant& v : results.variants()) {
+    std::size_t epochs = 0;
+    for (const RunResult* r : v.by_seed)
+      if (r) epochs = std::max(epochs, r->epochs.size());
+    if (epochs == 0) continue;
+    const Fields rest = fields.empty() ? Fields{} : without(v.fields, main);
+    auto at = std::find_if(charts.begin(), charts.end(), [&](const auto& made) { return made.first == rest; });
+    if (at == charts.end()) {
+      Chart chart{capitalised(info(measure).words) + (rest.empty() ? "" : ", " + label(rest, true)), "epoch", {}, {}};
+      chart.scale = info(measure).percent ? Chart::Scale::linear : Chart::Scale::automatic;
+      chart.unit = unit_of(measure);
+      at = charts.insert(charts.end(), {rest, std::move(chart)});
+    }
+    if (at->second.series.size() == most_series) continue;  // the table has all
+    Series s{fields.empty() ? info(measure).words : label({v.fields[main]}), {}};
+    for (std::size_t e = 0; e < epochs; ++e) {
+      std::vector<double> values;
+      for (const RunResult* r : v.by_seed)
+        if (r && e < r->epochs.size()) values.push_back(value(r->epochs[e]));
+      add(s, spread(values));
+      if (e >= at->second.x.size()) at->second.x.push_back(static_cast<double>(e + 1));
+    }
+    at->second.series.push_back(std::move(s));
+  }
+  std::vector<Chart> out;
+  for (auto& [rest, chart] : charts) out.push_back(std::move(chart));
+  return out;
+}
+
+Table results_table(const Results& results) {
+  const Comparison& c = results.comparison();
+  Table t;
+  t.caption = fmt::format("Mean and standard deviation over {} seed{}, after the last epoch", c.seeds, c.seeds == 1 ? "" : "s");
+  for (const auto& [field, value] : results.variants().front().fields) t.columns.push_back({field, false});
+  if (t.columns.empty()) t.columns.push_back({"variant", false});
+  std::vector<Measure> with_values;
+  for (const MeasureInfo& m : measures)
+    if (std::any_of(results.variants().begin(), results.variants().end(), [&](const auto& v) { return !v.values(m.measure).empty(); }))
+      with_values.push_back(m.measure);
+  for (const Measure m : with_values) t.columns.push_back({info(m).words, true});
+  for (const char* name : {"wins", "runs", "diverged", "seconds a run"}) t.columns.push_back({name, true});
+  for (const Results::Variant& v : results.variants()) {
+    std::vector<std::string> row;
+    for (const auto& [field, value] : v.fields) row.push_back(plain(value));
+    if (row.empty()) row.push_back(label({}));
+    for (const Measure m : with_values) row.push_back(shown(m, spread(v.values(m))));
+    double seconds = 0;
+    std::size_t runs = 0;
+    for (const RunResult* r : v.by_seed)
+      if (r) seconds += r->seconds, ++runs;
+    row.push_back(std::to_string(v.wins));
+    row.push_back(std::to_string(runs));
+    row.push_back(std::to_string(v.diverged()));
+    row.push_back(runs ? fmt::format("{:.2f}", seconds / static_cast<double>(runs)) : "-");
+    t.rows.push_back(std::move(row));
+  }
+  return t;
+}
+
+std::string figures(const std::vector<Chart>& charts) {
+  if (charts.empty()) return {};
+  std::string out = "<div class=\"figures\">\n";
+  for (const Chart& c : charts) out += figure(c);
+  return out + "</div>\n";
+}
+
+std::string divergences(const Results& results) {
+  std::string out;
+  for (const Results::Variant& v : results.variants())
+    for (const RunResult* r : v.by_seed)
+      if (r && r->diverged) out += fmt::format("<li>{}: {}</li>\n", escape(r->name), escape(r->detail.substr(0, r->detail.find('\n'))));
+  return out.empty() ? out : "<ul class=\"words\">\n" + out + "</ul>\n";
+}
+
+}  // namespace
+
+void write_report(const std::filesystem::path& folder, const Results& results, const Verdict& found) {
+  const Comparison& c = results.comparison();
+  std::string page = open_page(c.claim.empty() ? c.name : c.claim + "?", c.description);
+  page += fmt::format("<p class=\"status\">{}</p>\n", escape(found.words));
+  if (results.ended() < results.planned())
+    page += fmt::format("<p class=\"status failed\">Unfinished: {} of {} runs have ended.</p>\n", results.ended(), results.planned());
+  page += "</header>\n";
+  const std::vector<Chart> numbers = over_numbers(results);
+  const std::vector<Chart> losses = by_epoch(results, Measure::train_loss, [](const EpochMetrics& m) { return m.train_loss; });
+  const std::vector<Chart> accuracies = by_epoch(results, Measure::test_accuracy, [](const EpochMetrics& m) {
+    return m.test_accuracy.value_or(std::numeric_limits<double>::quiet_NaN());
+  });
+  page += section("In one picture", figures(numbers));
+  page +=
+      section("Results", to_html(results_table(results)) + (found.checks.size() > 1 ? "<p>What was checked:</p>\n<ul>\n" +
+                                                                                          [&] {
+                                                                                            std::string items;
+                                                                                            for (const std::string& words : found.checks)
+                                                                                              items += "<li>" + escape(words) + "</li>\n";
+                                                                                            return items;
+                                                                                          }() +
+                                                                                          "</ul>\n"
+                                                                                    : std::string()));
+  page += section("By epoch", (losses.empty() ? "" : "<p>Lines are means over seeds, areas one standard deviation to each side.</p>\n") +
+                                  figures(losses) + figures(accuracies));
+  page += section("Runs that diverged", divergences(results));
+  page += section("What was compared",
+                  fmt::format("<pre tabindex=\"0\" role=\"region\" aria-label=\"comparison.toml\">{}</pre>\n", escape(write_toml(c))));
+  page += close_page();
+  write_file(folder / "report.html", page);
+
+  std::vector<Panel> panels;
+  for (const std::vector<Chart>& charts : {numbers, losses, accuracies})
+    for (const Chart& chart : charts)
+      if (panels.size() < 3) panels.push_back(panel(chart));
+  write_file(folder / "comparison.svg", svg_document(c.claim.empty() ? c.name : c.claim + "?", found.words, panels));
+}
 
 }  // namespace norma::app

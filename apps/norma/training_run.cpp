@@ -163,7 +163,7 @@ void TrainingRun::begin() {
   const Device device = part_ ? Device::parse(recipe_.device.kind) : choose_device(recipe_.device);
   data_ = part_ ? part_->data : std::make_shared<const DatasetPair>(load_data(recipe_.data));
   say(fmt::format("data: {} ({}): {} training and {} test samples {}, {} classes", name_of(recipe_.data.source), data_->source,
-                       data_->train.size(), data_->test.size(), to_string(data_->train.sample), data_->train.classes.size()));
+                  data_->train.size(), data_->test.size(), to_string(data_->train.sample), data_->train.classes.size()));
   trainer_.emplace(build_model(recipe_.model), trainer_options(recipe_, data_->train.sample, device));
   say(fmt::format("model: {} parameters in {} nodes", trainer_->parameter_count(), trainer_->graph().nodes.size()));
   if (request_.verbose)
@@ -237,6 +237,7 @@ int TrainingRun::run() {
 TrainingOutcome TrainingRun::outcome() {
   TrainingOutcome o;
   for (const RecordedEpoch& e : run_->epochs()) o.epochs.push_back(e.metrics);
+  o.health = run_->health();
   if (trainer_->epochs_done() < recipe_.train.epochs) o.status = TrainingOutcome::Status::stopped;
   else if (part_->evaluate_training) o.training_loss = trainer_->evaluate(data_->train).loss;
   return o;
@@ -253,7 +254,7 @@ int TrainingRun::stopped(int signal) {
   save();
   write_report(fmt::format("stopped at step {} by a signal", trainer_->steps_done()), false);
   say(fmt::format("stopped after step {} and saved; go on with: norma train --resume --out {}", trainer_->steps_done(),
-                       run_->path().string()));
+                  run_->path().string()));
   return 128 + signal;
 }
 

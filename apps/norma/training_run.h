@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "apps/norma/health.h"
 #include "apps/norma/progress.h"
 #include "apps/norma/recipe.h"
 
@@ -38,6 +39,7 @@ struct TrainingOutcome {
   Status status = Status::finished;
   std::string detail;                // why it diverged
   std::vector<EpochMetrics> epochs;  // all of the run's
+  std::vector<EpochHealth> health;   // of those that were logged
   std::optional<double> training_loss;
 };
 

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cctype>
 #include <cmath>
 #include <set>
 
@@ -68,8 +69,13 @@ class Checker {
     return true;
   }
 
-  std::string mine() const { return plain(check_.value); }
-  std::string others() const { return plain(other_); }
+  std::string mine() const { return named(check_.value); }
+  std::string others() const { return named(other_); }
+  // A number says nothing without its field.
+  std::string named(const std::string& value) const {
+    const bool number = !value.empty() && (std::isdigit(static_cast<unsigned char>(value[0])) || value[0] == '-');
+    return number ? last_part(check_.field) + " " + value : plain(value);
+  }
   std::string where() const {
     std::string out;
     for (const auto& [field, value] : check_.at) out += fmt::format("{}{} {}", out.empty() ? " at " : ", ", last_part(field), plain(value));
