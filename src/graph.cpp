@@ -7,11 +7,6 @@
 namespace norma {
 namespace {
 
-std::string dotted(std::string path) {
-  std::replace(path.begin(), path.end(), '/', '.');
-  return path;
-}
-
 // Adds the parameters of one node.
 struct Parameters {
   std::vector<ParameterInfo>& out;
@@ -20,7 +15,7 @@ struct Parameters {
   std::int32_t index;
 
   void add(const char* name, Shape shape, Init init, std::int64_t fan_in, std::int64_t fan_out, double standard_value) const {
-    out.push_back({.name = dotted(node.path) + "." + name,
+    out.push_back({.name = parameter_name(node.path, name),
                    .shape = shape,
                    .init = init,
                    .fan_in = fan_in,
@@ -92,6 +87,12 @@ struct Title {
 };
 
 }  // namespace
+
+std::string parameter_name(std::string_view path, std::string_view what) {
+  std::string name(path);
+  std::replace(name.begin(), name.end(), '/', '.');
+  return name.append(".").append(what);
+}
 
 std::vector<ParameterInfo> Graph::parameters() const {
   std::vector<ParameterInfo> list;

@@ -19,6 +19,8 @@ Command add_eval(CLI::App& norma);
 Command add_compare(CLI::App& norma);
 Command add_plan(CLI::App& norma);
 Command add_inspect(CLI::App& norma);
+Command add_bn_recalibrate(CLI::App& norma);
+Command add_bn_fold(CLI::App& norma);
 Command add_explain(CLI::App& norma);
 Command add_verify(CLI::App& norma);
 Command add_bench(CLI::App& norma);

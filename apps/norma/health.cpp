@@ -8,11 +8,6 @@
 namespace norma::app {
 namespace {
 
-std::string parameter(std::string path, const char* what) {
-  std::replace(path.begin(), path.end(), '/', '.');
-  return path + "." + what;
-}
-
 ChannelSpread spread(const std::vector<float>& values) {
   ChannelSpread s{values[0], 0, values[0]};
   for (const float v : values) {
@@ -197,10 +192,10 @@ NormHealth HealthProbe::norm(const BatchNormSite& site, bool after_dropout, cons
   if (site.activation) h.activation = graph[*site.activation].path;
   const TappedValue& y = train.values.at(h.layer);
   if (options.track_running_stats) {
-    h.updates = std::llround(trainer_.read(parameter(h.layer, "num_batches_tracked")).at(0));
+    h.updates = std::llround(trainer_.read(parameter_name(h.layer, "num_batches_tracked")).at(0));
     h.momentum = options.momentum;
-    const std::vector<float> mean = trainer_.read(parameter(h.layer, "running_mean")),
-                             var = trainer_.read(parameter(h.layer, "running_var"));
+    const std::vector<float> mean = trainer_.read(parameter_name(h.layer, "running_mean")),
+                             var = trainer_.read(parameter_name(h.layer, "running_var"));
     const std::vector<float>&batch_mean = train.values.at(h.layer + ".mean").values, &batch_var = train.values.at(h.layer + ".var").values;
     const double n = static_cast<double>(samples_) * static_cast<double>(plane(y.shape)), unbias = n > 1 ? n / (n - 1) : 1;
     const std::vector<double> in_evaluation = after_dropout ? moments(evaluation.values.at(h.input)).variance : std::vector<double>{};
@@ -217,8 +212,8 @@ NormHealth HealthProbe::norm(const BatchNormSite& site, bool after_dropout, cons
     if (after_dropout) h.evaluation_variance_ratio = std::exp(ratio_in_evaluation / channels);
   }
   if (options.affine) {
-    const std::vector<float> gamma = trainer_.read(parameter(h.layer, "weight"));
-    h.gamma = spread(gamma), h.beta = spread(trainer_.read(parameter(h.layer, "bias")));
+    const std::vector<float> gamma = trainer_.read(parameter_name(h.layer, "weight"));
+    h.gamma = spread(gamma), h.beta = spread(trainer_.read(parameter_name(h.layer, "bias")));
     for (std::size_t c = 0; c < gamma.size(); ++c)
       if (std::abs(static_cast<double>(gamma[c])) < small_gamma) h.switched_off.push_back(static_cast<std::int64_t>(c));
   }

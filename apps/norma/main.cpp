@@ -25,6 +25,8 @@ constexpr const char* footer = R"(Examples:
   norma verify --device cuda                  each of them against double precision
   norma bench calls mnist-lenet-bn            each of them: time, share of the roofline
   norma inspect runs/try                      batch norm statistics, weight norms
+  norma bn-recalibrate runs/try --out runs/exact   statistics of the whole set
+  norma bn-fold runs/try --out runs/folded    no batch norms, the same outputs
   norma explain batchnorm                     what it does, step by step
   norma data fetch mnist                      download a data set
   norma doctor                                what this machine offers
@@ -82,8 +84,9 @@ int run(int argc, char** argv) {
   app.footer(footer);
   app.require_subcommand(1);
   app.failure_message(CLI::FailureMessage::simple);
-  const Command commands[] = {add_train(app), add_eval(app),    add_compare(app), add_plan(app), add_verify(app),
-                              add_bench(app), add_inspect(app), add_explain(app), add_data(app), add_doctor(app)};
+  const Command commands[] = {add_train(app),   add_eval(app),    add_compare(app), add_plan(app),
+                              add_verify(app),  add_bench(app),   add_inspect(app), add_bn_recalibrate(app),
+                              add_bn_fold(app), add_explain(app), add_data(app),    add_doctor(app)};
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForVersion& e) {

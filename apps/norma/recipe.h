@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <map>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -131,6 +132,9 @@ std::map<std::string, std::string> flatten(const Recipe& recipe);
 // ---- what a recipe means to the library (recipe_model.cpp)
 
 nn::Sequential build_model(const ModelSection& model);
+
+// The model without the batch norms at these paths, its layers' names written out; those at `biased` get a bias.
+ModelSection without_norms(const ModelSection& model, const std::set<std::string>& norms, const std::set<std::string>& biased);
 
 // Of everything that says how it runs; kind is Device::parse's.
 ExecutorOptions executor_options(const DeviceSection& device);

@@ -1,5 +1,6 @@
 // What a recipe means to the library: its modules, trainer options and data.
 #include <algorithm>
+#include <map>
 
 #include "apps/norma/recipe_fields.h"
 #include "norma/error.h"
@@ -19,6 +20,35 @@ class ModelBuilder {
         if (std::optional<Module> m = std::visit([this](const auto& layer) { return module(layer); }, l.layer))
           net.append(nn::Sequential::Child(l.name.empty() || repeat == 1 ? l.name : l.name + std::to_string(time + 1), std::move(*m)));
     return net;
+  }
+
+  // The layers there are, as without_norms() wants them; prefix: of their paths.
+  std::vector<LayerSpec> without(const std::vector<LayerSpec>& layers, const std::string& prefix, const std::set<std::string>& norms,
+                                 const std::set<std::string>& biased) const {
+    std::vector<LayerSpec> kept;
+    std::map<std::string, int> count;  // as nn::Sequential numbers its children
+    for (LayerSpec l : layers) {
+      const std::optional<Module> m = std::visit([this](const auto& layer) { return module(layer); }, l.layer);
+      if (!m) continue;
+      const int number = ++count[m->kind()];
+      if (l.name.empty()) l.name = m->kind() + std::to_string(number);
+      const std::string path = prefix + l.name;
+      if (norms.contains(path)) continue;
+      if (biased.contains(path)) {
+        if (auto* c = std::get_if<nn::Conv2d>(&l.layer)) c->bias = true;
+        if (auto* f = std::get_if<nn::Linear>(&l.layer)) f->bias = true;
+      }
+      if (auto* s = std::get_if<SequentialLayer>(&l.layer)) {
+        s->layers = without(s->layers, path + "/", norms, biased);
+        if (s->layers.empty()) continue;
+      }
+      if (auto* r = std::get_if<ResidualLayer>(&l.layer)) {
+        r->body = without(r->body, path + "/body/", norms, biased);
+        r->projection = without(r->projection, path + "/projection/", norms, biased);
+      }
+      kept.push_back(std::move(l));
+    }
+    return kept;
   }
 
  private:
@@ -56,6 +86,12 @@ class ModelBuilder {
 }  // namespace
 
 nn::Sequential build_model(const ModelSection& model) { return ModelBuilder(model).sequence(model.layers); }
+
+ModelSection without_norms(const ModelSection& model, const std::set<std::string>& norms, const std::set<std::string>& biased) {
+  ModelSection changed = model;
+  changed.layers = ModelBuilder(model).without(model.layers, "", norms, biased);
+  return changed;
+}
 
 ExecutorOptions executor_options(const DeviceSection& device) {
   return {.threads = static_cast<int>(device.threads), .isa = device.isa, .capture = device.capture, .graph_calls = device.graph_calls};

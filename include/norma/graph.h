@@ -39,6 +39,9 @@ struct Node {
   std::string output_path;  // path under which the output is read: differs from path where fuse folded a node in
 };
 
+// "block2.bn.weight" of ("block2/bn", "weight").
+std::string parameter_name(std::string_view path, std::string_view what);
+
 // Where a parameter (or buffer) of a node comes from; made by Graph::parameters().
 struct ParameterInfo {
   std::string name{};  // conv1.weight

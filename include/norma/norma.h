@@ -1,20 +1,21 @@
 // All of norma's public API.
 #pragma once
-#include "norma/checkpoint.h"     // IWYU pragma: export
-#include "norma/dataset.h"        // IWYU pragma: export
-#include "norma/error.h"          // IWYU pragma: export
-#include "norma/executor.h"       // IWYU pragma: export
-#include "norma/graph.h"          // IWYU pragma: export
-#include "norma/launches.h"       // IWYU pragma: export
-#include "norma/module.h"         // IWYU pragma: export
-#include "norma/module_runner.h"  // IWYU pragma: export
-#include "norma/module_timer.h"   // IWYU pragma: export
-#include "norma/optimizer.h"      // IWYU pragma: export
-#include "norma/plan.h"           // IWYU pragma: export
-#include "norma/shape.h"          // IWYU pragma: export
-#include "norma/trainer.h"        // IWYU pragma: export
-#include "norma/types.h"          // IWYU pragma: export
-#include "norma/verify.h"         // IWYU pragma: export
+#include "norma/batch_norm_tools.h"  // IWYU pragma: export
+#include "norma/checkpoint.h"        // IWYU pragma: export
+#include "norma/dataset.h"           // IWYU pragma: export
+#include "norma/error.h"             // IWYU pragma: export
+#include "norma/executor.h"          // IWYU pragma: export
+#include "norma/graph.h"             // IWYU pragma: export
+#include "norma/launches.h"          // IWYU pragma: export
+#include "norma/module.h"            // IWYU pragma: export
+#include "norma/module_runner.h"     // IWYU pragma: export
+#include "norma/module_timer.h"      // IWYU pragma: export
+#include "norma/optimizer.h"         // IWYU pragma: export
+#include "norma/plan.h"              // IWYU pragma: export
+#include "norma/shape.h"             // IWYU pragma: export
+#include "norma/trainer.h"           // IWYU pragma: export
+#include "norma/types.h"             // IWYU pragma: export
+#include "norma/verify.h"            // IWYU pragma: export
 
 namespace norma {
 inline constexpr const char* version = "0.1.0";

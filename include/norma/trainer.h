@@ -110,6 +110,12 @@ struct Tapped {
   std::map<std::string, TappedValue> values;
 };
 
+// How far a channel's running statistics moved at most: the mean in standard deviations as they were, the variance as a ratio.
+struct RecalibratedBatchNorm {
+  std::string layer;
+  double mean_change = 0, variance_ratio = 1;
+};
+
 class Trainer {
  public:
   struct State;  // src/trainer_state.h
@@ -138,6 +144,12 @@ class Trainer {
   // nearest, and where so few samples cannot be normalised.
   Tapped tap(Mode mode, const Dataset& data, std::span<const TapRequest> values, std::int64_t first = 0, std::int64_t count = 0);
   Tapped tap(Mode mode, const Dataset& data, std::span<const std::string> names, std::int64_t first = 0, std::int64_t count = 0);
+
+  // Sets running_mean and running_var of every batch norm to the mean and the unbiased variance of its input over the first `samples` of
+  // data (0: all) in evaluation mode, one after the other in the net's order, so that each sees those before it recalibrated. Summed in
+  // double, sample by sample: it depends on no batch size. The batch norms that have running statistics, in order. Throws Error(usage)
+  // where one channel has one value, Error(diverged) naming the layer whose input is not finite; the model is then as before.
+  std::vector<RecalibratedBatchNorm> recalibrate(const Dataset& data, std::int64_t samples = 0);
 
   // Runs plan(mode) `steps` times on samples of data, timing every Call, and puts parameters, optimizer and counters back as they were.
   // data holds at least options.batch samples.

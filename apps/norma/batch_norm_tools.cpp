@@ -1,0 +1,201 @@
+// norma bn-recalibrate and bn-fold: what can be done to the batch norms of a trained model without training it.
+#include "norma/batch_norm_tools.h"
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "apps/norma/commands.h"
+#include "apps/norma/log.h"
+#include "apps/norma/progress.h"
+#include "apps/norma/saved_model.h"
+#include "norma/error.h"
+
+namespace norma::app {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::ordered_json;
+
+struct ToolRequest {
+  SavedModelRequest model;
+  fs::path out;
+  std::int64_t samples = 0;
+  bool force = false, json = false, quiet = false;
+};
+
+void add_flags(CLI::App& app, ToolRequest& request, const char* out) {
+  add_saved_model_flags(app, request.model);
+  app.add_option("--out", request.out, out)->required();
+  app.add_flag("--force", request.force, "Replace what is there");
+  app.add_flag("--json", request.json, "One JSON object on stdout");
+  app.add_flag("--quiet", request.quiet, "No log on stderr; warnings stay");
+}
+
+// Throws Error(usage) where the file is there, and its replacement was not asked for.
+void refuse_replacement(const fs::path& file, bool force) {
+  std::error_code ec;
+  if (!force && fs::exists(fs::symlink_status(file, ec)))
+    throw Error(ErrorKind::usage, fmt::format("{} exists: --force replaces it, --out names another", file.string()));
+}
+
+void make_folder(const fs::path& folder) {
+  std::error_code ec;
+  fs::create_directories(folder, ec);
+  if (ec || !fs::is_directory(folder))
+    throw Error(ErrorKind::failure,
+                fmt::format("cannot make the folder {}: {}", folder.string(), ec ? ec.message() : "a file of that name exists"));
+}
+
+std::string before_and_after(const Evaluation& before, const Evaluation& after) {
+  return fmt::format("accuracy   {:.2f}% before, {:.2f}% after\nloss       {} before, {} after\n", 100 * before.accuracy,
+                     100 * after.accuracy, short_loss(before.loss), short_loss(after.loss));
+}
+
+ordered_json to_json(const Evaluation& e) { return {{"loss", e.loss}, {"accuracy", e.accuracy}, {"samples", e.samples}}; }
+
+[[noreturn]] void nothing_to_do(const SavedModel& saved, const std::string& why) {
+  throw Error(ErrorKind::usage, fmt::format("{}: {}", saved.weights.string(), why));
+}
+
+bool has_batch_norms(const Graph& graph) { return !batch_norms(graph).empty(); }
+
+// ---- bn-recalibrate
+
+int recalibrate(const ToolRequest& request) {
+  set_up_log(detect_terminal(fileno(stderr)), request.quiet);
+  const bool is_file = request.out.extension() == ".safetensors";
+  const fs::path file = is_file ? request.out : request.out / "model.safetensors";
+  refuse_replacement(file, request.force);
+  const SavedModel saved = open_model(request.model);
+  const DatasetPair data = load_data(saved.recipe.data);
+  Trainer trainer = load_trainer(saved, data.train.sample);
+  if (!has_batch_norms(trainer.unfused_graph())) nothing_to_do(saved, "the net has no batch norm");
+  const Evaluation before = trainer.evaluate(data.test);
+  const std::vector<RecalibratedBatchNorm> layers = trainer.recalibrate(data.train, request.samples);
+  if (layers.empty()) nothing_to_do(saved, "no batch norm of the net has running statistics");
+  const Evaluation after = trainer.evaluate(data.test);
+  Checkpoint model = trainer.model();
+  model.metadata = saved.model.metadata;
+  if (!is_file) {
+    make_folder(request.out);
+    if (std::error_code ec; !fs::equivalent(request.out, saved.weights.parent_path(), ec))
+      write_file(request.out / "config.toml", write_toml(saved.recipe));
+  }
+  save_safetensors(file, model);
+  const std::int64_t samples = request.samples ? request.samples : data.train.size();
+  if (request.json) {
+    ordered_json list = ordered_json::array();
+    for (const RecalibratedBatchNorm& l : layers)
+      list.push_back({{"layer", l.layer}, {"mean_change", l.mean_change}, {"variance_ratio", l.variance_ratio}});
+    print_result(
+        ordered_json{
+            {"model", file.string()}, {"samples", samples}, {"before", to_json(before)}, {"after", to_json(after)}, {"layers", list}}
+            .dump() +
+        "\n");
+    return 0;
+  }
+  std::size_t width = 10;
+  for (const RecalibratedBatchNorm& l : layers) width = std::max(width, l.layer.size());
+  std::string text = fmt::format("{:<{}} {:>22} {:>22}\n", "layer", width, "largest mean change", "variance ratio");
+  for (const RecalibratedBatchNorm& l : layers)
+    text += fmt::format("{:<{}} {:>18.4f} std {:>22.4f}\n", l.layer, width, l.mean_change, l.variance_ratio);
+  text += before_and_after(before, after);
+  text += fmt::format("statistics over {} samples of {}\nmodel      {}\n", samples, data.train.name, file.string());
+  print_result(text);
+  return 0;
+}
+
+// ---- bn-fold
+
+struct Difference {
+  double absolute = 0, relative = 0;  // the largest; of the largest output
+};
+
+Difference largest_difference(const std::vector<float>& a, const std::vector<float>& b) {
+  double largest = 0;
+  Difference d;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    d.absolute = std::max(d.absolute, std::abs(static_cast<double>(a[i]) - static_cast<double>(b[i])));
+    largest = std::max(largest, std::abs(static_cast<double>(a[i])));
+  }
+  d.relative = largest > 0 ? d.absolute / largest : 0;
+  return d;
+}
+
+int fold(const ToolRequest& request) {
+  set_up_log(detect_terminal(fileno(stderr)), request.quiet);
+  for (const char* name : {"config.toml", "model.safetensors"}) refuse_replacement(request.out / name, request.force);
+  SavedModel saved = open_model(request.model);
+  if (std::error_code ec; fs::equivalent(request.out, saved.weights.parent_path(), ec))
+    throw Error(ErrorKind::usage,
+                fmt::format("--out {} is the model's own folder, whose config.toml says what net it is", request.out.string()));
+  const DatasetPair data = load_data(saved.recipe.data);
+  Trainer trainer = load_trainer(saved, data.train.sample);
+  const FoldedBatchNorms result = fold_batch_norms(trainer.unfused_graph(), trainer.model());
+  if (result.folded.empty() && result.kept.empty()) nothing_to_do(saved, "the net has no batch norm");
+  if (result.folded.empty()) {
+    std::string why = "none of its batch norms can be folded";
+    for (const FoldedBatchNorms::Kept& k : result.kept) why += fmt::format("\n  {}: {}", k.norm, k.reason);
+    nothing_to_do(saved, why);
+  }
+  std::set<std::string> norms, biased;
+  for (const FoldedBatchNorms::Folded& f : result.folded) norms.insert(f.norm), biased.insert(f.into);
+  SavedModel folded{saved.weights, saved.recipe, result.model, saved.device};
+  folded.recipe.model = without_norms(saved.recipe.model, norms, biased);
+  folded.model.metadata = saved.model.metadata;
+  Trainer without = load_trainer(folded, data.train.sample);
+  const Evaluation before = trainer.evaluate(data.test), after = without.evaluate(data.test);
+  const Difference difference = largest_difference(trainer.predict(data.test), without.predict(data.test));
+  make_folder(request.out);
+  write_file(request.out / "config.toml", write_toml(folded.recipe));
+  save_safetensors(request.out / "model.safetensors", folded.model);
+  if (request.json) {
+    ordered_json done = ordered_json::array(), kept = ordered_json::array();
+    for (const FoldedBatchNorms::Folded& f : result.folded) done.push_back({{"norm", f.norm}, {"into", f.into}});
+    for (const FoldedBatchNorms::Kept& k : result.kept) kept.push_back({{"norm", k.norm}, {"reason", k.reason}});
+    print_result(ordered_json{{"model", (request.out / "model.safetensors").string()},
+                              {"folded", done},
+                              {"kept", kept},
+                              {"before", to_json(before)},
+                              {"after", to_json(after)},
+                              {"largest_difference", difference.absolute},
+                              {"largest_relative_difference", difference.relative}}
+                     .dump() +
+                 "\n");
+    return 0;
+  }
+  std::string text;
+  for (const FoldedBatchNorms::Folded& f : result.folded) text += fmt::format("folded     {} into {}\n", f.norm, f.into);
+  for (const FoldedBatchNorms::Kept& k : result.kept) text += fmt::format("kept       {}: {}\n", k.norm, k.reason);
+  text += before_and_after(before, after);
+  text += fmt::format("outputs    differ by {:.2g} at most, {:.2g} of the largest, over {} samples of {}\n", difference.absolute,
+                      difference.relative, after.samples, data.test.name);
+  text += fmt::format("model      {}\n", (request.out / "model.safetensors").string());
+  print_result(text);
+  return 0;
+}
+
+}  // namespace
+
+Command add_bn_recalibrate(CLI::App& norma) {
+  auto request = std::make_shared<ToolRequest>();
+  CLI::App& app = *norma.add_subcommand("bn-recalibrate", "Running statistics of the whole training set, layer by layer");
+  add_flags(app, *request, "A .safetensors file, or a folder, which gets config.toml, too");
+  app.add_option("--samples", request->samples, "Of the training set, the first N; default all")
+      ->type_name("N")
+      ->check(CLI::PositiveNumber);
+  return {&app, [request] { return recalibrate(*request); }};
+}
+
+Command add_bn_fold(CLI::App& norma) {
+  auto request = std::make_shared<ToolRequest>();
+  CLI::App& app = *norma.add_subcommand("bn-fold", "Batch norms made part of the layers before them");
+  add_flags(app, *request, "Folder for model.safetensors and config.toml");
+  return {&app, [request] { return fold(*request); }};
+}
+
+}  // namespace norma::app

@@ -1,0 +1,136 @@
+#include <cmath>
+#include <functional>
+#include <memory>
+#include <set>
+
+#include "norma/batch_norm_tools.h"
+#include "norma/error.h"
+
+namespace norma {
+namespace {
+
+// f(builder) with the path's parts as scopes.
+Value in_scopes(Builder& b, std::string_view path, const std::function<Value()>& f) {
+  if (path.empty()) return f();
+  const std::size_t slash = path.find('/');
+  const Builder::Scope scope(b, path.substr(0, slash));
+  return in_scopes(b, slash == std::string_view::npos ? std::string_view{} : path.substr(slash + 1), f);
+}
+
+// The graph as a module, where the nodes in `skipped` give what goes into them.
+class Replay {
+ public:
+  Replay(const Graph& graph, std::set<std::int32_t> skipped) : graph_(std::make_shared<const Graph>(graph)), skipped_(std::move(skipped)) {}
+
+  Value operator()(Builder& b, Value x) const {
+    std::vector<Value> made;
+    for (std::size_t i = 0; i < graph_->nodes.size(); ++i) {
+      const Node& node = graph_->nodes[i];
+      std::vector<Value> inputs;
+      for (const Value v : node.inputs) inputs.push_back(made[static_cast<std::size_t>(v.id)]);
+      if (std::holds_alternative<InputNode>(node.op)) made.push_back(x);
+      else if (skipped_.contains(static_cast<std::int32_t>(i))) made.push_back(inputs[0]);
+      else made.push_back(in_scopes(b, node.path, [&] { return b.emit(node.op, inputs); }));
+    }
+    return made[static_cast<std::size_t>(graph_->outputs[0].id)];
+  }
+
+ private:
+  std::shared_ptr<const Graph> graph_;
+  std::set<std::int32_t> skipped_;
+};
+
+class Folding {
+ public:
+  Folding(const Graph& graph, const Checkpoint& model) : graph_(graph), model_(model), readers_(graph.nodes.size(), 0) {
+    for (const Node& n : graph.nodes)
+      for (const Value v : n.inputs) ++readers_[static_cast<std::size_t>(v.id)];
+    for (const Value v : graph.outputs) ++readers_[static_cast<std::size_t>(v.id)];
+  }
+
+  FoldedBatchNorms run() {
+    std::vector<FoldedBatchNorms::Folded> folded;
+    std::vector<FoldedBatchNorms::Kept> kept;
+    std::set<std::int32_t> skipped;
+    for (const BatchNormSite& site : batch_norms(graph_)) {
+      const std::string& path = graph_[site.norm].path;
+      if (const std::string reason = why_not(site); !reason.empty()) {
+        kept.push_back({path, reason});
+        continue;
+      }
+      fold(site);
+      skipped.insert(site.norm.id);
+      folded.push_back({path, graph_[site.input].path});
+    }
+    return {Replay(graph_, std::move(skipped)), std::move(model_), std::move(folded), std::move(kept)};
+  }
+
+ private:
+  std::string why_not(const BatchNormSite& site) const {
+    const Node& before = graph_[site.input];
+    if (!std::get<BatchNormNode>(graph_[site.norm].op).options.track_running_stats)
+      return "it has no running statistics: it normalises by each batch's own";
+    if (!std::holds_alternative<nn::Conv2d>(before.op) && !std::holds_alternative<nn::Linear>(before.op))
+      return "it follows " + before.path + ", which is neither a Conv2d nor a Linear";
+    if (readers_[static_cast<std::size_t>(site.input.id)] > 1) return "what " + before.path + " gives is also read without it";
+    return {};
+  }
+
+  const StoredTensor& tensor(const std::string& path, const char* what, std::int64_t elements) const {
+    const std::string name = parameter_name(path, what);
+    const StoredTensor* t = model_.find(name);
+    if (!t) throw Error(ErrorKind::data, "checkpoint has no tensor " + name + ", which the net needs");
+    std::int64_t n = 1;
+    for (const std::int64_t d : t->shape) n *= d;
+    if (elements && n != elements)
+      throw Error(ErrorKind::data,
+                  "checkpoint tensor " + name + " has " + std::to_string(n) + " elements, the net needs " + std::to_string(elements));
+    return *t;
+  }
+  std::vector<float> values(const std::string& path, const char* what, std::int64_t elements) const {
+    return tensor(path, what, elements).floats();
+  }
+
+  void fold(const BatchNormSite& site) {
+    Node& layer = graph_.nodes[static_cast<std::size_t>(site.input.id)];
+    const Node& norm = graph_[site.norm];
+    const nn::BatchNorm& options = std::get<BatchNormNode>(norm.op).options;
+    const std::int64_t channels = norm.shape[1];
+    const auto c_end = static_cast<std::size_t>(channels);
+    bool& has_bias =
+        std::holds_alternative<nn::Conv2d>(layer.op) ? std::get<nn::Conv2d>(layer.op).bias : std::get<nn::Linear>(layer.op).bias;
+    const std::vector<float> mean = values(norm.path, "running_mean", channels), var = values(norm.path, "running_var", channels),
+                             gamma = options.affine ? values(norm.path, "weight", channels) : std::vector<float>(c_end, 1.0f),
+                             beta = options.affine ? values(norm.path, "bias", channels) : std::vector<float>(c_end, 0.0f);
+    StoredTensor w = tensor(layer.path, "weight", 0);
+    std::vector<float> weight = w.floats(), bias = has_bias ? values(layer.path, "bias", channels) : std::vector<float>(c_end, 0.0f);
+    if (weight.empty() || weight.size() % c_end != 0)
+      throw Error(ErrorKind::data, "checkpoint tensor " + w.name + " does not have " + std::to_string(channels) + " rows");
+    for (std::size_t c = 0, each = weight.size() / c_end; c < c_end; ++c) {
+      const double scale = static_cast<double>(gamma[c]) / std::sqrt(static_cast<double>(var[c]) + options.eps);
+      for (std::size_t i = c * each; i < (c + 1) * each; ++i) weight[i] = static_cast<float>(static_cast<double>(weight[i]) * scale);
+      bias[c] = static_cast<float>((static_cast<double>(bias[c]) - static_cast<double>(mean[c])) * scale + static_cast<double>(beta[c]));
+    }
+    StoredTensor b = StoredTensor::from(parameter_name(layer.path, "bias"), {channels}, bias);
+    w = StoredTensor::from(w.name, w.shape, weight);
+    std::vector<StoredTensor> tensors;
+    for (StoredTensor& t : model_.tensors) {
+      if (t.name.starts_with(parameter_name(norm.path, "")) || t.name == b.name) continue;
+      const bool is_weight = t.name == w.name;
+      tensors.push_back(is_weight ? std::move(w) : std::move(t));
+      if (is_weight) tensors.push_back(std::move(b));
+    }
+    model_.tensors = std::move(tensors);
+    has_bias = true;
+  }
+
+  Graph graph_;
+  Checkpoint model_;
+  std::vector<int> readers_;
+};
+
+}  // namespace
+
+FoldedBatchNorms fold_batch_norms(const Graph& graph, const Checkpoint& model) { return Folding(graph, model).run(); }
+
+}  // namespace norma
