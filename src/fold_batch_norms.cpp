@@ -102,7 +102,7 @@ class Folding {
     const std::vector<float> mean = values(norm.path, "running_mean", channels), var = values(norm.path, "running_var", channels),
                              gamma = options.affine ? values(norm.path, "weight", channels) : std::vector<float>(c_end, 1.0f),
                              beta = options.affine ? values(norm.path, "bias", channels) : std::vector<float>(c_end, 0.0f);
-    StoredTensor w = tensor(layer.path, "weight", 0);
+    const StoredTensor w = tensor(layer.path, "weight", 0);
     std::vector<float> weight = w.floats(), bias = has_bias ? values(layer.path, "bias", channels) : std::vector<float>(c_end, 0.0f);
     if (weight.empty() || weight.size() % c_end != 0)
       throw Error(ErrorKind::data, "checkpoint tensor " + w.name + " does not have " + std::to_string(channels) + " rows");
@@ -111,14 +111,13 @@ class Folding {
       for (std::size_t i = c * each; i < (c + 1) * each; ++i) weight[i] = static_cast<float>(static_cast<double>(weight[i]) * scale);
       bias[c] = static_cast<float>((static_cast<double>(bias[c]) - static_cast<double>(mean[c])) * scale + static_cast<double>(beta[c]));
     }
-    StoredTensor b = StoredTensor::from(parameter_name(layer.path, "bias"), {channels}, bias);
-    w = StoredTensor::from(w.name, w.shape, weight);
+    const std::string bias_name = parameter_name(layer.path, "bias"), norm_prefix = parameter_name(norm.path, "");
     std::vector<StoredTensor> tensors;
     for (StoredTensor& t : model_.tensors) {
-      if (t.name.starts_with(parameter_name(norm.path, "")) || t.name == b.name) continue;
+      if (t.name == bias_name || t.name.starts_with(norm_prefix)) continue;
       const bool is_weight = t.name == w.name;
-      tensors.push_back(is_weight ? std::move(w) : std::move(t));
-      if (is_weight) tensors.push_back(std::move(b));
+      tensors.push_back(is_weight ? StoredTensor::from(w.name, w.shape, weight) : std::move(t));
+      if (is_weight) tensors.push_back(StoredTensor::from(bias_name, {channels}, bias));
     }
     model_.tensors = std::move(tensors);
     has_bias = true;

@@ -151,8 +151,8 @@ int fold(const ToolRequest& request) {
   const Evaluation before = trainer.evaluate(data.test), after = without.evaluate(data.test);
   const Difference difference = largest_difference(trainer.predict(data.test), without.predict(data.test));
   make_folder(request.out);
-  write_file(request.out / "config.toml", write_toml(folded.recipe));
   save_safetensors(request.out / "model.safetensors", folded.model);
+  write_file(request.out / "config.toml", write_toml(folded.recipe));
   if (request.json) {
     ordered_json done = ordered_json::array(), kept = ordered_json::array();
     for (const FoldedBatchNorms::Folded& f : result.folded) done.push_back({{"norm", f.norm}, {"into", f.into}});
