@@ -204,7 +204,7 @@ for k in epoch train_loss train_accuracy test_loss test_accuracy seconds train_s
 done
 check "the log and a line an epoch on stderr" "$(grep -c '^epoch [0-9]*/12  train loss' whole.err)" 12
 check "no bar and no color without a terminal" "$(grep -c $'[\r\033]' whole.err)" 0
-for f in config.toml environment.json metrics.jsonl model.safetensors training.safetensors report.html curves.svg; do
+for f in config.toml environment.json metrics.jsonl health.jsonl model.safetensors training.safetensors report.html curves.svg; do
   check "the run directory has $f" "$([ -s whole/$f ] && echo yes)" yes
 done
 check "--quiet leaves stderr empty" "$("$norma" train tiny.toml --epochs 1 --quiet --out quiet 2>&1 >/dev/null)" ""
@@ -217,6 +217,16 @@ check "threads, --no-reuse, --check-each: the same bits" "$(key threads.json par
 check "eval repeats the run's accuracy" "$(key eval.json accuracy)" "$(key whole.json test_accuracy)"
 expect "inspect" 0 "" inspect whole
 check "... shows the running statistics" "$(grep -c 'running_var' stdout)" 4
+expect "bn-recalibrate" 0 "" bn-recalibrate whole --out exact --json
+check "... and eval takes what it wrote" "$("$norma" eval exact --json 2>/dev/null | key /dev/stdin loss)" "$(sed 's/.*"after":{"loss":\([^,]*\).*/\1/' stdout)"
+expect "bn-recalibrate does not replace its input" 2 "--force replaces it" bn-recalibrate whole --out whole
+expect "bn-recalibrate of more samples than there are" 2 "200 samples, not 201" bn-recalibrate whole --out more --samples 201
+expect "bn-fold" 0 "" bn-fold whole --out folded --json
+check "... folds every batch norm and changes no output by more than rounding" "$(sed 's/.*"folded":\(.*\),"kept":\(.*\),"before".*relative_difference":\(.*\)}/\1 \2 \3/' stdout | awk '{ print $1, $2, $3 < 1e-5 }')" \
+  '[{"norm":"bn1","into":"conv1"},{"norm":"bn2","into":"fc1"}] [] 1'
+check "... and eval takes what it wrote" "$("$norma" eval folded --json 2>/dev/null | key /dev/stdin loss)" "$(sed 's/.*"after":{"loss":\([^,]*\).*/\1/' stdout)"
+expect "bn-fold of a net without batch norms" 2 "the net has no batch norm" bn-fold folded --out again
+expect "bn-fold into the model's own folder" 2 "exists: --force" bn-fold whole --out whole
 expect "plan" 0 "" plan tiny.toml --mode eval
 check "... names the calls" "$(grep -c 'conv2d_forward' stdout)" 1
 if grep -q '"built": true' doctor.json; then

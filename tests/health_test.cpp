@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 #include <numeric>
 
+#include "apps/norma/report_health.h"
 #include "norma/norma.h"
 #include "tests/trainer_cases.h"
 
@@ -163,6 +164,27 @@ TEST(HealthFindings, DeadSwitchedOffAndSaturated) {
   EXPECT_TRUE(has(said(h), "bn2: 3 values of its input are not finite"));
   EXPECT_TRUE(has(said(h), "sigmoid1: 63 % of its outputs are below 0.05 or above 0.95"));
   EXPECT_FALSE(has(said(h), "relu1: 60 %"));
+}
+
+TEST(HealthReport, ShowsFiguresSentencesAndHistograms) {
+  EXPECT_EQ(health_section({}), "");
+  std::vector<EpochHealth> epochs;
+  for (int e = 1; e <= 60; ++e) {
+    epochs.push_back(healthy());
+    epochs.back().epoch = e;
+    epochs.back().norms[0].before = histogram(std::vector<float>{-1, 0, 0.5f, static_cast<float>(e)});
+    epochs.back().activations = {{.layer = "<relu>", .kind = Activation::relu, .saturated = 0.6}};
+  }
+  epochs.back().findings = {"a < b"};
+  epochs[4].findings = {"an earlier one"};
+  const std::string html = health_section(epochs);
+  for (const char* part :
+       {"Batch norms after epoch 60", "0.0500", "&lt;relu&gt;", "60.00 %", "a &lt; b", "an earlier one", "bn1: input", "epoch 60: 5 %"})
+    EXPECT_TRUE(has(html, part));
+  EXPECT_FALSE(has(html, "bn1: output")) << "a histogram without values";
+  EXPECT_LT(html.size(), 200'000u);
+  const Panel p = panel(HistogramsByEpoch{"x", {7}, {histogram(std::vector<float>{1, 1, 1})}});
+  EXPECT_TRUE(has(p.words, "Epoch 7: nine tenths from 1"));
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 
 #include "apps/norma/markup.h"
 #include "apps/norma/page.h"
+#include "apps/norma/report_health.h"
 
 namespace norma::app {
 namespace {
@@ -177,6 +178,7 @@ std::string report_html(const RunReport& r) {
   out += section("Data", scatter_section(r));
   out += section("Epochs", epochs_section(r));
   out += section("Batch norms", batch_norm_section(r));
+  out += section(r.health.empty() || !r.health.back().norms.empty() ? "Batch norm health" : "Activations", health_section(r.health));
   out += section("Plan", plan_section(r));
   out += section("Configuration", config_section(r));
   out += section("Run and machine", facts_section(r));

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "apps/norma/environment.h"
+#include "apps/norma/health.h"
 #include "apps/norma/scatter.h"
 #include "norma/checkpoint.h"
 #include "norma/plan.h"
@@ -27,7 +28,8 @@ struct RunReport {
   Checkpoint model;            // for the batch norms; may be empty
   std::vector<PlanLine> plan;  // of a training step; may be empty
   MemoryReport memory;
-  std::optional<Scatter> scatter;  // of data that are points in the plane
+  std::optional<Scatter> scatter;   // of data that are points in the plane
+  std::vector<EpochHealth> health;  // may be empty
 };
 
 std::string report_html(const RunReport& report);

@@ -288,6 +288,7 @@ void TrainingRun::write_report(const std::string& status, bool failed) {
   r.config = run_->config();
   r.environment = environment_;
   r.model = trainer_->model();
+  r.health = run_->health();
   r.plan = describe(trainer_->plan(Mode::train));
   r.memory = memory(trainer_->plan(Mode::train));
   if (!failed) r.scatter = scatter_of(*data_, *trainer_);
