@@ -19,6 +19,7 @@
 #include "kernels/calls/convolution.h"
 #include "kernels/calls/data.h"
 #include "kernels/calls/elementwise.h"
+#include "kernels/calls/group_norm.h"
 #include "kernels/calls/linear.h"
 #include "kernels/calls/loss.h"
 #include "kernels/calls/pool.h"
@@ -27,13 +28,13 @@
 
 namespace norma::kernels {
 
-using Call =
-    std::variant<Gather, Resize, Conv2dForward, Conv2dBackwardInput, Conv2dBackwardWeight, LinearForward, LinearBackwardInput,
-                 LinearBackwardWeight, BatchNormStatistics, BatchNormRstd, BatchNormApply, BatchNormBackwardReduce, BatchNormBackwardApply,
-                 BatchNormMaxPool, BatchNormMaxPoolBackwardApply, BatchNormRunningUpdate, ActivationForward, ActivationBackward, Add,
-                 Dropout, MaxPoolForward, MaxPoolBackward, AvgPoolForward, AvgPoolBackward, SoftmaxCrossEntropy, MeanSquaredError,
-                 CheckFinite, Sgd, Adam, Advance, Fill, Conv2dForwardStatistics, LinearForwardStatistics, Conv2dBackwardInputReduce,
-                 LinearBackwardInputReduce, SgdStep, AdamStep>;
+using Call = std::variant<Gather, Resize, Conv2dForward, Conv2dBackwardInput, Conv2dBackwardWeight, LinearForward, LinearBackwardInput,
+                          LinearBackwardWeight, BatchNormStatistics, BatchNormRstd, BatchNormApply, BatchNormBackwardReduce,
+                          BatchNormBackwardApply, BatchNormMaxPool, BatchNormMaxPoolBackwardApply, BatchNormRunningUpdate, GroupNormForward,
+                          GroupNormBackward, GroupNormBackwardInput, InstanceNormAverage, ActivationForward, ActivationBackward, Add,
+                          Dropout, MaxPoolForward, MaxPoolBackward, AvgPoolForward, AvgPoolBackward, SoftmaxCrossEntropy, MeanSquaredError,
+                          CheckFinite, Sgd, Adam, Advance, Fill, Conv2dForwardStatistics, LinearForwardStatistics,
+                          Conv2dBackwardInputReduce, LinearBackwardInputReduce, SgdStep, AdamStep>;
 
 template <class C>
 inline constexpr bool reduces = requires {

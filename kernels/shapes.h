@@ -46,6 +46,19 @@ struct ConvShape {
   constexpr void cut(std::int64_t n) { x.n = y.n = n; }
 };
 
+// Layer, instance and group norm: the channels of a sample in equal, neighbouring groups. All elements of a group are normalised together.
+struct NormShape {
+  Dims x;
+  std::int64_t groups = 1;
+  bool by_element = false;  // gamma and beta have an element for each of C*H*W; else for each of C
+
+  constexpr std::int64_t group_elements() const { return x.features() / groups; }  // M
+  constexpr std::int64_t affine() const { return by_element ? x.features() : x.c; }
+  constexpr std::int64_t affine_run() const { return by_element ? 1 : x.plane(); }  // elements of a sample that share a gamma
+  constexpr Dims statistics() const { return x.with(groups, 1, 1); }
+  constexpr void cut(std::int64_t n) { x.n = n; }
+};
+
 struct PoolShape {
   Dims x, y;
   Window window;

@@ -40,18 +40,32 @@ struct Parameters {
     add("weight", {l.out, features}, l.weight_init, features, l.out, 0);
     if (l.bias) add("bias", {l.out}, l.bias_init, features, l.out, 0);
   }
-  void operator()(const BatchNormNode& n) const {
-    const Shape channels{node.shape[1]};
-    if (n.options.affine) {
-      add("weight", channels, n.options.weight_init, 0, 0, 1);
-      add("bias", channels, n.options.bias_init, 0, 0, 0);
-    }
-    if (n.options.track_running_stats) {
-      buffer("running_mean", channels, 0, DType::f32);
-      buffer("running_var", channels, n.options.initial_running_var, DType::f32);
-      buffer("num_batches_tracked", {}, 0, DType::i64);
-    }
+  template <class Norm>
+  void affine(const Norm& n, const Shape& shape, bool weight, bool bias) const {
+    if (weight) add("weight", shape, n.weight_init, 0, 0, 1);
+    if (bias) add("bias", shape, n.bias_init, 0, 0, 0);
   }
+  template <class Norm>
+  void running_statistics(const Norm& n) const {
+    if (!n.track_running_stats) return;
+    const Shape channels{node.shape[1]};
+    buffer("running_mean", channels, 0, DType::f32);
+    buffer("running_var", channels, n.initial_running_var, DType::f32);
+    buffer("num_batches_tracked", {}, 0, DType::i64);
+  }
+  void operator()(const BatchNormNode& n) const {
+    affine(n.options, {node.shape[1]}, n.options.affine, n.options.affine);
+    running_statistics(n.options);
+  }
+  void operator()(const nn::LayerNorm& n) const {
+    const Shape& s = node.shape;
+    affine(n, s.rank() == 2 ? Shape{s[1]} : Shape{s[1], s[2], s[3]}, n.elementwise_affine, n.elementwise_affine && n.bias);
+  }
+  void operator()(const nn::InstanceNorm& n) const {
+    affine(n, {node.shape[1]}, n.affine, n.affine);
+    running_statistics(n);
+  }
+  void operator()(const nn::GroupNorm& n) const { affine(n, {node.shape[1]}, n.affine, n.affine); }
   template <class Op>
   void operator()(const Op&) const {}
 };
@@ -70,6 +84,11 @@ struct Title {
     return std::string("batch_norm") + (n.residual ? " + add" : "") +
            (n.act == Activation::none ? "" : std::string(" + ") + name_of(n.act)) + (n.pool ? " + " + (*this)(*n.pool) : "");
   }
+  std::string operator()(const nn::LayerNorm&) const { return "layer_norm"; }
+  std::string operator()(const nn::InstanceNorm& n) const {
+    return n.track_running_stats ? "instance_norm track_running_stats=true" : "instance_norm";
+  }
+  std::string operator()(const nn::GroupNorm& n) const { return "group_norm groups=" + std::to_string(n.groups); }
   std::string operator()(const nn::MaxPool2d& p) const {
     return "max_pool2d kernel=" + pair(p.kernel) + " stride=" + pair(p.stride.value_or(p.kernel));
   }

@@ -34,13 +34,25 @@ class Inference {
   }
 
   Shape operator()(const BatchNormNode& n) const {
-    const Shape& x = in_[0];
-    if (x.rank() != 2 && x.rank() != 4) fail("expects 2-d or 4-d input, got " + to_string(x));
-    check(n.options.eps >= 0, "eps must not be negative, got " + std::to_string(n.options.eps));
-    if (n.options.momentum)
-      check(*n.options.momentum >= 0 && *n.options.momentum <= 1, "momentum must lie in 0..1, got " + std::to_string(*n.options.momentum));
-    check(n.options.initial_running_var >= 0,
-          "initial_running_var must not be negative, got " + std::to_string(n.options.initial_running_var));
+    running_statistics(n.options);
+    return normalised(n.options.eps);
+  }
+
+  Shape operator()(const nn::LayerNorm& l) const { return normalised(l.eps); }
+
+  Shape operator()(const nn::InstanceNorm& l) const {
+    running_statistics(l);
+    const Shape& x = normalised(l.eps);
+    if (x.rank() != 4)
+      fail("expects 4-d input, got " + to_string(x) + "; a channel of one element has no variance: use layer or group norm there");
+    if (!l.track_running_stats) check(x[2] * x[3] > 1, single_elements(x));
+    return x;
+  }
+
+  Shape operator()(const nn::GroupNorm& l) const {
+    const Shape& x = normalised(l.eps);
+    positive("groups", l.groups);
+    check(x[1] % l.groups == 0, std::to_string(x[1]) + " channels cannot be divided into " + std::to_string(l.groups) + " groups");
     return x;
   }
 
@@ -67,6 +79,17 @@ class Inference {
   }
   void positive(const char* option, std::int64_t v) const {
     check(v > 0 && v <= std::numeric_limits<std::int32_t>::max(), std::string(option) + " must be positive, got " + std::to_string(v));
+  }
+  const Shape& normalised(double eps) const {
+    const Shape& x = in_[0];
+    if (x.rank() != 2 && x.rank() != 4) fail("expects 2-d or 4-d input, got " + to_string(x));
+    check(eps >= 0, "eps must not be negative, got " + std::to_string(eps));
+    return x;
+  }
+  template <class Norm>
+  void running_statistics(const Norm& n) const {
+    if (n.momentum) check(*n.momentum >= 0 && *n.momentum <= 1, "momentum must lie in 0..1, got " + std::to_string(*n.momentum));
+    check(n.initial_running_var >= 0, "initial_running_var must not be negative, got " + std::to_string(n.initial_running_var));
   }
   const Shape& image() const {
     if (in_[0].rank() != 4) fail("expects 4-d input, got " + to_string(in_[0]));
@@ -116,9 +139,15 @@ kernels::Window make_window(Size2 kernel, Size2 stride, Size2 padding, Size2 dil
 
 Shape infer(const NodeOp& op, const std::vector<Shape>& inputs, const std::string& path) { return std::visit(Inference{inputs, path}, op); }
 
+std::string single_elements(const Shape& input) { return "expects more than one spatial element, got input " + to_string(input); }
+
 kernels::Dims dims_of(const Shape& s, int lanes) {
   return {s[0], s.rank() > 1 ? s[1] : 1, s.rank() > 2 ? s[2] : 1, s.rank() > 3 ? s[3] : 1, lanes};
 }
+
+kernels::NormShape norm_shape_of(const nn::LayerNorm&, const kernels::Dims& x) { return {x, 1, true}; }
+kernels::NormShape norm_shape_of(const nn::InstanceNorm&, const kernels::Dims& x) { return {x, x.c}; }
+kernels::NormShape norm_shape_of(const nn::GroupNorm& l, const kernels::Dims& x) { return {x, l.groups}; }
 
 kernels::Window window_of(const nn::Conv2d& c) { return make_window(c.kernel, c.stride, c.padding, c.dilation); }
 kernels::Window window_of(const nn::MaxPool2d& p) { return make_window(p.kernel, p.stride.value_or(p.kernel), p.padding, p.dilation); }

@@ -10,8 +10,14 @@ namespace norma {
 
 Shape infer(const NodeOp& op, const std::vector<Shape>& inputs, const std::string& path);
 
+// What is wrong with an instance norm of single elements; the training of one with running statistics, which lower refuses.
+std::string single_elements(const Shape& input);
+
 // The geometry kernels use, from shapes that infer has accepted.
 kernels::Dims dims_of(const Shape& shape, int lanes);
+kernels::NormShape norm_shape_of(const nn::LayerNorm& l, const kernels::Dims& x);
+kernels::NormShape norm_shape_of(const nn::InstanceNorm& l, const kernels::Dims& x);
+kernels::NormShape norm_shape_of(const nn::GroupNorm& l, const kernels::Dims& x);
 kernels::Window window_of(const nn::Conv2d& c);
 kernels::Window window_of(const nn::MaxPool2d& p);
 kernels::Window window_of(const nn::AvgPool2d& p);

@@ -129,18 +129,16 @@ void Lowering::update(ValueId loss) {
   for (std::size_t first = 0; first < updates_.size(); first += BatchNormRunningUpdate::most) {
     BatchNormRunningUpdate call{.state = state_};
     for (std::size_t u = first; u < updates_.size() && call.used < BatchNormRunningUpdate::most; ++u) {
-      const std::size_t i = updates_[u];
-      const auto& bn = std::get<BatchNormNode>(node(i).op).options;
-      const Dims d = dims(input(i));
-      call.layers[static_cast<std::size_t>(call.used++)] = {.running_mean = parameter(i, "running_mean").value,
-                                                            .running_var = parameter(i, "running_var").value,
-                                                            .tracked = parameter(i, "num_batches_tracked").value,
-                                                            .mean = saved_[i].mean,
-                                                            .var = saved_[i].var,
-                                                            .channels = d.c,
-                                                            .count = d.n * d.plane(),
-                                                            .momentum = bn.momentum.value_or(0),
-                                                            .cumulative = !bn.momentum};
+      const RunningUpdate& of = updates_[u];
+      call.layers[static_cast<std::size_t>(call.used++)] = {.running_mean = parameter(of.node, "running_mean").value,
+                                                            .running_var = parameter(of.node, "running_var").value,
+                                                            .tracked = parameter(of.node, "num_batches_tracked").value,
+                                                            .mean = of.mean,
+                                                            .var = of.var,
+                                                            .channels = dims(input(of.node)).c,
+                                                            .count = of.count,
+                                                            .momentum = of.momentum.value_or(0),
+                                                            .cumulative = !of.momentum};
     }
     emit("batch_norm", call);
   }

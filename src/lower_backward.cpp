@@ -120,6 +120,34 @@ void Lowering::backward(std::size_t i, const BatchNormNode& n) {
   else apply(BatchNormBackwardApply{.dims = d});
 }
 
+void Lowering::group_norm_backward(std::size_t i, const NormShape& shape) {
+  const Saved& s = saved_[i];
+  const ValueId dx = needs_gradient_[input(i)] ? make_gradient(input(i), i) : ValueId{}, dgamma = parameter(i, "weight").gradient;
+  if (dgamma) {
+    GroupNormBackward call{.dx = dx,
+                           .dgamma = dgamma,
+                           .dbeta = parameter(i, "bias").gradient,
+                           .dy = gradient_[i],
+                           .x = x(i),
+                           .mean = s.mean,
+                           .rstd = s.rstd,
+                           .gamma = parameter(i, "weight").value,
+                           .shape = shape};
+    call.partial = partial_sums(node(i).path + ".backward", shape.x.groups(), call.partial_bytes());
+    emit(i, call);
+  } else {
+    emit(i, GroupNormBackwardInput{.dx = dx, .dy = gradient_[i], .x = x(i), .mean = s.mean, .rstd = s.rstd, .shape = shape});
+  }
+  if (dx) accumulate(input(i), dx);
+}
+
+void Lowering::backward(std::size_t i, const nn::LayerNorm& n) { group_norm_backward(i, norm_shape_of(n, dims(input(i)))); }
+void Lowering::backward(std::size_t i, const nn::GroupNorm& n) { group_norm_backward(i, norm_shape_of(n, dims(input(i)))); }
+void Lowering::backward(std::size_t i, const nn::InstanceNorm& n) {
+  if (n.track_running_stats && !training()) backward(i, in_evaluation(n));
+  else group_norm_backward(i, norm_shape_of(n, dims(input(i))));
+}
+
 void Lowering::backward(std::size_t i, const nn::MaxPool2d& p) {
   if (!needs_gradient_[input(i)]) return;
   const ValueId dx = make_gradient(input(i), i);

@@ -56,6 +56,14 @@ void Lowering::forward(std::size_t i, const nn::Linear&) {
                         .y_dims = dims(i)});
 }
 
+// Where the step ends with a check of everything in the gradients' region, a variance that moves the running one is part of that.
+ValueId Lowering::batch_variances(std::size_t i, std::int64_t channels, bool tracked) {
+  const bool checked = options_.optimizer && tracked;
+  constexpr auto step = static_cast<std::int64_t>(alignment);
+  if (checked) variances_ += (channels * 4 + step - 1) / step * step;
+  return flat(node(i).path + ".var", channels, DType::f32, checked ? Region::gradients : Region::activations);
+}
+
 void Lowering::forward(std::size_t i, const BatchNormNode& n) {
   const Dims d = dims(input(i));
   const std::string& path = node(i).path;
@@ -67,17 +75,13 @@ void Lowering::forward(std::size_t i, const BatchNormNode& n) {
                                         to_string(node_shape(i)) +
                                         "; a batch needs at least two samples: change the batch size or drop the last batch (drop_last)");
     s.mean = flat(path + ".mean", d.c, DType::f32);
-    // Where the step ends with a check of everything in the gradients' region, the variance is part of that.
-    const bool checked = options_.optimizer && training() && n.options.track_running_stats;
-    s.var = flat(path + ".var", d.c, DType::f32, checked ? Region::gradients : Region::activations);
-    if (checked)
-      variances_ += (d.c * 4 + static_cast<std::int64_t>(alignment) - 1) / static_cast<std::int64_t>(alignment) *
-                    static_cast<std::int64_t>(alignment);
+    s.var = batch_variances(i, d.c, training() && n.options.track_running_stats);
     s.rstd = flat(path + ".rstd", d.c, DType::f32);
     BatchNormStatistics call{.mean = s.mean, .var = s.var, .rstd = s.rstd, .x = x(i), .dims = d, .eps = n.options.eps};
     call.partial = partial_sums(path + ".statistics", d.groups(), call.partial_bytes());
     emit(i, call);
-    if (training() && n.options.track_running_stats && options_.move_running_statistics) updates_.push_back(i);
+    if (training() && n.options.track_running_stats && options_.move_running_statistics)
+      updates_.push_back({i, s.mean, s.var, d.n * d.plane(), n.options.momentum});
   } else {
     s.mean = parameter(i, "running_mean").value;
     s.rstd = flat(path + ".rstd", d.c, DType::f32);
@@ -109,6 +113,47 @@ void Lowering::forward(std::size_t i, const BatchNormNode& n) {
                          .dims = d,
                          .act = n.act});
 }
+
+template <class Norm>
+void Lowering::group_norm(std::size_t i, const Norm& n) {
+  const std::string& path = node(i).path;
+  GroupNormForward call{.y = make_output(i),
+                        .x = x(i),
+                        .gamma = parameter(i, "weight").value,
+                        .beta = parameter(i, "bias").value,
+                        .shape = norm_shape_of(n, dims(input(i))),
+                        .eps = n.eps};
+  const Dims of = call.shape.statistics();
+  const auto statistic = [&](const char* text) { return activation(path + text, of, {of.n, of.c}); };
+  Saved& s = saved_[i];
+  bool tracked = false;
+  if constexpr (requires { n.track_running_stats; }) tracked = training() && n.track_running_stats;
+  s.mean = call.mean = statistic(tracked ? ".sample_mean" : ".mean");
+  s.rstd = call.rstd = statistic(".rstd");
+  if (tracked) call.var = statistic(".sample_var");
+  emit(i, call);
+  if constexpr (requires { n.momentum; }) {
+    if (!tracked) return;
+    InstanceNormAverage average{.mean = flat(path + ".mean", of.c, DType::f32),
+                                .var = batch_variances(i, of.c, true),
+                                .sample_mean = call.mean,
+                                .sample_var = call.var,
+                                .dims = of};
+    average.partial = partial_sums(path + ".average", of.groups(), average.partial_bytes());
+    emit(i, average);
+    updates_.push_back({i, average.mean, average.var, dims(input(i)).plane(), n.momentum});
+  }
+}
+
+void Lowering::forward(std::size_t i, const nn::LayerNorm& n) { group_norm(i, n); }
+
+void Lowering::forward(std::size_t i, const nn::InstanceNorm& n) {
+  if (n.track_running_stats && !training()) return forward(i, in_evaluation(n));
+  if (dims(input(i)).plane() == 1) throw Error(ErrorKind::usage, "[" + node(i).path + "] " + single_elements(node_shape(i)));
+  group_norm(i, n);
+}
+
+void Lowering::forward(std::size_t i, const nn::GroupNorm& n) { group_norm(i, n); }
 
 void Lowering::forward(std::size_t i, const nn::MaxPool2d& p) {
   MaxPoolForward call{.y = make_output(i), .x = x(i), .shape = pool_shape(i, p)};

@@ -3,6 +3,7 @@
 #pragma once
 #include <algorithm>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -24,6 +25,12 @@ class Lowering {
   };
   struct Parameter {
     ValueId value, gradient;
+  };
+  struct RunningUpdate {  // of a node's running statistics, by a batch's
+    std::size_t node = 0;
+    ValueId mean, var;
+    std::int64_t count = 0;  // elements that a variance is of
+    std::optional<double> momentum{};
   };
 
   // ------------------------------------------------------------------------------------------ the value table
@@ -116,6 +123,15 @@ class Lowering {
   void forward(std::size_t i, const nn::Conv2d& c);
   void forward(std::size_t i, const nn::Linear&);
   void forward(std::size_t i, const BatchNormNode& n);
+  void forward(std::size_t i, const nn::LayerNorm& n);
+  void forward(std::size_t i, const nn::InstanceNorm& n);
+  void forward(std::size_t i, const nn::GroupNorm& n);
+  template <class Norm>
+  void group_norm(std::size_t i, const Norm& n);
+  // What an instance norm with running statistics is in evaluation.
+  static BatchNormNode in_evaluation(const nn::InstanceNorm& n) { return {.options = {.eps = n.eps, .affine = n.affine}}; }
+  // A batch's variances, (C).
+  ValueId batch_variances(std::size_t i, std::int64_t channels, bool tracked);
   void forward(std::size_t i, const nn::MaxPool2d& p);
   void forward(std::size_t i, const nn::AvgPool2d& p);
   void forward(std::size_t i, const ActivationNode& a);
@@ -134,6 +150,10 @@ class Lowering {
   void backward(std::size_t i, const nn::Conv2d& c);
   void backward(std::size_t i, const nn::Linear&);
   void backward(std::size_t i, const BatchNormNode& n);
+  void backward(std::size_t i, const nn::LayerNorm& n);
+  void backward(std::size_t i, const nn::InstanceNorm& n);
+  void backward(std::size_t i, const nn::GroupNorm& n);
+  void group_norm_backward(std::size_t i, const kernels::NormShape& shape);
   void backward(std::size_t i, const nn::MaxPool2d& p);
   void backward(std::size_t i, const nn::AvgPool2d& p);
   void backward(std::size_t i, const ActivationNode& a);
@@ -155,7 +175,7 @@ class Lowering {
   std::vector<ValueId> value_, gradient_;  // per node
   std::vector<Saved> saved_;
   std::map<std::string, Parameter> parameters_;
-  std::vector<std::size_t> updates_;  // batch norms whose running statistics move
+  std::vector<RunningUpdate> updates_;
   ValueId state_, labels_, targets_;
   std::int64_t dropouts_ = 0;
   std::size_t all_parameters_ = 0;  // bytes of the parameters' region, which the gradients' region mirrors

@@ -9,6 +9,9 @@ namespace norma::nn {
 Value Conv2d::operator()(Builder& b, Value x) const { return b.emit(*this, {x}); }
 Value Linear::operator()(Builder& b, Value x) const { return b.emit(*this, {x}); }
 Value BatchNorm::operator()(Builder& b, Value x) const { return b.emit(BatchNormNode{.options = *this}, {x}); }
+Value LayerNorm::operator()(Builder& b, Value x) const { return b.emit(*this, {x}); }
+Value InstanceNorm::operator()(Builder& b, Value x) const { return b.emit(*this, {x}); }
+Value GroupNorm::operator()(Builder& b, Value x) const { return b.emit(*this, {x}); }
 Value MaxPool2d::operator()(Builder& b, Value x) const { return b.emit(*this, {x}); }
 Value AvgPool2d::operator()(Builder& b, Value x) const { return b.emit(*this, {x}); }
 Value ReLU::operator()(Builder& b, Value x) const { return b.activation(Activation::relu, x); }

@@ -87,6 +87,7 @@ const std::vector<Case>& cases() {
     std::vector<Case> t;
     add_convolution_cases(t);
     add_batch_norm_cases(t);
+    add_group_norm_cases(t);
     add_elementwise_cases(t);
     add_pool_cases(t);
     add_step_cases(t);
@@ -100,6 +101,7 @@ const std::vector<Case>& large_cases() {
     std::vector<Case> t;
     add_large_convolution_cases(t);
     add_large_batch_norm_cases(t);
+    add_large_group_norm_cases(t);
     add_large_elementwise_cases(t);
     add_large_pool_cases(t);
     add_large_step_cases(t);

@@ -180,6 +180,34 @@ TEST(Gradient, BatchNormInEvaluation) {
     }
 }
 
+TEST(Gradient, LayerInstanceAndGroupNorm) {
+  const Inputs image{{"x", {5, 4, 2, 3}}}, row{{"x", {6, 8}}};
+  for (const Module& m : {Module{nn::LayerNorm{}}, Module{nn::LayerNorm{.elementwise_affine = false}}, Module{nn::LayerNorm{.bias = false}},
+                          Module{nn::GroupNorm{.groups = 2}}, Module{nn::GroupNorm{.groups = 4, .affine = false}}}) {
+    check_all(from(m), image);
+    check_all(from(m), row);
+  }
+  for (const nn::InstanceNorm& m : {nn::InstanceNorm{}, nn::InstanceNorm{.affine = true}, nn::InstanceNorm{.track_running_stats = true}})
+    check_all(from(m), image);
+  // In evaluation as in training, but where running statistics stand for the sample's own.
+  for (const Module& m : {Module{nn::LayerNorm{}}, Module{nn::InstanceNorm{.affine = true}},
+                          Module{nn::InstanceNorm{.affine = true, .track_running_stats = true}}, Module{nn::GroupNorm{.groups = 2}}})
+    EXPECT_EQ(GradientCheck(from(m), image, {.loss = {}, .mode = Mode::eval}).run(), std::vector<std::string>{});
+}
+
+// What is normalised is the first layer's output, with parameters before it and after it.
+TEST(Gradient, ANetWithEveryNorm) {
+  const nn::Sequential net{nn::GroupNorm{},
+                           nn::Conv2d{.out = 4, .kernel = 3},
+                           nn::InstanceNorm{.affine = true, .track_running_stats = true},
+                           nn::Tanh{},
+                           nn::Residual{nn::GroupNorm{.groups = 2}},
+                           nn::Flatten{},
+                           nn::LayerNorm{},
+                           nn::Linear{.out = 3}};
+  check_all(from(net), {{"x", {5, 2, 5, 4}}}, CrossEntropy{});
+}
+
 TEST(Gradient, Pools) {
   const Inputs x{{"x", {5, 2, 7, 6}}};
   check_all(from(nn::MaxPool2d{}), x);

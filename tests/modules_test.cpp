@@ -20,6 +20,9 @@ using nn::Conv2d;
 using nn::Dropout;
 using nn::Flatten;
 using nn::GlobalAvgPool2d;
+using nn::GroupNorm;
+using nn::InstanceNorm;
+using nn::LayerNorm;
 using nn::Linear;
 using nn::MaxPool2d;
 using nn::ReLU;
@@ -129,6 +132,14 @@ TEST(Modules, OptionsDecideWhichParametersThereAre) {
   EXPECT_EQ(names(Linear{.out = 2, .bias = false}, {1, 3}), (Names{"fc.weight"}));
   EXPECT_EQ(names(BatchNorm{.affine = false, .track_running_stats = false}, {3, 2}), (Names{}));
   EXPECT_EQ(names(BatchNorm{.affine = false}, {3, 2}), (Names{"bn.running_mean", "bn.running_var", "bn.num_batches_tracked"}));
+  EXPECT_EQ(names(LayerNorm{.bias = false}, {3, 2}), (Names{"ln.weight"}));
+  EXPECT_EQ(names(LayerNorm{.elementwise_affine = false}, {3, 2}), (Names{}));
+  EXPECT_EQ(names(InstanceNorm{}, {3, 2, 2, 2}), (Names{}));
+  EXPECT_EQ(names(InstanceNorm{.affine = true, .track_running_stats = true}, {3, 2, 2, 2}),
+            (Names{"in.weight", "in.bias", "in.running_mean", "in.running_var", "in.num_batches_tracked"}));
+  EXPECT_EQ(names(Sequential{GroupNorm{}, GroupNorm{.affine = false}, GroupNorm{}}, {3, 2}),
+            (Names{"gn1.weight", "gn1.bias", "gn3.weight", "gn3.bias"}));
+  EXPECT_EQ(trace(LayerNorm{}, {2, 4, 5, 3}).parameters().at(0).shape, (Shape{4, 5, 3}));
   EXPECT_EQ(names(Sequential{{"stem", Conv2d{.out = 4, .groups = 2, .bias = false}},
                              {"block", Residual{Sequential{Conv2d{.out = 4, .bias = false}}}}},
                   {1, 2, 3, 3}),
@@ -162,6 +173,26 @@ TEST(Modules, WindowsThatDoNotFitAreRefused) {
 TEST(Modules, GroupsMustDivideTheChannels) {
   EXPECT_TRUE(contains(refusal(Sequential{Conv2d{.out = 4, .groups = 2}}, {1, 3, 4, 4}), "[conv1] 3 input channels"));
   EXPECT_TRUE(contains(refusal(Sequential{Conv2d{.out = 3, .groups = 2}}, {1, 4, 4, 4}), "[conv1] 3 output channels"));
+}
+
+TEST(Modules, NormsThatCannotBeAreRefused) {
+  EXPECT_TRUE(contains(refusal(Sequential{GroupNorm{.groups = 4}}, {2, 6, 3, 3}), "[gn1] 6 channels cannot be divided into 4 groups"));
+  EXPECT_TRUE(contains(refusal(Sequential{GroupNorm{.groups = 0}}, {2, 6}), "[gn1] groups must be positive, got 0"));
+  EXPECT_TRUE(contains(refusal(Sequential{InstanceNorm{}}, {256, 120}), "[in1] expects 4-d input, got (256, 120); "));
+  EXPECT_TRUE(
+      contains(refusal(Sequential{InstanceNorm{}}, {4, 3, 1, 1}), "[in1] expects more than one spatial element, got input (4, 3, 1, 1)"));
+  EXPECT_TRUE(contains(refusal(Sequential{LayerNorm{.eps = -1}}, {2, 6}), "[ln1] eps "));
+  EXPECT_TRUE(contains(refusal(Sequential{InstanceNorm{.momentum = 2}}, {2, 6, 2, 2}), "[in1] momentum must lie in 0..1"));
+  // With running statistics, one element is enough in evaluation.
+  const Sequential tracking{InstanceNorm{.track_running_stats = true}};
+  EXPECT_TRUE(contains(refusal([&] {
+                         ModuleRunner{tracking, {4, 3, 1, 1}, {.mode = Mode::train}};
+                       }),
+                       "[in1] expects more than one spatial"));
+  EXPECT_NO_THROW((ModuleRunner{tracking, {4, 3, 1, 1}, {.mode = Mode::eval}}));
+  // No norm of a sample asks for a second one.
+  for (const Module& m : {Module{LayerNorm{}}, Module{GroupNorm{.groups = 2}}})
+    EXPECT_NO_THROW((ModuleRunner{m, {1, 6}, {.mode = Mode::train}}));
 }
 
 TEST(Modules, OptionsOutOfRangeAreRefused) {
@@ -296,6 +327,62 @@ TEST(MaxPoolWorked, TheFirstOfEqualsGetsTheGradientAndNaNWins) {
   EXPECT_EQ(y.at(0), 5.f);
   EXPECT_TRUE(std::isnan(y.at(1)));
   EXPECT_EQ(run.read("dx"), (std::vector<float>{7, 0, 0, 8, 0, 0, 0, 0}));
+}
+
+// Of one sample: mean 2.5, biased variance 1.25, whatever the others are.
+TEST(GroupNormWorked, EverySampleIsNormalisedByItself) {
+  ModuleRunner run{GroupNorm{.groups = 2, .eps = 0}, {3, 4}};
+  run.write("x", std::vector<float>{1, 4, 10, 10, 100, 101, -3, 3, 7, 7, 5, 6});
+  run.write("gn.weight", std::vector<float>{1, 2, 1, 1});
+  run.write("gn.bias", std::vector<float>{0, 0, 0.5f, 0});
+  run.write("dy", std::vector<float>(12, 0));
+  EXPECT_NO_THROW(run.step());
+  const std::vector<float> y = run.read("y");
+  expect_near({y[0], y[1], y[4], y[5], y[6], y[7]}, {-1, 2, -1, 2, -0.5f, 1}, 1e-6f, "y");
+}
+
+TEST(GroupNormWorked, EqualElementsAreExactlyBeta) {
+  for (const float value : {0.1f, -3e4f, 1e-20f})
+    for (const Module& m : {Module{LayerNorm{}}, Module{GroupNorm{.groups = 2}}, Module{InstanceNorm{.affine = true}}}) {
+      ModuleRunner run{Sequential{{"norm", m}}, {19, 2, 13, 7}};
+      run.write("x", std::vector<float>(19 * 2 * 91, value));
+      run.write("norm.bias", std::vector<float>(static_cast<std::size_t>(run.shape("norm.bias").elements()), 0.25f));
+      run.write("dy", std::vector<float>(19 * 2 * 91, 0));
+      run.step();
+      for (const float y : run.read("y")) ASSERT_EQ(y, 0.25f) << value;
+      for (const float v : run.read("norm.rstd")) ASSERT_FLOAT_EQ(v, 316.22777f) << value;
+    }
+}
+
+// The variance as batch norm's: relative error 1e-6 for means up to 1e5 standard deviations.
+TEST(GroupNormWorked, ALargeMeanCostsTheVarianceNothing) {
+  constexpr std::int64_t n = 17, c = 2, h = 21, w = 19, elements = c * h * w;
+  for (const double mean : {0.0, 1.0, 1e3, 1e5}) {
+    ModuleRunner run{Sequential{{"norm", LayerNorm{.eps = 0}}}, {n, c, h, w}};
+    std::vector<float> x;
+    for (std::int64_t i = 0; i < n * elements; ++i)
+      x.push_back(static_cast<float>(mean + std::sqrt(12.0) * (static_cast<double>((i * 7919 + i * i % 1013) % 10007) / 10007 - 0.5)));
+    run.write("x", x);
+    run.write("dy", std::vector<float>(x.size(), 0));
+    run.step();
+    const std::vector<float> rstd = run.read("norm.rstd");
+    for (std::size_t i = 0; i < n; ++i) {
+      double m = 0, v = 0;
+      for (std::size_t k = 0; k < elements; ++k) m += static_cast<double>(x[i * elements + k]) / elements;
+      for (std::size_t k = 0; k < elements; ++k) v += std::pow(static_cast<double>(x[i * elements + k]) - m, 2) / elements;
+      EXPECT_NEAR(1 / std::pow(static_cast<double>(rstd[i]), 2) / v, 1, 1e-6) << "mean " << mean << ", sample " << i;
+    }
+  }
+}
+
+TEST(InstanceNormWorked, RunningStatisticsAreTheSamplesAverages) {
+  ModuleRunner run{InstanceNorm{.momentum = 0.5, .track_running_stats = true}, {2, 1, 1, 3}};
+  run.write("x", std::vector<float>{1, 2, 3, 10, 14, 18});  // means 2 and 14, unbiased variances 1 and 16
+  run.write("dy", std::vector<float>(6, 0));
+  run.step();
+  EXPECT_FLOAT_EQ(run.read("in.running_mean").at(0), 4);
+  EXPECT_FLOAT_EQ(run.read("in.running_var").at(0), 0.5f * 1 + 0.5f * 8.5f);
+  EXPECT_EQ(run.read("in.num_batches_tracked").at(0), 1.f);
 }
 
 // ------------------------------------------------------------------------------------------------------------------ dropout

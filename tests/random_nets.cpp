@@ -52,10 +52,13 @@ struct Net {
         return nn::Residual{body, nn::Sequential{nn::Conv2d{.out = 3, .stride = 2}, nn::BatchNorm{}}}(b, x);
       }
       case 12: return nn::Sigmoid{}(b, nn::Residual{nn::BatchNorm{.affine = false}}(b, x));  // x is both terms
-      default: {
+      case 13: {
         const nn::Sequential body{nn::Conv2d{.out = s[1], .kernel = 3, .padding = 1, .bias = false}, nn::BatchNorm{}, nn::Tanh{}};
         return nn::Residual{body}(b, x);
       }
+      case 14: return nn::LayerNorm{.bias = s[1] > 1}(b, x);
+      case 15: return s[2] * s[3] < 2 ? x : nn::InstanceNorm{.affine = s[1] > 1, .track_running_stats = s[2] > 2}(b, x);
+      default: return nn::GroupNorm{.groups = s[1] % 2 == 0 ? 2 : 1, .affine = s[2] > 1}(b, x);
     }
   }
 };

@@ -22,7 +22,7 @@ struct RandomNet {
   int loss = 0;
 };
 
-inline constexpr int layer_kinds = 14;
+inline constexpr int layer_kinds = 17;
 
 void showValue(const RandomNet& r, std::ostream& out);
 

@@ -28,8 +28,8 @@ struct BatchNormNode {
   Activation act = Activation::none;
   std::optional<nn::MaxPool2d> pool{};
 };
-using NodeOp = std::variant<InputNode, nn::Conv2d, nn::Linear, BatchNormNode, nn::MaxPool2d, nn::AvgPool2d, ActivationNode, nn::Dropout,
-                            FlattenNode, AddNode>;
+using NodeOp = std::variant<InputNode, nn::Conv2d, nn::Linear, BatchNormNode, nn::LayerNorm, nn::InstanceNorm, nn::GroupNorm, nn::MaxPool2d,
+                            nn::AvgPool2d, ActivationNode, nn::Dropout, FlattenNode, AddNode>;
 
 struct Node {
   NodeOp op;

@@ -111,6 +111,42 @@ struct BatchNorm {
   Value operator()(Builder& b, Value x) const;
 };
 
+// Each sample is normalised by its own mean and biased variance over all its elements, in training and evaluation alike: (N,F), or
+// (N,C,H,W) with PyTorch's normalized_shape = (C,H,W) (Ba, Kiros and Hinton 2016).
+// parameters, of a sample's shape: weight when elementwise_affine, bias when that and bias
+struct LayerNorm {
+  static constexpr const char* kind = "ln";
+  double eps = 1e-5;
+  bool elementwise_affine = true, bias = true;
+  Init weight_init{}, bias_init{};
+  Value operator()(Builder& b, Value x) const;
+};
+
+// InstanceNorm2d on (N,C,H,W): each channel of each sample by itself (Ulyanov, Vedaldi and Lempitsky 2016), at least two elements. With
+// running statistics, training moves them by the batch's averages of the samples' means and unbiased variances, as in BatchNorm (PyTorch
+// counts no batches here and so has no cumulative average), and evaluation normalises by them.
+// parameters: weight (C), bias (C) when affine; buffers as BatchNorm's
+struct InstanceNorm {
+  static constexpr const char* kind = "in";
+  double eps = 1e-5;
+  std::optional<double> momentum = 0.1;
+  bool affine = false, track_running_stats = false;
+  Init weight_init{}, bias_init{};
+  double initial_running_var = 1;  // 0 or more
+  Value operator()(Builder& b, Value x) const;
+};
+
+// The channels of each sample in `groups` equal, neighbouring groups, each by itself (Wu and He 2018): (N,C) or (N,C,H,W).
+// parameters: weight (C), bias (C) when affine
+struct GroupNorm {
+  static constexpr const char* kind = "gn";
+  std::int64_t groups = 1;  // must divide C
+  double eps = 1e-5;
+  bool affine = true;
+  Init weight_init{}, bias_init{};
+  Value operator()(Builder& b, Value x) const;
+};
+
 // (N,C,H,W) -> (N,C,H',W'); stride defaults to kernel; padding at most half the kernel
 struct MaxPool2d {
   static constexpr const char* kind = "pool";

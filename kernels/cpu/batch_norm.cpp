@@ -20,9 +20,6 @@ inline float pivot_of(const float* x, std::int64_t vectors, M valid, int valid_l
   return static_cast<float>(sum / (2 * valid_lanes));
 }
 
-// What is larger than a usual last-level cache is written past it: a plain store would first read each line it overwrites.
-constexpr std::int64_t max_cached_floats = std::int64_t{1} << 23;  // 32 MB
-
 // out[i] = value(i) for the vectors i of one plane.
 template <class F>
 NORMA_INLINE void write_plane(float* out, std::int64_t plane, std::int64_t vectors, bool large, F value) {

@@ -1,5 +1,5 @@
-// What the passes of batch norm share: sums of a plane in float, flushed to double before they grow long; sums over groups in double
-// and in order; the two constants of an affine pass.
+// What the passes of batch norm, and of the other norms, share: sums of a plane in float, flushed to double before they grow long; sums
+// over groups in double and in order; the two constants of an affine pass.
 #pragma once
 #include <cstdint>
 
@@ -14,6 +14,8 @@ namespace norma::kernels::cpu::NORMA_ISA {
 // of one power of two, and adding them one by one rounds down more often than up: over means of 1 to 1e5 standard deviations a chain
 // of 128 is up to 9e-7 off, 32 fours are 2e-8 off.
 constexpr std::int64_t vectors_per_flush = 128;
+// What is larger than a usual last-level cache is written past it: a plain store would first read each line it overwrites.
+constexpr std::int64_t max_cached_floats = std::int64_t{1} << 23;  // 32 MB
 // Channels whose partial sums are added up by one thread.
 constexpr std::int64_t channels_per_block = 32;
 

@@ -18,6 +18,8 @@ void run(const BatchNormBackwardApply& call, const Memory& memory);
 void run(const BatchNormMaxPool& call, const Memory& memory);
 void run(const BatchNormMaxPoolBackwardApply& call, const Memory& memory);
 void run(const BatchNormRunningUpdate& call, const Memory& memory);
+void run(const GroupNormForward& call, const Memory& memory);
+void run(const GroupNormBackwardInput& call, const Memory& memory);
 void run(const ActivationForward& call, const Memory& memory);
 void run(const ActivationBackward& call, const Memory& memory);
 void run(const Add& call, const Memory& memory);
@@ -41,6 +43,10 @@ void run_partial(const BatchNormStatistics& call, const Memory& memory);
 void finish(const BatchNormStatistics& call, const Memory& memory);
 void run_partial(const BatchNormBackwardReduce& call, const Memory& memory);
 void finish(const BatchNormBackwardReduce& call, const Memory& memory);
+void run_partial(const GroupNormBackward& call, const Memory& memory);
+void finish(const GroupNormBackward& call, const Memory& memory);
+void run_partial(const InstanceNormAverage& call, const Memory& memory);
+void finish(const InstanceNormAverage& call, const Memory& memory);
 
 // Runs the alternative that the variant holds: all of it, or one part.
 void run_call(const Call& call, Part part, const Memory& memory);

@@ -21,6 +21,10 @@ void enqueue(const BatchNormBackwardApply& call, const Memory& memory, const Que
 void enqueue(const BatchNormMaxPool& call, const Memory& memory, const Queue& queue);
 void enqueue(const BatchNormMaxPoolBackwardApply& call, const Memory& memory, const Queue& queue);
 void enqueue(const BatchNormRunningUpdate& call, const Memory& memory, const Queue& queue);
+void enqueue(const GroupNormForward& call, const Memory& memory, const Queue& queue);
+void enqueue(const GroupNormBackward& call, const Memory& memory, const Queue& queue);
+void enqueue(const GroupNormBackwardInput& call, const Memory& memory, const Queue& queue);
+void enqueue(const InstanceNormAverage& call, const Memory& memory, const Queue& queue);
 void enqueue(const ActivationForward& call, const Memory& memory, const Queue& queue);
 void enqueue(const ActivationBackward& call, const Memory& memory, const Queue& queue);
 void enqueue(const Add& call, const Memory& memory, const Queue& queue);
@@ -49,6 +53,7 @@ Needs needs(const Conv2dBackwardWeight& call);
 Needs needs(const LinearBackwardWeight& call);
 Needs needs(const BatchNormStatistics& call);
 Needs needs(const BatchNormBackwardReduce& call);
+Needs needs(const GroupNormBackward& call);
 Needs needs(const SoftmaxCrossEntropy& call);
 Needs needs(const MeanSquaredError& call);
 Needs needs(const Conv2dForwardStatistics& call);

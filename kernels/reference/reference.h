@@ -76,6 +76,14 @@ void run(const kernels::BatchNormMaxPoolBackwardApply& call, const Memory<T>& me
 template <class T>
 void run(const kernels::BatchNormRunningUpdate& call, const Memory<T>& memory);
 template <class T>
+void run(const kernels::GroupNormForward& call, const Memory<T>& memory);
+template <class T>
+void run(const kernels::GroupNormBackward& call, const Memory<T>& memory);
+template <class T>
+void run(const kernels::GroupNormBackwardInput& call, const Memory<T>& memory);
+template <class T>
+void run(const kernels::InstanceNormAverage& call, const Memory<T>& memory);
+template <class T>
 void run(const kernels::ActivationForward& call, const Memory<T>& memory);
 template <class T>
 void run(const kernels::ActivationBackward& call, const Memory<T>& memory);

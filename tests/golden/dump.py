@@ -107,6 +107,40 @@ def module_cases():
     norm("eval_no_affine", (3, 4, 3, 2), training=False, affine=False)
     norm("eval_no_tracking", (3, 4, 3, 2), training=False, track_running_stats=False)
 
+    def layer_norm(name, shape, **kwargs):
+        cases["ln_" + name] = (named(ln=nn.LayerNorm(shape[1:], **kwargs)), shape, True)
+
+    layer_norm("2d", (3, 4, 3, 2))
+    layer_norm("1d", (5, 6))
+    layer_norm("batch17", (17, 3, 5, 4))
+    layer_norm("eps", (5, 6), eps=0.1)
+    layer_norm("no_bias", (3, 4, 3, 2), bias=False)
+    layer_norm("no_affine", (3, 4, 3, 2), elementwise_affine=False)
+    cases["ln_eval"] = (named(ln=nn.LayerNorm(6)), (5, 6), False)
+
+    def instance_norm(name, shape, training=True, **kwargs):
+        cases["in_" + name] = (named(**{"in": nn.InstanceNorm2d(shape[1], **kwargs)}), shape, training)
+
+    instance_norm("plain", (3, 4, 3, 2))
+    instance_norm("affine", (3, 4, 3, 2), affine=True)
+    instance_norm("batch17", (17, 3, 5, 4), affine=True)
+    instance_norm("two_elements", (3, 4, 1, 2), eps=0.1)
+    instance_norm("tracking", (19, 4, 3, 2), affine=True, momentum=0.3, track_running_stats=True)
+    instance_norm("eval", (3, 4, 3, 2), training=False)
+    instance_norm("eval_tracking", (3, 4, 3, 2), training=False, affine=True, track_running_stats=True)
+
+    def group_norm(name, shape, groups, **kwargs):
+        cases["gn_" + name] = (named(gn=nn.GroupNorm(groups, shape[1], **kwargs)), shape, True)
+
+    group_norm("2d", (3, 4, 3, 2), 2)
+    group_norm("1d", (5, 6), 2)
+    group_norm("one_group", (3, 4, 3, 2), 1)
+    group_norm("channels", (3, 4, 3, 2), 4)
+    group_norm("batch17", (17, 6, 5, 4), 3)
+    group_norm("eps", (5, 6), 3, eps=0.1)
+    group_norm("no_affine", (3, 4, 3, 2), 2, affine=False)
+    cases["gn_eval"] = (named(gn=nn.GroupNorm(2, 4)), (3, 4, 3, 2), False)
+
     def pool(name, module, shape=(2, 3, 6, 5)):
         cases["pool_" + name] = (module, shape, True)
 

@@ -18,7 +18,8 @@ void PrintTo(const Case& c, std::ostream* out) { *out << c.name; }
 namespace {
 
 // Whether an output has the CPU's bits. Not what is summed over the batch, which has groups of 32 samples here and 16 there, nor over the
-// classes of a loss, which threads share out; nor over windows that overlap, of which the CPU takes those at the edges first.
+// classes of a loss or what is normalised of a sample, which threads share out; nor over windows that overlap, of which the CPU takes those
+// at the edges first.
 template <class C>
 bool has_cpu_bits(const C& c, const std::string& operand) {
   if constexpr (requires { c.calls; }) {
@@ -31,7 +32,8 @@ bool has_cpu_bits(const C& c, const std::string& operand) {
   }
   if constexpr (kernels::reduces<C> || std::is_same_v<C, kernels::LinearBackwardWeight>) return operand == "dr";
   if constexpr (std::is_same_v<C, kernels::MeanSquaredError>) return operand != "loss";
-  return !(std::is_same_v<C, kernels::SoftmaxCrossEntropy> || std::is_same_v<C, kernels::MaxPoolBackward> ||
+  return !(std::is_same_v<C, kernels::GroupNormForward> || std::is_same_v<C, kernels::GroupNormBackwardInput> ||
+           std::is_same_v<C, kernels::SoftmaxCrossEntropy> || std::is_same_v<C, kernels::MaxPoolBackward> ||
            std::is_same_v<C, kernels::AvgPoolBackward>);
 }
 bool has_cpu_bits(const Call& call, const std::string& operand) {
