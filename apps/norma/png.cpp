@@ -142,6 +142,18 @@ std::vector<std::byte> encode_png(const Image& image) {
   return bytes;
 }
 
+std::string png_data_uri(const Image& image) {
+  constexpr std::string_view digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  const std::vector<std::byte> bytes = encode_png(image);
+  std::string out = "data:image/png;base64,";
+  for (std::size_t i = 0; i < bytes.size(); i += 3) {
+    std::uint32_t group = 0;  // three bytes, of the last group those there are
+    for (std::size_t k = 0; k < 3; ++k) group = group << 8 | (i + k < bytes.size() ? std::to_integer<std::uint32_t>(bytes[i + k]) : 0u);
+    for (std::size_t k = 0; k < 4; ++k) out += i + k <= bytes.size() ? digits[group >> (18 - 6 * k) & 63] : '=';
+  }
+  return out;
+}
+
 void write_png(const std::filesystem::path& file, const Image& image) {
   const std::vector<std::byte> bytes = encode_png(image);
   write_file(file, bytes);

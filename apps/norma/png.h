@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <string>
 #include <vector>
 
 #include "norma/dataset.h"
@@ -17,6 +18,9 @@ struct Image {
 
 // Throws Error(usage) if sizes, channels and pixels do not agree, Error(failure) if libpng fails.
 std::vector<std::byte> encode_png(const Image& image);
+
+// "data:image/png;base64,...", for the src of an <img>.
+std::string png_data_uri(const Image& image);
 
 // Written as norma::write_file does: a file that was there survives any failure.
 void write_png(const std::filesystem::path& file, const Image& image);
