@@ -134,10 +134,11 @@ std::string samples_section(const Classification& c) {
 }
 
 std::string filters_section(const Filters& f) {
+  const auto shown = static_cast<std::int64_t>(f.images.size());
   std::string out =
-      fmt::format("<p>{} of the {} filters of {}{}. Grey is 0, {}; each is scaled by its largest weight, the number below it.</p>\n",
-                  static_cast<std::int64_t>(f.images.size()) == f.count ? "All" : fmt::format("The first {}", f.images.size()), f.count,
-                  escape(f.layer), f.channels == 1 || f.channels == 3 ? "" : fmt::format(", of each the first of {} channels", f.channels),
+      fmt::format("<p>The {} filters of {}{}. Grey is 0, {}; each is scaled by its largest weight, the number below it.</p>\n",
+                  shown == f.count ? std::to_string(f.count) : fmt::format("first {} of {}", shown, f.count), escape(f.layer),
+                  f.channels == 1 || f.channels == 3 ? "" : fmt::format(", of each the first of {} channels", f.channels),
                   f.channels == 3 ? "a colour more or less of that channel" : "white positive, black negative");
   out += "<ul class=\"pictures\">\n";
   for (std::size_t k = 0; k < f.images.size(); ++k)

@@ -10,6 +10,7 @@
 #include <ctime>
 #include <nlohmann/json.hpp>
 
+#include "apps/norma/call_times.h"
 #include "apps/norma/log.h"
 #include "apps/norma/recipe_flags.h"
 #include "apps/norma/run_directory.h"
@@ -128,7 +129,6 @@ class TrainingRun {
   void finish_epoch(const EpochMetrics& m);
   void save() const { run_->save(trainer_->model(), trainer_->training()); }
   void write_report(const std::string& status, bool failed);
-  void time_calls(RunReport& r);
   void print_summary();
   bool asked_to_stop() const { return stop_signal() != 0 || (part_ && part_->stop && *part_->stop); }
   int stopped(int signal);
@@ -292,32 +292,8 @@ void TrainingRun::write_report(const std::string& status, bool failed) {
   r.memory = memory(trainer_->plan(Mode::train));
   if (!failed) r.scatter = scatter_of(*data_, *trainer_);
   if (finite(r.model)) r.test = classification_of(data_->test, *trainer_, std::holds_alternative<CrossEntropy>(recipe_.loss));
-  if (!failed && !r.epochs.empty()) time_calls(r);
+  if (!failed) time_calls(r, *trainer_, data_->train, recipe_.train.batch_size);
   run_->write_report(r);
-}
-
-// The step's calls, one by one, for as long as a reader of the page would not notice. The trainer is left as it was.
-void TrainingRun::time_calls(RunReport& r) {
-  constexpr double budget = 0.15;  // seconds
-  const double step = static_cast<double>(recipe_.train.batch_size) / r.epochs.back().samples_per_second;
-  const auto steps = std::min<std::int64_t>(16, std::isfinite(step) && step > 0 ? static_cast<std::int64_t>(budget / step) : 0);
-  if (steps < 3 || data_->train.size() < recipe_.train.batch_size) return;
-  std::vector<TimedStep> timed;
-  try {
-    timed = trainer_->time_calls(Mode::train, data_->train, steps);
-  } catch (const Error& e) {
-    if (e.kind() != ErrorKind::diverged) throw;
-    return;  // one step more would not have been finite: it has no times
-  }
-  timed.erase(timed.begin());  // warms the caches up
-  r.timed_steps = steps - 1;
-  for (std::size_t call = 0; call < r.plan.size(); ++call) {
-    std::vector<double> seconds;
-    for (const TimedStep& t : timed) seconds.push_back(t.calls.at(call));
-    const auto middle = seconds.begin() + static_cast<std::ptrdiff_t>(seconds.size() / 2);
-    std::ranges::nth_element(seconds, middle);
-    r.call_seconds.push_back(*middle);
-  }
 }
 
 void TrainingRun::print_summary() {
