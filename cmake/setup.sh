@@ -10,10 +10,13 @@ build_packages='g++ cmake make ninja-build libcli11-dev libspdlog-dev libfmt-dev
   zlib1g-dev libssl-dev libcurl4-openssl-dev libpng-dev ca-certificates'
 test_packages='libgtest-dev librapidcheck-dev libboost-context-dev clang libomp-dev'
 data_package=dataset-fashion-mnist # without it the data is downloaded
+browser_package= # without it tests/browser.sh is skipped; Ubuntu's is no browser but a pointer to a snap
 
 case ${1-} in
   '') wanted=$build_packages ;;
-  tests) wanted="$build_packages $test_packages" ;;
+  tests)
+    wanted="$build_packages $test_packages"
+    ! grep -qx 'ID=debian' /etc/os-release 2>/dev/null || command -v google-chrome >/dev/null || browser_package=chromium ;;
   *) echo "usage: sh cmake/setup.sh [tests]" >&2; exit 2 ;;
 esac
 
@@ -54,14 +57,17 @@ data_needed=$(missing $data_package)
 if [ -d "${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/norma/datasets/fashion-mnist" ]; then
   data_needed= # downloaded before
 fi
-[ -n "$needed$data_needed" ] || exit 0
+browser_needed=
+[ -z "$browser_package" ] || browser_needed=$(missing "$browser_package")
+[ -n "$needed$data_needed$browser_needed" ] || exit 0
 
 if [ "$(id -u)" = 0 ]; then
   as_root=
 elif command -v sudo >/dev/null; then
   as_root=sudo
 elif [ -z "$needed" ]; then
-  say "$data_package is not installed, and only root could install it: the data will be downloaded"
+  [ -z "$data_needed" ] || say "$data_package is not installed, and only root could install it: the data will be downloaded"
+  [ -z "$browser_needed" ] || say "$browser_package is not installed, and only root could install it: pages are not tested in a browser"
   exit 0
 else
   say "these packages are missing, and neither root nor sudo is at hand to install them:"
@@ -71,7 +77,7 @@ fi
 
 apt() { $as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=120 -o Dpkg::Use-Pty=0 "$@" >&2; }
 
-say "installing: $needed$data_needed"
+say "installing: $needed$data_needed$browser_needed"
 apt update || say "apt-get update failed; trying with the package lists at hand"
 # shellcheck disable=SC2086
 if [ -n "$needed" ] && ! apt install --no-install-recommends $needed; then
@@ -81,4 +87,8 @@ fi
 # shellcheck disable=SC2086
 if [ -n "$data_needed" ] && ! apt install --no-install-recommends $data_needed; then
   say "apt-get could not install $data_package: the data will be downloaded"
+fi
+# shellcheck disable=SC2086
+if [ -n "$browser_needed" ] && ! apt install --no-install-recommends $browser_needed; then
+  say "apt-get could not install $browser_package: pages are not tested in a browser"
 fi

@@ -6,7 +6,7 @@
 
 # ---- help, version, usage
 check "--version" "$("$norma" --version | grep -c '^norma [0-9]')" 1
-check "--help names every command" "$("$norma" --help | grep -cE '^ +(train|eval|plan|verify|inspect|explain|bench|data|doctor) ')" 9
+check "--help names every command" "$("$norma" --help | grep -cE '^ +(train|eval|predict|compare|plan|verify|inspect|explain|bench|data|doctor) ')" 11
 check "--help explains the exit codes" "$("$norma" --help | grep -c '5 diverged')" 1
 check "help of a command" "$("$norma" train --help | grep -c 'Usage: norma train')" 1
 expect "no command" 2 "a command is needed"
@@ -214,6 +214,16 @@ cmp -s whole/config.toml again/config.toml && ok "... and is written the same" |
 "$norma" train tiny.toml --epochs 12 --threads 3 --no-reuse --check-each --out threads --json --quiet >threads.json
 check "threads, --no-reuse, --check-each: the same bits" "$(key threads.json parameters_hash)" "$(key whole.json parameters_hash)"
 "$norma" eval whole --json --quiet >eval.json
+"$norma" data show digits --rows 1 --columns 1 --out cell.png >/dev/null
+# The sample is a part of the picture: a picture of a whole other size is still one of the net's classes.
+check "predict" "$("$norma" predict whole cell.png --top 2 --json --quiet | grep -o '"probability"' | wc -l)" 2
+expect "predict says what it did" 0 "cell.png: 128x" predict whole cell.png
+expect "predict without an image" 2 "image is required" predict whole
+expect "predict with no such file" 3 "absent.png: No such file" predict whole cell.png absent.png
+head -c 200 cell.png >short.png
+expect "predict with a PNG cut short" 3 "short.png: " predict whole short.png
+expect "predict with a folder" 3 "whole: is a directory" predict whole whole
+expect "predict --invert with a wrong word" 2 "--invert must be one of auto, always, never" predict whole cell.png --invert no
 check "eval repeats the run's accuracy" "$(key eval.json accuracy)" "$(key whole.json test_accuracy)"
 expect "inspect" 0 "" inspect whole
 check "... shows the running statistics" "$(grep -c 'running_var' stdout)" 4

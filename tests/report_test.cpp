@@ -248,6 +248,22 @@ TEST(Report, LoadsNothingAndRunsNothing) {
   expect_contains(svg, "xmlns=\"http://www.w3.org/2000/svg\"");
 }
 
+TEST(Report, CallsAreShownWithTheirTimes) {
+  RunReport r = report(1);
+  EXPECT_EQ(count(report_html(r), "of the step"), 0u);
+  r.plan.push_back(r.plan[0]);
+  r.plan.push_back({"adam", "", "", {}, 1, 1});
+  r.call_seconds = {1e-5, 2e-5, 1e-5};
+  r.timed_steps = 7;
+  expect_well_formed(r);
+  const std::string html = report_html(r);
+  expect_contains(html, "medians of 7 steps");
+  expect_contains(html,
+                  "<th scope=\"row\">conv2d_forward</th><td class=\"n\">2</td><td class=\"n\">30.0 \xc2\xb5s</td>"
+                  "<td class=\"n bar\" style=\"--share:75.0%\">75.00 %</td>");
+  EXPECT_EQ(count(html, "--share:25.0%"), 3u);  // adam by kind; the first call and adam in the plan
+}
+
 TEST(Report, NoEpochOneEpochManyEpochs) {
   for (const int n : {0, 1, 2, 31, 1000}) {
     SCOPED_TRACE(n);

@@ -2,8 +2,9 @@
 # Every test of norma, from a clean checkout: installs what is missing, builds, runs.
 #   sh tests/run.sh                 all jobs
 #   sh tests/run.sh unit asan ...   some of them:
-#     unit      g++, warnings as errors; the unit tests, the command line, the symbols of each instruction-set level, the README's example;
-#               with a CUDA compiler also the CUDA kernels for every architecture, none of which may spill registers
+#     unit      g++, warnings as errors; the unit tests, the command line, its pages in a browser, the symbols of each instruction-set
+#               level, the README's example; with a CUDA compiler also the CUDA kernels for every architecture, none of which may spill
+#               registers
 #     example   norma installed into an empty folder, apps/examples built against it as a project of its own, and run
 #     clang     clang++, warnings as errors; every public header compiled on its own
 #     asan      the unit tests, and the CUDA kernels on an emulated GPU, under AddressSanitizer and UndefinedBehaviorSanitizer

@@ -16,6 +16,7 @@ struct Command {
 
 Command add_train(CLI::App& norma);
 Command add_eval(CLI::App& norma);
+Command add_predict(CLI::App& norma);
 Command add_compare(CLI::App& norma);
 Command add_plan(CLI::App& norma);
 Command add_inspect(CLI::App& norma);

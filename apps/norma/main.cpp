@@ -21,6 +21,7 @@ constexpr const char* footer = R"(Examples:
   norma eval runs/try                         accuracy on the test set
   norma compare mnist-lenet-bn --vary model.norm=none,batch --vary optimizer.lr=0.02,0.2
                                               side by side, with means and spreads
+  norma predict runs/try seven.png            classes of pictures
   norma plan mnist-lenet-bn                   every kernel call of a step
   norma verify --device cuda                  each of them against double precision
   norma bench calls mnist-lenet-bn            each of them: time, share of the roofline
@@ -84,9 +85,9 @@ int run(int argc, char** argv) {
   app.footer(footer);
   app.require_subcommand(1);
   app.failure_message(CLI::FailureMessage::simple);
-  const Command commands[] = {add_train(app),   add_eval(app),    add_compare(app), add_plan(app),
-                              add_verify(app),  add_bench(app),   add_inspect(app), add_bn_recalibrate(app),
-                              add_bn_fold(app), add_explain(app), add_data(app),    add_doctor(app)};
+  const Command commands[] = {add_train(app),   add_eval(app),  add_predict(app), add_compare(app),        add_plan(app),
+                              add_verify(app),  add_bench(app), add_inspect(app), add_bn_recalibrate(app), add_bn_fold(app),
+                              add_explain(app), add_data(app),  add_doctor(app)};
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForVersion& e) {

@@ -14,6 +14,7 @@ body{margin:0;background:var(--page);color:var(--ink);font:15px/1.5 system-ui,-a
 main{max-width:1040px;margin:0 auto;padding:32px 20px 64px}
 h1{font-size:26px;line-height:1.25;margin:0;overflow-wrap:anywhere}
 h2{font-size:18px;margin:40px 0 12px}
+h3{font-size:15px;margin:20px 0 4px}
 p{margin:6px 0 12px;max-width:72ch}
 .lead,.words,caption,small,.note{color:var(--muted)}
 .status{font-weight:600;overflow-wrap:anywhere}
@@ -44,6 +45,16 @@ thead th{color:var(--muted);font-weight:600;border-top:0;vertical-align:bottom}
 tbody th{font-weight:500}
 tfoot th,tfoot td{font-weight:600}
 .n{text-align:right}
+.bar{background:linear-gradient(to right,color-mix(in srgb,var(--series-0) 30%,transparent) var(--share),transparent 0)}
+.matrix td{border-left:1px solid var(--grid);min-width:44px}
+.matrix .none{color:var(--muted)}
+.matrix .right{background:color-mix(in srgb,var(--series-0) var(--strength),transparent)}
+.matrix .wrong{background:color-mix(in srgb,var(--series-1) var(--strength),transparent)}
+.pictures{display:grid;grid-template-columns:repeat(auto-fill,minmax(84px,1fr));gap:12px;list-style:none;margin:0 0 16px;padding:0}
+.pictures li{min-width:0;font-size:13px;line-height:1.35;overflow-wrap:anywhere}
+.pictures img{display:block;width:84px;height:auto;image-rendering:pixelated;border:1px solid var(--grid);border-radius:4px;margin-bottom:3px}
+.pictures small,.said{display:block}
+.said{font-weight:600}
 code,pre,.hash{font-family:ui-monospace,SFMono-Regular,Menlo,"DejaVu Sans Mono",monospace;font-size:12.5px}
 pre{margin:0;padding:14px 16px;overflow-x:auto;line-height:1.45}
 .facts{padding:6px 16px}

@@ -21,7 +21,6 @@ namespace {
 constexpr std::int64_t zoom = 4;       // a sample's pixel, in pixels of the grid
 constexpr std::int64_t text_zoom = 2;  // a font pixel
 constexpr std::int64_t gap = 8;        // between cells
-constexpr std::int64_t most_pixels = std::int64_t{1} << 28;
 
 struct Color {
   std::uint8_t r, g, b;
@@ -32,7 +31,8 @@ constexpr std::array<Color, 7> palette = {
     {{230, 159, 0}, {86, 180, 233}, {0, 158, 115}, {240, 228, 66}, {0, 114, 178}, {213, 94, 0}, {204, 121, 167}}};
 
 Image blank(std::int64_t height, std::int64_t width, int channels) {
-  if (height * width > most_pixels) throw Error(ErrorKind::usage, fmt::format("a picture of {} x {} pixels is too large", height, width));
+  if (height * width > most_png_pixels)
+    throw Error(ErrorKind::usage, fmt::format("a picture of {} x {} pixels is too large", height, width));
   Image image{height, width, channels, {}};
   image.pixels.reserve(static_cast<std::size_t>(height * width * channels));
   for (std::int64_t i = 0; i < height * width; ++i)
@@ -125,8 +125,8 @@ struct Png {
 }  // namespace
 
 std::vector<std::byte> encode_png(const Image& image) {
-  const bool sized = image.height > 0 && image.width > 0 && image.height <= most_pixels && image.width <= most_pixels &&
-                     image.height * image.width <= most_pixels && (image.channels == 1 || image.channels == 3);
+  const bool sized = image.height > 0 && image.width > 0 && image.height <= most_png_pixels && image.width <= most_png_pixels &&
+                     image.height * image.width <= most_png_pixels && (image.channels == 1 || image.channels == 3);
   if (!sized || image.pixels.size() != static_cast<std::size_t>(image.height * image.width * image.channels))
     throw Error(ErrorKind::usage, fmt::format("cannot make a PNG of {} x {} pixels with {} channels from {} bytes", image.height,
                                               image.width, image.channels, image.pixels.size()));
@@ -142,22 +142,34 @@ std::vector<std::byte> encode_png(const Image& image) {
   return bytes;
 }
 
+std::string png_data_uri(const Image& image) {
+  constexpr std::string_view digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  const std::vector<std::byte> bytes = encode_png(image);
+  std::string out = "data:image/png;base64,";
+  for (std::size_t i = 0; i < bytes.size(); i += 3) {
+    std::uint32_t group = 0;  // three bytes, of the last group those there are
+    for (std::size_t k = 0; k < 3; ++k) group = group << 8 | (i + k < bytes.size() ? std::to_integer<std::uint32_t>(bytes[i + k]) : 0u);
+    for (std::size_t k = 0; k < 4; ++k) out += i + k <= bytes.size() ? digits[group >> (18 - 6 * k) & 63] : '=';
+  }
+  return out;
+}
+
 void write_png(const std::filesystem::path& file, const Image& image) {
   const std::vector<std::byte> bytes = encode_png(image);
   write_file(file, bytes);
 }
 
-Image read_png(const std::filesystem::path& file) {
+Image read_png(const std::filesystem::path& file, std::uint8_t ground, std::int64_t most) {
   const auto fail = [&](const std::string& what) { return Error(ErrorKind::data, fmt::format("{}: {}", file.string(), what)); };
   Png png;
   if (!png_image_begin_read_from_file(&png.state, file.c_str())) throw fail(png.state.message);
-  if (std::int64_t{png.state.height} * png.state.width > most_pixels)
+  if (std::int64_t{png.state.height} * png.state.width > most)
     throw fail(fmt::format("{} x {} pixels are too many", png.state.height, png.state.width));
   Image image{png.state.height, png.state.width, png.state.format & PNG_FORMAT_FLAG_COLOR ? 3 : 1, {}};
   png.state.format = image.channels == 3 ? PNG_FORMAT_RGB : PNG_FORMAT_GRAY;
   image.pixels.resize(PNG_IMAGE_SIZE(png.state));
-  const png_color black{};
-  if (!png_image_finish_read(&png.state, &black, image.pixels.data(), 0, nullptr)) throw fail(png.state.message);
+  const png_color behind{ground, ground, ground};
+  if (!png_image_finish_read(&png.state, &behind, image.pixels.data(), 0, nullptr)) throw fail(png.state.message);
   return image;
 }
 

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <string>
 #include <vector>
 
 #include "norma/dataset.h"
@@ -18,11 +19,17 @@ struct Image {
 // Throws Error(usage) if sizes, channels and pixels do not agree, Error(failure) if libpng fails.
 std::vector<std::byte> encode_png(const Image& image);
 
+// "data:image/png;base64,...", for the src of an <img>.
+std::string png_data_uri(const Image& image);
+
 // Written as norma::write_file does: a file that was there survives any failure.
 void write_png(const std::filesystem::path& file, const Image& image);
 
-// 8-bit grayscale or RGB of any PNG (palette and 16 bit converted, alpha over black). Throws Error(data) naming the file.
-Image read_png(const std::filesystem::path& file);
+inline constexpr std::int64_t most_png_pixels = std::int64_t{1} << 28;
+
+// 8-bit grayscale or RGB of any PNG (palette and 16 bit converted, alpha over grey `ground`, black by default). Throws Error(data) naming
+// the file, also where it has more than `most` pixels.
+Image read_png(const std::filesystem::path& file, std::uint8_t ground = 0, std::int64_t most = most_png_pixels);
 
 // rows x cols samples from number `first` on, enlarged, each with its class name below; samples are (1,H,W) or (3,H,W).
 // A set of points, (2), is drawn as one scatter plot instead. Throws Error(usage) for any other shape.

@@ -11,6 +11,7 @@
 #include "apps/norma/markup.h"
 #include "apps/norma/page.h"
 #include "apps/norma/report_health.h"
+#include "apps/norma/report_pictures.h"
 
 namespace norma::app {
 namespace {
@@ -141,6 +142,16 @@ std::string batch_norm_section(const RunReport& r) {
   return out + fmt::format("<p>{} channels are too many to list here; norma inspect prints them.</p>\n", channels);
 }
 
+// What takes the time of a step, kind by kind of call.
+std::string timed_calls(const RunReport& r) {
+  if (r.call_seconds.empty()) return {};
+  return fmt::format(
+             "<p>Measured at the end of the run, medians of {} steps whose calls ran one by one, which keeps them from being overlapped as "
+             "they are in training.</p>\n",
+             r.timed_steps) +
+         to_html(call_kinds_table(r.plan, r.call_seconds));
+}
+
 std::string plan_section(const RunReport& r) {
   if (r.plan.empty()) return {};
   double bytes = 0, flops = 0;
@@ -153,7 +164,7 @@ std::string plan_section(const RunReport& r) {
              "memory: each in a place of its own, they would take {}.</p>\n",
              r.plan.size(), format_bytes(bytes), format_flops(flops),
              format_bytes(static_cast<double>(r.memory.activations_without_reuse))) +
-         collapsed("The calls", to_html(plan_table(r.plan))) + to_html(memory_table(r.memory));
+         timed_calls(r) + collapsed("The calls", to_html(plan_table(r.plan, r.call_seconds))) + to_html(memory_table(r.memory));
 }
 
 std::string facts_section(const RunReport& r) {
@@ -177,6 +188,11 @@ std::string report_html(const RunReport& r) {
   out += section("Curves", curves(r));
   out += section("Data", scatter_section(r));
   out += section("Epochs", epochs_section(r));
+  if (r.test) {
+    out += section("Confusions", confusion_section(*r.test));
+    out += section("Samples", samples_section(*r.test));
+  }
+  if (const std::optional<Filters> filters = first_filters(r.model)) out += section("First filters", filters_section(*filters));
   out += section("Batch norms", batch_norm_section(r));
   out += section(r.health.empty() || !r.health.back().norms.empty() ? "Batch norm health" : "Activations", health_section(r.health));
   out += section("Plan", plan_section(r));

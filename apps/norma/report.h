@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "apps/norma/classification.h"
 #include "apps/norma/environment.h"
 #include "apps/norma/health.h"
 #include "apps/norma/scatter.h"
@@ -28,8 +29,12 @@ struct RunReport {
   Checkpoint model;            // for the batch norms; may be empty
   std::vector<PlanLine> plan;  // of a training step; may be empty
   MemoryReport memory;
-  std::optional<Scatter> scatter;   // of data that are points in the plane
-  std::vector<EpochHealth> health;  // may be empty
+  std::optional<Scatter> scatter;      // of data that are points in the plane
+  std::vector<EpochHealth> health;     // may be empty
+  std::optional<Classification> test;  // what the net says of the test set
+  // Median seconds of each Call of plan in `timed_steps` steps; empty: not measured.
+  std::vector<double> call_seconds;
+  std::int64_t timed_steps = 0;
 };
 
 std::string report_html(const RunReport& report);

@@ -4,6 +4,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdlib>
+#include <map>
+#include <numeric>
 
 #include "apps/norma/markup.h"
 
@@ -26,6 +29,8 @@ std::string spread(const std::vector<float>& values) {
 
 std::string at(const std::vector<float>& values, std::size_t i) { return i < values.size() ? format_number(values[i]) : dash; }
 
+std::string format_microseconds(double s) { return fmt::format("{:.1f} \xc2\xb5s", s * 1e6); }
+
 // "conv1 (256, 6, 24, 24), ..."; a value with no name stands for itself by its role.
 std::string operands(const PlanLine& line, bool written) {
   std::string out;
@@ -42,6 +47,9 @@ std::string operands(const PlanLine& line, bool written) {
 std::string to_html(const Table& t) {
   const auto cell = [&](const char* tag, std::size_t i, const std::string& text, const char* scope) {
     const bool number = i < t.columns.size() && t.columns[i].number;
+    if (i < t.columns.size() && t.columns[i].bar && *scope == '\0')
+      return fmt::format("<{0} class=\"n bar\" style=\"--share:{1:.1f}%\">{2}</{0}>", tag, std::strtod(text.c_str(), nullptr),
+                         escape(text));
     return fmt::format("<{0}{1}{2}>{3}</{0}>", tag, number ? " class=\"n\"" : "", scope, escape(text));
   };
   const auto row = [&](const std::vector<std::string>& cells) {
@@ -136,27 +144,48 @@ Table channel_table(const BatchNormLayer& l) {
   return t;
 }
 
-Table plan_table(std::span<const PlanLine> plan) {
-  Table t{"Calls of one training step, in order",
-          {{"#", true},
-           {"call", false},
-           {"module", false},
-           {"options", false},
-           {"moved", true},
-           {"computed", true},
-           {"writes", false},
-           {"reads", false}},
-          {},
-          {}};
+Table plan_table(std::span<const PlanLine> plan, std::span<const double> seconds) {
+  Table t{"Calls of one training step, in order", {{"#", true}, {"call"}, {"module"}, {"options"}}, {}, {}};
+  const bool timed = !seconds.empty();
+  if (timed) t.columns.insert(t.columns.end(), {{"time", true}, {"of the step", true, true}});
+  t.columns.insert(t.columns.end(), {{"moved", true}, {"computed", true}, {"writes"}, {"reads"}});
+  const double all = std::accumulate(seconds.begin(), seconds.end(), 0.0);
   double bytes = 0, flops = 0;
   for (std::size_t i = 0; i < plan.size(); ++i) {
     const PlanLine& l = plan[i];
-    t.rows.push_back(
-        {std::to_string(i), l.call, l.path, l.detail, format_bytes(l.bytes), format_flops(l.flops), operands(l, true), operands(l, false)});
+    t.rows.push_back({std::to_string(i), l.call, l.path, l.detail});
+    if (timed) t.rows.back().insert(t.rows.back().end(), {format_microseconds(seconds[i]), format_percent(seconds[i] / all)});
+    t.rows.back().insert(t.rows.back().end(), {format_bytes(l.bytes), format_flops(l.flops), operands(l, true), operands(l, false)});
     bytes += l.bytes;
     flops += l.flops;
   }
-  t.total = {"", "sum", "", "", format_bytes(bytes), format_flops(flops), "", ""};
+  t.total = {"", "sum", "", ""};
+  if (timed) t.total.insert(t.total.end(), {format_microseconds(all), format_percent(1)});
+  t.total.insert(t.total.end(), {format_bytes(bytes), format_flops(flops), "", ""});
+  return t;
+}
+
+Table call_kinds_table(std::span<const PlanLine> plan, std::span<const double> seconds) {
+  struct Kind {
+    std::string name;
+    std::int64_t calls = 0;
+    double seconds = 0;
+  };
+  std::map<std::string, Kind> by_name;
+  for (std::size_t i = 0; i < plan.size(); ++i) {
+    Kind& k = by_name[plan[i].call];
+    k.name = plan[i].call;
+    ++k.calls;
+    k.seconds += seconds[i];
+  }
+  std::vector<Kind> kinds;
+  for (const auto& [name, kind] : by_name) kinds.push_back(kind);
+  std::ranges::stable_sort(kinds, std::greater<>(), &Kind::seconds);
+  const double all = std::accumulate(seconds.begin(), seconds.end(), 0.0);
+  Table t{"Time of a training step by kind of call", {{"call"}, {"calls", true}, {"time", true}, {"of the step", true, true}}, {}, {}};
+  for (const Kind& k : kinds)
+    t.rows.push_back({k.name, std::to_string(k.calls), format_microseconds(k.seconds), format_percent(k.seconds / all)});
+  t.total = {"sum", std::to_string(plan.size()), format_microseconds(all), format_percent(1)};
   return t;
 }
 

@@ -11,6 +11,7 @@ namespace norma::app {
 struct Column {
   std::string name;
   bool number = false;  // aligned to the right
+  bool bar = false;     // percentages, drawn as bars behind the text
 };
 
 // Cells are text, escaped when written. The first cell of a row names the row.
@@ -27,7 +28,10 @@ std::string to_html(const Table& table);
 Table epochs_table(std::span<const EpochMetrics> epochs);
 Table batch_norm_table(std::span<const BatchNormLayer> layers);
 Table channel_table(const BatchNormLayer& layer);
-Table plan_table(std::span<const PlanLine> plan);
+// seconds: of each call, or none.
+Table plan_table(std::span<const PlanLine> plan, std::span<const double> seconds = {});
+// Time by kind of call, the longest first.
+Table call_kinds_table(std::span<const PlanLine> plan, std::span<const double> seconds);
 Table memory_table(const MemoryReport& memory);
 
 }  // namespace norma::app

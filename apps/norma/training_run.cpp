@@ -10,6 +10,7 @@
 #include <ctime>
 #include <nlohmann/json.hpp>
 
+#include "apps/norma/call_times.h"
 #include "apps/norma/log.h"
 #include "apps/norma/recipe_flags.h"
 #include "apps/norma/run_directory.h"
@@ -292,6 +293,8 @@ void TrainingRun::write_report(const std::string& status, bool failed) {
   r.plan = describe(trainer_->plan(Mode::train));
   r.memory = memory(trainer_->plan(Mode::train));
   if (!failed) r.scatter = scatter_of(*data_, *trainer_);
+  if (finite(r.model)) r.test = classification_of(data_->test, *trainer_, std::holds_alternative<CrossEntropy>(recipe_.loss));
+  if (!failed) time_calls(r, *trainer_, data_->train, recipe_.train.batch_size);
   run_->write_report(r);
 }
 

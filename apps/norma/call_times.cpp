@@ -1,0 +1,36 @@
+#include "apps/norma/call_times.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "norma/error.h"
+
+namespace norma::app {
+
+void time_calls(RunReport& report, Trainer& trainer, const Dataset& train, std::int64_t batch) {
+  constexpr double budget = 0.15;  // seconds
+  constexpr std::int64_t least = 3, most = 16;
+  if (report.epochs.empty() || train.size() < batch) return;
+  const double step = static_cast<double>(batch) / report.epochs.back().samples_per_second;
+  const double fit_in = std::isfinite(step) && step > 0 ? budget / step : 0;
+  if (fit_in < static_cast<double>(least)) return;
+  const auto steps = static_cast<std::int64_t>(std::min(fit_in, static_cast<double>(most)));
+  std::vector<TimedStep> timed;
+  try {
+    timed = trainer.time_calls(Mode::train, train, steps);
+  } catch (const Error& e) {
+    if (e.kind() != ErrorKind::diverged) throw;
+    return;
+  }
+  timed.erase(timed.begin());  // it fills the caches
+  report.timed_steps = static_cast<std::int64_t>(timed.size());
+  for (std::size_t call = 0; call < report.plan.size(); ++call) {
+    std::vector<double> seconds;
+    for (const TimedStep& t : timed) seconds.push_back(t.calls.at(call));
+    const auto middle = seconds.begin() + static_cast<std::ptrdiff_t>(seconds.size() / 2);
+    std::ranges::nth_element(seconds, middle);
+    report.call_seconds.push_back(*middle);
+  }
+}
+
+}  // namespace norma::app
