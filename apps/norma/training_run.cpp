@@ -15,6 +15,7 @@
 #include "apps/norma/recipe_flags.h"
 #include "apps/norma/run_directory.h"
 #include "apps/norma/signals.h"
+#include "apps/norma/text_curve.h"
 #include "norma/error.h"
 
 namespace norma::app {
@@ -129,6 +130,7 @@ class TrainingRun {
   void finish_epoch(const EpochMetrics& m);
   void save() const { run_->save(trainer_->model(), trainer_->training()); }
   void write_report(const std::string& status, bool failed);
+  void draw_curve() const;
   void print_summary();
   bool asked_to_stop() const { return stop_signal() != 0 || (part_ && part_->stop && *part_->stop); }
   int stopped(int signal);
@@ -231,7 +233,10 @@ int TrainingRun::run() {
   progress_.clear();
   if (!whole) return stopped(stop_signal());
   write_report("finished", false);
-  if (!part_) print_summary();
+  if (!part_) {
+    draw_curve();
+    print_summary();
+  }
   return stop_signal() ? 128 + stop_signal() : 0;
 }
 
@@ -296,6 +301,20 @@ void TrainingRun::write_report(const std::string& status, bool failed) {
   if (finite(r.model)) r.test = classification_of(data_->test, *trainer_, std::holds_alternative<CrossEntropy>(recipe_.loss));
   if (!failed) time_calls(r, *trainer_, data_->train, recipe_.train.batch_size);
   run_->write_report(r);
+}
+
+// Test accuracy by epoch, or the training loss without a test set, for whoever looks on.
+void TrainingRun::draw_curve() const {
+  const Terminal terminal = detect_terminal(fileno(stderr));
+  if (!terminal.interactive || request_.quiet || request_.json || request_.progress == ProgressMode::never) return;
+  std::vector<double> accuracy, loss;
+  for (const RecordedEpoch& e : run_->epochs()) {
+    loss.push_back(e.metrics.train_loss);
+    accuracy.push_back(e.metrics.test_accuracy.value_or(NAN));
+  }
+  const std::string curve = data_->test.size() > 0 ? text_curve("test accuracy by epoch", accuracy, CurveUnit::share, terminal.columns)
+                                                   : text_curve("train loss by epoch", loss, CurveUnit::number, terminal.columns);
+  std::fputs(curve.c_str(), stderr);
 }
 
 void TrainingRun::print_summary() {
