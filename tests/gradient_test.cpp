@@ -197,7 +197,7 @@ TEST(Gradient, LayerInstanceAndGroupNorm) {
 
 // What is normalised is the first layer's output, with parameters before it and after it.
 TEST(Gradient, ANetWithEveryNorm) {
-  const nn::Sequential net{nn::GroupNorm{},
+  const nn::Sequential net{nn::GroupNorm{.groups = 1},
                            nn::Conv2d{.out = 4, .kernel = 3},
                            nn::InstanceNorm{.affine = true, .track_running_stats = true},
                            nn::Tanh{},

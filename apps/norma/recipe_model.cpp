@@ -15,19 +15,18 @@ class ModelBuilder {
 
   nn::Sequential sequence(const std::vector<LayerSpec>& layers, std::int64_t repeat = 1) const {
     nn::Sequential net;
-    for (std::int64_t time = 0; time < repeat; ++time)
-      for (const LayerSpec& l : layers)
-        if (std::optional<Module> m = std::visit([this](const auto& layer) { return module(layer); }, l.layer))
-          net.append(nn::Sequential::Child(l.name.empty() || repeat == 1 ? l.name : l.name + std::to_string(time + 1), std::move(*m)));
+    for (const LayerSpec& l : arranged(layers, repeat))
+      if (std::optional<Module> m = std::visit([this](const auto& layer) { return module(layer); }, l.layer))
+        net.append(nn::Sequential::Child(l.name, std::move(*m)));
     return net;
   }
 
   // The layers there are, as without_norms() wants them; prefix: of their paths.
   std::vector<LayerSpec> without(const std::vector<LayerSpec>& layers, const std::string& prefix, const std::set<std::string>& norms,
-                                 const std::set<std::string>& biased) const {
+                                 const std::set<std::string>& biased, std::int64_t repeat = 1) const {
     std::vector<LayerSpec> kept;
     std::map<std::string, int> count;  // as nn::Sequential numbers its children
-    for (LayerSpec l : layers) {
+    for (LayerSpec l : arranged(layers, repeat)) {
       const std::optional<Module> m = std::visit([this](const auto& layer) { return module(layer); }, l.layer);
       if (!m) continue;
       const int number = ++count[m->kind()];
@@ -39,7 +38,8 @@ class ModelBuilder {
         if (auto* f = std::get_if<nn::Linear>(&l.layer)) f->bias = true;
       }
       if (auto* s = std::get_if<SequentialLayer>(&l.layer)) {
-        s->layers = without(s->layers, path + "/", norms, biased);
+        s->layers = without(s->layers, path + "/", norms, biased, s->repeat);
+        s->repeat = 1;
         if (s->layers.empty()) continue;
       }
       if (auto* r = std::get_if<ResidualLayer>(&l.layer)) {
@@ -52,6 +52,21 @@ class ModelBuilder {
   }
 
  private:
+  // In the net's order: repeated (a name then ends in its number), norms on their side of the activation.
+  std::vector<LayerSpec> arranged(const std::vector<LayerSpec>& layers, std::int64_t repeat) const {
+    std::vector<LayerSpec> all;
+    for (std::int64_t time = 1; time <= repeat; ++time)
+      for (LayerSpec l : layers) {
+        if (repeat > 1 && !l.name.empty()) l.name += std::to_string(time);
+        all.push_back(std::move(l));
+      }
+    if (model_.norm_position == NormPosition::after)
+      for (std::size_t i = 0; i + 1 < all.size(); ++i)
+        if (std::holds_alternative<NormLayer>(all[i].layer) && std::holds_alternative<ActivationLayer>(all[i + 1].layer))
+          std::swap(all[i], all[i + 1]), ++i;
+    return all;
+  }
+
   template <class M>
   std::optional<Module> module(M layer) const {
     if constexpr (std::is_same_v<M, nn::Conv2d> || std::is_same_v<M, nn::Linear>) {
@@ -61,8 +76,14 @@ class ModelBuilder {
     return Module(std::move(layer));
   }
   std::optional<Module> module(const NormLayer&) const {
-    if (!model_.norm) return {};
-    return Module(model_.batch_norm);
+    switch (model_.norm) {
+      case NormKind::none: break;
+      case NormKind::batch: return Module(model_.batch_norm);
+      case NormKind::layer: return Module(model_.layer_norm);
+      case NormKind::instance: return Module(model_.instance_norm);
+      case NormKind::group: return Module(model_.group_norm);
+    }
+    return {};
   }
   std::optional<Module> module(const ActivationLayer&) const {
     switch (model_.activation) {
@@ -90,6 +111,7 @@ nn::Sequential build_model(const ModelSection& model) { return ModelBuilder(mode
 ModelSection without_norms(const ModelSection& model, const std::set<std::string>& norms, const std::set<std::string>& biased) {
   ModelSection changed = model;
   changed.layers = ModelBuilder(model).without(model.layers, "", norms, biased);
+  changed.norm_position = NormPosition::before;  // the layers are in their order
   return changed;
 }
 

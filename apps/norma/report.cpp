@@ -193,7 +193,7 @@ std::string report_html(const RunReport& r) {
     out += section("Samples", samples_section(*r.test));
   }
   if (const std::optional<Filters> filters = first_filters(r.model)) out += section("First filters", filters_section(*filters));
-  out += section("Batch norms", batch_norm_section(r));
+  out += section("Norms", batch_norm_section(r));
   out += section(r.health.empty() || !r.health.back().norms.empty() ? "Batch norm health" : "Activations", health_section(r.health));
   out += section("Plan", plan_section(r));
   out += section("Configuration", config_section(r));
