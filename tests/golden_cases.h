@@ -90,7 +90,7 @@ inline std::vector<GoldenCase> golden_cases() {
 
       {"gn_2d", GroupNorm{.groups = 2}, {3, 4, 3, 2}},
       {"gn_1d", GroupNorm{.groups = 2}, {5, 6}},
-      {"gn_one_group", GroupNorm{}, {3, 4, 3, 2}},
+      {"gn_one_group", GroupNorm{.groups = 1}, {3, 4, 3, 2}},
       {"gn_channels", GroupNorm{.groups = 4}, {3, 4, 3, 2}},
       {"gn_batch17", GroupNorm{.groups = 3}, {17, 6, 5, 4}},
       {"gn_eps", GroupNorm{.groups = 3, .eps = 0.1}, {5, 6}},

@@ -65,12 +65,14 @@ std = 2
 resize = [3, 5]
 [model]
 activation = "tanh"
-norm = "none"
+norm = "group"
+norm_position = "after"
 weight_init = { kind = "normal", mean = 0, std = 0.02 }
 bias_init = { kind = "constant", value = 0.5 }
 layers = [
   { type = "conv2d", name = "stem", out = 8, kernel = [3, 5], stride = [2, 1], padding = [1, 2], dilation = 2, groups = 2, bias = false, weight_init = { kind = "normal", mean = 0, std = 0.01 } },
   { type = "batch_norm", eps = 1e-3, momentum = "none", affine = true, track_running_stats = false, weight_init = { kind = "constant", value = 0.5 } },
+  { type = "layer_norm", eps = 0.01, bias = false }, { type = "instance_norm", affine = true }, { type = "group_norm", groups = 4 },
   { type = "norm" }, { type = "activation" }, { type = "relu" }, { type = "sigmoid" }, { type = "tanh" },
   { type = "max_pool2d", kernel = 3, stride = 2, padding = 1, dilation = 1, ceil_mode = true },
   { type = "avg_pool2d", kernel = [2, 3], stride = [1, 2], padding = 1, ceil_mode = true, count_include_pad = false },
@@ -83,6 +85,15 @@ layers = [
 [model.batch_norm]
 momentum = 0.05
 initial_running_var = 0.25
+[model.layer_norm]
+eps = 1e-3
+elementwise_affine = false
+bias = false
+[model.instance_norm]
+track_running_stats = true
+[model.group_norm]
+groups = 4
+affine = false
 [optimizer]
 kind = "sgd"
 lr = 0.3
@@ -125,9 +136,11 @@ TEST(Recipe, ReadsEveryField) {
   ASSERT_TRUE(r.data.transform.resize);
   EXPECT_EQ(*r.data.transform.resize, Size2(3, 5));
   EXPECT_EQ(r.model.activation, Activation::tanh);
-  EXPECT_FALSE(r.model.norm);
+  EXPECT_EQ(r.model.norm, NormKind::group);
+  EXPECT_EQ(r.model.norm_position, NormPosition::after);
+  EXPECT_EQ(r.model.group_norm.groups, 4);
   EXPECT_EQ(r.model.batch_norm.momentum, 0.05);
-  ASSERT_EQ(r.model.layers.size(), 14U);
+  ASSERT_EQ(r.model.layers.size(), 17U);
   const auto& conv = std::get<nn::Conv2d>(r.model.layers[0].layer);
   EXPECT_EQ(r.model.layers[0].name, "stem");
   EXPECT_EQ(conv.kernel, Size2(3, 5));
@@ -135,7 +148,7 @@ TEST(Recipe, ReadsEveryField) {
   EXPECT_EQ(conv.weight_init.kind, Init::Kind::normal);
   EXPECT_EQ(conv.weight_init.b, 0.01);
   EXPECT_FALSE(std::get<nn::BatchNorm>(r.model.layers[1].layer).momentum);
-  const auto& residual = std::get<ResidualLayer>(r.model.layers[9].layer);
+  const auto& residual = std::get<ResidualLayer>(r.model.layers[12].layer);
   EXPECT_EQ(std::get<nn::Conv2d>(residual.projection.at(0).layer).weight_init.a, Init::he_normal().a);
   EXPECT_TRUE(std::get<Sgd>(r.optimizer).nesterov);
   EXPECT_EQ(r.schedule.kind, Schedule::Kind::one_cycle);
@@ -158,9 +171,11 @@ TEST(Recipe, WritesWhatItReads) {
 
 TEST(Recipe, WritesEveryFieldThatDiffers) {
   const auto plain = flatten(parse(minimal)), full = flatten(parse(rich));
-  for (const char* key : {"train.seed", "device.check_each", "loss.label_smoothing", "schedule.pct_start", "train.log_every",
-                          "model.weight_init", "model.bias_init", "model.batch_norm.initial_running_var",
-                          "model.layers.9.projection.0.weight_init", "model.layers.9.body.0.layers.0.out", "data.resize"})
+  for (const char* key :
+       {"train.seed", "device.check_each", "loss.label_smoothing", "schedule.pct_start", "train.log_every", "model.weight_init",
+        "model.bias_init", "model.batch_norm.initial_running_var", "model.norm", "model.norm_position",
+        "model.layer_norm.elementwise_affine", "model.instance_norm.track_running_stats", "model.group_norm.groups",
+        "model.layers.12.projection.0.weight_init", "model.layers.12.body.0.layers.0.out", "data.resize"})
     EXPECT_TRUE(full.contains(key) && (!plain.contains(key) || plain.at(key) != full.at(key))) << key;
 }
 
@@ -246,6 +261,27 @@ TEST(Recipe, NormNoneAndActivationNoneLeaveTheLayersOut) {
   const Recipe r = parse_recipe(find_recipe("mnist-lenet-bn"), off);
   for (const ParameterInfo& p : trace(Module(build_model(r.model)), {8, 1, 28, 28}).parameters())
     EXPECT_EQ(p.name.find("bn"), std::string::npos) << p.name;
+}
+
+TEST(Recipe, TheModelsNormAndItsPlace) {
+  const auto net = [](std::vector<Override> set) {
+    const Recipe r = parse_recipe(find_recipe("mnist-lenet-bn"), set);
+    std::string kinds;
+    for (const Node& n : trace(Module(build_model(r.model)), {8, 1, 28, 28}).nodes) kinds += n.path + " ";
+    return kinds;
+  };
+  const Override after{"model.norm_position", "after", "--norm-position"};
+  EXPECT_TRUE(contains(net({}), "conv1 bn1 relu1 pool1 conv2 bn2 relu2 "));
+  EXPECT_TRUE(contains(net({{"model.norm", "layer", "--norm"}}), "fc1 ln3 relu3 fc2 ln4 relu4 fc3"));
+  EXPECT_TRUE(contains(net({{"model.norm", "group", "--norm"}, after}), "conv1 relu1 gn1 pool1 conv2 relu2 gn2 "));
+  EXPECT_TRUE(contains(net({{"model.norm", "none", "--norm"}, after}), "conv1 relu1 pool1 "));
+  EXPECT_TRUE(contains(message_of([&] { net({{"model.norm", "instance", "--norm"}}); }), "[in3] expects 4-d input, got (8, 120); "));
+  EXPECT_TRUE(contains(message_of([&] {
+                         net({{"model.norm", "group", "--norm"}, {"model.group_norm.groups", "4", "--set"}});
+                       }),
+                       "[gn1] 6 channels cannot be divided into 4 groups"));
+  EXPECT_TRUE(contains(message_of([&] { net({{"model.norm", "batch_norm", "--norm"}}); }), "did you mean \"batch\"?"));
+  EXPECT_TRUE(contains(refusal("[data]\nname='digits'\n[model]\nlayers=[{type='group_norm'}]"), "groups"));
 }
 
 TEST(RecipeError, UnknownKeyHasPlaceAndSuggestion) {

@@ -1,4 +1,4 @@
-// norma inspect: what is in a checkpoint. Norms and ranges of every tensor; gamma, beta and running statistics of the batch norms.
+// norma inspect: what is in a checkpoint. Norms and ranges of every tensor; gamma, beta and running statistics of the norms.
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
@@ -104,7 +104,7 @@ std::string batch_norm_table(const BatchNormLayer& l, std::int64_t most) {
   const std::size_t channels = channels_of(l);
   const std::size_t shown = most > 0 ? std::min(channels, static_cast<std::size_t>(most)) : channels;
   std::string out =
-      fmt::format("\n{}: batch norm of {} channels{}\n{:>7}  {:>12}  {:>12}  {:>12}  {:>12}\n", l.path, channels,
+      fmt::format("\n{}: norm of {} channels{}\n{:>7}  {:>12}  {:>12}  {:>12}  {:>12}\n", l.path, channels,
                   l.batches ? fmt::format(", {} batches seen", *l.batches) : "", "channel", "gamma", "beta", "running_mean", "running_var");
   for (std::size_t c = 0; c < shown; ++c)
     out += fmt::format("{:>7}  {}  {}  {}  {}\n", c, cell(l.gamma, c), cell(l.beta, c), cell(l.running_mean, c), cell(l.running_var, c));
@@ -133,7 +133,7 @@ ordered_json to_json(const Checkpoint& model, const std::vector<BatchNormLayer>&
                       {"running_mean", l.running_mean},
                       {"running_var", l.running_var},
                       {"num_batches_tracked", l.batches ? ordered_json(*l.batches) : ordered_json(nullptr)}});
-  return {{"file", file.string()}, {"tensors", tensors}, {"batch_norms", layers}};
+  return {{"file", file.string()}, {"tensors", tensors}, {"norms", layers}};
 }
 
 int run(const InspectRequest& request) {
@@ -169,9 +169,7 @@ Command add_inspect(CLI::App& norma) {
   CLI::App& app = *norma.add_subcommand("inspect", "Gamma, beta, running statistics and weight norms of a checkpoint");
   app.add_option("checkpoint", request->path, "A run directory, or a .safetensors file")->required();
   app.add_option("--layer", request->layer, "This layer alone")->type_name("NAME");
-  app.add_option("--channels", request->channels, "Channels shown of each batch norm; 0: all")
-      ->type_name("N")
-      ->check(CLI::NonNegativeNumber);
+  app.add_option("--channels", request->channels, "Channels shown of each norm; 0: all")->type_name("N")->check(CLI::NonNegativeNumber);
   app.add_flag("--json", request->json, "One JSON object on stdout, with every channel");
   return {&app, [request] { return run(*request); }};
 }

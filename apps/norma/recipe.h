@@ -34,6 +34,11 @@ struct DataSection {
 
 struct LayerSpec;
 
+// What {type = "norm"} stands for; none: those layers are left out.
+enum class NormKind : std::uint8_t { none, batch, layer, instance, group };
+// Which of a {type = "norm"} and the {type = "activation"} right behind it comes first: before the activation, or after it.
+enum class NormPosition : std::uint8_t { before, after };
+
 // {type = "norm"}: what model.norm says.
 struct NormLayer {};
 // {type = "activation"}: what model.activation says.
@@ -46,8 +51,9 @@ struct ResidualLayer {
 };
 
 // In the order of layer_types().
-using Layer = std::variant<nn::Conv2d, nn::Linear, NormLayer, nn::BatchNorm, ActivationLayer, nn::ReLU, nn::Sigmoid, nn::Tanh,
-                           nn::MaxPool2d, nn::AvgPool2d, nn::GlobalAvgPool2d, nn::Dropout, nn::Flatten, SequentialLayer, ResidualLayer>;
+using Layer = std::variant<nn::Conv2d, nn::Linear, NormLayer, nn::BatchNorm, nn::LayerNorm, nn::InstanceNorm, nn::GroupNorm,
+                           ActivationLayer, nn::ReLU, nn::Sigmoid, nn::Tanh, nn::MaxPool2d, nn::AvgPool2d, nn::GlobalAvgPool2d, nn::Dropout,
+                           nn::Flatten, SequentialLayer, ResidualLayer>;
 
 struct LayerSpec {
   std::string name;  // empty: by kind and number
@@ -56,9 +62,13 @@ struct LayerSpec {
 
 struct ModelSection {
   Activation activation = Activation::relu;  // none: those layers are left out
-  bool norm = true;                          // "batch_norm" or "none": those layers are left out
-  Init weight_init, bias_init;               // of every conv2d and linear that has the standard one
-  nn::BatchNorm batch_norm;
+  NormKind norm = NormKind::batch;
+  NormPosition norm_position = NormPosition::before;
+  Init weight_init, bias_init;  // of every conv2d and linear that has the standard one
+  nn::BatchNorm batch_norm;     // what a norm of each kind is
+  nn::LayerNorm layer_norm;
+  nn::InstanceNorm instance_norm;
+  nn::GroupNorm group_norm{.groups = 2};
   std::vector<LayerSpec> layers;
 };
 

@@ -31,7 +31,12 @@ inline constexpr std::pair<const char*, DataSection::Source> source_names[] = {{
                                                                                {"idx", DataSection::Source::idx}};
 inline constexpr std::pair<const char*, Activation> activation_names[] = {
     {"relu", Activation::relu}, {"sigmoid", Activation::sigmoid}, {"tanh", Activation::tanh}, {"none", Activation::none}};
-inline constexpr std::pair<const char*, bool> norm_names[] = {{"batch_norm", true}, {"none", false}};
+inline constexpr std::pair<const char*, NormKind> norm_names[] = {{"none", NormKind::none},
+                                                                  {"batch", NormKind::batch},
+                                                                  {"layer", NormKind::layer},
+                                                                  {"instance", NormKind::instance},
+                                                                  {"group", NormKind::group}};
+inline constexpr std::pair<const char*, NormPosition> position_names[] = {{"before", NormPosition::before}, {"after", NormPosition::after}};
 inline constexpr std::pair<const char*, Capture> capture_names[] = {
     {"off", Capture::off}, {"chain", Capture::chain}, {"branches", Capture::branches}};
 inline constexpr std::pair<const char*, Reduction> reduction_names[] = {{"mean", Reduction::mean}, {"sum", Reduction::sum}};
@@ -53,10 +58,15 @@ inline constexpr std::pair<const char*, OptimizerKind> optimizer_names[] = {
 enum class LossKind : std::uint8_t { cross_entropy, mse };
 inline constexpr std::pair<const char*, LossKind> loss_names[] = {{"cross_entropy", LossKind::cross_entropy}, {"mse", LossKind::mse}};
 // {type = "..."} of a layer; the second is the alternative of Layer.
-inline constexpr std::pair<const char*, std::size_t> layer_names[] = {
-    {"conv2d", 0},   {"linear", 1},      {"norm", 2},       {"batch_norm", 3}, {"activation", 4},         {"relu", 5},
-    {"sigmoid", 6},  {"tanh", 7},        {"max_pool2d", 8}, {"avg_pool2d", 9}, {"global_avg_pool2d", 10}, {"dropout", 11},
-    {"flatten", 12}, {"sequential", 13}, {"residual", 14}};
+inline constexpr std::pair<const char*, std::size_t> layer_names[] = {{"conv2d", 0},      {"linear", 1},
+                                                                      {"norm", 2},        {"batch_norm", 3},
+                                                                      {"layer_norm", 4},  {"instance_norm", 5},
+                                                                      {"group_norm", 6},  {"activation", 7},
+                                                                      {"relu", 8},        {"sigmoid", 9},
+                                                                      {"tanh", 10},       {"max_pool2d", 11},
+                                                                      {"avg_pool2d", 12}, {"global_avg_pool2d", 13},
+                                                                      {"dropout", 14},    {"flatten", 15},
+                                                                      {"sequential", 16}, {"residual", 17}};
 static_assert(std::size(layer_names) == std::variant_size_v<Layer>);
 
 // T or const T
@@ -110,13 +120,33 @@ void fields(V& v, L& l) {
   v.init("bias_init", l.bias_init);
 }
 
-template <class V, Is<nn::BatchNorm> L>
-void fields(V& v, L& l) {
+// Of the norms that can have running statistics.
+template <class V, class L>
+requires(Is<L, nn::BatchNorm> || Is<L, nn::InstanceNorm>) void fields(V& v, L& l) {
   v.number("eps", l.eps, above_zero);
   v.number_or_none("momentum", l.momentum, share);
   v.boolean("affine", l.affine);
   v.boolean("track_running_stats", l.track_running_stats);
   v.number("initial_running_var", l.initial_running_var, at_least_zero);
+  v.init("weight_init", l.weight_init);
+  v.init("bias_init", l.bias_init);
+}
+
+template <class V, Is<nn::LayerNorm> L>
+void fields(V& v, L& l) {
+  v.number("eps", l.eps, above_zero);
+  v.boolean("elementwise_affine", l.elementwise_affine);
+  v.boolean("bias", l.bias);
+  v.init("weight_init", l.weight_init);
+  v.init("bias_init", l.bias_init);
+}
+
+template <class V, Is<nn::GroupNorm> L>
+void fields(V& v, L& l) {
+  if (l.groups == 0) v.require("groups");  // a layer; the section has a default
+  v.integer("groups", l.groups, 1, huge);
+  v.number("eps", l.eps, above_zero);
+  v.boolean("affine", l.affine);
   v.init("weight_init", l.weight_init);
   v.init("bias_init", l.bias_init);
 }
@@ -205,10 +235,14 @@ void fields(V& v, M& m) {
   v.require("layers");
   v.choice("activation", m.activation, activation_names);
   v.choice("norm", m.norm, norm_names);
+  v.choice("norm_position", m.norm_position, position_names);
   v.init("weight_init", m.weight_init);
   v.init("bias_init", m.bias_init);
   v.layers("layers", m.layers, 1);
   v.section("batch_norm", m.batch_norm);
+  v.section("layer_norm", m.layer_norm);
+  v.section("instance_norm", m.instance_norm);
+  v.section("group_norm", m.group_norm);
 }
 
 template <class V, Is<Optimizer> O>

@@ -13,9 +13,20 @@ class ModelBuilder {
 
   nn::Sequential sequence(const std::vector<LayerSpec>& layers) const {
     nn::Sequential net;
-    for (const LayerSpec& l : layers)
+    const auto append = [&](const LayerSpec& l) {
       if (std::optional<Module> m = std::visit([this](const auto& layer) { return module(layer); }, l.layer))
         net.append(nn::Sequential::Child(l.name, std::move(*m)));
+    };
+    for (std::size_t i = 0; i < layers.size(); ++i) {
+      const bool pair = i + 1 < layers.size() && std::holds_alternative<NormLayer>(layers[i].layer) &&
+                        std::holds_alternative<ActivationLayer>(layers[i + 1].layer);
+      if (pair && model_.norm_position == NormPosition::after) {
+        append(layers[i + 1]);
+        append(layers[i++]);
+      } else {
+        append(layers[i]);
+      }
+    }
     return net;
   }
 
@@ -29,8 +40,14 @@ class ModelBuilder {
     return Module(std::move(layer));
   }
   std::optional<Module> module(const NormLayer&) const {
-    if (!model_.norm) return {};
-    return Module(model_.batch_norm);
+    switch (model_.norm) {
+      case NormKind::none: break;
+      case NormKind::batch: return Module(model_.batch_norm);
+      case NormKind::layer: return Module(model_.layer_norm);
+      case NormKind::instance: return Module(model_.instance_norm);
+      case NormKind::group: return Module(model_.group_norm);
+    }
+    return {};
   }
   std::optional<Module> module(const ActivationLayer&) const {
     switch (model_.activation) {

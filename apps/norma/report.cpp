@@ -265,7 +265,7 @@ std::string report_html(const RunReport& r) {
   out += section("Curves", curves(r));
   out += section("Data", scatter_section(r));
   out += section("Epochs", epochs_section(r));
-  out += section("Batch norms", batch_norm_section(r));
+  out += section("Norms", batch_norm_section(r));
   out += section("Plan", plan_section(r));
   out += section("Configuration", config_section(r));
   out += section("Run and machine", facts_section(r));

@@ -35,7 +35,7 @@ std::string report_html(const RunReport& report);
 // Loss and accuracy by epoch as one picture; before them the scatter.
 std::string curves_svg(const RunReport& report);
 
-// ---- the batch norms of a checkpoint
+// ---- the norms of a checkpoint: those with a gamma for each channel
 
 struct BatchNormLayer {
   std::string path;
@@ -43,7 +43,7 @@ struct BatchNormLayer {
   std::optional<std::int64_t> batches;                        // num_batches_tracked
 };
 
-// In the checkpoint's order. A layer is a batch norm if it has running statistics, or a weight with a single dimension.
+// In the checkpoint's order. A layer is one if it has running statistics, or a weight with a single dimension.
 std::vector<BatchNormLayer> batch_norm_layers(const Checkpoint& model);
 
 }  // namespace norma::app

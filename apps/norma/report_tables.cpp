@@ -110,7 +110,7 @@ std::vector<BatchNormLayer> batch_norm_layers(const Checkpoint& model) {
 }
 
 Table batch_norm_table(std::span<const BatchNormLayer> layers) {
-  Table t{"Batch norms as saved: least \xc2\xb7 mean \xc2\xb7 largest over the channels",
+  Table t{"Norms as saved: least \xc2\xb7 mean \xc2\xb7 largest over the channels",
           {{"layer", false},
            {"channels", true},
            {"\xce\xb3 (weight)", true},

@@ -140,7 +140,7 @@ struct InstanceNorm {
 // parameters: weight (C), bias (C) when affine
 struct GroupNorm {
   static constexpr const char* kind = "gn";
-  std::int64_t groups = 1;  // must divide C
+  std::int64_t groups = 0;  // must divide C
   double eps = 1e-5;
   bool affine = true;
   Init weight_init{}, bias_init{};
