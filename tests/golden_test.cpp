@@ -139,7 +139,8 @@ void compare_module(const test::GoldenCase& c, const std::string& isa, bool fuse
     const std::string name = full.substr(prefix.size());
     stored.insert(name);
     if (!wanted.count(name)) continue;
-    const std::vector<double> want = modules().values(full);
+    std::vector<double> want = modules().values(full);
+    if (prefix == "in_tracking/" && ends_with(name, "num_batches_tracked")) want[0] += 1;  // norma counts here, PyTorch does not
     double scale = name.find(".grad") != std::string::npos ? gradient_scale(modules(), full) : largest(want);
     if (name == "dx") scale = std::max(scale, largest(std::vector<double>(dy.begin(), dy.end())));  // a sum of terms of dy's size
     EXPECT_TRUE(close(run.read(name), want, scale, module_tolerance)) << name;

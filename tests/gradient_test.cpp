@@ -195,10 +195,11 @@ TEST(Gradient, LayerInstanceAndGroupNorm) {
     EXPECT_EQ(GradientCheck(from(m), image, {.loss = {}, .mode = Mode::eval}).run(), std::vector<std::string>{});
 }
 
-// What is normalised is the first layer's output, with parameters before it and after it.
+// A shift of a channel that an instance norm would take away again has no gradient: no bias before it, and at the convolution's padding
+// the first norm's beta is no such shift.
 TEST(Gradient, ANetWithEveryNorm) {
   const nn::Sequential net{nn::GroupNorm{.groups = 1},
-                           nn::Conv2d{.out = 4, .kernel = 3},
+                           nn::Conv2d{.out = 4, .kernel = 3, .padding = 1, .bias = false},
                            nn::InstanceNorm{.affine = true, .track_running_stats = true},
                            nn::Tanh{},
                            nn::Residual{nn::GroupNorm{.groups = 2}},
