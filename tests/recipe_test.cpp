@@ -403,7 +403,7 @@ TEST(RecipeOverride, ErrorsNameTheFlag) {
   EXPECT_TRUE(contains(refusal(minimal, {{"optimizer.lr", "-1", "--lr"}}), "--lr: must be a number above 0, got -1"));
   EXPECT_TRUE(contains(refusal(minimal, {{"optimizer.lrr", "1", "--set optimizer.lrr"}}), "--set optimizer.lrr: unknown key \"lrr\""));
   EXPECT_TRUE(contains(refusal(minimal, {{"optimiser.lr", "1", "--set optimiser.lr"}}), "--set optimiser.lr: unknown key \"optimiser\""));
-  EXPECT_TRUE(contains(refusal(minimal, {{"model.layers.12.out", "1", "--set"}}), "\"9\" is not an index of the 2 entries"));
+  EXPECT_TRUE(contains(refusal(minimal, {{"model.layers.12.out", "1", "--set"}}), "\"12\" is not an index of the 2 entries"));
   EXPECT_TRUE(contains(refusal(minimal, {{"data.name.x", "1", "--set"}}), "not a table"));
   EXPECT_TRUE(contains(refusal(minimal, {{"train.epochs", "", "--epochs"}}), "--epochs: nothing is not a TOML value"));
   EXPECT_TRUE(contains(refusal(minimal, {{"train.epochs", "[1", "--epochs"}}), "--epochs: [1 is not a TOML value"));

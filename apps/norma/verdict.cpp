@@ -84,7 +84,8 @@ class Checker {
   double sign() const { return info(measure_).higher_is_better ? 1 : -1; }
   // Larger is better.
   static Outcome by_sign(double low, double high) { return low > 0 ? Outcome::holds : high < 0 ? Outcome::refuted : Outcome::undecided; }
-  std::string amount(double v) const { return info(measure_).percent ? fmt::format("{:.2f} points", 100 * v) : fmt::format("{:.3g}", v); }
+  std::string plain_amount(double v) const { return info(measure_).percent ? fmt::format("{:.2f}", 100 * v) : fmt::format("{:.3g}", v); }
+  std::string amount(double v) const { return plain_amount(v) + (info(measure_).percent ? " points" : ""); }
 
   Found better() const {
     std::vector<double> differences;
@@ -109,7 +110,7 @@ class Checker {
     const bool level = outcome == Outcome::undecided;
     return {outcome, fmt::format("{} {} {} {} than {}{} by {} (95 % interval {} to {}, {} pairs)", words(), level ? "perhaps" : "is",
                                  d.mean > 0 ? "higher" : "lower", "with " + mine(), others(), where(), amount(std::abs(d.mean)),
-                                 amount(d.mean > 0 ? d.low : -d.high), amount(d.mean > 0 ? d.high : -d.low), d.pairs)};
+                                 plain_amount(d.mean > 0 ? d.low : -d.high), amount(d.mean > 0 ? d.high : -d.low), d.pairs)};
   }
 
   std::string words() const { return info(measure_).words; }
@@ -268,7 +269,7 @@ Results::Results(const Comparison& comparison, const std::vector<PlannedRun>& ru
     if (run.variant >= variants_.size()) variants_.resize(run.variant + 1);
     Variant& v = variants_[run.variant];
     v.fields = run.fields;
-    v.by_seed.resize(std::max<std::size_t>(v.by_seed.size(), run.seed + 1));
+    v.by_seed.resize(std::max(static_cast<std::size_t>(comparison.seeds), run.seed + 1));
     const auto found = by_name.find(run.name);
     v.by_seed[run.seed] = found == by_name.end() ? nullptr : found->second;
     ended_ += found != by_name.end();
