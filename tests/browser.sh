@@ -40,6 +40,7 @@ batch_size = 32
 RECIPE
 "$norma" train digits.toml --quiet --out digits >/dev/null || exit 1
 "$norma" train circles-bn --epochs 2 --quiet --out circles >/dev/null || exit 1
+"$norma" compare digits.toml --vary optimizer.lr=0.01,0.1 --seeds 2 --quiet --out lab >/dev/null || exit 1
 
 # A frame's page is read by a page around it, which writes what it found where --dump-dom shows it: the report itself runs no script.
 cat >reader.html <<'PAGE'
@@ -54,7 +55,11 @@ frame.onload = async () => {
   const found = {
     accuracy: tile && tile.querySelector("dd").firstChild.textContent,
     epochs: of("Epochs") && of("Epochs").querySelectorAll("tbody tr").length,
-    charts: page.querySelectorAll("svg[aria-label]").length,
+    charts: ["Curves", "Data", "By epoch", "In one picture"].map((s) => (of(s) ? of(s).querySelectorAll("svg[aria-label]").length : 0))
+      .reduce((a, b) => a + b),
+    health: of("Batch norm health") && of("Batch norm health").querySelectorAll("svg[aria-label]").length,
+    verdict: page.querySelector(".status") && page.querySelector(".status").textContent.slice(0, 18),
+    variants: of("Results") && of("Results").querySelectorAll("tbody tr").length,
     images: images.length,
     broken: images.filter((i) => !i.complete || !i.naturalWidth).length,
     unnamed: images.filter((i) => !i.alt).length,
@@ -87,6 +92,14 @@ done
 check "digits: every test sample is in the matrix" "$(found digits tested)" 100
 check "digits: four filters, twenty samples and mistakes" "$([ "$(found digits images)" -ge 24 ] && echo yes)" yes
 check "circles: four curves and the boundary" "$(found circles charts)" 5
+check "circles: the health of its batch norms is drawn" "$([ "$(found circles health)" -ge 3 ] && echo yes)" yes
+
+load lab
+check "a comparison: no message on the console" "$(grep -c 'CONSOLE' lab.log)" 0
+check "a comparison: its verdict" "$(found lab verdict)" "Best test accuracy"
+check "a comparison: a row a variant" "$(found lab variants)" 2
+check "a comparison: over the learning rate, and loss and accuracy by epoch" "$(found lab charts)" 3
+check "a comparison: wider than a phone" "$(found lab wide)" false
 
 # The checks find what they look for: a script, an image from elsewhere, and one that is broken.
 mkdir bad

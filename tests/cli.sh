@@ -235,7 +235,7 @@ expect "bn-fold" 0 "" bn-fold whole --out folded --json
 check "... folds every batch norm and changes no output by more than rounding" "$(sed 's/.*"folded":\(.*\),"kept":\(.*\),"before".*relative_difference":\(.*\)}/\1 \2 \3/' stdout | awk '{ print $1, $2, $3 < 1e-5 }')" \
   '[{"norm":"bn1","into":"conv1"},{"norm":"bn2","into":"fc1"}] [] 1'
 check "... and eval takes what it wrote" "$("$norma" eval folded --json 2>/dev/null | key /dev/stdin loss)" "$(sed 's/.*"after":{"loss":\([^,]*\).*/\1/' stdout)"
-expect "bn-fold of a net without batch norms" 2 "the net has no batch norm" bn-fold folded --out again
+expect "bn-fold of a net without batch norms" 2 "the net has no batch norm" bn-fold folded --out unfolded
 expect "bn-fold into the model's own folder" 2 "exists: --force" bn-fold whole --out whole
 expect "plan" 0 "" plan tiny.toml --mode eval
 check "... names the calls" "$(grep -c 'conv2d_forward' stdout)" 1
