@@ -130,7 +130,7 @@ std::vector<PlannedRun> planned_runs(const Comparison& c) {
         continue;
       }
       // What is varied wins over what is set.
-      std::erase_if(overrides, [&](const Override& o) { return o.key == field; });
+      std::erase_if(overrides, [&key = field](const Override& o) { return o.key == key; });
       overrides.push_back({field, value, fmt::format("{} = {} (varied)", field, plain(value))});
       stem += (stem.empty() ? "" : ",") + file_name((ends[last_part(field)] > 1 ? field : last_part(field)) + "=" + plain(value));
     }
