@@ -33,7 +33,8 @@ NORMA_INLINE V narrow(const Doubles& wide) {
 NORMA_INLINE void add(Doubles& a, const Doubles& v, double factor = 1) {
   for (int l = 0; l < 16; ++l) a.lane[l] += factor * v.lane[l];
 }
-NORMA_INLINE double sum_lanes(Doubles a) {
+NORMA_INLINE double sum_lanes(const Doubles& all) {
+  Doubles a = all;
   for (int width = 8; width > 0; width /= 2)
     for (int l = 0; l < width; ++l) a.lane[l] += a.lane[l + width];
   return a.lane[0];
