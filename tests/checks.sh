@@ -2,7 +2,7 @@
 # What the scripts share that meet the norma program as a user does: a folder of their own, a tiny recipe, a line a check.
 # To be sourced, with the build directory or NORMA=<program>; at the end: finish.
 norma=$(realpath "${NORMA:-${1:-build}/norma}")
-[ -x "$norma" ] || { echo "cli.sh: no program $norma" >&2; exit 2; }
+[ -x "$norma" ] || { echo "$0: no program $norma" >&2; exit 2; }
 work=$(mktemp -d "${TMPDIR:-/tmp}/norma-cli.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 cd "$work" || exit 2
