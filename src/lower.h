@@ -27,8 +27,8 @@ struct LowerOptions {
   std::optional<Loss> loss;  // value "loss", a LossResult
   std::optional<Optimizer> optimizer;
   bool move_running_statistics = true;  // of batch norms, in training
-  bool by_group = false;  // schedule the Calls group by group of samples
-  bool join = false;      // Calls that one kernel can run become one (kernels/calls/together.h)
+  bool by_group = false;                // schedule the Calls group by group of samples
+  bool join = false;                    // Calls that one kernel can run become one (kernels/calls/together.h)
   AssignOptions assign{};
 };
 

@@ -118,9 +118,7 @@ void ProgressDisplay::line(const std::string& text) {
   std::fflush(stream_);
 }
 
-void ProgressDisplay::epoch(const EpochMetrics& m, std::int64_t epochs) {
-  line(epoch_line(m, epochs, std::max(columns_, 80)));
-}
+void ProgressDisplay::epoch(const EpochMetrics& m, std::int64_t epochs) { line(epoch_line(m, epochs, std::max(columns_, 80))); }
 
 // Blanks instead of an escape sequence: right on every terminal.
 void ProgressDisplay::draw(const std::string& line) {

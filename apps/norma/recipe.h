@@ -28,7 +28,7 @@ struct DataSection {
   std::int64_t classes = 0;                                                    // idx; 0: one more than the largest label
   std::int64_t first_train = 0, first_test = 0;             // train_samples, test_samples of mnist, fashion-mnist, idx; 0: all of them
   std::int64_t train_samples = 10000, test_samples = 2000;  // digits
-  std::int64_t samples = 2000;                                                 // circles
+  std::int64_t samples = 2000;                              // circles
   double noise = 0.05, factor = 0.5, test_fraction = 0.2;
   std::uint64_t seed = 0;  // digits, circles
   Transform transform;

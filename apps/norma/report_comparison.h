@@ -7,7 +7,8 @@
 
 namespace norma::app {
 
-// A line a variant: its fields, the mean and spread of its measure and of the test accuracy and train loss, seeds it won, runs that diverged.
+// A line a variant: its fields, the mean and spread of its measure and of the test accuracy and train loss, seeds it won, runs that
+// diverged.
 std::string comparison_table(const Results& results);
 
 // Replaces report.html and comparison.svg in the folder.

@@ -40,7 +40,6 @@ constexpr std::array run_files = {training_name, metrics_name, health_name,     
 
 constexpr std::string_view model_prefix = "model.";  // of the model's tensors and metadata in training.safetensors
 
-
 // The contents of a file, or nothing where there is none.
 std::optional<std::string> read_text(const fs::path& file) {
   std::error_code error;
