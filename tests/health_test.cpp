@@ -187,5 +187,15 @@ TEST(HealthReport, ShowsFiguresSentencesAndHistograms) {
   EXPECT_TRUE(has(p.words, "Epoch 7: nine tenths from 1"));
 }
 
+TEST(HealthShift, IsTheMeanOverChannelsInDeviationsOfBefore) {
+  EpochHealth before, after;
+  before.epoch = 1, after.epoch = 2;
+  EXPECT_FALSE(input_shift(before, after));
+  before.activations = {{.layer = "a", .mean = {1, 2, 3}, .deviation = {2, 0, 0.5}}, {.layer = "b", .mean = {0}, .deviation = {1}}};
+  after.activations = {{.layer = "a", .mean = {0, 9, 4}, .deviation = {1, 1, 1}}, {.layer = "b", .mean = {-0.5}, .deviation = {1}}};
+  EXPECT_DOUBLE_EQ(input_shift(before, after).value(), (0.5 + 2 + 0.5) / 3);  // the channel that did not vary is left out
+  EXPECT_EQ(health_from_json(to_json(after)).activations[0].mean, after.activations[0].mean);
+}
+
 }  // namespace
 }  // namespace norma::app

@@ -126,20 +126,6 @@ reuse = false
 check_each = true
 )";
 
-TEST(Recipe, RepeatsTheLayersOfASequential) {
-  const Recipe r = parse(R"([data]
-name = "digits"
-[model]
-layers = [{ type = "flatten" },
-  { type = "sequential", name = "hidden", repeat = 3, layers = [{ type = "linear", out = 7 }, { type = "tanh", name = "squash" }] }]
-)");
-  const Graph graph = trace(Module(build_model(r.model)), Shape{2, 1, 28, 28});
-  std::vector<std::string> paths;
-  for (const Node& n : graph.nodes) paths.push_back(n.path);
-  EXPECT_EQ(paths, (std::vector<std::string>{"x", "flatten1", "hidden/fc1", "hidden/squash1", "hidden/fc2", "hidden/squash2", "hidden/fc3",
-                                             "hidden/squash3"}));
-}
-
 TEST(Recipe, ReadsEveryField) {
   const Recipe r = parse(rich);
   EXPECT_EQ(r.name, "rich \"one\"\\");

@@ -167,6 +167,8 @@ class CompareCommand {
       run_all(runs, directory, options);
     } catch (...) {
       progress_.clear();
+      log_info(fmt::format("{} of {} runs have ended; once the cause is mended: norma compare --resume --out {}", done, runs.size(),
+                           directory.path().string()));
       throw;
     }
     progress_.clear();

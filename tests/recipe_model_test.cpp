@@ -1,0 +1,87 @@
+// What a recipe means: the net it builds, the same net without its batch norms, the samples it takes of a set.
+#include <gtest/gtest.h>
+
+#include <set>
+#include <string>
+#include <vector>
+
+#include "apps/norma/recipe.h"
+#include "norma/graph.h"
+#include "tests/expect_error.h"
+#include "tests/idx_files.h"
+#include "tests/temporary_folder.h"
+
+namespace norma::app {
+namespace {
+
+using test::expect_error;
+using test::TemporaryFolder;
+
+Recipe parsed(const std::string& text) { return parse_recipe({"test", text, "test.toml", "/recipes"}); }
+
+std::vector<std::string> paths(const ModelSection& model) {
+  std::vector<std::string> all;
+  const Graph graph = trace(Module(build_model(model)), Shape{2, 1, 28, 28});
+  for (const Node& n : graph.nodes) all.push_back(n.path);
+  return all;
+}
+
+TEST(RecipeModel, RepeatsTheLayersOfASequential) {
+  const Recipe r = parsed(R"([data]
+name = "digits"
+[model]
+layers = [{ type = "flatten" },
+  { type = "sequential", name = "hidden", repeat = 3, layers = [{ type = "linear", out = 7 }, { type = "tanh", name = "squash" }] }]
+)");
+  EXPECT_EQ(paths(r.model), (std::vector<std::string>{"x", "flatten1", "hidden/fc1", "hidden/squash1", "hidden/fc2", "hidden/squash2",
+                                                      "hidden/fc3", "hidden/squash3"}));
+}
+
+// Folding takes norms out of the layers as they really stand: repeated, within a residual, on either side of the activation.
+TEST(RecipeModel, WithoutSomeNormsTheOthersKeepTheirPaths) {
+  Recipe r = parsed(R"([data]
+name = "digits"
+[model]
+norm_position = "after"
+layers = [{ type = "flatten" },
+  { type = "sequential", name = "hidden", repeat = 2, layers = [{ type = "linear", out = 7, bias = false }, { type = "batch_norm" }] },
+  { type = "residual", body = [{ type = "linear", out = 7, bias = false }, { type = "batch_norm" }] },
+  { type = "norm" }, { type = "activation" }, { type = "linear", out = 10 }]
+)");
+  const std::vector<std::string> before = paths(r.model);
+  const std::set<std::string> gone{"hidden/bn1", "residual1/body/bn1"}, biased{"hidden/fc1", "residual1/body/fc1"};
+  std::vector<std::string> expected;
+  for (const std::string& path : before)
+    if (!gone.contains(path)) expected.push_back(path);
+  EXPECT_EQ(expected.size() + 2, before.size());
+  r.model = without_norms(r.model, gone, biased);
+  EXPECT_EQ(paths(r.model), expected);
+  EXPECT_EQ(paths(parsed(write_toml(r)).model), expected);
+  std::set<std::string> with_bias;
+  for (const ParameterInfo& p : trace(Module(build_model(r.model)), Shape{2, 1, 28, 28}).parameters())
+    if (p.name.find("fc") != std::string::npos && p.name.ends_with(".bias")) with_bias.insert(p.name);
+  EXPECT_EQ(with_bias, (std::set<std::string>{"fc1.bias", "hidden.fc1.bias", "residual1.body.fc1.bias"}));
+}
+
+TEST(RecipeData, TakesAsManyOfTheFirstSamplesAsItSays) {
+  const TemporaryFolder folder;
+  test::write_bytes(folder / "images", test::idx_images(12, 3, 2));
+  test::write_bytes(folder / "labels", test::idx_labels(12, 4));
+  DataSection d;
+  d.source = DataSection::Source::idx;
+  d.train_images = d.test_images = folder / "images";
+  d.train_labels = d.test_labels = folder / "labels";
+  const DatasetPair all = load_data(d);
+  EXPECT_EQ(all.train.size(), 12);
+  d.first_train = 5;
+  const DatasetPair part = load_data(d);
+  EXPECT_EQ(part.train.size(), 5);
+  EXPECT_EQ(part.train.bytes, std::vector<std::uint8_t>(all.train.bytes.begin(), all.train.bytes.begin() + 5 * 6));
+  EXPECT_EQ(part.train.classes.size(), 4U);
+  EXPECT_EQ(part.test.size(), 12);
+  d.first_test = 13;
+  expect_error(ErrorKind::usage, {"data.test_samples is 13", "12 samples"}, [&] { load_data(d); });
+}
+
+}  // namespace
+}  // namespace norma::app
