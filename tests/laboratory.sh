@@ -66,4 +66,10 @@ for name in $("$norma" compare --list | cut -d' ' -f1); do
   check "... of runs that had what it is about" "$(grep -cE ' 0 pairs| nan|can be compared' stdout)" 0
 done
 
+# ---- every recipe that is about images, at reduced size
+for name in mnist-lenet-bn fashion-lenet-bn-sigmoid fashion-cnn-bn deep-mlp; do
+  expect "train $name" 0 "epoch 1/1" train "$name" --data digits --set data.train_samples=200 --set data.test_samples=100 --epochs 1 \
+    --out "recipe-$name"
+done
+
 finish
