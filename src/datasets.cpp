@@ -199,6 +199,14 @@ const KnownSet& known_set(const std::string& name) {
   return *set;
 }
 
+}  // namespace
+
+std::vector<std::string> dataset_classes(const std::string& name) {
+  const auto& classes = known_set(name).classes;
+  return {classes.begin(), classes.end()};
+}
+
+namespace {
 // Reads the whole file, but never more than one byte beyond what it should have.
 void hash_file(FileCheck& row, std::uint64_t expected_bytes) {
   ByteStream stream(row.path);

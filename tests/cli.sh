@@ -218,6 +218,8 @@ check "threads, --no-reuse, --check-each: the same bits" "$(key threads.json par
 # The sample is a part of the picture: a picture of a whole other size is still one of the net's classes.
 check "predict" "$("$norma" predict whole cell.png --top 2 --json --quiet | grep -o '"probability"' | wc -l)" 2
 expect "predict says what it did" 0 "cell.png: 128x" predict whole cell.png
+mkdir named && cp whole/model.safetensors named && sed 's/^name = "digits"/name = "fashion-mnist"/; /^seed/d' whole/config.toml >named/config.toml
+check "predict names classes without their set" "$(NORMA_DATA_DIR=/nowhere "$norma" predict named cell.png --top 10 --quiet | grep -c 'T-shirt/top .*Ankle boot \|Ankle boot .*T-shirt/top ')" 1
 expect "predict without an image" 2 "image is required" predict whole
 expect "predict with no such file" 3 "absent.png: No such file" predict whole cell.png absent.png
 head -c 200 cell.png >short.png

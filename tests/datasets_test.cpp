@@ -68,6 +68,12 @@ TEST_F(Datasets, SaysWhereItLookedAndWhatToDo) {
   for (const char* name : {"", ".", "..", "a/b", "../mnist"}) expect_error(ErrorKind::usage, {"data set"}, [&] { load_dataset(name); });
 }
 
+TEST_F(Datasets, ClassesOfAKnownSetNeedNoFiles) {
+  EXPECT_EQ(dataset_classes("mnist"), (std::vector<std::string>{"0", "1", "2", "3", "4", "5", "6", "7", "8", "9"}));
+  EXPECT_EQ(dataset_classes("fashion-mnist").back(), "Ankle boot");
+  test::expect_error(ErrorKind::usage, {"\"mnits\"", "fashion-mnist, mnist"}, [] { dataset_classes("mnits"); });
+}
+
 TEST_F(Datasets, LoadsASetOfTheUsersOwn) {
   for (const bool packed : {false, true}) {
     const fs::path root = home_ / (packed ? "packed" : "raw");

@@ -251,6 +251,7 @@ TEST(Report, LoadsNothingAndRunsNothing) {
 TEST(Report, CallsAreShownWithTheirTimes) {
   RunReport r = report(1);
   EXPECT_EQ(count(report_html(r), "of the step"), 0u);
+  expect_contains(report_html(r), "What each call takes was not measured");
   r.plan.push_back(r.plan[0]);
   r.plan.push_back({"adam", "", "", {}, 1, 1});
   r.call_seconds = {1e-5, 2e-5, 1e-5};
@@ -262,6 +263,14 @@ TEST(Report, CallsAreShownWithTheirTimes) {
                   "<th scope=\"row\">conv2d_forward</th><td class=\"n\">2</td><td class=\"n\">30.0 \xc2\xb5s</td>"
                   "<td class=\"n bar\" style=\"--share:75.0%\">75.00 %</td>");
   EXPECT_EQ(count(html, "--share:25.0%"), 3u);  // adam by kind; the first call and adam in the plan
+}
+
+TEST(Report, LossIsOnALogarithmicAxisWhereTheRecipeSaysSo) {
+  RunReport r = report(2);  // losses within a factor of 10
+  EXPECT_EQ(count(curves_svg(r), "vertical axis logarithmic"), 0u);
+  r.log_loss = true;
+  EXPECT_EQ(count(curves_svg(r), "vertical axis logarithmic"), 1u);
+  expect_contains(report_html(r), "vertical axis logarithmic");
 }
 
 TEST(Report, NoEpochOneEpochManyEpochs) {

@@ -8,10 +8,11 @@
 namespace norma::app {
 
 void time_calls(RunReport& report, Trainer& trainer, const Dataset& train, std::int64_t batch) {
-  constexpr double budget = 0.15;  // seconds
   constexpr std::int64_t least = 3, most = 16;
   if (report.epochs.empty() || train.size() < batch) return;
-  const double step = static_cast<double>(batch) / report.epochs.back().samples_per_second;
+  double trained = 0;
+  for (const EpochMetrics& m : report.epochs) trained += m.train_seconds;
+  const double budget = std::max(0.15, 0.02 * trained), step = static_cast<double>(batch) / report.epochs.back().samples_per_second;
   const double fit_in = std::isfinite(step) && step > 0 ? budget / step : 0;
   if (fit_in < static_cast<double>(least)) return;
   const auto steps = static_cast<std::int64_t>(std::min(fit_in, static_cast<double>(most)));

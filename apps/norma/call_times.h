@@ -6,7 +6,7 @@
 
 namespace norma::app {
 
-// Fills call_seconds and timed_steps from a few more steps, one by one, for as long as a reader of the page would not notice (0.15 s);
+// Fills call_seconds and timed_steps from a few more steps, one by one, for at most 0.15 s or a fiftieth of what the run has trained;
 // leaves them empty where no three steps fit in, the set has no whole batch, or a step was not finite. The trainer is left as it was.
 void time_calls(RunReport& report, Trainer& trainer, const Dataset& train, std::int64_t batch);
 

@@ -28,17 +28,13 @@ struct PredictRequest {
   bool json = false, quiet = false;
 };
 
-// The form of the set a model was trained on. Of the known ones only Fashion-MNIST has names that are no numbers, and it is read for them
-// where it is found; any other is not needed.
+// The form of the set a model was trained on; its files are not needed.
 Dataset empty_set(const DataSection& data) {
   Dataset set;
   set.name = "pictures";
   set.sample = sample_shape(data);
-  if (data.source != DataSection::Source::fashion_mnist) return set;
-  std::optional<fs::path> folder;
-  if (!data.dir.empty()) folder = data.dir;
-  if (find_dataset(name_of(data.source), folder)) set.classes = load_data(data).train.classes;
-  else log_info("fashion-mnist is not here, so its classes are numbers (norma data fetch fashion-mnist)");
+  if (data.source == DataSection::Source::mnist || data.source == DataSection::Source::fashion_mnist)
+    set.classes = dataset_classes(name_of(data.source));
   return set;
 }
 

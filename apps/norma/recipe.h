@@ -80,7 +80,8 @@ struct TrainSection {
   std::int64_t log_every = 1;  // epochs between two lines of the progress, beside the last one's
   std::uint64_t seed = 0;
   bool shuffle = true, drop_last = false;
-  bool health = true;  // health.jsonl: with every line of the progress, how the batch norms and activations do
+  bool health = true;     // health.jsonl: with every line of the progress, how the batch norms and activations do
+  bool log_loss = false;  // the pictures' loss axis is logarithmic; false: only where the losses span a factor of 10
 };
 
 // Where and how it runs: nothing here changes the result.

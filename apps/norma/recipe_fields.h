@@ -323,6 +323,7 @@ void fields(V& v, T& t) {
   v.boolean("shuffle", t.shuffle);
   v.boolean("drop_last", t.drop_last);
   v.boolean("health", t.health);
+  v.boolean("log_loss", t.log_loss);
 }
 
 template <class V, Is<DeviceSection> D>

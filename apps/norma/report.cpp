@@ -41,7 +41,7 @@ Chart loss_chart(const RunReport& r) {
   if (std::ranges::any_of(r.epochs, [](const EpochMetrics& m) { return m.test_loss.has_value(); }))
     series.push_back({"test", column(r, [](const EpochMetrics& m) { return m.test_loss.value_or(nan); })});
   Chart c = by_epoch(r, "Loss", std::move(series));
-  c.scale = Chart::Scale::automatic;
+  c.scale = r.log_loss ? Chart::Scale::logarithmic : Chart::Scale::automatic;
   return c;
 }
 
@@ -144,7 +144,9 @@ std::string batch_norm_section(const RunReport& r) {
 
 // What takes the time of a step, kind by kind of call.
 std::string timed_calls(const RunReport& r) {
-  if (r.call_seconds.empty()) return {};
+  if (r.call_seconds.empty())
+    return "<p>What each call takes was not measured: three more steps are too many for so short a run, or it did not end well. norma "
+           "bench calls measures it.</p>\n";
   return fmt::format(
              "<p>Measured at the end of the run, medians of {} steps whose calls ran one by one, which keeps them from being overlapped as "
              "they are in training.</p>\n",

@@ -22,6 +22,7 @@ struct RunReport {
   bool failed = false;  // the status is shown as a warning
   std::int64_t epochs_planned = 0;
   std::vector<EpochMetrics> epochs;
+  bool log_loss = false;  // the loss axis is logarithmic; false: only where the losses span a factor of 10
   std::int64_t parameter_count = 0;
   std::vector<std::pair<std::string, std::string>> facts;  // more rows for the final figures: ("Data", "fashion-mnist, 60000 + 10000")
   std::string config;                                      // config.toml

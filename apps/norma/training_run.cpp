@@ -26,8 +26,8 @@ using nlohmann::ordered_json;
 
 // Fields that say where and how long a run goes on, not what it computes.
 bool may_differ(const std::string& key) {
-  return key == "train.epochs" || key == "train.save_every" || key == "train.log_every" || key == "train.health" || key == "data.dir" ||
-         key.starts_with("device.");
+  return key == "train.epochs" || key == "train.save_every" || key == "train.log_every" || key == "train.health" ||
+         key == "train.log_loss" || key == "data.dir" || key.starts_with("device.");
 }
 
 std::string value_or_unset(const std::map<std::string, std::string>& flat, const std::string& key) {
@@ -288,6 +288,7 @@ void TrainingRun::write_report(const std::string& status, bool failed) {
   r.status = status;
   r.failed = failed;
   r.epochs_planned = recipe_.train.epochs;
+  r.log_loss = recipe_.train.log_loss;
   for (const RecordedEpoch& e : run_->epochs()) r.epochs.push_back(e.metrics);
   r.parameter_count = trainer_->parameter_count();
   r.facts = {{"Data", fmt::format("{}, {} + {} samples", name_of(recipe_.data.source), data_->train.size(), data_->test.size())}};

@@ -46,6 +46,9 @@ inline DatasetPair load_fashion_mnist(const std::optional<std::filesystem::path>
 // Sets whose files are known byte for byte: "fashion-mnist", "mnist".
 std::vector<std::string> known_datasets();
 
+// The names of a known set's classes: "T-shirt/top", ...; "0" to "9". Needs no files. Throws Error(usage) for a name that is not known.
+std::vector<std::string> dataset_classes(const std::string& name);
+
 // Where fetched sets are kept: $XDG_CACHE_HOME/norma/datasets, default ~/.cache/norma/datasets. Throws Error(failure) without a home.
 std::filesystem::path dataset_cache();
 
