@@ -34,7 +34,7 @@ using Call = std::variant<Gather, Resize, Conv2dForward, Conv2dBackwardInput, Co
                           GroupNormBackward, GroupNormBackwardInput, InstanceNormAverage, ActivationForward, ActivationBackward, Add,
                           Dropout, MaxPoolForward, MaxPoolBackward, AvgPoolForward, AvgPoolBackward, SoftmaxCrossEntropy, MeanSquaredError,
                           CheckFinite, Sgd, Adam, Advance, Fill, Conv2dForwardStatistics, LinearForwardStatistics,
-                          Conv2dBackwardInputReduce, LinearBackwardInputReduce, SgdStep, AdamStep>;
+                          Conv2dBackwardInputReduce, LinearBackwardInputReduce, BatchNormForward, BatchNormBackward, SgdStep, AdamStep>;
 
 template <class C>
 inline constexpr bool reduces = requires {

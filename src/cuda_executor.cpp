@@ -46,6 +46,7 @@ class CudaExecutor final : public Executor {
     if (graph_calls_ < 1) throw Error(ErrorKind::usage, "graph_calls must be at least 1, got " + std::to_string(graph_calls_));
     cudaDeviceProp properties{};
     check(cudaGetDeviceProperties(&properties, index), "reading the properties of GPU " + std::to_string(index));
+    multiprocessors_ = properties.multiProcessorCount;
     name_ =
         std::string(properties.name) + ", compute capability " + std::to_string(properties.major) + "." + std::to_string(properties.minor);
   }
@@ -184,7 +185,8 @@ class CudaExecutor final : public Executor {
     kernels::cuda::run(c.call, kernels::Memory{p.addresses.data()},
                        kernels::cuda::Queue{.stream = stream,
                                             .workspace = workspace_.data() + own.workspace,
-                                            .counters = reinterpret_cast<unsigned*>(counters_.data()) + own.counters});
+                                            .counters = reinterpret_cast<unsigned*>(counters_.data()) + own.counters,
+                                            .multiprocessors = multiprocessors_});
     if (const cudaError_t e = cudaGetLastError(); e != cudaSuccess)
       throw Error(ErrorKind::failure, "[" + c.path + "] " + name_of(c.call) + ": CUDA: " + cuda::text_of(e));
   }
@@ -296,6 +298,7 @@ class CudaExecutor final : public Executor {
   Capture capture_;
   std::int64_t graph_calls_;
   std::string name_;
+  int multiprocessors_ = 0;
   cuda::Stream stream_;
   cuda::Staging staging_;
   std::vector<cuda::Stream> streams_;  // of the branches but the first

@@ -14,6 +14,12 @@ bool follows(const Conv2dForward& a, const BatchNormStatistics& b) { return a.y 
 bool follows(const LinearForward& a, const BatchNormStatistics& b) { return a.y == b.x; }
 bool follows(const Conv2dBackwardInput& a, const BatchNormBackwardReduce& b) { return a.dx == b.dy && !b.dr; }
 bool follows(const LinearBackwardInput& a, const BatchNormBackwardReduce& b) { return a.dx == b.dy && !b.dr; }
+bool follows(const BatchNormStatistics& a, const BatchNormApply& b) {
+  return a.x == b.x && a.mean == b.mean && resident(BatchNormForward{{a, b}});
+}
+bool follows(const BatchNormBackwardReduce& a, const BatchNormBackwardApply& b) {
+  return (a.dr ? a.dr : a.dy) == b.dy && a.dgamma == b.dgamma && b.batch_statistics && resident(BatchNormBackward{{a, b}});
+}
 
 // Puts the second into the first where they are of these kinds.
 template <class A, class B>
@@ -51,8 +57,10 @@ void join(Plan& plan) {
       if (join_pair<Conv2dForward, BatchNormStatistics>(last.call, c.call) ||
           join_pair<LinearForward, BatchNormStatistics>(last.call, c.call) ||
           join_pair<Conv2dBackwardInput, BatchNormBackwardReduce>(last.call, c.call) ||
-          join_pair<LinearBackwardInput, BatchNormBackwardReduce>(last.call, c.call)) {
-        last.path += "+" + c.path;
+          join_pair<LinearBackwardInput, BatchNormBackwardReduce>(last.call, c.call) ||
+          join_pair<BatchNormStatistics, BatchNormApply>(last.call, c.call) ||
+          join_pair<BatchNormBackwardReduce, BatchNormBackwardApply>(last.call, c.call)) {
+        if (last.path != c.path) last.path += "+" + c.path;
         continue;
       }
     }

@@ -92,6 +92,51 @@ CallCase backward_apply(const Normalised& p, Activation act, bool affine, bool b
   return c.call(call);
 }
 
+// Statistics and apply in one Call, and the two of the gradient.
+CallCase forward(const Normalised& p, Activation act, bool residual, int lanes) {
+  CallCase c(lanes);
+  BatchNormStatistics statistics{.dims = c.dims(p.n, p.c, p.h, p.w)};
+  statistics.mean = c.flat("mean", p.c);
+  statistics.var = c.flat("var", p.c);
+  statistics.rstd = c.flat("rstd", p.c);
+  statistics.partial = c.scratch("partial", statistics.partial_bytes());
+  statistics.x = c.in("x", statistics.dims, normal(p.mean, p.deviation));
+  BatchNormApply apply{.x = statistics.x, .mean = statistics.mean, .rstd = statistics.rstd, .dims = statistics.dims, .act = act};
+  apply.y = c.out("y", apply.dims);
+  apply.gamma = c.flat("gamma", p.c, normal(1, 0.5));
+  apply.beta = c.flat("beta", p.c, normal());
+  if (residual) apply.r = c.in("r", apply.dims, normal());
+  return c.call(BatchNormForward{{statistics, apply}});
+}
+
+CallCase backward(const Normalised& p, Activation act, bool residual, int lanes) {
+  CallCase c(lanes);
+  BatchNormBackwardReduce reduce{.dims = c.dims(p.n, p.c, p.h, p.w), .act = act};
+  reduce.dgamma = c.flat("dgamma", p.c);
+  reduce.dbeta = c.flat("dbeta", p.c);
+  if (residual) reduce.dr = c.out_gradient("dr", reduce.dims);
+  reduce.partial = c.scratch("partial", reduce.partial_bytes());
+  reduce.dy = c.in_gradient("dy", reduce.dims);
+  if (act != Activation::none) reduce.y = c.in("y", reduce.dims, activated(act));
+  reduce.x = c.in("x", reduce.dims, normal(p.mean, p.deviation));
+  reduce.mean = c.flat("mean", p.c, mean_of(p));
+  reduce.rstd = c.flat("rstd", p.c, rstd_of(p));
+  BatchNormBackwardApply apply{.dy = reduce.dy,
+                               .y = reduce.y,
+                               .x = reduce.x,
+                               .mean = reduce.mean,
+                               .rstd = reduce.rstd,
+                               .dgamma = reduce.dgamma,
+                               .dbeta = reduce.dbeta,
+                               .dims = reduce.dims,
+                               .count = p.n * p.h * p.w,
+                               .act = act};
+  if (residual) apply.dy = reduce.dr, apply.y = {}, apply.act = Activation::none;
+  apply.dx = c.out_gradient("dx", apply.dims);
+  apply.gamma = c.flat("gamma", p.c, normal(1, 0.5));
+  return c.call(BatchNormBackward{{reduce, apply}});
+}
+
 CallCase rstd(std::int64_t channels, double eps, int lanes) {
   CallCase c(lanes);
   BatchNormRstd call{.channels = channels, .eps = eps};
@@ -141,6 +186,12 @@ void add_batch_norm_cases(std::vector<Case>& table) {
     }
     for (Activation act : {Activation::none, Activation::relu}) {
       const std::string name = "_" + std::string(name_of(act)) + "_" + p.name;
+      for (bool r : {false, true}) {
+        const std::string residual = r ? "_residual" : "";
+        table.push_back({"batch_norm_statistics_batch_norm_apply" + residual + name, [=](int lanes) { return forward(p, act, r, lanes); }});
+        table.push_back({"batch_norm_backward_reduce_batch_norm_backward_apply" + residual + name,
+                         [=](int lanes) { return backward(p, act, r, lanes); }});
+      }
       table.push_back({"batch_norm_apply_not_affine" + name, [=](int lanes) { return apply(p, act, false, false, lanes); }});
       table.push_back({"batch_norm_apply_not_affine_residual" + name, [=](int lanes) { return apply(p, act, false, true, lanes); }});
       table.push_back(

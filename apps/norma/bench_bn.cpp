@@ -73,6 +73,15 @@ std::int64_t least_tensors(bool backward, const Shape& shape, std::size_t cache_
   return bytes <= cache_bytes ? 2 : 3;
 }
 
+namespace {
+// Whether the sums and what is made with them are one Call, for which the device keeps what it has read.
+bool reads_once(const Plan& pass) {
+  return std::ranges::all_of(describe(pass), [](const PlanLine& line) {
+    return line.call.find('+') != std::string::npos || line.call == "batch_norm_running_update";
+  });
+}
+}  // namespace
+
 std::vector<BnPass> measure(const BnShape& s, BnLayout layout, const Device& device, const BnRequest& request) {
   const std::size_t cache = cache_bytes(device);
   const Shape shape = shape_of(s, request.batch, cache);
@@ -98,6 +107,8 @@ std::vector<BnPass> measure(const BnShape& s, BnLayout layout, const Device& dev
                   .share_of_copy = {}};
   };
   std::vector<BnPass> passes{pass_of("forward"), pass_of("backward")};
+  if (reads_once(timer.forward_plan())) passes[0].tensors = 2;
+  if (reads_once(timer.backward_plan())) passes[1].tensors = 3;
   std::vector<double> seconds[2], shares[2], bandwidths;
   (void)timer.forward(), (void)timer.backward(), (void)copy();
   const Clock::time_point begin = Clock::now();

@@ -53,7 +53,7 @@ struct BnPass {
 // So many sets of tensors, used in turn, that twice the cache lies between two uses of one: x and y of every set together.
 std::int64_t copies_for(const Shape& shape, std::size_t cache_bytes);
 // Least number of tensors that a pass reads and writes: x, y forward, x, dy, dx backward; what is read for the sums over the batch is read
-// again where it does not fit into the cache.
+// again where it does not fit into the cache, nor is kept on chip (measure() asks the Plan).
 std::int64_t least_tensors(bool backward, const Shape& shape, std::size_t cache_bytes);
 
 std::vector<BnPass> measure(const BnShape& shape, BnLayout layout, const Device& device, const BnRequest& request);

@@ -10,13 +10,17 @@
 
 namespace norma::kernels {
 
-// Bytes that a Call need not read again where the Call before has just made them.
+// Bytes that a Call need not read again after the Call before, which has just made or read them.
 template <class C>
 constexpr double handed_over(const C&) {
   return 0;
 }
-constexpr double handed_over(const BatchNormStatistics& c) { return c.dims.count() * f32_bytes; }      // x
-constexpr double handed_over(const BatchNormBackwardReduce& c) { return c.dims.count() * f32_bytes; }  // dy
+constexpr double handed_over(const BatchNormStatistics& c) { return c.dims.count() * f32_bytes; }                // x
+constexpr double handed_over(const BatchNormBackwardReduce& c) { return c.dims.count() * f32_bytes; }            // dy
+constexpr double handed_over(const BatchNormApply& c) { return (c.dims.count() + 2.0 * c.dims.c) * f32_bytes; }  // x, mean, rstd
+constexpr double handed_over(const BatchNormBackwardApply& c) {  // dy, x, perhaps y; mean, rstd, dgamma, dbeta
+  return ((c.y ? 3.0 : 2.0) * c.dims.count() + 4.0 * c.dims.c) * f32_bytes;
+}
 
 // The same as its Calls, one after the other. operands() names each value once: what a Call reads of one before it is left out, and what
 // an earlier one reads and a later one updates is the later one's.
@@ -56,9 +60,10 @@ struct Together {
     return all;
   }
   constexpr Cost cost() const {
+    const auto& first = std::get<0>(calls);
     return std::apply(
-        [](const auto&... c) {
-          return Cost{(c.cost().bytes + ...) - (handed_over(c) + ...), (c.cost().flops + ...)};
+        [&](const auto&... c) {
+          return Cost{(c.cost().bytes + ...) - (handed_over(c) + ...) + handed_over(first), (c.cost().flops + ...)};
         },
         calls);
   }
@@ -70,8 +75,24 @@ using LinearForwardStatistics = Together<LinearForward, BatchNormStatistics>;
 // The gradient of its input, and the sums over that of the batch norm before; without dr.
 using Conv2dBackwardInputReduce = Together<Conv2dBackwardInput, BatchNormBackwardReduce>;
 using LinearBackwardInputReduce = Together<LinearBackwardInput, BatchNormBackwardReduce>;
+// Batch norm by itself, in training. With dr, the second Call of the gradient reads that in place of dy, and no y.
+using BatchNormForward = Together<BatchNormStatistics, BatchNormApply>;
+using BatchNormBackward = Together<BatchNormBackwardReduce, BatchNormBackwardApply>;
 // The end of a step: whatever outlives it.
 using SgdStep = Together<BatchNormRunningUpdate, Sgd, Advance>;
 using AdamStep = Together<BatchNormRunningUpdate, Adam, Advance>;
+
+// What a GPU keeps on chip until the channel's sums are known: rows (H*W*lanes) from 32 elements on, of channels up to 2^21; no other
+// activations than these, which would need registers, too.
+inline constexpr std::int64_t resident_row = 32, resident_elements = std::int64_t{1} << 21;
+constexpr bool resident(const Dims& d) {
+  const std::int64_t row = d.plane() * d.lanes;
+  return row >= resident_row && d.groups() * row <= resident_elements;
+}
+constexpr bool resident(const BatchNormForward& c) {
+  const BatchNormApply& apply = std::get<BatchNormApply>(c.calls);
+  return resident(apply.dims) && (apply.act == Activation::none || apply.act == Activation::relu);
+}
+constexpr bool resident(const BatchNormBackward& c) { return resident(std::get<BatchNormBackwardApply>(c.calls).dims); }
 
 }  // namespace norma::kernels

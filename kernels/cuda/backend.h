@@ -17,6 +17,7 @@ struct Queue {
   CUstream_st* stream = nullptr;
   std::byte* workspace = nullptr;  // the parts of a sum; 256-byte aligned
   unsigned* counters = nullptr;    // how many blocks have made their parts: all 0 before a Call and after it
+  int multiprocessors = 132;       // of the device (an H100's): how many blocks may wait for each other
 };
 
 struct Needs {

@@ -79,21 +79,16 @@ void enqueue(const BatchNormRstd& call, const Memory& memory, const Queue& queue
 }
 
 void enqueue(const BatchNormApply& call, const Memory& memory, const Queue& queue) {
-  const Normalisation normalisation{memory.at<float>(call.mean), memory.at<float>(call.rstd), memory.at<float>(call.gamma),
-                                    memory.at<float>(call.beta)};
   float* const y = memory.at<float>(call.y);
   const float *const x = memory.at<float>(call.x), *const r = memory.at<float>(call.r);
-  launch_view(View(call.dims), queue.stream, Apply{call.act, normalisation, y, x, r}, y, x, r);
+  launch_view(View(call.dims), queue.stream, Apply{call.act, normalisation_of(call, memory), y, x, r}, y, x, r);
 }
 
 void enqueue(const BatchNormBackwardApply& call, const Memory& memory, const Queue& queue) {
-  const BackwardNormalisation normalisation{memory.at<float>(call.mean),  memory.at<float>(call.rstd),
-                                            memory.at<float>(call.gamma), call.batch_statistics ? memory.at<float>(call.dgamma) : nullptr,
-                                            memory.at<float>(call.dbeta), 1 / static_cast<double>(call.count)};
   float* const dx = memory.at<float>(call.dx);
   const float *const dy = memory.at<float>(call.dy), *const y = memory.at<float>(call.y), *const x = memory.at<float>(call.x);
   const View view(call.dims);
-  launch_view(view, queue.stream, BackwardApply{call.act, normalisation, view, dx, dy, y, x}, dx, dy, y, x);
+  launch_view(view, queue.stream, BackwardApply{call.act, normalisation_of(call, memory), view, dx, dy, y, x}, dx, dy, y, x);
 }
 
 void enqueue(const BatchNormRunningUpdate& call, const Memory& memory, const Queue& queue) {

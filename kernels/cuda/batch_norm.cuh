@@ -39,6 +39,15 @@ struct BackwardNormalisation {
   }
 };
 
+inline Normalisation normalisation_of(const BatchNormApply& call, const Memory& memory) {
+  return {memory.at<float>(call.mean), memory.at<float>(call.rstd), memory.at<float>(call.gamma), memory.at<float>(call.beta)};
+}
+inline BackwardNormalisation normalisation_of(const BatchNormBackwardApply& call, const Memory& memory) {
+  return {memory.at<float>(call.mean),  memory.at<float>(call.rstd),
+          memory.at<float>(call.gamma), call.batch_statistics ? memory.at<float>(call.dgamma) : nullptr,
+          memory.at<float>(call.dbeta), 1 / static_cast<double>(call.count)};
+}
+
 // What becomes of a channel's sums: (C) each.
 struct Statistics {
   double eps;

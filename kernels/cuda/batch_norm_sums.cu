@@ -1,84 +1,25 @@
-// Batch normalisation: the sums, forward and backward. They are made in parts whose number depends on the sizes alone: along rows where
-// they are long, else with neighbouring channels in neighbouring threads. A channel's last block adds up its parts.
-#include "kernels/cuda/activate.cuh"
-#include "kernels/cuda/batch_norm.cuh"
+// Batch normalisation: the sums, forward and backward. A channel's last block adds up its parts.
+#include "kernels/cuda/batch_norm_parts.cuh"
 #include "kernels/cuda/calls.h"
 
 namespace norma::kernels::cuda {
 namespace {
 
-// ------------------------------------------------------------------------------------------ the parts of a channel's sums
-
-// Rows as long as a warp are summed along; of shorter ones (BatchNorm1d, NHWC) every element of C*inner is a column of its own.
-constexpr std::int64_t min_row = warp;
-constexpr int sum_threads = 128;
-constexpr std::int64_t elements_per_part = 2048;  // 16 for a thread
-constexpr std::int64_t columns_per_block = 32, column_threads = sum_threads / columns_per_block, rows_per_part = 64;
-constexpr std::int64_t max_parts = 1024;
-
-// How the sums are cut: `parts` of a channel's elements (along rows), or of its rows, where a block takes `channels` with a partial sum for
-// each of their columns. The last block of those that share channels adds up these channels' parts.
-struct Parts {
-  bool along_rows = true;
-  std::int64_t parts = 1, columns = 1;  // partial sums of a channel: their product
-  std::int64_t channels = 1;            // of a block
-};
-
-Parts parts_of(const View& v) {
-  const auto cut = [](std::int64_t n, std::int64_t size) { return n < size ? 1 : n / size < max_parts ? ceil_div(n, size) : max_parts; };
-  if (v.inner >= min_row) return {true, cut(v.outer * v.inner, elements_per_part), 1, 1};
-  return {false, cut(v.outer, rows_per_part), v.inner, columns_per_block / v.inner};
-}
-
-// Blocks that take different channels: as many counters.
-std::int64_t channel_blocks(const View& v, const Parts& p) { return ceil_div(v.channels, p.channels); }
-
-template <class Partial>
-Needs needs_of_sums(const Dims& dims) {
-  const View view(dims);
-  const Parts p = parts_of(view);
-  return {static_cast<std::size_t>(p.parts * p.columns * view.channels) * sizeof(Partial),
-          static_cast<std::size_t>(channel_blocks(view, p))};
-}
-
-// The parts of the sums while they are made: [parts][channels][columns].
-template <class Partial>
-struct Partials {
-  Parts cut;
-  Partial* partial;
-  unsigned* counters;
-};
-
-// Values that are summed in float before the sum goes to double; the four accumulators of a vector are added up in double, too. Near a
-// large mean all squares of x - pivot are small multiples of one power of two, and long chains round down more often than up.
-constexpr int vectors_per_flush = 8;
-
 // ------------------------------------------------------------------------------------------ sums along rows
 
 // The elements of one channel of one part: f(index, position in the row, group) for the calling thread's, `vector` at a time.
 template <int vector, class F>
-__device__ __forceinline__ void for_part(const View& v, std::int64_t channel, Range part, F f) {
-  const std::int64_t first_group = part.begin / v.inner;
-  const std::uint32_t first = static_cast<std::uint32_t>(part.begin - first_group * v.inner);
-  const std::uint32_t count = static_cast<std::uint32_t>(part.end - part.begin);
-  for (std::uint32_t i = threadIdx.x * vector; i < count; i += sum_threads * vector) {
-    const Divisor::Result at = v.by_inner.divide(first + i);
-    const std::int64_t group = first_group + at.quotient;
-    f((group * v.channels + channel) * v.inner + at.remainder, at.remainder, group);
+__device__ __forceinline__ void for_part(const View& v, std::int64_t channel, const Part& part, F f) {
+  for (std::uint32_t i = threadIdx.x * vector; i < part.count; i += sum_threads * vector) {
+    const Part::Place at = part.place(v, channel, part.first, i);
+    f(at.index, at.position, at.group);
   }
-}
-
-// Part k of a channel, from one multiple of 32 elements to another: each part of a padded group holds samples.
-__device__ __forceinline__ Range part_range(const View& v, std::int64_t parts, std::int64_t k) {
-  const std::int64_t elements = v.outer * v.inner;
-  const Range r = chunk(ceil_div(elements, warp), parts, k);
-  return {r.begin * warp, r.end * warp < elements ? r.end * warp : elements};
 }
 
 // Adds up what terms(i, lanes' position, group, k, a, b) adds to its accumulators for every element of a part, over the block.
 // Terms::vector is how many elements it takes at a time.
 template <int vector, class Terms>
-__device__ __forceinline__ Pair sum_part(const View& v, std::int64_t channel, Range part, Terms terms) {
+__device__ __forceinline__ Pair sum_part(const View& v, std::int64_t channel, const Part& part, Terms terms) {
   Pair sum{0, 0};
   float a[vector] = {}, b[vector] = {};
   int held = 0;
@@ -98,36 +39,7 @@ __device__ __forceinline__ Pair sum_part(const View& v, std::int64_t channel, Ra
   return {block_sum<sum_threads>(sum.a), block_sum<sum_threads>(sum.b)};
 }
 
-// A value near the data of the part, so that squares of differences from it cancel little, and exactly the data's value where they are
-// constant: the mean of the samples among its first 32 elements. The same in every thread.
-__device__ __forceinline__ float pivot_of(const View& v, std::int64_t channel, Range part, const float* x) {
-  const std::int64_t element = part.begin + lane_index();
-  double value = 0, count = 0;
-  if (element < part.end) {
-    const std::int64_t group = element / v.inner, position = element - group * v.inner;
-    if (v.valid(group, static_cast<std::uint32_t>(position))) {
-      value = static_cast<double>(x[(group * v.channels + channel) * v.inner + position]);
-      count = 1;
-    }
-  }
-  return static_cast<float>(warp_sum(value) / warp_sum(count));
-}
-
-// The samples' elements of a part.
-__device__ __forceinline__ std::int64_t count_valid(const View& v, Range part) {
-  const auto before = [&](std::int64_t end) {
-    const std::int64_t whole = (v.outer - 1) * v.inner;  // in groups without padding
-    if (end <= whole) return end;
-    const std::int64_t pixels = (end - whole) / v.lanes, lanes = (end - whole) % v.lanes;
-    return whole + pixels * v.last_lanes + (lanes < v.last_lanes ? lanes : v.last_lanes);
-  };
-  return before(part.end) - before(part.begin);
-}
-
-__device__ __forceinline__ Moments block_total(Moments m) { return block_merge<sum_threads>(m); }
-__device__ __forceinline__ Pair block_total(const Pair& p) { return {block_sum<sum_threads>(p.a), block_sum<sum_threads>(p.b)}; }
-
-// The last block of a channel: each thread takes its share of the parts in order, then the threads meet. `mine` is thread 0's.
+// `mine` is thread 0's.
 template <class Partial, class Result>
 __device__ __forceinline__ void finish_rows(const View& v, const Partials<Partial>& p, std::int64_t channel, const Partial& mine,
                                             const Result& result) {
@@ -136,23 +48,18 @@ __device__ __forceinline__ void finish_rows(const View& v, const Partials<Partia
     return;
   }
   if (threadIdx.x == 0) p.partial[blockIdx.x] = mine;
-  if (!last_to_arrive(p.counters + channel, p.cut.parts)) return;
-  const Range share = chunk(p.cut.parts, sum_threads, threadIdx.x);
-  Partial sum{};
-  for (std::int64_t k = share.begin; k < share.end; ++k) sum = merge(sum, p.partial[k * v.channels + channel]);
-  sum = block_total(sum);
-  if (threadIdx.x == 0) result.write(channel, sum);
+  if (last_to_arrive(p.counters + channel, p.cut.parts)) add_up(v, p, channel, result);
 }
 
 // Block: one part of one channel. Neighbouring blocks take neighbouring channels.
 template <int vector>
 __global__ void __launch_bounds__(sum_threads)
     statistics_rows(View v, Partials<Moments> partials, const float* __restrict__ x, Statistics result) {
-  const std::int64_t part = blockIdx.x / v.channels, channel = blockIdx.x - part * v.channels;
-  const Range range = part_range(v, partials.cut.parts, part);
-  const float pivot = pivot_of(v, channel, range, x);
+  const std::int64_t number = blockIdx.x / v.channels, channel = blockIdx.x - number * v.channels;
+  const Part part(v, partials.cut.parts, number);
+  const float pivot = pivot_of(v, channel, part, x);
   const Pair sum = sum_part<vector>(
-      v, channel, range, [&](std::int64_t i, std::uint32_t position, std::int64_t group, float(&sums)[vector], float(&squares)[vector]) {
+      v, channel, part, [&](std::int64_t i, std::uint32_t position, std::int64_t group, float(&sums)[vector], float(&squares)[vector]) {
         float value[vector];
         load(x + i, value);
 #pragma unroll
@@ -162,30 +69,15 @@ __global__ void __launch_bounds__(sum_threads)
           squares[k] = fmaf(d, d, squares[k]);
         }
       });
-  const double m = static_cast<double>(count_valid(v, range)), squares = sum.b - sum.a * sum.a / m;
-  const Moments moments{m, static_cast<double>(pivot) + sum.a / m, squares < 0 ? 0 : squares};  // below 0 by rounding only; NaN stays
-  finish_rows(v, partials, channel, moments, result);
-}
-
-struct GradientOperands {
-  const float *dy, *y, *x, *mean, *rstd;
-  float* dr;  // may be null
-};
-
-// Adds g and g * xhat of one element; returns g. Padding lanes of dy are 0, and so is what they add.
-__device__ __forceinline__ float add_gradient(Activation act, float dy, float y, float x, float mean, float rstd, float& gx, float& g_sum) {
-  const float g = activation_gradient(act, dy, y);
-  gx = fmaf(g, (x - mean) * rstd, gx);
-  g_sum += g;
-  return g;
+  finish_rows(v, partials, channel, moments_of(part, pivot, sum), result);
 }
 
 template <int vector>
 __global__ void __launch_bounds__(sum_threads)
     gradients_rows(View v, Partials<Pair> partials, Activation act, GradientOperands p, GradientSums result) {
-  const std::int64_t part = blockIdx.x / v.channels, channel = blockIdx.x - part * v.channels;
+  const std::int64_t number = blockIdx.x / v.channels, channel = blockIdx.x - number * v.channels;
   const float mean = p.mean[channel], rstd = p.rstd[channel];
-  const Pair sum = sum_part<vector>(v, channel, part_range(v, partials.cut.parts, part),
+  const Pair sum = sum_part<vector>(v, channel, Part(v, partials.cut.parts, number),
                                     [&](std::int64_t i, std::uint32_t, std::int64_t, float(&gx)[vector], float(&g)[vector]) {
                                       float dy[vector], y[vector] = {}, x[vector];
                                       load(p.dy + i, dy);
@@ -307,12 +199,6 @@ __global__ void __launch_bounds__(sum_threads)
   finish_columns(v, partials, p, sum, result);
 }
 
-// Of the kernel for rows or for columns.
-template <class Partial>
-Partials<Partial> partials_of(const View& view, const Queue& queue) {
-  return {parts_of(view), reinterpret_cast<Partial*>(queue.workspace), queue.counters};
-}
-
 }  // namespace
 
 Needs needs(const BatchNormStatistics& call) { return needs_of_sums<Moments>(call.dims); }
@@ -333,8 +219,7 @@ void enqueue(const BatchNormStatistics& call, const Memory& memory, const Queue&
 
 void enqueue(const BatchNormBackwardReduce& call, const Memory& memory, const Queue& queue) {
   const View view(call.dims);
-  const GradientOperands g{memory.at<float>(call.dy),   memory.at<float>(call.y),    memory.at<float>(call.x),
-                           memory.at<float>(call.mean), memory.at<float>(call.rstd), memory.at<float>(call.dr)};
+  const GradientOperands g = gradient_operands_of(call, memory);
   const auto partials = partials_of<Pair>(view, queue);
   const GradientSums result = gradient_sums_of(call, memory);
   const std::int64_t blocks = partials.cut.parts * channel_blocks(view, partials.cut);

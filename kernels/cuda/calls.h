@@ -44,6 +44,8 @@ void enqueue(const Conv2dForwardStatistics& call, const Memory& memory, const Qu
 void enqueue(const LinearForwardStatistics& call, const Memory& memory, const Queue& queue);
 void enqueue(const Conv2dBackwardInputReduce& call, const Memory& memory, const Queue& queue);
 void enqueue(const LinearBackwardInputReduce& call, const Memory& memory, const Queue& queue);
+void enqueue(const BatchNormForward& call, const Memory& memory, const Queue& queue);
+void enqueue(const BatchNormBackward& call, const Memory& memory, const Queue& queue);
 void enqueue(const SgdStep& call, const Memory& memory, const Queue& queue);
 void enqueue(const AdamStep& call, const Memory& memory, const Queue& queue);
 
@@ -60,6 +62,8 @@ Needs needs(const Conv2dForwardStatistics& call);
 Needs needs(const LinearForwardStatistics& call);
 Needs needs(const Conv2dBackwardInputReduce& call);
 Needs needs(const LinearBackwardInputReduce& call);
+Needs needs(const BatchNormForward& call);
+Needs needs(const BatchNormBackward& call);
 Needs needs(const SgdStep& call);
 Needs needs(const AdamStep& call);
 

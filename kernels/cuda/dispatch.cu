@@ -17,6 +17,8 @@ bool noted(const Launch& launch) {
   return true;
 }
 
+bool is_noting() { return notes != nullptr; }
+
 Needs needs_of(const Call& call) {
   return std::visit(
       [](const auto& c) -> Needs {

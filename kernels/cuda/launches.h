@@ -16,5 +16,6 @@ struct Launch {
 
 // Whether the calling thread is inside launches(): the launch is then noted, and not to be made.
 bool noted(const Launch& launch);
+bool is_noting();
 
 }  // namespace norma::kernels::cuda

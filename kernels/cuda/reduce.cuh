@@ -1,6 +1,6 @@
 // Sums over the threads of a warp and of a block. Every one adds in a fixed order, so the result has the same bits every time.
-// All threads of the warp, or of the block, must call. A collective ends with its own barrier where it used shared memory, so that it
-// may be called again at once.
+// All threads of the warp, or of the block, must call. Where it does not say otherwise, a collective that used shared memory ends with a
+// barrier of its own, so that it may be called again at once.
 #pragma once
 #include "device.cuh"
 
@@ -76,6 +76,29 @@ __device__ __forceinline__ bool last_to_arrive(unsigned* counter, std::int64_t b
   return is_last;
 }
 
+// `blocks` blocks come here, all of them resident at once (launch_cooperative); all threads of the last one call for_all(), then all go on.
+// What any wrote before is seen by for_all(), and what that wrote by all; a __restrict__ pointer to it may not be read. Both counters are 0
+// before and after.
+struct Gate {
+  unsigned *arrived, *open;  // open: blocks that may still pass
+};
+template <class F>
+__device__ __forceinline__ void meet(const Gate& gate, std::int64_t blocks, F for_all) {
+  if (last_to_arrive(gate.arrived, blocks)) {
+    for_all();
+    __threadfence();
+    __syncthreads();
+    if (threadIdx.x == 0) atomicAdd(gate.open, static_cast<unsigned>(blocks - 1));
+  } else {
+    if (threadIdx.x == 0) {
+      wait_until_set(gate.open);
+      atomicAdd(gate.open, ~0u);  // one less
+    }
+    __syncthreads();
+    __threadfence();
+  }
+}
+
 // Mean and sum of squared differences from it, of `count` values.
 struct Moments {
   double count, mean, squares;
@@ -100,7 +123,7 @@ __device__ __forceinline__ Moments warp_merge(Moments m) {
   return m;
 }
 
-// Every thread of a block of `threads` gets all threads' together, merged in their order.
+// Every thread of a block of `threads` gets all threads' together, merged in their order. Not to be called again before a barrier.
 template <int threads>
 __device__ __forceinline__ Moments block_merge(Moments m) {
   struct Parts {
@@ -113,7 +136,6 @@ __device__ __forceinline__ Moments block_merge(Moments m) {
   m = parts.of_warp[0];
 #pragma unroll
   for (int w = 1; w < threads / warp; ++w) m = merge(m, parts.of_warp[w]);
-  __syncthreads();
   return m;
 }
 

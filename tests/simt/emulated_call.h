@@ -28,13 +28,14 @@ class Workspace {
   std::unique_ptr<std::byte, Free> data_;
 };
 
-inline RunCall emulated(const simt::Options& options) {
+inline RunCall emulated(const simt::Options& options, int multiprocessors = 3) {
   return [=](const Call& call, const PlanMemory& memory) {
     const simt::ScopedOptions scope(options);
     const kernels::cuda::Needs needs = kernels::cuda::needs_of(call);
     const Workspace workspace(needs.workspace);
     std::vector<unsigned> counters(needs.counters);
-    kernels::cuda::run(call, memory.view(), {.stream = nullptr, .workspace = workspace.data(), .counters = counters.data()});
+    kernels::cuda::run(call, memory.view(),
+                       {.stream = nullptr, .workspace = workspace.data(), .counters = counters.data(), .multiprocessors = multiprocessors});
     for (const unsigned c : counters)
       if (c != 0) throw std::logic_error(std::string(name_of(call)) + " left a counter at " + std::to_string(c));
   };

@@ -80,6 +80,7 @@ class Engine {
   void run(const Grid& grid, const std::function<void()>& thread);
 
   void barrier(Place& place);
+  void watch(Place& place, const unsigned* number);
   // Returns what the lane `source` gave as bits; for a barrier or a vote `finish` makes it of all that were given.
   std::uint64_t meet(Place& place, unsigned mask, std::uint64_t bits, int source);
   void* shared_memory(int slot, std::size_t bytes, std::size_t align);
@@ -95,6 +96,7 @@ class Engine {
   void wait(const Place& place);
   void end_thread();
   void finish(const Meeting& meeting, ThreadId first);
+  void admit();
 
   Block& block() { return blocks_[block_]; }
   std::string name(ThreadId t) const {
@@ -115,6 +117,11 @@ class Engine {
   std::uint64_t ended_ = 0;
   const Place* grid_place_ = nullptr;  // where threads wait for the whole grid
   std::uint64_t grid_waiting_ = 0;
+  struct Watcher {
+    ThreadId thread;
+    const unsigned* number;
+  };
+  std::vector<Watcher> watchers_;  // threads in wait_until_set()
   std::exception_ptr error_;
   bool cancelled_ = false;
 
@@ -178,9 +185,12 @@ void Engine::run_blocks(std::uint32_t first, std::uint32_t count) {
   ready_.add(0, total);
   next_.reset();
   ended_ = grid_waiting_ = 0;
+  watchers_.clear();
   cancelled_ = false;
 
-  while (next_ || !ready_.empty()) {
+  for (;;) {
+    admit();
+    if (!next_ && ready_.empty()) break;
     const ThreadId t = next_ ? *std::exchange(next_, std::nullopt) : ready_.draw();
     Fiber* fiber = std::exchange(threads_[t].fiber, nullptr);
     if (!fiber) {
@@ -303,6 +313,21 @@ void Engine::barrier(Place& place) {
   wait(place);
 }
 
+void Engine::watch(Place& place, const unsigned* number) {
+  if (!grid_.cooperative) fail(text(place) + " in a kernel that was not launched with launch_cooperative");
+  watchers_.push_back({current_, number});
+  wait(place);
+}
+
+// Those whose number is set are ready.
+void Engine::admit() {
+  std::erase_if(watchers_, [&](const Watcher& w) {
+    if (*w.number == 0) return false;
+    ready_.add(w.thread, 1);
+    return true;
+  });
+}
+
 std::uint64_t Engine::meet(Place& place, unsigned mask, std::uint64_t bits, int source) {
   const ThreadId lane = threadIdx.x % warp_size, first = current_ - lane;
   const auto lanes = std::min<std::uint32_t>(warp_size, threads_of_block_ - (threadIdx.x - lane));
@@ -396,6 +421,11 @@ void sync_block(Site at) {
 void sync_blocks(Site at) {
   Place& place = arrive(at, Wait::sync_grid);
   if (!place.skipped) engine().barrier(place);
+}
+
+void watch(const unsigned* number, Site at) {
+  Place& place = arrive(at, Wait::until_set);
+  if (!place.skipped) engine().watch(place, number);
 }
 
 void sync_warp(unsigned mask, Site at) {

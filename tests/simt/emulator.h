@@ -103,6 +103,7 @@ void run_grid(const Grid& grid, const std::function<void()>& thread);
 void sync_block(Site at);
 void sync_warp(unsigned mask, Site at);
 void sync_blocks(Site at);
+void watch(const unsigned* number, Site at);  // the calling thread waits until it is not 0
 
 enum class Shuffle { index, exclusive_or, up, down };
 // Returns what the source lane gave as `bits`.

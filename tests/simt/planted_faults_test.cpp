@@ -227,6 +227,20 @@ TEST(PlantedFaults, GridBarriers) {
   });
 }
 
+TEST(PlantedFaults, WaitingForANumber) {
+  unsigned number = 0;
+  const auto kernel = +[](unsigned* n, unsigned setter) {
+    if (blockIdx.x == setter) atomicAdd(n, 1u);
+    else wait_until_set(n);
+  };
+  launch_cooperative(kernel, 3, 32, nullptr, &number, 1u);
+  EXPECT_EQ(number, 32u);
+  number = 0;
+  expect_fault({"wait_until_set", "not launched with launch_cooperative"}, [&] { launch(kernel, 2, 1, nullptr, &number, 1u); });
+  number = 0;
+  expect_fault_in_any_order({"deadlock", "wait_until_set"}, [&] { launch_cooperative(kernel, 2, 1, nullptr, &number, 7u); });
+}
+
 TEST(PlantedFaults, Deadlock) {
   expect_fault({"deadlock", "__syncthreads", "__shfl_sync", "waits at"}, [] {
     run(

@@ -47,8 +47,9 @@ std::vector<Arrivals> reached(bool barrier) {
 }  // namespace
 
 const char* name_of(Wait what) {
-  static constexpr std::array names{"__syncthreads",  "__syncwarp",       "sync_grid",     "__shfl_sync", "__shfl_xor_sync",
-                                    "__shfl_up_sync", "__shfl_down_sync", "__ballot_sync", "__any_sync",  "__all_sync"};
+  static constexpr std::array names{"__syncthreads", "__syncwarp",      "sync_grid",      "wait_until_set",
+                                    "__shfl_sync",   "__shfl_xor_sync", "__shfl_up_sync", "__shfl_down_sync",
+                                    "__ballot_sync", "__any_sync",      "__all_sync"};
   return names[static_cast<std::size_t>(what)];
 }
 
@@ -62,7 +63,7 @@ Place& arrive(Site at, Wait what) {
   };
   static std::array<Known, 256> known;
   const std::uint64_t hash =
-      (reinterpret_cast<std::uintptr_t>(at.file) * 64 + static_cast<std::uint64_t>(at.line) * 10) + static_cast<std::uint64_t>(what);
+      (reinterpret_cast<std::uintptr_t>(at.file) * 64 + static_cast<std::uint64_t>(at.line) * 11) + static_cast<std::uint64_t>(what);
   Known& k = known[hash * 0x9E3779B97F4A7C15 >> 56];
   if (k.file != at.file || k.line != at.line || k.what != what) k = {at.file, at.line, what, &find(at, what)};
   ++k.place->arrivals;

@@ -4,9 +4,9 @@
 
 namespace norma::simt {
 
-enum class Wait { syncthreads, syncwarp, sync_grid, shfl, shfl_xor, shfl_up, shfl_down, ballot, any, all };
+enum class Wait { syncthreads, syncwarp, sync_grid, until_set, shfl, shfl_xor, shfl_up, shfl_down, ballot, any, all };
 const char* name_of(Wait what);
-constexpr bool is_barrier(Wait what) { return what <= Wait::sync_grid; }
+constexpr bool is_barrier(Wait what) { return what <= Wait::until_set; }
 
 // A line where threads wait. One object for each, however many translation units a header's line is compiled in.
 struct Place {

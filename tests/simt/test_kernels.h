@@ -18,6 +18,7 @@ using kernels::cuda::launch;
 using kernels::cuda::launch_cooperative;
 using kernels::cuda::shared;
 using kernels::cuda::sync_grid;
+using kernels::cuda::wait_until_set;
 
 // n floats nobody wrote to, between two guards of as many.
 class Guarded {

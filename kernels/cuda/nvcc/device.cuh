@@ -25,6 +25,17 @@ __device__ __forceinline__ T& shared() {
 // A barrier for all threads of all blocks, in kernels launched with launch_cooperative.
 __device__ __forceinline__ void sync_grid() { cooperative_groups::this_grid().sync(); }
 
+// Waits until a thread of another block has made this number other than 0, in kernels launched with launch_cooperative.
+__device__ __forceinline__ void wait_until_set(const unsigned* number) {
+  while (*static_cast<const volatile unsigned*>(number) == 0) __nanosleep(32);
+}
+
+// x, of which the compiler does not know that it is x: what is made of it is not kept in registers for what is made of x elsewhere.
+__device__ __forceinline__ std::uint32_t computed_anew(std::uint32_t x) {
+  asm volatile("" : "+r"(x));
+  return x;
+}
+
 // Hands kernel(arguments...) to CUDA, with one attribute or none (null). Its error stays for cudaGetLastError().
 template <class... Parameters, class... Arguments>
 void launch_with(cudaLaunchAttribute* attribute, void (*kernel)(Parameters...), std::int64_t blocks, int threads, cudaStream_t stream,
@@ -43,6 +54,15 @@ template <class... Parameters, class... Arguments>
 void launch(void (*kernel)(Parameters...), std::int64_t blocks, int threads, cudaStream_t stream, Arguments... arguments) {
   if (blocks == 0 || noted({reinterpret_cast<const void*>(kernel), blocks, threads})) return;
   launch_with(nullptr, kernel, blocks, threads, stream, arguments...);
+}
+
+// How many blocks of a kernel so many multiprocessors hold at once, at most `most` each. Where launches are noted there is no device to
+// ask.
+template <class... Parameters>
+std::int64_t resident_blocks(void (*kernel)(Parameters...), int threads, int multiprocessors, int most) {
+  int fit = most;
+  if (!is_noting()) (void)cudaOccupancyMaxActiveBlocksPerMultiprocessor(&fit, kernel, threads, 0);
+  return std::int64_t{multiprocessors} * (fit < most ? fit : most);
 }
 
 // The same, with all blocks resident at once, so that sync_grid() works.

@@ -158,11 +158,21 @@ T& shared() {
 // A barrier for all threads of all blocks, in kernels launched with launch_cooperative.
 inline void sync_grid(simt::Site at = {}) { simt::sync_blocks(at); }
 
+// Waits until a thread of another block has made this number other than 0, in kernels launched with launch_cooperative.
+inline void wait_until_set(const unsigned* number, simt::Site at = {}) { simt::watch(number, at); }
+
+inline std::uint32_t computed_anew(std::uint32_t x) { return x; }
+
 // Queues kernel(arguments...) on `blocks` blocks of `threads` threads; no blocks, no launch.
 template <class... Parameters, class... Arguments>
 void launch(void (*kernel)(Parameters...), std::int64_t blocks, int threads, simt::StreamAt queue, Arguments... arguments) {
   if (noted({reinterpret_cast<const void*>(kernel), blocks, threads})) return;
   simt::launch_kernel(kernel, {blocks, threads, false, queue.site}, queue.stream, arguments...);
+}
+
+template <class... Parameters>
+std::int64_t resident_blocks(void (*)(Parameters...), int, int multiprocessors, int most) {
+  return std::int64_t{multiprocessors} * most;
 }
 
 // The same, with all blocks resident at once, so that sync_grid() works.

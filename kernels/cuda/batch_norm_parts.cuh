@@ -1,0 +1,156 @@
+// How batch norm's sums are cut and added up: in parts whose number depends on the sizes alone, along rows where they are long, else with
+// neighbouring channels in neighbouring threads.
+#pragma once
+#include "kernels/cuda/activate.cuh"
+#include "kernels/cuda/backend.h"
+#include "kernels/cuda/batch_norm.cuh"
+
+namespace norma::kernels::cuda {
+
+// Rows as long as a warp are summed along; of shorter ones (BatchNorm1d, NHWC) every element of C*inner is a column of its own.
+inline constexpr std::int64_t min_row = warp;
+inline constexpr int sum_threads = 128;
+inline constexpr std::int64_t elements_per_part = 2048;  // 16 for a thread
+inline constexpr std::int64_t columns_per_block = 32, column_threads = sum_threads / columns_per_block, rows_per_part = 64;
+inline constexpr std::int64_t max_parts = 1024;
+
+// How the sums are cut: `parts` of a channel's elements (along rows), or of its rows, where a block takes `channels` with a partial sum for
+// each of their columns. The last block of those that share channels adds up these channels' parts.
+struct Parts {
+  bool along_rows = true;
+  std::int64_t parts = 1, columns = 1;  // partial sums of a channel: their product
+  std::int64_t channels = 1;            // of a block
+};
+
+inline Parts parts_of(const View& v) {
+  const auto cut = [](std::int64_t n, std::int64_t size) { return n < size ? 1 : n / size < max_parts ? ceil_div(n, size) : max_parts; };
+  if (v.inner >= min_row) return {true, cut(v.outer * v.inner, elements_per_part), 1, 1};
+  return {false, cut(v.outer, rows_per_part), v.inner, columns_per_block / v.inner};
+}
+
+// Blocks that take different channels: as many counters.
+inline std::int64_t channel_blocks(const View& v, const Parts& p) { return ceil_div(v.channels, p.channels); }
+
+template <class Partial>
+Needs needs_of_sums(const Dims& dims) {
+  const View view(dims);
+  const Parts p = parts_of(view);
+  return {static_cast<std::size_t>(p.parts * p.columns * view.channels) * sizeof(Partial),
+          static_cast<std::size_t>(channel_blocks(view, p))};
+}
+
+// The parts of the sums while they are made: [parts][channels][columns].
+template <class Partial>
+struct Partials {
+  Parts cut;
+  Partial* partial;
+  unsigned* counters;
+};
+
+template <class Partial>
+Partials<Partial> partials_of(const View& view, const Queue& queue) {
+  return {parts_of(view), reinterpret_cast<Partial*>(queue.workspace), queue.counters};
+}
+
+// Values that are summed in float before the sum goes to double; the four accumulators of a vector are added up in double, too. Near a
+// large mean all squares of x - pivot are small multiples of one power of two, and long chains round down more often than up.
+inline constexpr int vectors_per_flush = 8;
+
+// ------------------------------------------------------------------------------------------ along rows
+
+// Part k of a channel, from one multiple of 32 elements to another: each part of a padded group holds samples.
+__device__ __forceinline__ Range part_range(const View& v, std::int64_t parts, std::int64_t k) {
+  const std::int64_t elements = v.outer * v.inner;
+  const Range r = chunk(ceil_div(elements, warp), parts, k);
+  return {r.begin * warp, r.end * warp < elements ? r.end * warp : elements};
+}
+
+// A part's elements, wherever its channel lies.
+struct Part {
+  std::int64_t first_group;
+  std::uint32_t first, count;  // the first one's position in its row; how many
+  std::uint32_t samples;       // of these those of samples
+  Part() = default;
+  __device__ __forceinline__ Part(const View& v, std::int64_t parts, std::int64_t k) {
+    const Range range = part_range(v, parts, k);
+    first_group = range.begin / v.inner;
+    first = static_cast<std::uint32_t>(range.begin - first_group * v.inner);
+    count = static_cast<std::uint32_t>(range.end - range.begin);
+    samples = samples_before(v, first + count) - samples_before(v, first);
+  }
+
+  // The element's index, its position in the row and its group.
+  struct Place {
+    std::int64_t index, group;
+    std::uint32_t position;
+  };
+  __device__ __forceinline__ Place place(const View& v, std::int64_t channel, std::uint32_t from, std::uint32_t i) const {
+    const Divisor::Result at = v.by_inner.divide(from + i);
+    const std::int64_t group = first_group + at.quotient;
+    return {(group * v.channels + channel) * v.inner + at.remainder, group, at.remainder};
+  }
+
+ private:
+  // Of so many elements from the beginning of the first group's row on.
+  __device__ __forceinline__ std::uint32_t samples_before(const View& v, std::uint32_t end) const {
+    const std::int64_t whole = (v.outer - 1 - first_group) * v.inner;  // in groups without padding
+    if (end <= whole) return end;
+    const std::uint32_t lanes_of = static_cast<std::uint32_t>(v.lanes), last = static_cast<std::uint32_t>(v.last_lanes);
+    const std::uint32_t beyond = end - static_cast<std::uint32_t>(whole), pixels = beyond / lanes_of, rest = beyond - pixels * lanes_of;
+    return static_cast<std::uint32_t>(whole) + pixels * last + (rest < last ? rest : last);
+  }
+};
+
+// A value near the data of the part, so that squares of differences from it cancel little, and exactly the data's value where they are
+// constant: the mean of the samples among its first 32 elements. The same in every thread.
+__device__ __forceinline__ float pivot_of(const View& v, std::int64_t channel, const Part& part, const float* x) {
+  const std::uint32_t lane = static_cast<std::uint32_t>(lane_index());
+  double value = 0, count = 0;
+  if (lane < part.count) {
+    const Part::Place at = part.place(v, channel, part.first, lane);
+    if (v.valid(at.group, at.position)) {
+      value = static_cast<double>(x[at.index]);
+      count = 1;
+    }
+  }
+  return static_cast<float>(warp_sum(value) / warp_sum(count));
+}
+
+// Of a part's sum of differences from the pivot and of their squares.
+__device__ __forceinline__ Moments moments_of(const Part& part, float pivot, const Pair& sum) {
+  const double m = static_cast<double>(part.samples), squares = sum.b - sum.a * sum.a / m;
+  return {m, static_cast<double>(pivot) + sum.a / m, squares < 0 ? 0 : squares};  // below 0 by rounding only; NaN stays
+}
+
+__device__ __forceinline__ Moments block_total(Moments m) { return block_merge<sum_threads>(m); }
+__device__ __forceinline__ Pair block_total(const Pair& p) { return {block_sum<sum_threads>(p.a), block_sum<sum_threads>(p.b)}; }
+
+// The last block of a channel: each thread takes its share of the parts in order, then the threads meet.
+template <class Partial, class Result>
+__device__ __forceinline__ void add_up(const View& v, const Partials<Partial>& p, std::int64_t channel, const Result& result) {
+  const Range share = chunk(p.cut.parts, sum_threads, threadIdx.x);
+  Partial sum{};
+  for (std::int64_t k = share.begin; k < share.end; ++k) sum = merge(sum, p.partial[k * v.channels + channel]);
+  sum = block_total(sum);
+  if (threadIdx.x == 0) result.write(channel, sum);
+}
+
+struct GradientOperands {
+  const float *dy, *y, *x, *mean, *rstd;
+  float* dr;  // may be null
+};
+
+inline GradientOperands gradient_operands_of(const BatchNormBackwardReduce& call, const Memory& memory) {
+  return {memory.at<float>(call.dy),   memory.at<float>(call.y),    memory.at<float>(call.x),
+          memory.at<float>(call.mean), memory.at<float>(call.rstd), memory.at<float>(call.dr)};
+}
+
+// Adds g and g * xhat of one element; returns g. Padding lanes of dy are 0, and so is what they add.
+__device__ __forceinline__ float add_gradient(Activation act, float dy, float y, float x, float mean, float rstd, float& gx, float& g_sum) {
+  const float g = activation_gradient(act, dy, y);
+  gx = fmaf(g, (x - mean) * rstd, gx);
+  g_sum += g;
+  return g;
+}
+
+}  // namespace norma::kernels::cuda
