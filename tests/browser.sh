@@ -72,10 +72,14 @@ frame.src = new URLSearchParams(location.search).get("page");
 </script>
 PAGE
 
+# Chromium now and then dumps the page before its frame has been read, so up to three times.
 load() { # <run>: leaves <run>.dom and <run>.log
-  timeout 60 "$browser" --headless --no-sandbox --disable-gpu --disable-extensions --no-first-run --user-data-dir="$work/profile" \
-    --allow-file-access-from-files --enable-logging=stderr --v=0 --virtual-time-budget=5000 --host-resolver-rules='MAP * ~NOTFOUND' \
-    --dump-dom "file://$work/reader.html?page=$1/report.html" >"$1.dom" 2>"$1.log"
+  for _ in 1 2 3; do
+    timeout 60 "$browser" --headless --no-sandbox --disable-gpu --disable-extensions --no-first-run --user-data-dir="$work/profile" \
+      --allow-file-access-from-files --enable-logging=stderr --v=0 --virtual-time-budget=5000 --host-resolver-rules='MAP * ~NOTFOUND' \
+      --dump-dom "file://$work/reader.html?page=$1/report.html" >"$1.dom" 2>"$1.log"
+    ! grep -q 'found images' "$1.dom" || break
+  done
 }
 found() { sed -n "s/.*found $2 //p" "$1.dom" | sed 's/<.*//' | head -n 1; }
 accuracy() { tail -n 1 "$1/metrics.jsonl" | sed 's/.*"test_accuracy":\([0-9.e-]*\).*/\1/' | awk '{ printf "%.2f %%", 100 * $1 }'; }

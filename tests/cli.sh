@@ -223,7 +223,9 @@ check "predict names classes without their set" "$(NORMA_DATA_DIR=/nowhere "$nor
 expect "predict without an image" 2 "image is required" predict whole
 expect "predict with no such file" 3 "absent.png: No such file" predict whole cell.png absent.png
 head -c 200 cell.png >short.png
-expect "predict with a PNG cut short" 3 "short.png: " predict whole short.png
+expect "predict with a PNG cut short" 3 "short.png: is cut short" predict whole short.png
+echo text >text.png
+expect "predict with what is no picture" 3 "text.png: is not a PNG picture" predict whole text.png
 expect "predict with a folder" 3 "whole: is a directory" predict whole whole
 expect "predict --invert with a wrong word" 2 "--invert must be one of auto, always, never" predict whole cell.png --invert no
 check "eval repeats the run's accuracy" "$(key eval.json accuracy)" "$(key whole.json test_accuracy)"

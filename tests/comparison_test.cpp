@@ -246,6 +246,15 @@ TEST(Verdicts, WithoutAClaimTheBestIsNamed) {
   EXPECT_EQ(results.variants()[0].wins, 0);
 }
 
+TEST(Verdicts, ATieIsNobodysWin) {
+  Made m;
+  m.comparison.seeds = 3;
+  for (std::uint64_t s = 0; s < 3; ++s) m.add("a", "1", s, 0.9), m.add("b", "1", s, s == 0 ? 0.8 : 0.9);
+  const Results results(m.comparison, m.runs, m.results);
+  EXPECT_EQ(results.variants()[0].wins, 1);
+  EXPECT_EQ(results.variants()[1].wins, 0);
+}
+
 TEST(Spreads, AreThoseOfTheSample) {
   const double values[] = {1, 2, 4, nan};
   const Spread s = spread(values);

@@ -10,6 +10,8 @@ expect "compare: unknown name" 2 'did you mean "learning-rates"?' compare learni
 expect "compare: a field that does not exist" 2 'unknown key "nrm" in model; did you mean "norm"?' compare tiny.toml --vary model.nrm=none
 expect "compare: a value that does not exist" 2 'model.norm = bach (varied): must be one of' compare tiny.toml --vary model.norm=none,bach
 expect "compare: --vary without values" 2 "KEY=VALUE,VALUE is needed" compare tiny.toml --vary model.norm
+expect "compare: a name that several fields have" 2 "several fields are called so: model.batch_norm.momentum" compare tiny.toml --vary momentum=0.1,0.2
+expect "compare: a field by its last name" 0 "run 2/2" compare tiny.toml --vary batch_size=16,32 --seeds 1 --epochs 1 --out short_name
 expect "compare: a value twice" 2 "stands there twice" compare tiny.toml --vary optimizer.lr=1,1
 expect "compare: a field set and varied" 2 "optimizer.lr is varied" compare tiny.toml --vary optimizer.lr=1,2 --lr 3
 expect "compare: the seed varied" 2 "by --seeds" compare tiny.toml --vary train.seed=1,2

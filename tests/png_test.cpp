@@ -2,8 +2,10 @@
 #include "apps/norma/png.h"
 
 #include <gtest/gtest.h>
+#include <png.h>
 
 #include <algorithm>
+#include <cstdio>
 
 #include "tests/expect_error.h"
 #include "tests/idx_files.h"
@@ -37,6 +39,32 @@ TEST(Png, WhatIsWrittenIsRead) {
     EXPECT_EQ(again.pixels, image.pixels);
   }
   EXPECT_EQ(folder.list(), std::vector<std::string>{"image.png"});
+}
+
+// One row of grey pixels with alpha, of 8 or 16 bits.
+void write_grey_alpha(const std::filesystem::path& file, int bits, std::vector<png_byte> row) {
+  std::FILE* const out = std::fopen(file.c_str(), "wb");
+  ASSERT_NE(out, nullptr);
+  png_structp png = png_create_write_struct(PNG_LIBPNG_VER_STRING, nullptr, nullptr, nullptr);
+  png_infop info = png_create_info_struct(png);
+  png_init_io(png, out);
+  const auto width = static_cast<png_uint_32>(row.size() / (bits / 8) / 2);
+  png_set_IHDR(png, info, width, 1, bits, PNG_COLOR_TYPE_GRAY_ALPHA, PNG_INTERLACE_NONE, PNG_COMPRESSION_TYPE_DEFAULT,
+               PNG_FILTER_TYPE_DEFAULT);
+  png_write_info(png, info);
+  png_write_row(png, row.data());
+  png_write_end(png, nullptr);
+  png_destroy_write_struct(&png, &info);
+  std::fclose(out);
+}
+
+TEST(Png, SixteenBitsAndHalfTransparentPixelsAreMixedAsTheyAreStored) {
+  TemporaryFolder folder;
+  write_grey_alpha(folder / "8.png", 8, {100, 255, 200, 128, 200, 0});
+  EXPECT_EQ(read_png(folder / "8.png", 255).pixels, (std::vector<std::uint8_t>{100, 227, 255}));
+  EXPECT_EQ(read_png(folder / "8.png", 0).pixels, (std::vector<std::uint8_t>{100, 100, 0}));
+  write_grey_alpha(folder / "16.png", 16, {100, 100, 255, 255, 30, 30, 255, 255});
+  EXPECT_EQ(read_png(folder / "16.png", 255).pixels, (std::vector<std::uint8_t>{100, 30}));
 }
 
 TEST(Png, RefusesWhatIsNoImage) {

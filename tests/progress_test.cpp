@@ -93,12 +93,21 @@ TEST(BarLine, FitsAnyWidth) {
     EXPECT_LE(bar_line("train-images-idx3-ubyte.gz", 5e6, 0, columns).size(), static_cast<std::size_t>(columns));
   }
   const std::string line = bar_line(progress(), 79);
-  for (const char* part : {"epoch 3/10 [=", "> ", " 61%", "loss 0.1235", "31k samples/s"})
+  for (const char* part : {"epoch 3/10 [=", "> ", " 26%", "loss 0.1235", "31k samples/s"})
     EXPECT_NE(line.find(part), std::string::npos) << line;
+}
+
+TEST(BarLine, IsOfTheWholeRun) {
+  Progress p = progress();
+  p.epoch = 2, p.epochs = 4, p.batch = 50, p.batches = 100, p.seconds = 5;
+  const std::string line = bar_line(p, 100);
+  EXPECT_NE(line.find(" 37%"), std::string::npos) << line;
+  EXPECT_NE(line.find("eta 25 s"), std::string::npos) << line;  // half an epoch and two, of 10 s each
 }
 
 TEST(BarLine, IsFullAtTheEndOnly) {
   Progress p = progress();
+  p.epoch = p.epochs;
   p.batch = 999;
   p.batches = 1000;
   EXPECT_NE(bar_line(p, 79).find('>'), std::string::npos);

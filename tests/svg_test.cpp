@@ -68,6 +68,19 @@ TEST(Chart, PointsLieWhereTheyBelong) {
   expect_contains(inline_svg(c), "d=\"M52.0 212.0L388.0 30.0\"");  // from the plot's lower left corner to the upper right
 }
 
+TEST(Svg, ValuesOfWordsArePointsSideBySide) {
+  Chart c{"accuracy", "norm", {1, 2}, {{"relu", {0.5, 0.6}, {0.4, 0.5}, {0.6, 0.7}}, {"tanh", {0.3, nan}, {0.2, nan}, {0.4, nan}}}};
+  c.labels = {"none", "batch"};
+  const std::string svg = inline_svg(c);
+  expect_contains(svg, ">none</text>");
+  expect_contains(svg, ">batch</text>");
+  expect_contains(svg, "d=\"M131.5 ");  // a quarter of the plot, 52 to 388, and half a step of 9 to the left
+  expect_contains(svg, "d=\"M140.5 ");
+  EXPECT_EQ(count(svg, "class=\"region"), 0u);
+  EXPECT_EQ(count(svg, "class=\"line s0\" d=\"M"), 2u + 1u);  // spreads, and the legend's
+  expect_contains(describe(c), "relu: 0.5000 at norm none");
+}
+
 TEST(Svg, TellsEightSeriesApartAndDrawsTheirSpread) {
   Chart c{"accuracy", "lr", {0.01, 0.1, 1, 10}, {}};
   c.logarithmic_x = true;

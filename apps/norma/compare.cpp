@@ -34,6 +34,16 @@ struct CompareRequest {
   ProgressMode progress = ProgressMode::automatic;
 };
 
+// "batch_size" -> "train.batch_size": the recipe's one field of this name. Throws Error(usage) where there are several.
+std::string full_field(const std::string& field, const std::string& recipe) {
+  if (field.find('.') != std::string::npos) return field;
+  std::vector<std::string> found;
+  for (const auto& [key, value] : flatten(parse_recipe(find_recipe(recipe))))
+    if (last_part(key) == field && key.find("layers.") == std::string::npos) found.push_back(key);
+  if (found.size() > 1) throw Error(ErrorKind::usage, fmt::format("--vary {}: several fields are called so: {}", field, join(found)));
+  return found.empty() ? field : found.front();
+}
+
 // What the words and flags of the command line describe.
 Comparison requested(const CompareRequest& request) {
   Comparison c;
@@ -55,6 +65,7 @@ Comparison requested(const CompareRequest& request) {
   }
   for (const std::string& text : request.vary) {
     Variation v = parse_variation(text);
+    v.field = full_field(v.field, c.recipes.front());
     const auto same = std::find_if(c.vary.begin(), c.vary.end(), [&](const Variation& old) { return old.field == v.field; });
     if (same != c.vary.end() && shipped) *same = std::move(v);
     else c.vary.push_back(std::move(v));

@@ -39,14 +39,15 @@ inline constexpr MeasureInfo measures[measure_count] = {
     {Measure::saturated, "saturated", "share of saturated units", false, true, true},
     {Measure::dead, "dead", "share of dead channels", false, true, true},
     {Measure::drift, "drift", "drift of running means", false, false, true},
-    {Measure::mode_gap, "mode_gap", "loss in evaluation less in training mode", false, false, true},
+    {Measure::mode_gap, "mode_gap", "gap between evaluation and training mode", false, false, true},
     {Measure::input_shift, "input_shift", "shift of layer inputs", false, false, true},
 };
 
 inline constexpr const MeasureInfo& info(Measure m) { return measures[static_cast<std::size_t>(m)]; }
 
-// overfit: the test loss less the loss of the training samples, both in evaluation mode. The last five are of the probe (health.h); drift
-// and input_shift in standard deviations, input_shift the mean over an epoch's changes.
+// mode_gap: the loss of the same samples in evaluation less that in training mode. overfit: the test loss less the loss of the training
+// samples, both in evaluation mode. The last five are of the probe (health.h); drift and input_shift in standard deviations, input_shift
+// the mean over an epoch's changes.
 
 // A run's figures, by Measure; NaN where there is none.
 struct Measured {

@@ -101,10 +101,10 @@ std::string collapsed(std::string_view summary, const std::string& content) {
 std::string figure(const Chart& c) {
   Table t;
   t.caption = c.title + " by " + c.x_name;
-  t.columns = {{c.x_name, true}};
+  t.columns = {{c.x_name, c.labels.empty()}};
   for (const Series& s : c.series) t.columns.push_back({s.name, true});
   for (std::size_t i = 0; i < c.x.size(); ++i) {
-    std::vector<std::string> row = {fmt::format("{:g}", c.x[i])};
+    std::vector<std::string> row = {x_text(c, i)};
     for (const Series& s : c.series) row.push_back(i < s.y.size() ? format_value(s.y[i], c.unit) : "");
     t.rows.push_back(std::move(row));
   }

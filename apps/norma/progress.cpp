@@ -72,10 +72,11 @@ std::string epoch_line(const EpochMetrics& m, std::int64_t epochs, int columns) 
 }
 
 std::string bar_line(const Progress& p, int columns) {
-  const double share = p.batches > 0 ? static_cast<double>(p.batch) / static_cast<double>(p.batches) : 0;
-  const double left = share > 0 ? p.seconds * (1 - share) / share : 0;
+  const double of_epoch = p.batches > 0 ? static_cast<double>(p.batch) / static_cast<double>(p.batches) : 0;
+  const double epochs = static_cast<double>(std::max<std::int64_t>(p.epochs, 1)), done = static_cast<double>(p.epoch - 1) + of_epoch;
+  const double left = of_epoch > 0 ? p.seconds / of_epoch * (epochs - done) : 0;  // as fast as this epoch
   return with_bar(
-      fmt::format("epoch {}/{}", p.epoch, p.epochs), share,
+      fmt::format("epoch {}/{}", p.epoch, p.epochs), done / epochs,
       {fmt::format("loss {} acc {:.2f}%", short_loss(p.loss), 100 * p.accuracy), short_count(p.samples_per_second) + " samples/s",
        "eta " + (left < 59 ? fmt::format("{:.0f} s", std::ceil(left)) : short_duration(left))},
       columns);

@@ -8,6 +8,13 @@
 namespace norma::app {
 namespace {
 
+// An instance norm, where there is something to normalise: of one value a channel, as after a linear layer, only 0 would be left.
+struct InstanceNormOfPlanes {
+  static constexpr const char* kind = nn::InstanceNorm::kind;
+  nn::InstanceNorm norm;
+  Value operator()(Builder& b, Value x) const { return b.shape(x).rank() == 2 ? x : norm(b, x); }
+};
+
 // Both overloads of a layer: one that stands for itself, and those the model's fields decide.
 class ModelBuilder {
  public:
@@ -80,7 +87,7 @@ class ModelBuilder {
       case NormKind::none: break;
       case NormKind::batch: return Module(model_.batch_norm);
       case NormKind::layer: return Module(model_.layer_norm);
-      case NormKind::instance: return Module(model_.instance_norm);
+      case NormKind::instance: return Module(InstanceNormOfPlanes{model_.instance_norm});
       case NormKind::group: return Module(model_.group_norm);
     }
     return {};

@@ -169,6 +169,16 @@ RecipeSource find_recipe(const std::string& path_or_name) {
                     did_you_mean(path_or_name, known), join(known), path_or_name));
 }
 
+namespace {
+bool has_norm_slot(const std::vector<LayerSpec>& layers) {
+  return std::any_of(layers.begin(), layers.end(), [](const LayerSpec& l) {
+    if (const auto* s = std::get_if<SequentialLayer>(&l.layer)) return has_norm_slot(s->layers);
+    if (const auto* r = std::get_if<ResidualLayer>(&l.layer)) return has_norm_slot(r->body) || has_norm_slot(r->projection);
+    return std::holds_alternative<NormLayer>(l.layer);
+  });
+}
+}  // namespace
+
 Recipe parse_recipe(const RecipeSource& source, std::span<const Override> overrides) {
   RecipeOrigin origin{source.origin, source.folder, {}};
   toml::table table;
@@ -185,6 +195,9 @@ Recipe parse_recipe(const RecipeSource& source, std::span<const Override> overri
   RecipeReader reader(table, origin, "");
   fields(reader, recipe);
   reader.finish();
+  for (const Override& o : overrides)
+    if (o.key == "model.norm" && recipe.model.norm != NormKind::none && !has_norm_slot(recipe.model.layers))
+      throw Error(ErrorKind::usage, fmt::format("{}: no layer of {} is {{ type = \"norm\" }}, which this stands for", o.flag, recipe.name));
   return recipe;
 }
 

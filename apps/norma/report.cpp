@@ -62,7 +62,7 @@ Chart learning_rate_chart(const RunReport& r) {
 }
 
 Chart seconds_chart(const RunReport& r) {
-  Chart c = by_epoch(r, "Time",
+  Chart c = by_epoch(r, "Seconds",
                      {{"training", column(r, [](const EpochMetrics& m) { return m.train_seconds; })},
                       {"with evaluation", column(r, [](const EpochMetrics& m) { return m.seconds; })}});
   c.unit = Chart::Unit::seconds;

@@ -88,11 +88,12 @@ std::vector<double> numbers_of(const Results& results, std::size_t k) {
   return all;
 }
 
-// Mean and one deviation to each side, as one more point of a series.
-void add(Series& series, const Spread& s) {
+// Mean and one deviation to each side, as one more point of a series; of a share not beyond what it can be.
+void add(Series& series, const Spread& s, Measure m) {
+  const bool share = info(m).percent;
   series.y.push_back(s.mean);
-  series.low.push_back(s.mean - s.deviation);
-  series.high.push_back(s.mean + s.deviation);
+  series.low.push_back(share ? std::max(s.mean - s.deviation, 0.0) : s.mean - s.deviation);
+  series.high.push_back(share ? std::min(s.mean + s.deviation, 1.0) : s.mean + s.deviation);
 }
 
 Chart::Unit unit_of(Measure m) { return info(m).percent ? Chart::Unit::percent : Chart::Unit::number; }
@@ -102,6 +103,30 @@ std::string capitalised(std::string text) {
   return text;
 }
 
+// The measure over the values of the field that is varied last, a series for each combination of the others.
+std::vector<Chart> over_words(const Results& results) {
+  const Measure measure = results.comparison().measure;
+  const Fields& fields = results.variants().front().fields;
+  if (fields.empty()) return {};
+  const std::size_t last = fields.size() - 1;
+  Chart c{capitalised(info(measure).words), last_part(fields[last].first), {}, {}};
+  c.unit = unit_of(measure);
+  const std::vector<std::string> values = values_of(results, last);
+  for (std::size_t i = 0; i < values.size(); ++i) c.x.push_back(static_cast<double>(i + 1)), c.labels.push_back(plain(values[i]));
+  std::vector<Fields> rests;
+  for (const Results::Variant& v : results.variants()) {
+    const Fields rest = without(v.fields, last);
+    auto at = std::find(rests.begin(), rests.end(), rest);
+    if (at == rests.end()) {
+      if (rests.size() == most_series) continue;  // the table has all
+      at = rests.insert(rests.end(), rest);
+      c.series.push_back({rest.empty() ? info(measure).words : label(rest, true), {}});
+    }
+    add(c.series[static_cast<std::size_t>(at - rests.begin())], spread(v.values(measure)), measure);
+  }
+  return {c};
+}
+
 // The measure over the numbers that a field takes, a line for each combination of the others.
 std::vector<Chart> over_numbers(const Results& results) {
   const Measure measure = results.comparison().measure;
@@ -109,7 +134,7 @@ std::vector<Chart> over_numbers(const Results& results) {
   std::vector<double> xs;
   for (std::size_t k = 0; k < results.variants().front().fields.size(); ++k)
     if (std::vector<double> n = numbers_of(results, k); n.size() > std::max<std::size_t>(xs.size(), 1)) best = k, xs = std::move(n);
-  if (xs.empty()) return {};
+  if (xs.empty()) return over_words(results);
   std::vector<std::pair<Fields, std::vector<std::pair<double, Spread>>>> lines;
   for (const Results::Variant& v : results.variants()) {
     const Fields rest = without(v.fields, best);
@@ -122,7 +147,7 @@ std::vector<Chart> over_numbers(const Results& results) {
   std::vector<Chart> charts;
   for (std::size_t i = 0; i < lines.size(); ++i) {
     if (i % most_series == 0) {
-      Chart c{capitalised(fmt::format("{} by {}", info(measure).words, field)), field, xs, {}};
+      Chart c{capitalised(info(measure).words), field, xs, {}};
       c.logarithmic_x = xs.front() > 0 && xs.back() / xs.front() >= 8;
       c.scale = info(measure).percent ? Chart::Scale::linear : Chart::Scale::automatic;
       c.unit = unit_of(measure);
@@ -131,7 +156,7 @@ std::vector<Chart> over_numbers(const Results& results) {
     auto& [rest, points] = lines[i];
     std::sort(points.begin(), points.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
     Series s{rest.empty() ? info(measure).words : label(rest, true), {}};
-    for (const auto& [x, value] : points) add(s, value);
+    for (const auto& [x, value] : points) add(s, value, measure);
     charts.back().series.push_back(std::move(s));
   }
   return charts;
@@ -164,7 +189,7 @@ std::vector<Chart> by_epoch(const Results& results, Measure measure, double (*va
       std::vector<double> values;
       for (const RunResult* r : v.by_seed)
         if (r && e < r->epochs.size()) values.push_back(value(r->epochs[e]));
-      add(s, spread(values));
+      add(s, spread(values), measure);
       if (e >= at->second.x.size()) at->second.x.push_back(static_cast<double>(e + 1));
     }
     at->second.series.push_back(std::move(s));
@@ -180,17 +205,21 @@ Table results_table(const Results& results) {
   t.caption = fmt::format("Mean and standard deviation over {} seed{}, after the last epoch", c.seeds, c.seeds == 1 ? "" : "s");
   for (const auto& [field, value] : results.variants().front().fields) t.columns.push_back({field, false});
   if (t.columns.empty()) t.columns.push_back({"variant", false});
-  std::vector<Measure> with_values;
+  std::vector<Measure> with_values{c.measure};  // it first, then what is counted, then all others
   for (const MeasureInfo& m : measures)
-    if (std::any_of(results.variants().begin(), results.variants().end(), [&](const auto& v) { return !v.values(m.measure).empty(); }))
+    if (m.measure != c.measure &&
+        std::any_of(results.variants().begin(), results.variants().end(), [&](const auto& v) { return !v.values(m.measure).empty(); }))
       with_values.push_back(m.measure);
-  for (const Measure m : with_values) t.columns.push_back({info(m).words, true});
-  for (const char* name : {"wins", "runs", "diverged", "seconds a run"}) t.columns.push_back({name, true});
+  t.columns.push_back({info(c.measure).words, true});
+  for (const char* name : {"wins", "runs", "diverged"}) t.columns.push_back({name, true});
+  for (const Measure m : with_values)
+    if (m != c.measure) t.columns.push_back({info(m).words, true});
+  t.columns.push_back({"seconds a run", true});
   for (const Results::Variant& v : results.variants()) {
     std::vector<std::string> row;
     for (const auto& [field, value] : v.fields) row.push_back(plain(value));
     if (row.empty()) row.push_back(label({}));
-    for (const Measure m : with_values) row.push_back(shown(m, spread(v.values(m))));
+    row.push_back(shown(c.measure, spread(v.values(c.measure))));
     double seconds = 0;
     std::size_t runs = 0;
     for (const RunResult* r : v.by_seed)
@@ -198,6 +227,8 @@ Table results_table(const Results& results) {
     row.push_back(std::to_string(v.wins));
     row.push_back(std::to_string(runs));
     row.push_back(std::to_string(v.diverged()));
+    for (const Measure m : with_values)
+      if (m != c.measure) row.push_back(shown(m, spread(v.values(m))));
     row.push_back(runs ? fmt::format("{:.2f}", seconds / static_cast<double>(runs)) : "-");
     t.rows.push_back(std::move(row));
   }
@@ -233,6 +264,8 @@ void write_report(const std::filesystem::path& folder, const Results& results, c
   const std::vector<Chart> accuracies = by_epoch(results, Measure::test_accuracy, [](const EpochMetrics& m) {
     return m.test_accuracy.value_or(std::numeric_limits<double>::quiet_NaN());
   });
+  std::vector<Chart> by_epochs = losses;
+  by_epochs.insert(by_epochs.end(), accuracies.begin(), accuracies.end());
   page += section("In one picture", figures(numbers));
   page +=
       section("Results", to_html(results_table(results)) + (found.checks.size() > 1 ? "<p>What was checked:</p>\n<ul>\n" +
@@ -244,8 +277,8 @@ void write_report(const std::filesystem::path& folder, const Results& results, c
                                                                                           }() +
                                                                                           "</ul>\n"
                                                                                     : std::string()));
-  page += section("By epoch", (losses.empty() ? "" : "<p>Lines are means over seeds, areas one standard deviation to each side.</p>\n") +
-                                  figures(losses) + figures(accuracies));
+  page += section("By epoch", (by_epochs.empty() ? "" : "<p>Lines are means over seeds, areas one standard deviation to each side.</p>\n") +
+                                  figures(by_epochs));
   page += section("Runs that diverged", divergences(results));
   page += section("What was compared",
                   fmt::format("<pre tabindex=\"0\" role=\"region\" aria-label=\"comparison.toml\">{}</pre>\n", escape(write_toml(c))));

@@ -291,8 +291,8 @@ std::string health_section(std::span<const EpochHealth> epochs) {
       "statistics "
       "against the running ones. Saturated: a sigmoid below 0.05 or above 0.95, |tanh| above 0.9, a ReLU\xe2\x80\x99s zeros. Dead: a "
       "channel whose "
-      "ReLU gives 0 for all of them.</p>\n",
-      last.samples);
+      "ReLU gives 0 for all of them. Histograms: of the first of these samples, as many as have {} values, 16 at least.</p>\n",
+      last.samples, histogram_values);
   out += finding_list(last);
   if (!last.norms.empty()) out += to_html(norm_table(last));
   if (!last.activations.empty()) out += to_html(activation_table(last));

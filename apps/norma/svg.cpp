@@ -64,6 +64,7 @@ Axis value_axis(const Chart& chart) {
 Axis x_axis(const Chart& chart) {
   const std::vector<double>& x = chart.x;
   const double first = x.front(), last = x.back();
+  if (!chart.labels.empty()) return {first - 0.5, last + 0.5, false, x, 0};
   if (chart.logarithmic_x && first > 0) {
     const double margin = first == last ? 2 : std::pow(last / first, 0.03);
     Axis a{first / margin, last * margin, true, x, 0};
@@ -113,10 +114,19 @@ std::string frame(const Chart& chart, const Axis& xs, const Axis& ys) {
         fmt::format("<text class=\"tick end\" x=\"{:.0f}\" y=\"{:.1f}\">{}</text>", left - 7, y + 4, escape(tick_text(ys, t, chart.unit)));
   }
   out += fmt::format("<path class=\"axis\" d=\"M{:.0f} {:.0f}H{:.0f}\"/>", left, bottom, right);
-  for (const double t : xs.ticks)
-    out += fmt::format("<text class=\"tick middle\" x=\"{:.1f}\" y=\"{:.0f}\">{:g}</text>", position(xs, t, left, right), bottom + 17, t);
-  out += fmt::format("<text class=\"tick middle\" x=\"{:.0f}\" y=\"{:.0f}\">{}{}</text>", (left + right) / 2, height - 5,
-                     escape(chart.x_name), ys.logarithmic ? " (vertical axis logarithmic)" : "");
+  const auto tick = [&](double t, const std::string& text) {
+    out += fmt::format("<text class=\"tick middle\" x=\"{:.1f}\" y=\"{:.0f}\">{}</text>", position(xs, t, left, right), bottom + 17,
+                       escape(text));
+  };
+  for (std::size_t i = 0; i < chart.labels.size(); ++i) tick(chart.x[i], chart.labels[i]);
+  if (chart.labels.empty())
+    for (const double t : xs.ticks) tick(t, fmt::format("{:g}", t));
+  out +=
+      fmt::format("<text class=\"tick middle\" x=\"{:.0f}\" y=\"{:.0f}\">{}{}</text>", (left + right) / 2, height - 5, escape(chart.x_name),
+                  ys.logarithmic && xs.logarithmic ? " (both axes logarithmic)"
+                  : ys.logarithmic                 ? " (vertical axis logarithmic)"
+                  : xs.logarithmic                 ? " (logarithmic)"
+                                                   : "");
   return out;
 }
 
@@ -141,6 +151,11 @@ Legend legend(const Chart& chart) {
   return out;
 }
 
+// Of a chart with labels, series stand side by side: how far to the right of x series k does.
+double beside(const Chart& chart, std::size_t k) {
+  return chart.labels.empty() ? 0 : 9 * (static_cast<double>(k) - static_cast<double>(chart.series.size() - 1) / 2);
+}
+
 // The spread of each series, where it has one: an area behind the lines, in pieces where a value is not finite.
 std::string spreads(const Chart& chart, const Axis& xs, const Axis& ys) {
   std::string out;
@@ -149,6 +164,13 @@ std::string spreads(const Chart& chart, const Axis& xs, const Axis& ys) {
     const auto inside = [&](double v) { return position(ys, ys.logarithmic ? std::max(v, ys.lo) : v, bottom, top); };
     const std::size_t n = std::min({chart.x.size(), s.low.size(), s.high.size()});
     const auto finite = [&](std::size_t i) { return i < n && std::isfinite(s.low[i]) && std::isfinite(s.high[i]); };
+    if (!chart.labels.empty()) {
+      for (std::size_t i = 0; i < n; ++i)
+        if (finite(i))
+          out += fmt::format("<path class=\"line s{}\" d=\"M{:.1f} {:.1f}V{:.1f}\"/>", k,
+                             position(xs, chart.x[i], left, right) + beside(chart, k), inside(s.high[i]), inside(s.low[i]));
+      continue;
+    }
     for (std::size_t begin = 0; begin < n; ++begin) {
       if (!finite(begin)) continue;
       std::size_t end = begin;
@@ -172,8 +194,9 @@ std::string lines(const Chart& chart, const Axis& xs, const Axis& ys) {
     std::string path, markers;
     bool open = false;
     for (std::size_t i = 0; i < chart.x.size(); ++i) {
-      const std::optional<Point> p = point(chart, chart.series[k], i, xs, ys);
+      std::optional<Point> p = point(chart, chart.series[k], i, xs, ys);
       if (p) {
+        p->x += beside(chart, k);
         path += fmt::format("{}{:.1f} {:.1f}", open ? "L" : "M", p->x, p->y);
         const bool alone = !open && !(i + 1 < chart.x.size() && point(chart, chart.series[k], i + 1, xs, ys));
         if (alone || chart.x.size() <= most_markers) markers += marker(k, *p, 2.6);
@@ -183,7 +206,7 @@ std::string lines(const Chart& chart, const Axis& xs, const Axis& ys) {
       }
       open = p.has_value();
     }
-    if (!path.empty()) out += fmt::format("<path class=\"line s{}\" d=\"{}\"/>", k, path);
+    if (!path.empty() && chart.labels.empty()) out += fmt::format("<path class=\"line s{}\" d=\"{}\"/>", k, path);
     out += markers;
   }
   return out;
@@ -202,12 +225,12 @@ std::string bands(const Chart& chart, const Axis& xs, const Axis& ys) {
         "<g class=\"band\"><rect class=\"hit\" x=\"{:.1f}\" y=\"{:.0f}\" width=\"{:.1f}\" height=\"{:.0f}\"/><g class=\"mark\">", from, top,
         std::max(to - from, 0.1), bottom - top);
     out += fmt::format("<path class=\"rule\" d=\"M{:.1f} {:.0f}V{:.0f}\"/>", x, top, bottom);
-    std::vector<std::string> rows = {fmt::format("{} {:g}", chart.x_name, chart.x[i])};
+    std::vector<std::string> rows = {chart.x_name + " " + x_text(chart, i)};
     for (std::size_t k = 0; k < chart.series.size(); ++k) {
       const Series& s = chart.series[k];
-      if (const std::optional<Point> p = point(chart, s, i, xs, ys)) out += marker(k, *p, 4);
+      if (const std::optional<Point> p = point(chart, s, i, xs, ys)) out += marker(k, {p->x + beside(chart, k), p->y}, 4);
       if (i >= s.y.size()) continue;
-      rows.push_back(fmt::format("{} {}", s.name, format_value(s.y[i], chart.unit)));
+      rows.push_back(fmt::format("{}: {}", s.name, format_value(s.y[i], chart.unit)));
       if (i < s.low.size() && s.low[i] != s.high[i])
         rows.back() += fmt::format(" ({} to {})", format_value(s.low[i], chart.unit), format_value(s.high[i], chart.unit));
     }
@@ -291,6 +314,10 @@ std::string format_value(double v, Chart::Unit unit) {
   return format_number(v);
 }
 
+std::string x_text(const Chart& chart, std::size_t i) {
+  return i < chart.labels.size() ? chart.labels[i] : fmt::format("{:g}", chart.x[i]);
+}
+
 std::string describe(const Chart& chart) {
   std::string out;
   for (const Series& s : chart.series) {
@@ -309,7 +336,7 @@ std::string describe(const Chart& chart) {
     }
     if (!out.empty()) out += ' ';
     const auto value = [&](std::size_t i) {
-      return fmt::format("{} at {} {:g}", format_value(s.y[i], chart.unit), chart.x_name, chart.x[i]);
+      return fmt::format("{} at {} {}", format_value(s.y[i], chart.unit), chart.x_name, x_text(chart, i));
     };
     if (!first) {
       out += s.name + ": no finite value.";

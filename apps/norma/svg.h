@@ -27,7 +27,12 @@ struct Chart {
   Unit unit = Unit::number;
   bool from_zero = false;      // the axis begins at 0 where it is linear
   bool logarithmic_x = false;  // x are above 0
+  // What stands at each x, where these are no numbers: values then are points with their spread, and no line joins them.
+  std::vector<std::string> labels{};
 };
+
+// "0.1"; of a chart with labels, the i-th.
+std::string x_text(const Chart& chart, std::size_t i);
 
 // Told apart by colour, marker and dashes.
 inline constexpr std::size_t most_series = 8;

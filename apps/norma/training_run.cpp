@@ -333,15 +333,18 @@ void TrainingRun::print_summary() {
     results_.print(j.dump() + "\n");
     return;
   }
-  double seconds = 0;
-  for (const RecordedEpoch& e : epochs) seconds += e.metrics.seconds;
+  double seconds = 0, training = 0, samples = 0;
+  for (const RecordedEpoch& e : epochs) {
+    seconds += e.metrics.seconds, training += e.metrics.train_seconds;
+    samples += e.metrics.train_seconds * e.metrics.samples_per_second;
+  }
   std::string text;
   if (last.test_accuracy)
     text += fmt::format("test accuracy  {:.2f}%  ({} samples, loss {})\n", 100 * *last.test_accuracy, data_->test.size(),
                         short_loss(last.test_loss.value_or(NAN)));
   text += fmt::format("train accuracy {:.2f}%  (loss {}, over the last epoch)\n", 100 * last.train_accuracy, short_loss(last.train_loss));
   text += fmt::format("trained        {} epoch{} in {}, {} samples/s, {}\n", epochs.size(), epochs.size() == 1 ? "" : "s",
-                      short_duration(seconds), short_count(last.samples_per_second), environment_.device);
+                      short_duration(seconds), short_count(training > 0 ? samples / training : 0), environment_.device);
   text += fmt::format("parameters     {}, hash {}\n", trainer_->parameter_count(), last.parameters_hash);
   text += fmt::format("run directory  {}\n", out);
   text += fmt::format("pictures       {0}/report.html  {0}/curves.svg\n", out);

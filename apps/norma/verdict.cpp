@@ -278,11 +278,15 @@ Results::Results(const Comparison& comparison, const std::vector<PlannedRun>& ru
   const double sign = info(m).higher_is_better ? 1 : -1;
   for (std::size_t seed = 0; variants_.size() > 1 && seed < static_cast<std::size_t>(comparison.seeds); ++seed) {
     Variant* best = nullptr;
-    for (Variant& v : variants_)
-      if (const RunResult* r = v.by_seed[seed];
-          r && !r->diverged && std::isfinite(r->measured[m]) && (!best || sign * (r->measured[m] - best->by_seed[seed]->measured[m]) > 0))
-        best = &v;
-    if (best) ++best->wins;
+    bool alone = false;
+    for (Variant& v : variants_) {
+      const RunResult* r = v.by_seed[seed];
+      if (!r || r->diverged || !std::isfinite(r->measured[m])) continue;
+      const double ahead = best ? sign * (r->measured[m] - best->by_seed[seed]->measured[m]) : 1;
+      if (ahead > 0) best = &v, alone = true;
+      else if (ahead == 0) alone = false;
+    }
+    if (best && alone) ++best->wins;
   }
 }
 

@@ -27,7 +27,7 @@ class Results {
   struct Variant {
     std::vector<std::pair<std::string, std::string>> fields;
     std::vector<const RunResult*> by_seed;  // null: not run yet
-    int wins = 0;                           // seeds for which its measure is the best of all variants'
+    int wins = 0;                           // seeds for which its measure is the best of all variants', no other's as good
 
     std::vector<double> values(Measure m) const;  // of runs that finished
     int diverged() const;
