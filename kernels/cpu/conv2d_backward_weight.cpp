@@ -105,7 +105,8 @@ struct RowBlocks {
 
 }  // namespace
 
-// One index is one block of weights of one chunk of samples, or one filter's db of one chunk.
+// One index is one block of weights of one chunk of samples; then one filter's db of one chunk. Two loops, since threads take equal shares
+// of a loop's indices, and one of both would give all blocks to one thread where there are as many filters.
 void run_partial(const Conv2dBackwardWeight& call, const Memory& memory) {
   const ConvShape& s = call.shape;
   const Window& k = s.window;
@@ -125,19 +126,13 @@ void run_partial(const Conv2dBackwardWeight& call, const Memory& memory) {
   const RowBlocks by_rows{.s = s};
   const bool few = filters < max_outs;
   const std::int64_t blocks = few ? by_rows.blocks() : s.groups * filter_blocks * channel_blocks * row_blocks * column_blocks;
-  const std::int64_t sums = call.db ? s.y.c : 0;
 
   Upcoming* const upcoming = memory.upcoming;
-  parallel_for(chunks * (blocks + sums), [=](std::int64_t item) {
-    const std::int64_t part = item / (blocks + sums);
+  parallel_for(chunks * blocks, [=](std::int64_t item) {
+    const std::int64_t part = item / blocks;
     const Range n = chunk(s.x.groups(), chunks, part);
     float* out = partial + part * partial_stride;
-    std::int64_t i = item % (blocks + sums);
-    if (i >= blocks) {
-      const std::int64_t f = i - blocks;
-      out[weights + f] = sum_of_planes(dy + (n.begin * s.y.c + f) * y_plane, n.end - n.begin, s.y.c * y_plane, s.y.plane());
-      return;
-    }
+    std::int64_t i = item % blocks;
     if (few) return by_rows.sum(i, out, x, dy, n);
     WeightBlock b{};
     b.n = n;
@@ -153,6 +148,13 @@ void run_partial(const Conv2dBackwardWeight& call, const Memory& memory) {
     b.x = x + group * channels * x_plane;
     b.out = out + group * filters * channels * area;
     sum_weights(s, rows, columns, cut, b, upcoming);
+  });
+  if (!call.db) return;
+  parallel_for(chunks * s.y.c, [=](std::int64_t item) {
+    const std::int64_t part = item / s.y.c, f = item % s.y.c;
+    const Range n = chunk(s.x.groups(), chunks, part);
+    partial[part * partial_stride + weights + f] =
+        sum_of_planes(dy + (n.begin * s.y.c + f) * y_plane, n.end - n.begin, s.y.c * y_plane, s.y.plane());
   });
 }
 
