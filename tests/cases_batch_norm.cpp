@@ -28,15 +28,19 @@ std::vector<Normalised> shapes() {
           {"large_planes", 3, 2, 60, 59}};
 }
 
-CallCase statistics(const Normalised& p, int lanes) {
-  CallCase c(lanes);
+BatchNormStatistics statistics_in(CallCase& c, const Normalised& p) {
   BatchNormStatistics call{.dims = c.dims(p.n, p.c, p.h, p.w)};
   call.mean = c.flat("mean", p.c);
   call.var = c.flat("var", p.c);
   call.rstd = c.flat("rstd", p.c);
   call.partial = c.scratch("partial", call.partial_bytes());
   call.x = c.in("x", call.dims, normal(p.mean, p.deviation));
-  return c.call(call);
+  return call;
+}
+
+CallCase statistics(const Normalised& p, int lanes) {
+  CallCase c(lanes);
+  return c.call(statistics_in(c, p));
 }
 
 // Statistics such as x itself would have.
@@ -58,8 +62,7 @@ CallCase apply(const Normalised& p, Activation act, bool affine, bool residual, 
   return c.call(call);
 }
 
-CallCase backward_reduce(const Normalised& p, Activation act, bool residual, int lanes) {
-  CallCase c(lanes);
+BatchNormBackwardReduce reduce_in(CallCase& c, const Normalised& p, Activation act, bool residual) {
   BatchNormBackwardReduce call{.dims = c.dims(p.n, p.c, p.h, p.w), .act = act};
   call.dgamma = c.flat("dgamma", p.c);
   call.dbeta = c.flat("dbeta", p.c);
@@ -70,7 +73,12 @@ CallCase backward_reduce(const Normalised& p, Activation act, bool residual, int
   call.x = c.in("x", call.dims, normal(p.mean, p.deviation));
   call.mean = c.flat("mean", p.c, mean_of(p));
   call.rstd = c.flat("rstd", p.c, rstd_of(p));
-  return c.call(call);
+  return call;
+}
+
+CallCase backward_reduce(const Normalised& p, Activation act, bool residual, int lanes) {
+  CallCase c(lanes);
+  return c.call(reduce_in(c, p, act, residual));
 }
 
 CallCase backward_apply(const Normalised& p, Activation act, bool affine, bool batch_statistics, bool sums, int lanes) {
@@ -95,12 +103,7 @@ CallCase backward_apply(const Normalised& p, Activation act, bool affine, bool b
 // Statistics and apply in one Call, and the two of the gradient.
 CallCase forward(const Normalised& p, Activation act, bool residual, int lanes) {
   CallCase c(lanes);
-  BatchNormStatistics statistics{.dims = c.dims(p.n, p.c, p.h, p.w)};
-  statistics.mean = c.flat("mean", p.c);
-  statistics.var = c.flat("var", p.c);
-  statistics.rstd = c.flat("rstd", p.c);
-  statistics.partial = c.scratch("partial", statistics.partial_bytes());
-  statistics.x = c.in("x", statistics.dims, normal(p.mean, p.deviation));
+  const BatchNormStatistics statistics = statistics_in(c, p);
   BatchNormApply apply{.x = statistics.x, .mean = statistics.mean, .rstd = statistics.rstd, .dims = statistics.dims, .act = act};
   apply.y = c.out("y", apply.dims);
   apply.gamma = c.flat("gamma", p.c, normal(1, 0.5));
@@ -111,16 +114,7 @@ CallCase forward(const Normalised& p, Activation act, bool residual, int lanes) 
 
 CallCase backward(const Normalised& p, Activation act, bool residual, int lanes) {
   CallCase c(lanes);
-  BatchNormBackwardReduce reduce{.dims = c.dims(p.n, p.c, p.h, p.w), .act = act};
-  reduce.dgamma = c.flat("dgamma", p.c);
-  reduce.dbeta = c.flat("dbeta", p.c);
-  if (residual) reduce.dr = c.out_gradient("dr", reduce.dims);
-  reduce.partial = c.scratch("partial", reduce.partial_bytes());
-  reduce.dy = c.in_gradient("dy", reduce.dims);
-  if (act != Activation::none) reduce.y = c.in("y", reduce.dims, activated(act));
-  reduce.x = c.in("x", reduce.dims, normal(p.mean, p.deviation));
-  reduce.mean = c.flat("mean", p.c, mean_of(p));
-  reduce.rstd = c.flat("rstd", p.c, rstd_of(p));
+  const BatchNormBackwardReduce reduce = reduce_in(c, p, act, residual);
   BatchNormBackwardApply apply{.dy = reduce.dy,
                                .y = reduce.y,
                                .x = reduce.x,

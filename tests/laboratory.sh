@@ -65,6 +65,7 @@ for name in $("$norma" compare --list | cut -d' ' -f1); do
   expect "compare $name" 0 "" compare "$name" --data digits --set data.train_samples=200 --set data.test_samples=100 --epochs 2 --seeds 2 \
     --out "shipped-$name" --progress never
   check "... a verdict" "$(grep -cE '^verdict  (Holds|Does not hold here|Undecided): ' stdout)" 1
+  check "... drawn first" "$(grep -c '<h2>In one picture</h2>' "shipped-$name/report.html")" 1
   check "... of runs that had what it is about" "$(grep -cE ' 0 pairs| nan|can be compared' stdout)" 0
 done
 

@@ -43,9 +43,9 @@ Files and environment:
   Recipes: a path, or a name in $NORMA_RECIPE_DIR or built in. NO_COLOR is honoured.)";
 
 // OpenMP's threads wait for one another by spinning for some milliseconds, and each of a step's ten meetings takes as long where another
-// program has one of the cores: 15 times slower, and more. After some microseconds they are to sleep, so that the system moves the thread
-// they wait for to their core: with a busy neighbour on one of 2 cores LeNet's epoch takes 0.48 s instead of 7, without one as long as
-// before (0.18 s; without spinning at all 0.25). libgomp reads it when it is loaded, so the program starts itself once more: 5 ms.
+// program has one of the cores: many times slower. After some microseconds they are to sleep, so that the system moves the thread
+// they wait for to their core: with a busy neighbour on one of 2 cores 20,000 samples of MNIST take 0.48 s instead of 7, without one as
+// long as before (0.18 s; without spinning at all 0.25). libgomp reads it when it is loaded, so the program starts itself once more: 5 ms.
 void wait_briefly(char** argv) {
   if (std::getenv("OMP_WAIT_POLICY") || std::getenv("GOMP_SPINCOUNT")) return;
   if (setenv("GOMP_SPINCOUNT", "1000", 1) == 0) execv("/proc/self/exe", argv);  // returns where it cannot: then as before

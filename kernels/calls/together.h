@@ -82,8 +82,8 @@ using BatchNormBackward = Together<BatchNormBackwardReduce, BatchNormBackwardApp
 using SgdStep = Together<BatchNormRunningUpdate, Sgd, Advance>;
 using AdamStep = Together<BatchNormRunningUpdate, Adam, Advance>;
 
-// What a GPU keeps on chip until the channel's sums are known: rows (H*W*lanes) from 32 elements on, of channels up to 2^21; no other
-// activations than these, which would need registers, too.
+// What a GPU keeps on chip until the channel's sums are known: rows (H*W*lanes) from 32 elements on, of channels up to 2^21; forward with
+// none or ReLU, as the other activations would need registers, too.
 inline constexpr std::int64_t resident_row = 32, resident_elements = std::int64_t{1} << 21;
 constexpr bool resident(const Dims& d) {
   const std::int64_t row = d.plane() * d.lanes;

@@ -15,6 +15,7 @@
 #include "device.cuh"
 #include "tests/simt/fiber.h"
 #include "tests/simt/ready.h"
+#include "tests/simt/shared_memory.h"
 #include "tests/simt/sites.h"
 
 uint3 threadIdx{}, blockIdx{};
@@ -44,24 +45,6 @@ struct Meeting {
 struct Warp {
   unsigned ended = 0;
   std::vector<Meeting> meetings;
-};
-
-class SharedMemory {
- public:
-  SharedMemory(std::size_t bytes, std::align_val_t align) : bytes_(bytes), align_(align), data_(::operator new(bytes, align_)) {
-    auto* p = static_cast<std::byte*>(data_);
-    for (std::size_t i = 0; i < bytes; i += sizeof unset) std::memcpy(p + i, &unset, std::min(sizeof unset, bytes - i));
-  }
-  SharedMemory(const SharedMemory&) = delete;
-  SharedMemory& operator=(const SharedMemory&) = delete;
-  ~SharedMemory() { ::operator delete(data_, align_); }
-  void* data() const { return data_; }
-  std::size_t bytes() const { return bytes_; }
-
- private:
-  std::size_t bytes_;
-  std::align_val_t align_;
-  void* data_;
 };
 
 struct Block {

@@ -81,9 +81,10 @@ TEST_P(EmulatedKernels, AgreeWithTheReferenceInEveryOrderOfThreads) {
 
 // Where a channel waits on chip for its sums, and where the GPU is too small for that.
 TEST(ResidentBatchNorm, HasTheBitsOfItsCallsOneByOne) {
-  int compared = 0;
+  int compared = 0, resident = 0;
   for (const Case& of : cases()) {
-    if (of.name.find("_batch_norm_apply_") == std::string::npos && of.name.find("_batch_norm_backward_apply_") == std::string::npos) continue;
+    if (of.name.find("_batch_norm_apply_") == std::string::npos && of.name.find("_batch_norm_backward_apply_") == std::string::npos)
+      continue;
     if (of.name.find("_relu_") == std::string::npos) continue;
     for (const int lanes : {32, 1}) {
       const CallCase c = of.make(lanes);
@@ -91,9 +92,12 @@ TEST(ResidentBatchNorm, HasTheBitsOfItsCallsOneByOne) {
       for (const std::string& problem : compare_bits(outputs_of(c, emulated({})), one_by_one))
         ADD_FAILURE() << of.name << ", " << lanes << " lanes: " << problem;
       ++compared;
+      const std::vector<kernels::cuda::Launch> kernels = kernels::cuda::launches(c.plan.calls[0].call, PlanMemory(c.plan).view());
+      resident += kernels.size() == 1 && kernels[0].cooperative;
     }
   }
   EXPECT_GE(compared, 100);
+  EXPECT_GE(resident, 60);
 }
 
 INSTANTIATE_TEST_SUITE_P(Cases, EmulatedKernels, testing::ValuesIn(cases()), [](const auto& entry) { return entry.param.name; });
