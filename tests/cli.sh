@@ -222,7 +222,7 @@ env -u OMP_WAIT_POLICY "$norma" train circles --epochs 100000 --quiet --out wait
 waiting=$!
 sleep 0.5
 check "threads wait for microseconds" "$(tr '\0' '\n' <"/proc/$waiting/environ" | grep GOMP_SPINCOUNT)" "GOMP_SPINCOUNT=1000"
-kill -INT $waiting
+kill -TERM $waiting # a background job of a script ignores SIGINT
 wait $waiting
 "$norma" train tiny.toml --epochs 2 --set train.log_loss=true --quiet --out logarithmic >/dev/null
 check "train.log_loss" "$(grep -c 'vertical axis logarithmic' logarithmic/curves.svg)" 1
