@@ -17,6 +17,15 @@ std::string position(const PlanValue& v, std::size_t element) {
 
 }  // namespace
 
+double tensor_core_share(const Call& call) {
+  return std::visit(
+      [](const auto& c) {
+        if constexpr (requires { c.precision; }) return c.precision == Precision::fp32 ? 0.0 : 0x1p-14;
+        return 0.0;
+      },
+      call);
+}
+
 Agreement compare(DType type, std::span<const double> actual, std::span<const Tracked> expected, const Allowance& allowance) {
   Agreement a;
   a.elements = actual.size();

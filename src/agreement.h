@@ -44,6 +44,8 @@ struct Agreement {
 struct Allowance {
   double times = 1, of_largest = 0;
 };
+// Of what tensor cores may have summed: they add with few bits to spare, and towards 0.
+double tensor_core_share(const Call& call);
 // Elements in NCHW order.
 Agreement compare(DType type, std::span<const double> actual, std::span<const Tracked> expected, const Allowance& allowance = {});
 

@@ -94,6 +94,10 @@ class CpuExecutor final : public Executor {
       block = std::move(larger);
     }
     plans_[&plan] = Prepared{plan};
+    whole_scratch_ = std::max(whole_scratch_, plans_[&plan].whole_scratch);
+    group_scratch_ = std::max(group_scratch_, plans_[&plan].group_scratch);
+    if (const std::size_t bytes = whole_scratch_ + group_scratch_ * static_cast<std::size_t>(threads_); bytes > scratch_.size())
+      scratch_ = Block{bytes};
     for (auto& [known, prepared] : plans_) prepared.addresses = locate(*known);
   }
 
@@ -131,7 +135,7 @@ class CpuExecutor final : public Executor {
   void run_call(const Plan& plan, std::size_t call) override {
     check_whole(plan);
     omp_set_num_threads(threads_);
-    backend_.run(plan.calls.at(call).call, kernels::Part::whole, kernels::Memory{plans_.at(&plan).addresses.data()});
+    backend_.run(plan.calls.at(call).call, kernels::Part::whole, whole_memory(plans_.at(&plan)));
   }
 
   std::vector<double> run_timed(const Plan& plan) override {
@@ -164,6 +168,8 @@ class CpuExecutor final : public Executor {
       for (const PlanCall& c : plan.calls) {
         of_group.push_back(cut(c.call, plan.lanes));
         of_last_group.push_back(cut(c.call, last));
+        whole_scratch = std::max(whole_scratch, kernels::cpu::scratch_bytes(c.call));
+        group_scratch = std::max(group_scratch, kernels::cpu::scratch_bytes(of_group.back()));
       }
       for (const Phase& phase : plan.phases) {
         std::vector<std::size_t>& values = cut_values.emplace_back();
@@ -203,6 +209,7 @@ class CpuExecutor final : public Executor {
     std::vector<Call> of_group, of_last_group;           // the Plan's Calls, cut
     std::vector<std::vector<std::size_t>> cut_values;    // of each phase: values of which each group touches its part only
     std::vector<std::vector<std::size_t>> whole_values;  // and of those, what is fetched ahead for the next group
+    std::size_t whole_scratch = 0, group_scratch = 0;    // bytes that a Call needs at most: of the whole batch, of a group
   };
 
   // f(stage, Call, memory) for every stage of the Plan: the group stages of a phase on `threads` threads, group by group.
@@ -218,8 +225,7 @@ class CpuExecutor final : public Executor {
 #pragma omp parallel num_threads(threads)
         run_groups(plan, prepared, p, omp_get_thread_num(), omp_get_num_threads(), f);
       }
-      for (const Stage& stage : phase.whole)
-        f(stage, plan.calls[static_cast<std::size_t>(stage.call)].call, kernels::Memory{prepared.addresses.data()});
+      for (const Stage& stage : phase.whole) f(stage, plan.calls[static_cast<std::size_t>(stage.call)].call, whole_memory(prepared));
     }
   }
 
@@ -230,6 +236,7 @@ class CpuExecutor final : public Executor {
     std::vector<std::byte*> addresses = prepared.addresses;
     std::vector<kernels::Upcoming::Piece> pieces;
     const std::size_t own = plan.region_bytes[static_cast<std::size_t>(Region::group)] * static_cast<std::size_t>(thread);
+    std::byte* const scratch = scratch_.data() + whole_scratch_ + group_scratch_ * static_cast<std::size_t>(thread);
     const auto run_group = [&](kernels::Range share, std::int64_t i) {
       const auto nth = [&](std::int64_t k) { return phase % 2 == 0 ? share.begin + k : share.end - 1 - k; };
       const std::int64_t group = nth(i);
@@ -246,7 +253,7 @@ class CpuExecutor final : public Executor {
       kernels::Upcoming upcoming{pieces.data(), pieces.data() + pieces.size()};
       const std::vector<Call>& calls = group + 1 < plan.groups() ? prepared.of_group : prepared.of_last_group;
       for (const Stage& stage : plan.phases[phase].groups)
-        f(stage, calls[static_cast<std::size_t>(stage.call)], kernels::Memory{addresses.data(), group * plan.lanes, &upcoming});
+        f(stage, calls[static_cast<std::size_t>(stage.call)], kernels::Memory{addresses.data(), group * plan.lanes, &upcoming, scratch});
     };
     for (int k = 0; k < threads; ++k) {
       const int owner = (thread + k) % threads;
@@ -254,6 +261,10 @@ class CpuExecutor final : public Executor {
       std::atomic<std::int64_t>& taken = taken_[static_cast<std::size_t>(owner)].groups;
       for (std::int64_t i; (i = taken.fetch_add(1, std::memory_order_relaxed)) < share.end - share.begin;) run_group(share, i);
     }
+  }
+
+  kernels::Memory whole_memory(const Prepared& prepared) const {
+    return {.address = prepared.addresses.data(), .scratch = scratch_.data()};
   }
 
   std::vector<std::byte*> locate(const Plan& plan) const {
@@ -289,6 +300,8 @@ class CpuExecutor final : public Executor {
   };
   mutable std::vector<Counter> taken_;  // of each thread's share of the phase, by whomever
   std::array<Block, region_count> regions_;
+  Block scratch_;  // that of a Call of the whole batch, then of each thread for its group
+  std::size_t whole_scratch_ = 0, group_scratch_ = 0;
   std::map<std::string, std::byte*> bound_;
   std::unordered_map<const Plan*, Prepared> plans_;
 };

@@ -86,15 +86,22 @@ constexpr std::size_t array_unit = 16;
 
 float* floats(const Block& block) { return reinterpret_cast<float*>(block.data()); }
 
-// Rounds that take a millisecond.
-double multiply_add_rate(const Bench& bench) {
+// Operations per second, in rounds that take a millisecond.
+double arithmetic_rate(const Bench& bench, Precision precision) {
   const std::int64_t blocks = std::int64_t{8} * bench.properties().multiProcessorCount;  // 2048 threads each
   const Block y(static_cast<std::size_t>(probe::multiply_add_elements(blocks)) * sizeof(float), "what multiply-adds come to");
-  const auto run = [&](std::int64_t rounds) { return [&, rounds] { probe::multiply_add(floats(y), rounds, blocks, bench.stream()); }; };
+  const auto run = [&](std::int64_t rounds) {
+    return [&, rounds] {
+      if (precision == Precision::fp32) probe::multiply_add(floats(y), rounds, blocks, bench.stream());
+      else probe::products(precision, floats(y), rounds, blocks, bench.stream());
+    };
+  };
   std::int64_t rounds = 64;
   (void)bench.time(run(rounds));
   while (bench.time(run(rounds)) < 1e-3) rounds *= 2;
-  return probe::multiply_add_flops(blocks, rounds) / bench.shortest(run(rounds));
+  const double flops =
+      precision == Precision::fp32 ? probe::multiply_add_flops(blocks, rounds) : probe::products_flops(precision, blocks, rounds);
+  return flops / bench.shortest(run(rounds));
 }
 
 // Pairs of arrays that are copied one after the other, often enough for a time to be measured.
@@ -147,7 +154,11 @@ Roofline cuda_roofline(int index) {
   Roofline r;
   r.device = bench.description();
   r.threads = 0;
-  r.flops = multiply_add_rate(bench);
+  r.flops = arithmetic_rate(bench, Precision::fp32);
+  if (bench.properties().major >= 8) {
+    r.tf32_flops = arithmetic_rate(bench, Precision::tf32);
+    r.bf16_flops = arithmetic_rate(bench, Precision::bf16);
+  }
 
   // Eight times the L2, which holds part of the array before last; at most a sixteenth of the memory.
   const std::size_t wanted = std::size_t{8} * static_cast<std::size_t>(std::max(bench.properties().l2CacheSize, 1 << 20));

@@ -10,10 +10,12 @@ using namespace kernels;
 namespace {
 
 // Whether the second works on what the first makes.
-bool follows(const Conv2dForward& a, const BatchNormStatistics& b) { return a.y == b.x; }
-bool follows(const LinearForward& a, const BatchNormStatistics& b) { return a.y == b.x; }
-bool follows(const Conv2dBackwardInput& a, const BatchNormBackwardReduce& b) { return a.dx == b.dy && !b.dr; }
-bool follows(const LinearBackwardInput& a, const BatchNormBackwardReduce& b) { return a.dx == b.dy && !b.dr; }
+template <class A>
+concept Layer = requires(const A& a) {
+  a.precision;
+};
+bool follows(const Layer auto& a, const BatchNormStatistics& b) { return a.y == b.x && a.precision == Precision::fp32; }
+bool follows(const Layer auto& a, const BatchNormBackwardReduce& b) { return a.dx == b.dy && !b.dr && a.precision == Precision::fp32; }
 bool follows(const BatchNormStatistics& a, const BatchNormApply& b) {
   return a.x == b.x && a.mean == b.mean && resident(BatchNormForward{{a, b}});
 }

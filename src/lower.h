@@ -26,6 +26,7 @@ struct LowerOptions {
   std::optional<InputData> data;
   std::optional<Loss> loss;  // value "loss", a LossResult
   std::optional<Optimizer> optimizer;
+  Precision precision = Precision::fp32;
   bool move_running_statistics = true;  // of batch norms, in training
   bool by_group = false;                // schedule the Calls group by group of samples
   bool join = false;                    // Calls that one kernel can run become one (kernels/calls/together.h)

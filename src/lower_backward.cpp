@@ -48,8 +48,12 @@ void Lowering::backward(std::size_t, const InputNode&) {}
 
 void Lowering::backward(std::size_t i, const nn::Conv2d& c) {
   const ValueId dy = gradient_[i];
-  Conv2dBackwardWeight weight{
-      .dw = parameter(i, "weight").gradient, .db = parameter(i, "bias").gradient, .dy = dy, .x = x(i), .shape = conv_shape(i, c)};
+  Conv2dBackwardWeight weight{.dw = parameter(i, "weight").gradient,
+                              .db = parameter(i, "bias").gradient,
+                              .dy = dy,
+                              .x = x(i),
+                              .shape = conv_shape(i, c),
+                              .precision = options_.precision};
   const std::int64_t sums = weight.shape.weights() + c.out, groups = weight.shape.x.groups();
   const std::int64_t parts = std::min(groups / groups_per_weight_chunk, max_partial_elements / sums);
   weight.chunks = groups * sums <= max_floats_by_group ? groups : std::clamp<std::int64_t>(parts, 1, max_weight_chunks);
@@ -57,7 +61,8 @@ void Lowering::backward(std::size_t i, const nn::Conv2d& c) {
   emit(i, weight);
   if (!needs_gradient_[input(i)]) return;
   const ValueId dx = make_gradient(input(i), i);
-  emit(i, Conv2dBackwardInput{.dx = dx, .dy = dy, .w = parameter(i, "weight").value, .shape = weight.shape});
+  emit(i,
+       Conv2dBackwardInput{.dx = dx, .dy = dy, .w = parameter(i, "weight").value, .shape = weight.shape, .precision = options_.precision});
   accumulate(input(i), dx);
 }
 
@@ -68,10 +73,16 @@ void Lowering::backward(std::size_t i, const nn::Linear&) {
                                .dy = dy,
                                .x = x(i),
                                .x_dims = dims(input(i)),
-                               .y_dims = dims(i)});
+                               .y_dims = dims(i),
+                               .precision = options_.precision});
   if (!needs_gradient_[input(i)]) return;
   const ValueId dx = make_gradient(input(i), i);
-  emit(i, LinearBackwardInput{.dx = dx, .dy = dy, .w = parameter(i, "weight").value, .x_dims = dims(input(i)), .y_dims = dims(i)});
+  emit(i, LinearBackwardInput{.dx = dx,
+                              .dy = dy,
+                              .w = parameter(i, "weight").value,
+                              .x_dims = dims(input(i)),
+                              .y_dims = dims(i),
+                              .precision = options_.precision});
   accumulate(input(i), dx);
 }
 

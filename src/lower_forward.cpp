@@ -42,9 +42,12 @@ void Lowering::forward(std::size_t i, const InputNode&) {
 }
 
 void Lowering::forward(std::size_t i, const nn::Conv2d& c) {
-  emit(i,
-       Conv2dForward{
-           .y = make_output(i), .x = x(i), .w = parameter(i, "weight").value, .b = parameter(i, "bias").value, .shape = conv_shape(i, c)});
+  emit(i, Conv2dForward{.y = make_output(i),
+                        .x = x(i),
+                        .w = parameter(i, "weight").value,
+                        .b = parameter(i, "bias").value,
+                        .shape = conv_shape(i, c),
+                        .precision = options_.precision});
 }
 
 void Lowering::forward(std::size_t i, const nn::Linear&) {
@@ -53,7 +56,8 @@ void Lowering::forward(std::size_t i, const nn::Linear&) {
                         .w = parameter(i, "weight").value,
                         .b = parameter(i, "bias").value,
                         .x_dims = dims(input(i)),
-                        .y_dims = dims(i)});
+                        .y_dims = dims(i),
+                        .precision = options_.precision});
 }
 
 // Where the step ends with a check of everything in the gradients' region, a variance that moves the running one is part of that.

@@ -41,6 +41,7 @@ ModuleRunner::ModuleRunner(const Function& function, const std::vector<std::pair
                                        .data = {},
                                        .loss = {},
                                        .optimizer = {},
+                                       .precision = options.precision,
                                        .join = options.fuse && state_->executor->joins(),
                                        .assign = {.reuse = options.reuse}});
   Executor& executor = *state_->executor;

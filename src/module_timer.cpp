@@ -88,6 +88,7 @@ ModuleTimer::ModuleTimer(const Module& module, const Shape& x, Options options) 
                          .data = {},
                          .loss = {},
                          .optimizer = {},
+                         .precision = options.precision,
                          .join = s.executor->joins(),
                          .assign = {.reuse = false}});
   s.forward = pass_of(s.plan, false), s.backward = pass_of(s.plan, true);

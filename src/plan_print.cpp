@@ -27,6 +27,8 @@ std::string detail(const C& c) {
   if constexpr (requires { c.shape.window; }) add(window(c.shape.window));
   if constexpr (requires { c.shape.groups; })
     if (c.shape.groups > 1) add("groups " + std::to_string(c.shape.groups));
+  if constexpr (requires { c.precision; })
+    if (c.precision != Precision::fp32) add(name_of(c.precision));
   if constexpr (requires { c.chunks; }) add("chunks " + std::to_string(c.chunks));
   if constexpr (requires { c.r; })
     if (c.r) add("add");
@@ -85,6 +87,11 @@ std::vector<PlanLine> describe(const Plan& plan) {
   for (const PlanCall& c : plan.calls) {
     const kernels::Cost cost_of_call = cost(c.call);
     PlanLine line{name_of(c.call), c.path, detail(c.call), {}, cost_of_call.bytes, cost_of_call.flops};
+    std::visit(
+        [&](const auto& call) {
+          if constexpr (requires { call.precision; }) line.precision = call.precision;
+        },
+        c.call);
     for_each_operand(c.call, [&](const kernels::Operand& o) {
       if (!o.value) return;
       const PlanValue& v = plan[o.value];

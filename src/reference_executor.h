@@ -1,4 +1,4 @@
-// The reference as an Executor: what a Trainer does with a device it does with this one, in plain NCHW.
+// The reference as an Executor: what a Trainer does with a device it does with this one.
 #pragma once
 #include <map>
 #include <string>
@@ -12,14 +12,14 @@ class ReferenceExecutor final : public Executor {
  public:
   using Reference = reference::BasicReference<reference::Tracked>;
 
-  // joins: as the Executor whose Calls it is to run.
-  explicit ReferenceExecutor(bool joins) : joins_(joins) {}
+  // As the Executor whose Calls it is to run: which of them are joined depends on the lanes, too.
+  ReferenceExecutor(int lanes, bool joins) : lanes_(lanes), joins_(joins) {}
 
   // Its numbers with their error bounds; every one written through the Executor is exact.
   Reference& reference() { return reference_; }
 
   std::string description() const override { return "reference (double)"; }
-  int lanes() const override { return 1; }
+  int lanes() const override { return lanes_; }
   bool by_group(std::int64_t) const override { return false; }
   bool joins() const override { return joins_; }
   std::int64_t steps_ahead() const override { return 1; }
@@ -36,6 +36,7 @@ class ReferenceExecutor final : public Executor {
   void synchronize() override {}
 
  private:
+  int lanes_;
   bool joins_;
   Reference reference_;
 };

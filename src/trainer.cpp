@@ -68,6 +68,7 @@ Plan lowered(const Graph& graph, const TrainerOptions& options, DType stored, Mo
                        .data = InputData{options.input, stored, options.transform.resize, training && options.shuffle},
                        .loss = options.loss,
                        .optimizer = training ? std::optional(options.optimizer) : std::nullopt,
+                       .precision = options.precision,
                        .by_group = style.by_group,
                        .join = options.fuse && style.joins,
                        .assign = {.reuse = options.reuse, .ample = style.ample}});

@@ -70,6 +70,7 @@ const Trainer::State::Tap& Trainer::State::tap(Mode mode, std::int64_t samples) 
                               .data = InputData{options.input, stored, options.transform.resize, false},
                               .loss = options.loss,
                               .optimizer = {},
+                              .precision = options.precision,
                               .move_running_statistics = false,
                               .assign = {.reuse = false}});
   const Tap& kept = taps.emplace(key, Tap{std::move(made), std::move(lowered)}).first->second;

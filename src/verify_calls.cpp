@@ -116,12 +116,14 @@ void settle_ties(const Done& done, const kernels::BatchNormMaxPool& call, std::s
     return nullptr;
   };
   std::vector<Tracked>&positions = *expected(call.argmax), *largest = expected(call.largest);
-  reference::for_each_element(call.shape.y, [&](auto n, auto c, auto p, auto q) {
-    const auto i = static_cast<std::size_t>(call.shape.y.index(n, c, p, q)), channel = static_cast<std::size_t>(c);
+  kernels::PoolShape shape = call.shape;  // of elements in NCHW
+  shape.x.lanes = shape.y.lanes = 1;
+  reference::for_each_element(shape.y, [&](auto n, auto c, auto p, auto q) {
+    const auto i = static_cast<std::size_t>(shape.y.index(n, c, p, q)), channel = static_cast<std::size_t>(c);
     if (argmax[i] == positions[i].v) return;
     std::int64_t right = -1, chosen = -1;  // as indices of x
-    reference::for_each_in_window(call.shape, n, c, p, q, [&](auto r, auto s, auto at) {
-      const auto position = static_cast<double>(r * call.shape.window.kernel_w + s);
+    reference::for_each_in_window(shape, n, c, p, q, [&](auto r, auto s, auto at) {
+      const auto position = static_cast<double>(r * shape.window.kernel_w + s);
       if (position == positions[i].v) right = at;
       if (position == argmax[i]) chosen = at;
     });
@@ -187,7 +189,7 @@ void check_side(const Done& done, const CallChecks::Side& side, CallCheck& resul
 reference::Allowance allowance(const Plan& plan, const Call& call, const PlanValue& output) {
   bool of_batch = false;
   for_each_operand(call, [&](const kernels::Operand& o) { of_batch |= o.value && o.access == Access::read && plan[o.value].in_lanes(); });
-  return {.times = of_batch && !output.in_lanes() ? 4.0 : 1.0};
+  return {.times = of_batch && !output.in_lanes() ? 4.0 : 1.0, .of_largest = reference::tensor_core_share(call)};
 }
 
 std::vector<Output> outputs_of(const Plan& plan, const Call& call, const ReferenceExecutor::Reference& reference) {

@@ -16,6 +16,7 @@ struct Convolution {
   std::int64_t groups = 1;
   bool bias = true;
   std::int64_t chunks = 1;
+  Precision precision = Precision::fp32;
 };
 
 std::int64_t output_size(std::int64_t in, std::int32_t kernel, std::int32_t stride, std::int32_t pad, std::int32_t dilation) {
@@ -40,7 +41,7 @@ CallCase forward(const Convolution& p, int lanes) {
   CallCase c(lanes);
   const ConvShape s = shape_of(p, c);
   const std::int64_t fan_in = s.channels_per_group() * s.window.area();
-  Conv2dForward call{.shape = s};
+  Conv2dForward call{.shape = s, .precision = p.precision};
   call.y = c.out("y", s.y);
   call.x = c.in("x", s.x, normal());
   call.w = c.flat("w", s.weights(), weights(fan_in));
@@ -51,7 +52,7 @@ CallCase forward(const Convolution& p, int lanes) {
 CallCase backward_input(const Convolution& p, int lanes) {
   CallCase c(lanes);
   const ConvShape s = shape_of(p, c);
-  Conv2dBackwardInput call{.shape = s};
+  Conv2dBackwardInput call{.shape = s, .precision = p.precision};
   call.dx = c.out_gradient("dx", s.x);
   call.dy = c.in_gradient("dy", s.y);
   call.w = c.flat("w", s.weights(), weights(s.filters_per_group() * s.window.area()));
@@ -61,7 +62,7 @@ CallCase backward_input(const Convolution& p, int lanes) {
 CallCase backward_weight(const Convolution& p, int lanes) {
   CallCase c(lanes);
   const ConvShape s = shape_of(p, c);
-  Conv2dBackwardWeight call{.shape = s};
+  Conv2dBackwardWeight call{.shape = s, .precision = p.precision};
   call.chunks = std::min(p.chunks, s.x.groups());
   call.dw = c.flat("dw", s.weights());
   if (p.bias) call.db = c.flat("db", s.y.c);
@@ -75,11 +76,12 @@ struct Layer {
   std::string name;
   std::int64_t n, in, out;
   bool bias = true;
+  Precision precision = Precision::fp32;
 };
 
 CallCase forward(const Layer& p, int lanes) {
   CallCase c(lanes);
-  LinearForward call{.x_dims = c.dims(p.n, p.in), .y_dims = c.dims(p.n, p.out)};
+  LinearForward call{.x_dims = c.dims(p.n, p.in), .y_dims = c.dims(p.n, p.out), .precision = p.precision};
   call.y = c.out("y", call.y_dims);
   call.x = c.in("x", call.x_dims, normal());
   call.w = c.flat("w", call.weights(), weights(p.in));
@@ -89,7 +91,7 @@ CallCase forward(const Layer& p, int lanes) {
 
 CallCase backward_input(const Layer& p, int lanes) {
   CallCase c(lanes);
-  LinearBackwardInput call{.x_dims = c.dims(p.n, p.in), .y_dims = c.dims(p.n, p.out)};
+  LinearBackwardInput call{.x_dims = c.dims(p.n, p.in), .y_dims = c.dims(p.n, p.out), .precision = p.precision};
   call.dx = c.out_gradient("dx", call.x_dims);
   call.dy = c.in_gradient("dy", call.y_dims);
   call.w = c.flat("w", p.in * p.out, weights(p.out));
@@ -98,7 +100,7 @@ CallCase backward_input(const Layer& p, int lanes) {
 
 CallCase backward_weight(const Layer& p, int lanes) {
   CallCase c(lanes);
-  LinearBackwardWeight call{.x_dims = c.dims(p.n, p.in), .y_dims = c.dims(p.n, p.out)};
+  LinearBackwardWeight call{.x_dims = c.dims(p.n, p.in), .y_dims = c.dims(p.n, p.out), .precision = p.precision};
   call.dw = c.flat("dw", p.in * p.out);
   if (p.bias) call.db = c.flat("db", p.out);
   call.dy = c.in_gradient("dy", call.y_dims);
@@ -182,6 +184,36 @@ const std::vector<Convolution>& convolutions() {
   return list;
 }
 
+// Those that differ in what tensor cores make of them: one tile and several of filters, taps, columns; their remainders; every path of
+// looking at the input.
+const std::vector<Convolution>& rounded_convolutions() {
+  static const std::vector<Convolution> list = [] {
+    std::vector<Convolution> rounded;
+    for (const auto& [name, precision] : {std::pair{"lenet1", Precision::tf32},
+                                          {"lenet2", Precision::bf16},
+                                          {"one_sample_one_pixel", Precision::bf16},
+                                          {"n17_chunks2", Precision::tf32},
+                                          {"no_bias", Precision::bf16},
+                                          {"stride2_pad1", Precision::tf32},
+                                          {"dilation_stride_pad", Precision::bf16},
+                                          {"groups2", Precision::tf32},
+                                          {"depthwise", Precision::bf16},
+                                          {"many_channels_pointwise", Precision::tf32},
+                                          {"many_channels_stride2_pad1", Precision::bf16},
+                                          {"groups2_many_channels", Precision::bf16}}) {
+      rounded.push_back(*std::find_if(convolutions().begin(), convolutions().end(), [&](const Convolution& c) { return c.name == name; }));
+      rounded.back().precision = precision;
+      rounded.back().name += std::string("_") + name_of(precision);
+    }
+    // So many columns that a block makes 64 filters.
+    rounded.push_back({"many_columns_tf32", 1, 3, 17, 17, 65, {1, 1}, 1, true, 1, Precision::tf32});
+    rounded.push_back({"many_columns_bf16", 1, 65, 17, 17, 66, {1, 1}, 1, true, 1, Precision::bf16});
+    rounded.push_back({"many_columns_stride2_bf16", 1, 65, 17, 17, 3, {3, 3, 2, 2, 1, 1}, 1, true, 1, Precision::bf16});
+    return rounded;
+  }();
+  return list;
+}
+
 const std::vector<Layer>& layers() {
   static const std::vector<Layer> list = {
       {"lenet_fc1", 37, 256, 120},
@@ -197,6 +229,10 @@ const std::vector<Layer>& layers() {
       {"wide", 3, 3, 515},
       {"many_groups", 273, 20, 13},
       {"many_features", 33, 151, 133},
+      {"lenet_fc1_tf32", 37, 256, 120, true, Precision::tf32},
+      {"lenet_fc1_bf16", 37, 256, 120, true, Precision::bf16},
+      {"one_by_one_tf32", 17, 1, 1, true, Precision::tf32},
+      {"many_groups_bf16", 273, 20, 13, false, Precision::bf16},
   };
   return list;
 }
@@ -204,11 +240,12 @@ const std::vector<Layer>& layers() {
 }  // namespace
 
 void add_convolution_cases(std::vector<Case>& table) {
-  for (const Convolution& p : convolutions()) {
-    table.push_back({"conv2d_forward_" + p.name, [&p](int lanes) { return forward(p, lanes); }});
-    table.push_back({"conv2d_backward_input_" + p.name, [&p](int lanes) { return backward_input(p, lanes); }});
-    table.push_back({"conv2d_backward_weight_" + p.name, [&p](int lanes) { return backward_weight(p, lanes); }});
-  }
+  for (const std::vector<Convolution>* list : {&convolutions(), &rounded_convolutions()})
+    for (const Convolution& p : *list) {
+      table.push_back({"conv2d_forward_" + p.name, [&p](int lanes) { return forward(p, lanes); }});
+      table.push_back({"conv2d_backward_input_" + p.name, [&p](int lanes) { return backward_input(p, lanes); }});
+      table.push_back({"conv2d_backward_weight_" + p.name, [&p](int lanes) { return backward_weight(p, lanes); }});
+    }
   for (const char* name : {"lenet1", "lenet2", "n1", "n17_chunks2", "stride2_pad1", "groups2", "depthwise", "many_channels_7x7"}) {
     const auto& p = *std::find_if(convolutions().begin(), convolutions().end(), [&](const Convolution& c) { return c.name == name; });
     table.push_back({"conv2d_forward_batch_norm_statistics_" + p.name, [&p](int lanes) {

@@ -3,6 +3,7 @@
 // Memory starts as the guard pattern, which is NaN as float and as double: an output that was not written whole, and a sum that
 // reached beyond its operand, show as NaN.
 #pragma once
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <memory>
@@ -11,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/cpu/scratch.h"
 #include "kernels/memory.h"
 #include "kernels/reference/reference.h"
 #include "src/layout.h"
@@ -31,12 +33,15 @@ class PlanMemory {
       end += (v.bytes + alignment - 1) / alignment * alignment + guard;
     }
     size_ = end;
-    data_.reset(static_cast<std::byte*>(::operator new (size_, std::align_val_t{alignment})));
+    data_ = allocate(size_);
+    std::size_t scratch = 0;
+    for (const PlanCall& c : plan.calls) scratch = std::max(scratch, kernels::cpu::scratch_bytes(c.call));
+    if (scratch) scratch_ = allocate(scratch);
     for (std::size_t i = 0; i < size_; i += sizeof pattern) std::memcpy(data_.get() + i, &pattern, sizeof pattern);
     for (std::size_t offset : offsets_) addresses_.push_back(data_.get() + offset);
   }
 
-  kernels::Memory view() const { return {addresses_.data()}; }
+  kernels::Memory view() const { return {.address = addresses_.data(), .scratch = scratch_.get()}; }
   std::span<std::byte> bytes(ValueId v) const { return {addresses_[static_cast<std::size_t>(v.index)], plan_[v].bytes}; }
 
   // All of it, guards included; addresses() lie in it.
@@ -85,6 +90,10 @@ class PlanMemory {
     void operator()(std::byte* p) const { ::operator delete (p, std::align_val_t{alignment}); }
   };
 
+  static std::unique_ptr<std::byte, Free> allocate(std::size_t bytes) {
+    return std::unique_ptr<std::byte, Free>(static_cast<std::byte*>(::operator new (bytes, std::align_val_t{alignment})));
+  }
+
   template <class T>
   T* as_array(ValueId v) const {
     return reinterpret_cast<T*>(bytes(v).data());
@@ -101,7 +110,7 @@ class PlanMemory {
   const Plan& plan_;
   std::size_t size_ = 0;
   std::vector<std::size_t> offsets_;
-  std::unique_ptr<std::byte, Free> data_;
+  std::unique_ptr<std::byte, Free> data_, scratch_;  // scratch: what the CPU's kernels need
   std::vector<std::byte*> addresses_;
 };
 

@@ -78,6 +78,8 @@ nlohmann::ordered_json to_json(const Roofline& r) {
   return {{"device", r.device},
           {"threads", r.threads},
           {"flops_per_second", r.flops},
+          {"tf32_flops_per_second", r.tf32_flops},
+          {"bf16_flops_per_second", r.bf16_flops},
           {"copy_bytes_per_second", r.copy},
           {"streaming_copy_bytes_per_second", r.copy_streaming},
           {"read_bytes_per_second", r.read},
@@ -85,9 +87,12 @@ nlohmann::ordered_json to_json(const Roofline& r) {
 }
 
 std::string describe(const Roofline& r) {
-  const std::string who = r.threads == 0 ? "GPU" : fmt::format("{} thread{}", r.threads, r.threads == 1 ? "" : "s");
-  return fmt::format("{}: {:.1f} GFLOP/s; memory GB/s: copy {:.1f}, streaming {:.1f}, read {:.1f}", who, r.flops / 1e9, r.copy / 1e9,
-                     r.copy_streaming / 1e9, r.read / 1e9);
+  if (r.threads == 0)
+    return fmt::format("GPU: {:.1f} TFLOP/s{}; GB/s: copy {:.0f}, streaming {:.0f}, read {:.0f}", r.flops / 1e12,
+                       r.tf32_flops > 0 ? fmt::format(" (tf32 {:.0f}, bf16 {:.0f})", r.tf32_flops / 1e12, r.bf16_flops / 1e12) : "",
+                       r.copy / 1e9, r.copy_streaming / 1e9, r.read / 1e9);
+  return fmt::format("{} thread{}: {:.1f} GFLOP/s; memory GB/s: copy {:.1f}, streaming {:.1f}, read {:.1f}", r.threads,
+                     r.threads == 1 ? "" : "s", r.flops / 1e9, r.copy / 1e9, r.copy_streaming / 1e9, r.read / 1e9);
 }
 
 std::string fit(const std::string& text, std::size_t width) {

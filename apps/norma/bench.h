@@ -40,7 +40,7 @@ std::vector<std::int64_t> thread_counts(const BenchRequest& request, const Devic
 
 nlohmann::ordered_json to_json(const Summary& times);  // in seconds
 nlohmann::ordered_json to_json(const Roofline& r);
-// "roofline 1 thread: 117.9 GFLOP/s; memory, GB/s: copy 20.1, streaming 25.4, read 22.0"
+// "1 thread: 117.9 GFLOP/s; memory GB/s: copy 20.1, streaming 25.4, read 22.0"; of a GPU the tensor cores, too.
 std::string describe(const Roofline& r);
 
 // `text` in `width` columns; what is too long keeps its end.

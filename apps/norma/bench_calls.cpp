@@ -18,6 +18,7 @@ struct Row {
   std::string path, call, detail;
   double bytes = 0, flops = 0, seconds = 0;
   std::int64_t count = 1;
+  Precision precision = Precision::fp32;
 };
 
 struct Table {
@@ -32,7 +33,7 @@ struct Table {
 std::vector<Row> by_call(const std::vector<Row>& calls) {
   std::map<std::string, Row> groups;
   for (const Row& r : calls) {
-    Row& g = groups.try_emplace(r.call, Row{"", r.call, "", 0, 0, 0, 0}).first->second;
+    Row& g = groups.try_emplace(r.call, Row{"", r.call, "", 0, 0, 0, 0, r.precision}).first->second;
     g.bytes += r.bytes, g.flops += r.flops, g.seconds += r.seconds, g.count += r.count;
   }
   std::vector<Row> sorted;
@@ -62,14 +63,16 @@ Table measure(const Recipe& recipe, const BenchRequest& request, const Device& d
     std::vector<double> seconds;
     for (std::size_t s = warm_up; s < steps.size(); ++s) seconds.push_back(steps[s].calls.at(c));
     const PlanLine& l = lines[c];
-    t.calls.push_back({l.path, l.call, l.detail, l.bytes, l.flops, summarise(seconds).median, 1});
+    t.calls.push_back({l.path, l.call, l.detail, l.bytes, l.flops, summarise(seconds).median, 1, l.precision});
     t.sum += t.calls.back().seconds;
   }
   t.groups = by_call(t.calls);
   return t;
 }
 
-double roof_share(const Row& r, const Roofline& roof) { return r.seconds > 0 ? roof.least_seconds(r.bytes, r.flops) / r.seconds : 0; }
+double roof_share(const Row& r, const Roofline& roof) {
+  return r.seconds > 0 ? roof.least_seconds(r.bytes, r.flops, r.precision) / r.seconds : 0;
+}
 
 ordered_json to_json(const Row& r, const Roofline& roof) {
   ordered_json j;

@@ -53,7 +53,7 @@ ordered_json to_json(const Variant& v, const Roofline& r) {
           {"flops", v.flops},
           {"bytes", v.bytes},
           {"flops_per_second", v.flops / step.median},
-          {"share_of_peak", v.flops / step.median / r.flops},
+          {"share_of_peak", v.flops / step.median / r.flops_of(v.recipe.train.precision)},
           {"evaluation_seconds", to_json(evaluation)},
           {"start_up_seconds", v.start_up},
           {"first_step_seconds", v.first_step},
@@ -130,10 +130,11 @@ int bench_step(const BenchRequest& request) {
                      "GFLOP/s", "%peak", "eval ms", "start ms");
   for (const Variant& v : variants) {
     const Summary step = summarise(v.steps), evaluation = summarise(v.evaluations);
-    out += fmt::format("{:>6}{:>4}{:>10.1f}{:>9.1f}{:>5.0f}%{:>11.0f}{:>9.1f}{:>7.1f}{:>9.1f}{:>9.1f}\n", v.batch, v.threads,
-                       step.median * 1e6, step.least * 1e6, 100 * step.spread(), static_cast<double>(v.batch) / step.median,
-                       v.flops / step.median / 1e9, 100 * v.flops / step.median / roofline_of(v, rooflines).flops, evaluation.median * 1e3,
-                       v.start_up * 1e3);
+    out +=
+        fmt::format("{:>6}{:>4}{:>10.1f}{:>9.1f}{:>5.0f}%{:>11.0f}{:>9.1f}{:>7.1f}{:>9.1f}{:>9.1f}\n", v.batch, v.threads,
+                    step.median * 1e6, step.least * 1e6, 100 * step.spread(), static_cast<double>(v.batch) / step.median,
+                    v.flops / step.median / 1e9, 100 * v.flops / step.median / roofline_of(v, rooflines).flops_of(v.recipe.train.precision),
+                    evaluation.median * 1e3, v.start_up * 1e3);
   }
   out += fmt::format("reading the data {:.0f} ms; {} rounds of {} steps\n", load_seconds * 1e3, rounds, steps);
   if (on_gpu) {

@@ -2,10 +2,11 @@
 //   latency     one load and one store that wait for each other;
 //   memory      its bytes at the bandwidth of where they are (L2 as far as the step's working set fits, else DRAM), at most what the
 //               multiprocessors that have a block can take, and what its resident threads can have under way (Little's law);
-//   arithmetic  its operations on the multiprocessor that has most blocks to do, whose threads must hide the multiply-add's latency.
+//   arithmetic  its operations on the multiprocessor that has most blocks to do, whose threads must hide the multiply-add's latency;
+//               or those of a lower precision on its tensor cores.
 // Left out, so that a run may show what they matter: conflicts, divergence, instructions that are no multiply-adds, double precision,
-// dependent loads beyond one, what the data set's bytes take from DRAM (0.2 MB of 20 in a LeNet step), clocks below boost, overlap of
-// kernels that do not wait for one another (the chain shows how much there could be).
+// dependent loads beyond one, tiles of tensor cores that are not full, what the data set's bytes take from DRAM (0.2 MB of 20 in a LeNet
+// step), clocks below boost, overlap of kernels that do not wait for one another (the chain shows how much there could be).
 #include "apps/norma/gpu_model.h"
 
 #include <algorithm>
@@ -17,10 +18,11 @@ namespace {
 // H100 SXM and H200: 132 multiprocessors at up to 1.98 GHz, 67 TFLOP/s of fp32, 3.35 and 4.8 TB/s of DRAM (NVIDIA's data sheets of H100 and
 // H200). L2: 50 MB on H100 (NVIDIA Hopper Architecture In-Depth), 60 MB on H200, the whole of the GH100 chip. Its bandwidth is published
 // between 5.5 and 9.7 TB/s; the lower, which kernels that also compute were seen to reach, is taken. Copies reach 4.3 TB/s on H200, and are
-// taken to reach the same nine tenths of the peak on H100. Node, launch and barrier: as published for H200, and taken for H100, too.
+// taken to reach the same nine tenths of the peak on H100. Tensor cores: 495 and 990 TFLOP/s of tf32 and bf16 (the data sheets, without
+// sparsity), of which mma.sync reaches 63 % (arXiv:2402.13499). Node, launch and barrier: as published for H200, and taken for H100, too.
 constexpr GpuCard cards[] = {
-    {"h100", "NVIDIA H100", 90, 132, 1980, 67e6, 50e6, 5.5e6, 3.0e6, 1.25, 2.5, 1.05},
-    {"h200", "NVIDIA H200", 90, 132, 1980, 67e6, 60e6, 5.5e6, 4.3e6, 1.25, 2.5, 1.05},
+    {"h100", "NVIDIA H100", 90, 132, 1980, 67e6, 311e6, 622e6, 50e6, 5.5e6, 3.0e6, 1.25, 2.5, 1.05},
+    {"h200", "NVIDIA H200", 90, 132, 1980, 67e6, 311e6, 622e6, 60e6, 5.5e6, 4.3e6, 1.25, 2.5, 1.05},
 };
 
 // Of compute capability 9.0 (CUDA C++ Programming Guide, table of technical specifications; cuda_occupancy.h).
@@ -41,7 +43,7 @@ constexpr T round_up(T n, T unit) {
   return (n + unit - 1) / unit * unit;
 }
 
-KernelTime predict(const GpuCard& card, const KernelLaunch& l, double bytes, double flops, double fitting) {
+KernelTime predict(const GpuCard& card, const KernelLaunch& l, double bytes, double flops, double fitting, Precision precision) {
   KernelTime t{.bytes = bytes, .flops = flops};
   t.fixed = card.node + (l.cooperative ? card.grid_barrier : 0);
   t.resident = l.compiled ? occupancy(l.threads, l.compiled->registers, l.compiled->shared_bytes) : occupancy(l.threads, 0, 0);
@@ -56,7 +58,10 @@ KernelTime predict(const GpuCard& card, const KernelLaunch& l, double bytes, dou
   const double latency = (fitting * l2_latency + (1 - fitting) * dram_latency) / card.clock;
   const double memory = 1 / (fitting / card.l2 + (1 - fitting) / card.dram);
   const double bandwidth = std::min({memory, used * l2_bytes_per_cycle * card.clock, threads * bytes_in_flight / latency});
-  const double lanes = std::min(card.peak / multiprocessors, at_once * l.threads * independent_fmas / fma_latency * 2 * card.clock);
+  const double tensor_cores = precision == Precision::tf32 ? card.tf32 : card.bf16;
+  const double lanes = precision == Precision::fp32
+                           ? std::min(card.peak / multiprocessors, at_once * l.threads * independent_fmas / fma_latency * 2 * card.clock)
+                           : tensor_cores / multiprocessors;
 
   const double moving = bytes / bandwidth, computing = flops / blocks * busiest / lanes;
   t.work = std::max({2 * latency, moving, computing});
@@ -86,13 +91,14 @@ Occupancy occupancy(int threads, int registers, std::int64_t shared_bytes) {
   return {*least, static_cast<double>(*least * warps) / max_warps, static_cast<OccupancyLimit>(least - std::begin(limits))};
 }
 
-std::vector<KernelTime> predict(const GpuCard& card, std::span<const KernelLaunch> launches, double bytes, double flops, double fitting) {
+std::vector<KernelTime> predict(const GpuCard& card, std::span<const KernelLaunch> launches, double bytes, double flops, double fitting,
+                                Precision precision) {
   double threads = 0;
   for (const KernelLaunch& l : launches) threads += static_cast<double>(l.blocks * l.threads);
   std::vector<KernelTime> times;
   for (const KernelLaunch& l : launches) {
     const double share = static_cast<double>(l.blocks * l.threads) / threads;
-    times.push_back(predict(card, l, share * bytes, share * flops, fitting));
+    times.push_back(predict(card, l, share * bytes, share * flops, fitting, precision));
   }
   return times;
 }
@@ -110,7 +116,7 @@ StepTime predict(const GpuCard& card, std::span<const PlanLine> lines, const std
   std::vector<Chain> chains;
   for (std::size_t c = 0; c < lines.size(); ++c) {
     const std::vector<KernelTime>& times =
-        step.calls.emplace_back(predict(card, launches[c], lines[c].bytes, lines[c].flops, step.fitting));
+        step.calls.emplace_back(predict(card, launches[c], lines[c].bytes, lines[c].flops, step.fitting, lines[c].precision));
     Chain& mine = chains.emplace_back();
     for (const int before : waits[c]) {
       const Chain& b = chains[static_cast<std::size_t>(before)];

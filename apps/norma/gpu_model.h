@@ -16,6 +16,7 @@ struct GpuCard {
   int multiprocessors;
   double clock;         // cycles per microsecond
   double peak;          // fp32 operations per microsecond, a multiply-add is two
+  double tf32, bf16;    // of these, on tensor cores
   double l2_bytes, l2;  // capacity; bandwidth
   double dram;          // bandwidth of a copy, bytes read and written
   // What a kernel costs that does next to nothing: as a node of a graph that waits for another node, and launched to a stream; then a
@@ -53,7 +54,8 @@ struct KernelTime {
 
 // A Call's bytes and operations go to its kernels by their numbers of threads. `fitting`: the share of what the kernel moves that the L2
 // cache holds. A kernel without known resources is taken to be limited by its threads alone.
-std::vector<KernelTime> predict(const GpuCard& card, std::span<const KernelLaunch> launches, double bytes, double flops, double fitting);
+std::vector<KernelTime> predict(const GpuCard& card, std::span<const KernelLaunch> launches, double bytes, double flops, double fitting,
+                                Precision precision = Precision::fp32);
 
 struct StepTime {
   std::vector<std::vector<KernelTime>> calls;

@@ -37,6 +37,8 @@ inline constexpr std::pair<const char*, NormKind> norm_names[] = {{"none", NormK
                                                                   {"instance", NormKind::instance},
                                                                   {"group", NormKind::group}};
 inline constexpr std::pair<const char*, NormPosition> position_names[] = {{"before", NormPosition::before}, {"after", NormPosition::after}};
+inline constexpr std::pair<const char*, Precision> precision_names[] = {
+    {"fp32", Precision::fp32}, {"tf32", Precision::tf32}, {"bf16", Precision::bf16}};
 inline constexpr std::pair<const char*, Capture> capture_names[] = {
     {"off", Capture::off}, {"chain", Capture::chain}, {"branches", Capture::branches}};
 inline constexpr std::pair<const char*, Reduction> reduction_names[] = {{"mean", Reduction::mean}, {"sum", Reduction::sum}};
@@ -319,6 +321,7 @@ void fields(V& v, T& t) {
   v.integer("batch_size", t.batch_size, 1, 1 << 24);
   v.integer("save_every", t.save_every, 1, 1'000'000);
   v.integer("log_every", t.log_every, 1, 1'000'000);
+  v.choice("precision", t.precision, precision_names);
   v.seed("seed", t.seed);
   v.boolean("shuffle", t.shuffle);
   v.boolean("drop_last", t.drop_last);

@@ -34,6 +34,8 @@ constexpr ValueFlag value_flags[] = {
     {"--activation", "model.activation", "NAME", "relu, sigmoid, tanh or none", true, FlagScope::all},
     {"--norm", "model.norm", "NAME", "batch, layer, instance or group; none to train without", true, FlagScope::all},
     {"--norm-position", "model.norm_position", "NAME", "before the activation or after it", true, FlagScope::all},
+    {"--precision", "train.precision", "NAME", "fp32, or tf32 or bf16: rounds what convolutions and linear layers multiply", true,
+     FlagScope::evaluation},
     {"--data", "data.name", "NAME", "mnist, fashion-mnist, digits, circles or idx", true, FlagScope::evaluation},
     {"--data-dir", "data.dir", "DIR", "Folder that is searched first for data sets", true, FlagScope::evaluation},
     {"--save-every", "train.save_every", "N", "Epochs between checkpoints", false, FlagScope::all, Bench::own},

@@ -135,6 +135,7 @@ TrainerOptions trainer_options(const Recipe& recipe, const Shape& sample, const 
           .transform = recipe.data.transform,
           .device = device,
           .executor = executor_options(recipe.device),
+          .precision = recipe.train.precision,
           .seed = recipe.train.seed,
           .shuffle = recipe.train.shuffle,
           .drop_last = recipe.train.drop_last,

@@ -106,6 +106,7 @@ struct Roofline {
   std::string device;  // "cpu (avx512, 2 threads)"
   int threads = 1;     // of the CPU; 0: a GPU
   double flops = 0;    // per second: fp32 multiply-adds (two operations each) between registers, every thread's best while all run
+  double tf32_flops = 0, bf16_flops = 0;  // the same on a GPU's tensor cores, by the instructions that norma's kernels use; 0: it has none
   // Bytes per second, each array several times the last-level cache. A GPU's streaming copy asks the cache to keep nothing. A copy counts
   // the bytes read and the bytes written: what a plain store moves besides, reading each line before it is overwritten, is not counted;
   // streaming stores spare it.
@@ -113,9 +114,13 @@ struct Roofline {
   std::size_t array_bytes = 0;  // of each array
 
   double bandwidth() const { return copy > copy_streaming ? copy : copy_streaming; }
+  double flops_of(Precision p) const {
+    const double on_tensor_cores = p == Precision::tf32 ? tf32_flops : p == Precision::bf16 ? bf16_flops : 0;
+    return on_tensor_cores > 0 ? on_tensor_cores : flops;
+  }
   // Seconds that moving so many bytes, or so many operations, take at least.
-  double least_seconds(double bytes_moved, double operations) const {
-    const double memory = bytes_moved / bandwidth(), arithmetic = operations / flops;
+  double least_seconds(double bytes_moved, double operations, Precision precision = Precision::fp32) const {
+    const double memory = bytes_moved / bandwidth(), arithmetic = operations / flops_of(precision);
     return memory > arithmetic ? memory : arithmetic;
   }
 };

@@ -25,6 +25,7 @@ class ModuleRunner {
     Mode mode = Mode::train;
     Device device = Device::cpu();
     ExecutorOptions executor{};
+    Precision precision = Precision::fp32;
     std::uint64_t seed = 0;
     bool fuse = true, reuse = false;  // without reuse every value can be read after the step
     bool backward = true;

@@ -21,6 +21,7 @@ class ModuleTimer {
     ExecutorOptions executor{};
     int lanes = 0;  // 0: the device's own; 1: NCHW, on a GPU only. A (N,C) in one lane is NHWC of N pixels
     std::int64_t copies = 1;
+    Precision precision = Precision::fp32;
     double seconds = 5e-3;  // that a measurement takes at least: the copies' turns are repeated until then
   };
 

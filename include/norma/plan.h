@@ -33,6 +33,7 @@ struct PlanLine {
   std::string call, path, detail;  // "conv2d_forward", "conv1", "5x5"
   std::vector<PlanOperand> operands;
   double bytes = 0, flops = 0;
+  Precision precision = Precision::fp32;
   int phase = 0;          // phases run one after the other
   bool by_group = false;  // group by group of samples, together with its neighbours of the same phase
 };

@@ -42,6 +42,18 @@ constexpr const char* name_of(Activation a) {
   return "?";
 }
 
+// To what convolutions and linear layers round the factors of their products, x, w and dy. Their sums, and all else, are float.
+enum class Precision : std::uint8_t { fp32, tf32, bf16 };  // 24, 11 and 8 significant bits, of one range
+
+constexpr const char* name_of(Precision p) {
+  switch (p) {
+    case Precision::fp32: return "fp32";
+    case Precision::tf32: return "tf32";
+    case Precision::bf16: return "bf16";
+  }
+  return "?";
+}
+
 enum class Reduction : std::uint8_t { mean, sum };
 
 enum class Mode : std::uint8_t { train, eval };

@@ -9,8 +9,10 @@ struct Conv2dForward {
   static constexpr const char* name = "conv2d_forward";
   ValueId y{}, x{}, w{}, b{};  // b may be absent
   ConvShape shape{};
+  Precision precision = Precision::fp32;
 
   constexpr void cut(std::int64_t n) { shape.cut(n); }
+  constexpr std::array<Factor, 2> factors() const { return {{{x, shape.x.stored()}, {w, shape.weights()}}}; }
   constexpr std::array<Operand, 4> operands() const {
     return {{{y, Access::write, "y"}, {x, Access::read, "x"}, {w, Access::read, "w"}, {b, Access::read, "b"}}};
   }
@@ -24,8 +26,10 @@ struct Conv2dBackwardInput {
   static constexpr const char* name = "conv2d_backward_input";
   ValueId dx{}, dy{}, w{};
   ConvShape shape{};
+  Precision precision = Precision::fp32;
 
   constexpr void cut(std::int64_t n) { shape.cut(n); }
+  constexpr std::array<Factor, 2> factors() const { return {{{dy, shape.y.stored()}, {w, shape.weights()}}}; }
   constexpr std::array<Operand, 3> operands() const {
     return {{{dx, Access::write, "dx"}, {dy, Access::read, "dy"}, {w, Access::read, "w"}}};
   }
@@ -39,10 +43,12 @@ struct Conv2dBackwardWeight {
   ValueId dw{}, db{}, dy{}, x{}, partial{};
   ConvShape shape{};
   std::int64_t chunks = 1;
+  Precision precision = Precision::fp32;  // db, too, is of the rounded dy
 
   static constexpr bool reduces = true;
   constexpr bool can_cut() const { return chunks == shape.x.groups(); }
   constexpr void cut(std::int64_t n) { shape.cut(n), chunks = 1; }
+  constexpr std::array<Factor, 2> factors() const { return {{{dy, shape.y.stored()}, {x, shape.x.stored()}}}; }
   constexpr std::array<Operand, 5> operands() const {
     return {{{dw, Access::write, "dw"},
              {db, Access::write, "db"},

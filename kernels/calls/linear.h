@@ -9,8 +9,10 @@ struct LinearForward {
   static constexpr const char* name = "linear_forward";
   ValueId y{}, x{}, w{}, b{};  // b may be absent
   Dims x_dims{}, y_dims{};
+  Precision precision = Precision::fp32;
 
   constexpr void cut(std::int64_t n) { x_dims.n = y_dims.n = n; }
+  constexpr std::array<Factor, 2> factors() const { return {{{x, x_dims.stored()}, {w, weights()}}}; }
   constexpr std::array<Operand, 4> operands() const {
     return {{{y, Access::write, "y"}, {x, Access::read, "x"}, {w, Access::read, "w"}, {b, Access::read, "b"}}};
   }
@@ -25,8 +27,10 @@ struct LinearBackwardInput {
   static constexpr const char* name = "linear_backward_input";
   ValueId dx{}, dy{}, w{};
   Dims x_dims{}, y_dims{};
+  Precision precision = Precision::fp32;
 
   constexpr void cut(std::int64_t n) { x_dims.n = y_dims.n = n; }
+  constexpr std::array<Factor, 2> factors() const { return {{{dy, y_dims.stored()}, {w, x_dims.c * y_dims.c}}}; }
   constexpr std::array<Operand, 3> operands() const {
     return {{{dx, Access::write, "dx"}, {dy, Access::read, "dy"}, {w, Access::read, "w"}}};
   }
@@ -40,7 +44,9 @@ struct LinearBackwardWeight {
   static constexpr const char* name = "linear_backward_weight";
   ValueId dw{}, db{}, dy{}, x{};
   Dims x_dims{}, y_dims{};
+  Precision precision = Precision::fp32;  // db, too, is of the rounded dy
 
+  constexpr std::array<Factor, 2> factors() const { return {{{dy, y_dims.stored()}, {x, x_dims.stored()}}}; }
   constexpr std::array<Operand, 4> operands() const {
     return {{{dw, Access::write, "dw"}, {db, Access::write, "db"}, {dy, Access::read, "dy"}, {x, Access::read, "x"}}};
   }

@@ -17,6 +17,12 @@ struct Operand {
   const char* name;
 };
 
+// What a product is made of: so many floats of a value. A Call with a precision below fp32 rounds them first (kernels/round.h).
+struct Factor {
+  ValueId value{};
+  std::int64_t elements = 0;  // stored
+};
+
 struct Cost {
   double bytes = 0, flops = 0;
 };

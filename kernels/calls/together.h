@@ -69,7 +69,7 @@ struct Together {
   }
 };
 
-// A convolution or linear layer, and the statistics of what it makes.
+// A convolution or linear layer of fp32, and the statistics of what it makes.
 using Conv2dForwardStatistics = Together<Conv2dForward, BatchNormStatistics>;
 using LinearForwardStatistics = Together<LinearForward, BatchNormStatistics>;
 // The gradient of its input, and the sums over that of the batch norm before; without dr.

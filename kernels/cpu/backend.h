@@ -3,6 +3,7 @@
 #include <span>
 
 #include "kernels/calls.h"
+#include "kernels/cpu/scratch.h"
 
 namespace norma::kernels::cpu {
 
@@ -23,7 +24,8 @@ struct Probes {
 
 struct Backend {
   const char* isa;  // "avx512"
-  // Uses as many OpenMP threads as the calling thread is set to; one if it is itself one of a parallel region.
+  // With scratch_bytes(call) at memory.scratch (scratch.h). Uses as many OpenMP threads as the calling thread is set to; one if it is
+  // itself one of a parallel region.
   void (*run)(const Call& call, Part part, const Memory& memory);
   Probes probes{};
 };

@@ -5,13 +5,17 @@
 #include <variant>
 
 #include "kernels/cpu/calls.h"
+#include "kernels/cpu/rounded.h"
 
 namespace norma::kernels::cpu::NORMA_ISA {
 
 namespace {
 
 template <class C>
-inline void run_part(const C& call, Part part, const Memory& memory) {
+inline void run_part(const C& call, Part part, const Memory& given) {
+  Memory memory = given;
+  if constexpr (Rounding<C>)
+    if (call.precision != Precision::fp32 && part != Part::finish) memory = with_rounded_factors(call, given);
   if constexpr (reduces<C>) {
     if (part != Part::finish) run_partial(call, memory);
     if (part != Part::group) finish(call, memory);

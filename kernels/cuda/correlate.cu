@@ -5,36 +5,12 @@
 // threads read the same four at a time. Every output is one chain of fused multiply-adds in the order (channel, row, column).
 // Where a batch norm sums over what is made, the block sums it while it is in registers (correlate_sums.cuh).
 #include "kernels/cuda/calls.h"
-#include "kernels/cuda/correlate_sums.cuh"
-#include "kernels/cuda/view.cuh"
+#include "kernels/cuda/correlate.cuh"
 
 namespace norma::kernels::cuda {
 namespace {
 
 constexpr int taps_per_tile = 128;
-
-// out[n, group*outs + k, p, q] = bias[k] + sum over (c, r, s) of weight(k, c, r, s) * in[n, group*ins + c, row, column].
-// A forward pass sees row = p*stride - pad + r*dilation. A backward pass (strided) sees (p + pad - r*dilation) / stride where that is
-// whole; with stride 1 it is a forward pass with padding and dilation negated.
-struct Correlation {
-  float* out;
-  const float *in, *weights, *bias;                              // bias may be null
-  std::int64_t groups = 1, outs = 0, ins = 0;                    // channels of one group of channels
-  std::int64_t weight_out = 0, weight_in = 0, weight_group = 0;  // from one output channel, input channel, group to the next
-  std::int64_t columns = 0, out_plane = 0, in_plane = 0;         // pixels times lanes: all of out's, a plane's
-  Divisor by_plane, by_width, by_lanes;                          // of out
-  std::int64_t samples = 0;                                      // of the batch
-  std::int32_t lanes = 1, in_h = 1, in_w = 1;
-  std::int32_t kernel_h = 1, kernel_w = 1, stride_h = 1, stride_w = 1, first_h = 0, first_w = 0, step_h = 1, step_w = 1;
-  Divisor by_stride_h, by_stride_w;
-
-  constexpr std::int64_t area() const { return std::int64_t{kernel_h} * kernel_w; }
-};
-
-struct Tap {
-  std::int64_t offset;  // of its channel and, unless strided, its row and column
-  std::int32_t h, w;
-};
 
 template <int filters>
 struct Tile {
@@ -42,64 +18,18 @@ struct Tile {
   Tap tap[taps_per_tile];
 };
 
-// A thread's pixel: where its window begins.
-struct Pixel {
-  const float* origin;  // of its sample and lane, in the first channel; unless strided, of the window's corner
-  std::int32_t h, w;
-};
-
-template <bool strided>
-__device__ __forceinline__ float look(const Correlation& g, const Pixel& pixel, const Tap& tap) {
-  const std::int32_t h = pixel.h + tap.h, w = pixel.w + tap.w;
-  if constexpr (strided) {
-    if (h < 0 || w < 0) return 0.0f;
-    const Divisor::Result row = g.by_stride_h.divide(static_cast<std::uint32_t>(h)),
-                          column = g.by_stride_w.divide(static_cast<std::uint32_t>(w));
-    if (row.remainder || column.remainder || row.quotient >= static_cast<std::uint32_t>(g.in_h) ||
-        column.quotient >= static_cast<std::uint32_t>(g.in_w))
-      return 0.0f;
-    return pixel.origin[tap.offset + (static_cast<std::int64_t>(row.quotient) * g.in_w + column.quotient) * g.lanes];
-  } else {
-    const bool inside = static_cast<std::uint32_t>(h) < static_cast<std::uint32_t>(g.in_h) &&
-                        static_cast<std::uint32_t>(w) < static_cast<std::uint32_t>(g.in_w);
-    return inside ? pixel.origin[tap.offset] : 0.0f;
-  }
-}
-
 // At least 4 blocks to a multiprocessor: without saying so compute capability 7.5 is given too few registers.
 template <int filters, int positions, bool strided, class Sums>
 __global__ void __launch_bounds__(correlate_threads, 4) correlate(Correlation g, Sums sums) {
   Tile<filters>& tile = shared<Tile<filters>>();
-  const std::int64_t filter_tiles = g.groups * ceil_div(g.outs, filters);
-  const std::int64_t column_tile = blockIdx.x / filter_tiles, filter_tile = blockIdx.x - column_tile * filter_tiles;
-  const std::int64_t group = filter_tile / ceil_div(g.outs, filters), first_filter = filter_tile % ceil_div(g.outs, filters) * filters;
-  const float* const weights = g.weights + group * g.weight_group + first_filter * g.weight_out;
-  const int live = static_cast<int>(g.outs - first_filter < filters ? g.outs - first_filter : filters);
-
-  const std::int64_t base = column_tile * (correlate_threads * positions), base_sample = base / g.out_plane;
-  const std::uint32_t base_position = static_cast<std::uint32_t>(base - base_sample * g.out_plane);
-  Pixel pixel[positions];
-  std::int64_t out[positions];  // index in out, of the first filter; -1: none
-  bool counts[positions];       // whether a sample has it
-#pragma unroll
-  for (int i = 0; i < positions; ++i) {
-    const std::uint32_t local = static_cast<std::uint32_t>(i) * correlate_threads + threadIdx.x;
-    const Divisor::Result plane = g.by_plane.divide(base_position + local), at = g.by_lanes.divide(plane.remainder),
-                          row = g.by_width.divide(at.quotient);
-    const std::int64_t n = base_sample + plane.quotient;
-    const bool exists = base + local < g.columns;
-    pixel[i].h = exists ? static_cast<std::int32_t>(row.quotient) * g.stride_h + g.first_h : INT32_MIN / 2;  // nothing is inside
-    pixel[i].w = static_cast<std::int32_t>(row.remainder) * g.stride_w + g.first_w;
-    const std::int64_t corner = strided || !exists ? 0 : static_cast<std::int64_t>(pixel[i].h) * g.in_w + pixel[i].w;
-    pixel[i].origin = g.in + (exists ? (n * g.groups + group) * g.ins * g.in_plane : 0) + corner * g.lanes + at.remainder;
-    out[i] = exists ? ((n * g.groups + group) * g.outs + first_filter) * g.out_plane + plane.remainder : -1;
-    counts[i] = exists && n * g.lanes + at.remainder < g.samples;
-  }
+  const BlockOf<filters, positions> block(g);
+  const auto columns = Columns<positions>::template of<strided>(g, block);
+  const float* const weights = block.weights(g);
 
   float sum[positions][filters];
 #pragma unroll
   for (int k = 0; k < filters; ++k) {
-    const float b = g.bias && k < live ? g.bias[group * g.outs + first_filter + k] : 0.0f;
+    const float b = block.bias(g, k);
 #pragma unroll
     for (int i = 0; i < positions; ++i) sum[i][k] = b;
   }
@@ -109,12 +39,10 @@ __global__ void __launch_bounds__(correlate_threads, 4) correlate(Correlation g,
     const int count = static_cast<int>(taps - first_tap < taps_per_tile ? taps - first_tap : taps_per_tile);
     __syncthreads();
     for (int t = static_cast<int>(threadIdx.x); t < count; t += correlate_threads) {
-      const std::int64_t tap = first_tap + t, channel = tap / g.area();
-      const std::int32_t at = static_cast<std::int32_t>(tap - channel * g.area()), r = at / g.kernel_w, s = at - r * g.kernel_w;
-      const std::int32_t h = r * g.step_h, w = s * g.step_w;
-      tile.tap[t] = {channel * g.in_plane + (strided ? 0 : (static_cast<std::int64_t>(h) * g.in_w + w) * g.lanes), h, w};
+      const TapAt at = tap_at<strided>(g, first_tap + t);
+      tile.tap[t] = at.tap;
 #pragma unroll
-      for (int k = 0; k < filters; ++k) tile.weight[t][k] = k < live ? weights[k * g.weight_out + channel * g.weight_in + at] : 0.0f;
+      for (int k = 0; k < filters; ++k) tile.weight[t][k] = k < block.live ? weights[k * g.weight_out + at.weight] : 0.0f;
     }
     __syncthreads();
 #pragma unroll 4
@@ -122,7 +50,7 @@ __global__ void __launch_bounds__(correlate_threads, 4) correlate(Correlation g,
       const Tap tap = tile.tap[t];
       float x[positions];
 #pragma unroll
-      for (int i = 0; i < positions; ++i) x[i] = look<strided>(g, pixel[i], tap);
+      for (int i = 0; i < positions; ++i) x[i] = look<strided>(g, columns.pixel[i], tap);
 #pragma unroll
       for (int k = 0; k < filters; ++k) {
         const float w = tile.weight[t][k];
@@ -131,37 +59,7 @@ __global__ void __launch_bounds__(correlate_threads, 4) correlate(Correlation g,
       }
     }
   }
-
-#pragma unroll
-  for (int i = 0; i < positions; ++i) {
-    if (out[i] < 0) continue;
-#pragma unroll
-    for (int k = 0; k < filters; ++k)
-      if (k < live) g.out[out[i] + k * g.out_plane] = sum[i][k];
-  }
-  if constexpr (!std::is_same_v<Sums, NoSums>)
-    sums.add(sum, out, counts, g.out_plane,
-             SumTile{.column_tile = column_tile, .filter_tile = filter_tile, .first = group * g.outs + first_filter, .live = live});
-}
-
-// As many positions to a thread as leave blocks for every multiprocessor of a large GPU. No output depends on it, but how a batch norm's
-// sums are cut.
-constexpr std::int64_t enough_blocks = 264;
-
-struct Tiling {
-  int filters, positions;
-  std::int64_t filter_tiles, column_tiles;
-};
-
-Tiling tiling_of(const Correlation& g, bool strided) {
-  const auto tiling = [&](int filters, int positions) {
-    return Tiling{filters, positions, g.groups * ceil_div(g.outs, filters),
-                  ceil_div(g.columns, std::int64_t{correlate_threads} * positions)};
-  };
-  const auto blocks = [](const Tiling& t) { return t.filter_tiles * t.column_tiles; };
-  const int filters = strided || (g.outs > 4 && blocks(tiling(8, 1)) >= enough_blocks / 2) ? 8 : 4;
-  const Tiling large = tiling(filters, 4);
-  return blocks(large) >= enough_blocks ? large : tiling(filters, 1);
+  put(g, sums, block, columns, sum);
 }
 
 template <class Sums = NoSums>
@@ -175,10 +73,10 @@ void launch_correlation(const Correlation& g, bool strided, const Queue& queue, 
 }
 
 // out and in: the tensors that are written and read.
-Correlation correlation(const Dims& out, const Dims& in, std::int64_t groups) {
+Correlation correlation(const Dims& out, const Dims& in, std::int64_t groups, Precision precision) {
   const View out_view(out), in_view(in);  // for their checks
   Correlation g{};
-  g.groups = groups;
+  g.precision = precision, g.groups = groups;
   g.outs = out.c / groups, g.ins = in.c / groups;
   g.samples = out.n, g.lanes = out.lanes;
   g.in_h = static_cast<std::int32_t>(in.h), g.in_w = static_cast<std::int32_t>(in.w);
@@ -188,8 +86,8 @@ Correlation correlation(const Dims& out, const Dims& in, std::int64_t groups) {
   return g;
 }
 
-Correlation linear(const Dims& out, const Dims& in, std::int64_t weight_out, std::int64_t weight_in) {
-  Correlation g = correlation(out, in, 1);
+Correlation linear(const Dims& out, const Dims& in, std::int64_t weight_out, std::int64_t weight_in, Precision precision) {
+  Correlation g = correlation(out, in, 1, precision);
   g.weight_out = weight_out, g.weight_in = weight_in;
   return g;
 }
@@ -197,7 +95,7 @@ Correlation linear(const Dims& out, const Dims& in, std::int64_t weight_out, std
 Correlation correlation_of(const Conv2dForward& call) {
   const ConvShape& s = call.shape;
   const Window& k = s.window;
-  Correlation g = correlation(s.y, s.x, s.groups);
+  Correlation g = correlation(s.y, s.x, s.groups, call.precision);
   g.kernel_h = k.kernel_h, g.kernel_w = k.kernel_w;
   g.weight_in = k.area(), g.weight_out = g.ins * k.area(), g.weight_group = g.outs * g.weight_out;
   g.stride_h = k.stride_h, g.stride_w = k.stride_w, g.first_h = -k.pad_h, g.first_w = -k.pad_w;
@@ -208,7 +106,7 @@ Correlation correlation_of(const Conv2dForward& call) {
 Correlation correlation_of(const Conv2dBackwardInput& call) {
   const ConvShape& s = call.shape;
   const Window& k = s.window;
-  Correlation g = correlation(s.x, s.y, s.groups);
+  Correlation g = correlation(s.x, s.y, s.groups, call.precision);
   g.kernel_h = k.kernel_h, g.kernel_w = k.kernel_w;
   g.weight_out = k.area(), g.weight_in = g.outs * k.area(), g.weight_group = g.ins * g.weight_in;
   g.first_h = k.pad_h, g.first_w = k.pad_w, g.step_h = -k.dilation_h, g.step_w = -k.dilation_w;
@@ -216,8 +114,8 @@ Correlation correlation_of(const Conv2dBackwardInput& call) {
   return g;
 }
 
-Correlation correlation_of(const LinearForward& call) { return linear(call.y_dims, call.x_dims, call.x_dims.c, 1); }
-Correlation correlation_of(const LinearBackwardInput& call) { return linear(call.x_dims, call.y_dims, 1, call.x_dims.c); }
+Correlation correlation_of(const LinearForward& call) { return linear(call.y_dims, call.x_dims, call.x_dims.c, 1, call.precision); }
+Correlation correlation_of(const LinearBackwardInput& call) { return linear(call.x_dims, call.y_dims, 1, call.x_dims.c, call.precision); }
 
 // Whether neighbouring outputs look at the input in steps that a thread has to find out.
 bool strided(const Conv2dBackwardInput& call) { return call.shape.window.stride_h > 1 || call.shape.window.stride_w > 1; }
@@ -243,7 +141,8 @@ template <class C>
 void enqueue_alone(const C& call, const Memory& memory, const Queue& queue) {
   Correlation g = correlation_of(call);
   place(g, call, memory);
-  launch_correlation(g, strided(call), queue);
+  if (g.precision == Precision::fp32) launch_correlation(g, strided(call), queue);
+  else launch_on_tensor_cores(g, strided(call), queue);
 }
 
 template <class Partial>

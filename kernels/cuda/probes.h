@@ -2,6 +2,8 @@
 #pragma once
 #include <cstdint>
 
+#include "norma/types.h"
+
 struct CUstream_st;  // cudaStream_t points to one
 
 namespace norma::kernels::cuda::probe {
@@ -21,6 +23,10 @@ void read(float* sums, const float* x, std::int64_t n, CUstream_st* stream);
 std::int64_t multiply_add_elements(std::int64_t blocks);
 double multiply_add_flops(std::int64_t blocks, std::int64_t rounds);
 void multiply_add(float* y, std::int64_t rounds, std::int64_t blocks, CUstream_st* stream);
+
+// The same of matrix products on tensor cores, of tf32 or bf16; compute capability 8 or later.
+double products_flops(Precision precision, std::int64_t blocks, std::int64_t rounds);
+void products(Precision precision, float* y, std::int64_t rounds, std::int64_t blocks, CUstream_st* stream);
 
 // ---- latency: kernels that do next to nothing. Each counts what it waited for, so that a test sees that it did.
 

@@ -2,6 +2,7 @@
 #include "kernels/cuda/probes.h"
 #include "kernels/cuda/reduce.cuh"
 #include "kernels/cuda/view.cuh"
+#include "tensor.cuh"
 
 namespace norma::kernels::cuda::probe {
 namespace {
@@ -64,6 +65,21 @@ __global__ void __launch_bounds__(threads) multiply_add_kernel(float* y, std::in
   y[static_cast<std::int64_t>(blockIdx.x) * threads + threadIdx.x] = a[0];
 }
 
+// Of matrices of ones: what they come to is exact.
+template <Precision precision>
+__global__ void __launch_bounds__(threads) products_kernel(float* y, std::int64_t rounds) {
+  const std::uint32_t one = make_word<precision>([](int) { return static_cast<float>(blockDim.x / threads); });
+  const std::uint32_t a[4] = {one, one, one, one}, b[2] = {one, one};
+  float d[chains][4] = {};
+  for (std::int64_t r = 0; r < rounds; ++r)
+#pragma unroll
+    for (int c = 0; c < chains; ++c) add_product<precision>(d[c], a, b);
+  float sum = 0;
+#pragma unroll
+  for (int c = 0; c < chains; ++c) sum += (d[c][0] + d[c][1]) + (d[c][2] + d[c][3]);
+  y[static_cast<std::int64_t>(blockIdx.x) * threads + threadIdx.x] = sum;
+}
+
 }  // namespace
 
 void copy(float* y, const float* x, std::int64_t n, CUstream_st* stream) {
@@ -88,6 +104,17 @@ double multiply_add_flops(std::int64_t blocks, std::int64_t rounds) {
 
 void multiply_add(float* y, std::int64_t rounds, std::int64_t blocks, CUstream_st* stream) {
   launch(multiply_add_kernel, blocks, threads, stream, y, rounds);
+}
+
+double products_flops(Precision precision, std::int64_t blocks, std::int64_t rounds) {
+  const int factors = precision == Precision::tf32 ? factors_per_word<Precision::tf32> : factors_per_word<Precision::bf16>;
+  const double of_product = 2.0 * product_rows * product_columns * product_words * factors;
+  return of_product * chains * static_cast<double>(rounds * multiply_add_elements(blocks) / warp);
+}
+
+void products(Precision precision, float* y, std::int64_t rounds, std::int64_t blocks, CUstream_st* stream) {
+  launch(precision == Precision::tf32 ? products_kernel<Precision::tf32> : products_kernel<Precision::bf16>, blocks, threads, stream, y,
+         rounds);
 }
 
 }  // namespace norma::kernels::cuda::probe

@@ -1,5 +1,9 @@
 // Reference: convolution and linear layers, in the order the sums are written.
+#include <array>
+#include <vector>
+
 #include "kernels/reference/reference.h"
+#include "kernels/round.h"
 
 namespace norma::reference {
 
@@ -29,12 +33,42 @@ void set_zero(const Dims& d, T* a) {
   for_each_element(d, [&](auto n, auto c, auto h, auto w) { a[d.index(n, c, h, w)] = T(0); });
 }
 
+double rounded(double x, Precision p) { return round_to(static_cast<float>(x), p); }
+// An error of what is rounded may take it to the next number of the precision.
+Tracked rounded(const Tracked& x, Precision p) {
+  const double to = rounded(x.v, p), step = to * (p == Precision::tf32 ? 0x1p-11 : 0x1p-8);
+  return {to, x.e2 > 0 ? x.e2 + step * step : 0};
+}
+
+// The two factors of a Call as they are multiplied, in the order of factors().
+template <class T>
+class Factors {
+ public:
+  template <class C>
+  Factors(const C& call, const Memory<T>& m) {
+    const auto factors = call.factors();
+    for (std::size_t i = 0; i < 2; ++i) {
+      at_[i] = m.floats(factors[i].value);
+      if (call.precision == Precision::fp32) continue;
+      rounded_[i].assign(at_[i], at_[i] + factors[i].elements);
+      for (T& x : rounded_[i]) x = rounded(x, call.precision);
+      at_[i] = rounded_[i].data();
+    }
+  }
+  const T* operator[](std::size_t i) const { return at_[i]; }
+
+ private:
+  std::array<const T*, 2> at_;
+  std::array<std::vector<T>, 2> rounded_;
+};
+
 }  // namespace
 
 template <class T>
 void run(const Conv2dForward& call, const Memory<T>& m) {
   const ConvShape& s = call.shape;
-  const T *x = m.floats(call.x), *w = m.floats(call.w), *b = m.floats(call.b);
+  const Factors<T> factors(call, m);
+  const T *x = factors[0], *w = factors[1], *b = m.floats(call.b);
   T* y = m.floats(call.y);
   for_each_element(s.y, [&](auto n, auto k, auto p, auto q) { y[s.y.index(n, k, p, q)] = b ? b[k] : T(0); });
   for_each_product(s, [&](auto i, auto j, auto o) { y[o] += w[j] * x[i]; });
@@ -42,7 +76,8 @@ void run(const Conv2dForward& call, const Memory<T>& m) {
 
 template <class T>
 void run(const Conv2dBackwardInput& call, const Memory<T>& m) {
-  const T *dy = m.floats(call.dy), *w = m.floats(call.w);
+  const Factors<T> factors(call, m);
+  const T *dy = factors[0], *w = factors[1];
   T* dx = m.floats(call.dx);
   set_zero(call.shape.x, dx);
   for_each_product(call.shape, [&](auto i, auto j, auto o) { dx[i] += w[j] * dy[o]; });
@@ -51,7 +86,8 @@ void run(const Conv2dBackwardInput& call, const Memory<T>& m) {
 template <class T>
 void run(const Conv2dBackwardWeight& call, const Memory<T>& m) {
   const ConvShape& s = call.shape;
-  const T *dy = m.floats(call.dy), *x = m.floats(call.x);
+  const Factors<T> factors(call, m);
+  const T *dy = factors[0], *x = factors[1];
   T *dw = m.floats(call.dw), *db = m.floats(call.db);
   for (std::int64_t j = 0; j < s.weights(); ++j) dw[j] = T(0);
   for_each_product(s, [&](auto i, auto j, auto o) { dw[j] += dy[o] * x[i]; });
@@ -63,7 +99,8 @@ void run(const Conv2dBackwardWeight& call, const Memory<T>& m) {
 template <class T>
 void run(const LinearForward& call, const Memory<T>& m) {
   const Dims &xd = call.x_dims, &yd = call.y_dims;
-  const T *x = m.floats(call.x), *w = m.floats(call.w), *b = m.floats(call.b);
+  const Factors<T> factors(call, m);
+  const T *x = factors[0], *w = factors[1], *b = m.floats(call.b);
   T* y = m.floats(call.y);
   for (std::int64_t n = 0; n < xd.n; ++n)
     for (std::int64_t o = 0; o < yd.c; ++o) {
@@ -76,7 +113,8 @@ void run(const LinearForward& call, const Memory<T>& m) {
 template <class T>
 void run(const LinearBackwardInput& call, const Memory<T>& m) {
   const Dims &xd = call.x_dims, &yd = call.y_dims;
-  const T *dy = m.floats(call.dy), *w = m.floats(call.w);
+  const Factors<T> factors(call, m);
+  const T *dy = factors[0], *w = factors[1];
   T* dx = m.floats(call.dx);
   for (std::int64_t n = 0; n < xd.n; ++n)
     for (std::int64_t f = 0; f < xd.c; ++f) {
@@ -89,7 +127,8 @@ void run(const LinearBackwardInput& call, const Memory<T>& m) {
 template <class T>
 void run(const LinearBackwardWeight& call, const Memory<T>& m) {
   const Dims &xd = call.x_dims, &yd = call.y_dims;
-  const T *dy = m.floats(call.dy), *x = m.floats(call.x);
+  const Factors<T> factors(call, m);
+  const T *dy = factors[0], *x = factors[1];
   T *dw = m.floats(call.dw), *db = m.floats(call.db);
   for (std::int64_t o = 0; o < yd.c; ++o) {
     for (std::int64_t f = 0; f < xd.c; ++f) {

@@ -5,6 +5,7 @@
 #include <ostream>
 
 #include "kernels/cuda/backend.h"
+#include "src/agreement.h"
 #include "tests/cuda/gpu.h"
 
 namespace norma::test {
@@ -16,19 +17,21 @@ namespace {
 
 constexpr int native = kernels::cuda::lanes;
 
+double share(const CallCase& c) { return reference::tensor_core_share(c.plan.calls[0].call); }
+
 class CudaKernels : public testing::TestWithParam<Case> {};
 
 TEST_P(CudaKernels, AgreeWithTheReference) {
   for (const int lanes : {native, 1, 16}) {
     const CallCase c = GetParam().make(lanes);
-    for (const std::string& problem : check(c, on_gpu(c, Placement::together))) ADD_FAILURE() << lanes << " lanes: " << problem;
+    for (const std::string& problem : check(c, on_gpu(c, Placement::together), share(c))) ADD_FAILURE() << lanes << " lanes: " << problem;
   }
 }
 
 TEST_P(CudaKernels, AgreeFromUnalignedAddresses) {
   for (const int lanes : {native, 1}) {
     const CallCase c = GetParam().make(lanes);
-    for (const std::string& problem : check(c, on_gpu(c, Placement::unaligned))) ADD_FAILURE() << lanes << " lanes: " << problem;
+    for (const std::string& problem : check(c, on_gpu(c, Placement::unaligned), share(c))) ADD_FAILURE() << lanes << " lanes: " << problem;
   }
 }
 

@@ -125,7 +125,7 @@ TEST(CudaTraining, TapsReadWhatTheCpuComputesAndChangeNothing) {
 
 TEST(CudaTraining, VerifyPassesOnASmallLeNet) {
   const Device devices[] = {Device::cpu(), Device::cuda()};
-  const TrainerOptions o{.input = {1, 28, 28}, .batch = 9, .optimizer = Sgd{.lr = 0.02f, .momentum = 0.9}};
+  TrainerOptions o{.input = {1, 28, 28}, .batch = 9, .optimizer = Sgd{.lr = 0.02f, .momentum = 0.9}};
   const nn::Sequential small{nn::Conv2d{.out = 2, .kernel = 5},
                              nn::BatchNorm{},
                              nn::ReLU{},
@@ -139,16 +139,20 @@ TEST(CudaTraining, VerifyPassesOnASmallLeNet) {
                              nn::BatchNorm{},
                              nn::Sigmoid{},
                              nn::Linear{.out = 10}};
-  const VerifyReport report = verify(small, o, digits(9 + 3), devices);
-  EXPECT_TRUE(report.passed());
-  EXPECT_EQ(report.steps.size(), 6u);
-  std::int64_t compared = 0;
-  for (const CallCheck& c : report.calls) {
-    EXPECT_TRUE(c.passed()) << c.problem;
-    compared += c.calls;
+  for (const Precision precision : {Precision::fp32, Precision::tf32}) {
+    SCOPED_TRACE(name_of(precision));
+    o.precision = precision;
+    const VerifyReport report = verify(small, o, digits(9 + 3), devices);
+    EXPECT_TRUE(report.passed());
+    EXPECT_EQ(report.steps.size(), 6u);
+    std::int64_t compared = 0;
+    for (const CallCheck& c : report.calls) {
+      EXPECT_TRUE(c.passed()) << c.problem;
+      compared += c.calls;
+    }
+    EXPECT_EQ(compared, report.compared);
+    for (const StepCheck& s : report.steps) EXPECT_EQ(s.difference, "") << s.backend << ", " << s.samples << " samples";
   }
-  EXPECT_EQ(compared, report.compared);
-  for (const StepCheck& s : report.steps) EXPECT_EQ(s.difference, "") << s.backend << ", " << s.samples << " samples";
 }
 
 // ------------------------------------------------------------------------------------------ runs
@@ -181,6 +185,11 @@ TEST(CudaTraining, RunsGiveTheSameBits) {
   EXPECT_EQ(run(o), expected) << "without reuse of memory";
   o = on_gpu(), o.check_each = true;
   EXPECT_EQ(run(o), expected) << "with check_each";
+  o = on_gpu(), o.precision = Precision::bf16;
+  const std::string rounded = run(o);
+  EXPECT_NE(rounded, expected) << "in bf16";
+  o.executor.capture = Capture::off;
+  EXPECT_EQ(run(o), rounded) << "in bf16, without capture";
 }
 
 // With Sgd: Adam's first steps are the signs of gradients, also of those that are 0 but for rounding.

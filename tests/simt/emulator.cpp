@@ -349,6 +349,26 @@ std::uint64_t Engine::meet(Place& place, unsigned mask, std::uint64_t bits, int 
   return threads_[current_].bits;
 }
 
+// Exact products, and sums rounded once. Every lane waits, so that its registers are there.
+void multiply(const std::array<const ProductParts*, warp_size>& lanes) {
+  const auto factor = [](std::uint32_t word, bool pair, int half) {
+    return std::bit_cast<float>(!pair ? word & 0xFFFFE000u : half == 0 ? word << 16 : word & 0xFFFF0000u);
+  };
+  for (std::uint32_t row = 0; row < 16; ++row)
+    for (std::uint32_t column = 0; column < 8; ++column) {
+      const std::uint32_t quad = row % 8 * 4;
+      float& d = lanes[quad + column / 2]->d[row / 8 * 2 + column % 2];
+      double sum = static_cast<double>(d);
+      for (std::uint32_t word = 0; word < 8; ++word) {
+        const ProductParts &of_a = *lanes[quad + word % 4], &of_b = *lanes[column * 4 + word % 4];
+        const std::uint32_t a = of_a.a[row / 8 + word / 4 * 2], b = of_b.b[word / 4];
+        for (int half = 0; half < (of_a.pairs ? 2 : 1); ++half)
+          sum += static_cast<double>(factor(a, of_a.pairs, half)) * static_cast<double>(factor(b, of_a.pairs, half));
+      }
+      d = static_cast<float>(sum);
+    }
+}
+
 // Every lane has arrived: gives each its result, and all are ready.
 void Engine::finish(const Meeting& meeting, ThreadId first) {
   std::array<std::uint64_t, warp_size> given{};
@@ -359,6 +379,11 @@ void Engine::finish(const Meeting& meeting, ThreadId first) {
     ballot |= static_cast<unsigned>(given[lane] & 1) << lane;
   }
   ready_.add_lanes(first, meeting.mask);
+  if (meeting.place->what == Wait::mma) {
+    std::array<const ProductParts*, warp_size> parts{};
+    for (std::size_t lane = 0; lane < warp_size; ++lane) parts[lane] = reinterpret_cast<const ProductParts*>(given[lane]);
+    return multiply(parts);
+  }
   const bool vote = meeting.place->what >= Wait::ballot;
   for (ThreadId lane = 0; lane < warp_size; ++lane) {
     if (!(meeting.mask >> lane & 1)) continue;
@@ -431,6 +456,11 @@ unsigned vote(Vote how, unsigned mask, bool predicate, Site at) {
     case Vote::all: return ballot == mask;
   }
   return 0;
+}
+
+void multiply_matrices(const ProductParts& parts, Site at) {
+  Place& place = arrive(at, Wait::mma);
+  engine().meet(place, ~0u, reinterpret_cast<std::uint64_t>(&parts), static_cast<int>(threadIdx.x % warp_size));
 }
 
 void* shared_memory(int slot, std::size_t bytes, std::size_t align) { return engine().shared_memory(slot, bytes, align); }

@@ -19,9 +19,11 @@ namespace {
 
 // Whether an output has the CPU's bits. Not what is summed over the batch, which has groups of 32 samples here and 16 there, nor over the
 // classes of a loss or what is normalised of a sample, which threads share out; nor over windows that overlap, of which the CPU takes those
-// at the edges first.
+// at the edges first; nor what tensor cores add.
 template <class C>
 bool has_cpu_bits(const C& c, const std::string& operand) {
+  if constexpr (requires { c.precision; })
+    if (c.precision != Precision::fp32) return false;
   if constexpr (requires { c.calls; }) {
     bool of_sums = false;  // what follows a sum is made of it
     const auto gives = [&]<class Each>(const Each& each) {

@@ -63,13 +63,25 @@ TEST_F(Probes, MultiplyAddsAreMade) {
   }
 }
 
+TEST_F(Probes, ProductsAreMade) {
+  const std::int64_t blocks = 1, rounds = 3;
+  for (const Precision precision : {Precision::tf32, Precision::bf16}) {
+    Guarded y(static_cast<std::size_t>(probe::multiply_add_elements(blocks)));
+    probe::products(precision, y.data(), rounds, blocks, nullptr);
+    EXPECT_TRUE(y.guards_intact());
+    // A multiply-add of ones adds 1 somewhere.
+    const auto made = y.values();
+    EXPECT_EQ(std::accumulate(made.begin(), made.end(), 0.0), probe::products_flops(precision, blocks, rounds) / 2);
+  }
+}
+
 TEST_F(Probes, TheRooflineIsWhole) {
   machine().memory = live().device_bytes + (std::size_t{4} << 20);
   const Roofline r = measure_roofline(Device::cuda());
   EXPECT_EQ(r.threads, 0);
   EXPECT_EQ(r.device, "cuda (norma SIMT emulator, compute capability 9.0)");
   EXPECT_GT(r.array_bytes, 100'000u);  // a sixteenth of the memory
-  for (const double figure : {r.flops, r.copy, r.copy_streaming, r.read}) {
+  for (const double figure : {r.flops, r.tf32_flops, r.bf16_flops, r.copy, r.copy_streaming, r.read}) {
     EXPECT_GT(figure, 1e5);
     EXPECT_LT(figure, 1e13);
   }

@@ -47,9 +47,8 @@ std::vector<Arrivals> reached(bool barrier) {
 }  // namespace
 
 const char* name_of(Wait what) {
-  static constexpr std::array names{"__syncthreads", "__syncwarp",      "sync_grid",      "wait_until_set",
-                                    "__shfl_sync",   "__shfl_xor_sync", "__shfl_up_sync", "__shfl_down_sync",
-                                    "__ballot_sync", "__any_sync",      "__all_sync"};
+  static constexpr std::array names{"__syncthreads",  "__syncwarp",       "sync_grid",   "wait_until_set", "__shfl_sync", "__shfl_xor_sync",
+                                    "__shfl_up_sync", "__shfl_down_sync", "add_product", "__ballot_sync",  "__any_sync",  "__all_sync"};
   return names[static_cast<std::size_t>(what)];
 }
 

@@ -4,7 +4,7 @@
 
 namespace norma::simt {
 
-enum class Wait { syncthreads, syncwarp, sync_grid, until_set, shfl, shfl_xor, shfl_up, shfl_down, ballot, any, all };
+enum class Wait { syncthreads, syncwarp, sync_grid, until_set, shfl, shfl_xor, shfl_up, shfl_down, mma, ballot, any, all };
 const char* name_of(Wait what);
 constexpr bool is_barrier(Wait what) { return what <= Wait::until_set; }
 

@@ -1,0 +1,49 @@
+// The scratch memory that a Call needs on the CPU: Memory::scratch, aligned to 64 bytes.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <variant>
+
+#include "kernels/calls.h"
+
+namespace norma::kernels::cpu {
+
+template <class C>
+concept Rounding = requires(const C& call) {
+  call.precision;
+  call.factors();
+};
+
+constexpr std::size_t whole_lines(std::size_t bytes) { return (bytes + 63) / 64 * 64; }
+
+// A table of addresses up to that of the Call's last operand.
+template <Rounding C>
+constexpr std::size_t address_bytes(const C& call) {
+  std::int32_t last = 0;
+  for (const Operand& o : call.operands()) last = o.value.index > last ? o.value.index : last;
+  return whole_lines((static_cast<std::size_t>(last) + 1) * sizeof(std::byte*));
+}
+// A factor, rounded; kernels may load a vector from where it ends.
+constexpr std::size_t factor_bytes(const Factor& f) { return whole_lines(static_cast<std::size_t>(f.elements) * sizeof(float)) + 64; }
+
+template <class C>
+constexpr std::size_t scratch_bytes(const C& call) {
+  if constexpr (Rounding<C>) {
+    if (call.precision == Precision::fp32) return 0;
+    std::size_t bytes = address_bytes(call);
+    for (const Factor& f : call.factors()) bytes += factor_bytes(f);
+    return bytes;
+  }
+  return 0;
+}
+template <class... C>
+constexpr std::size_t scratch_bytes(const Together<C...>& together) {
+  std::size_t most = 0;
+  ((most = scratch_bytes(std::get<C>(together.calls)) > most ? scratch_bytes(std::get<C>(together.calls)) : most), ...);
+  return most;
+}
+inline std::size_t scratch_bytes(const Call& call) {
+  return std::visit([](const auto& c) { return scratch_bytes(c); }, call);
+}
+
+}  // namespace norma::kernels::cpu

@@ -1,0 +1,116 @@
+// correlate.cu's convolutions and linear layers on tensor cores, which multiply factors rounded to tf32 or bf16 and add in float.
+//
+// A thread looks at one column, its own, as in correlate.cu. Instead of multiplying it stores what it sees in the warp's shared memory, and
+// the warp multiplies the block's filters with its 32 columns, 8 words of taps at a time (tensor.cuh). Then every thread takes its column's
+// sums back, and writes them as there. A batch norm's sums are not made along the way: where tensor cores pay, tensors are large, and a
+// batch norm by itself reads them once (batch_norm_resident.cu). Taps beyond the last are 0 on both sides: a factor may be infinite.
+#include "kernels/cuda/correlate.cuh"
+#include "tensor.cuh"
+
+namespace norma::kernels::cuda {
+namespace {
+
+constexpr int words_per_tile = 64, words_at_once = 16;
+constexpr int no_conflict = 8;  // words by which rows are longer, so that the parts of a matrix lie in 32 banks
+
+template <Precision precision, int filters>
+struct Tile {
+  std::uint32_t weight[words_per_tile][filters + no_conflict];
+  Tap tap[words_per_tile * factors_per_word<precision>];
+  std::uint32_t seen[correlate_warps][words_at_once][warp + no_conflict];
+};
+
+template <Precision precision, int filters, bool strided>
+__global__ void __launch_bounds__(correlate_threads, 3) correlate_on_tensor_cores(Correlation g) {
+  static_assert(filters % product_rows == 0 && correlate_threads == 2 * words_per_tile);
+  constexpr int per_word = factors_per_word<precision>, taps_per_tile = words_per_tile * per_word;
+  constexpr int row_tiles = filters / product_rows, column_tiles = warp / product_columns;
+  Tile<precision, filters>& tile = shared<Tile<precision, filters>>();
+  auto& seen = tile.seen[warp_index()];
+  const BlockOf<filters, 1> block(g);
+  const auto columns = Columns<1>::of<strided>(g, block);
+  const float* const weights = block.weights(g);
+  const int lane = lane_index(), quad = lane / 4, of_quad = lane % 4;
+
+  float sum[row_tiles][column_tiles][4] = {};
+  const std::int64_t taps = g.ins * g.area();
+  for (std::int64_t first_tap = 0; first_tap < taps; first_tap += taps_per_tile) {
+    const int count = static_cast<int>(taps - first_tap < taps_per_tile ? taps - first_tap : taps_per_tile);
+    const int words = ceil_div(count, words_at_once * per_word) * words_at_once;
+    __syncthreads();
+    if (const int word = static_cast<int>(threadIdx.x) % words_per_tile, half = static_cast<int>(threadIdx.x) / words_per_tile;
+        word < words) {
+      TapAt at[per_word];
+#pragma unroll
+      for (int t = 0; t < per_word; ++t) {
+        const int tap = word * per_word + t;
+        at[t] = tap < count ? tap_at<strided>(g, first_tap + tap) : TapAt{{0, nowhere, nowhere}, -1};
+        if (half == 0) tile.tap[tap] = at[t].tap;
+      }
+#pragma unroll 8
+      for (int k = half; k < filters; k += 2)
+        tile.weight[word][k] = make_word<precision>(
+            [&](int t) { return k < block.live && at[t].weight >= 0 ? weights[k * g.weight_out + at[t].weight] : 0.0f; });
+    }
+    __syncthreads();
+    for (int first = 0; first < words; first += words_at_once) {
+#pragma unroll
+      for (int w = 0; w < words_at_once; ++w)
+        seen[w][lane] =
+            make_word<precision>([&](int t) { return look<strided>(g, columns.pixel[0], tile.tap[(first + w) * per_word + t]); });
+      __syncwarp();
+#pragma unroll
+      for (int step = 0; step < words_at_once; step += product_words) {
+        std::uint32_t b[column_tiles][2];
+#pragma unroll
+        for (int j = 0; j < column_tiles; ++j)
+#pragma unroll
+          for (int half = 0; half < 2; ++half) b[j][half] = seen[step + of_quad + 4 * half][j * product_columns + quad];
+#pragma unroll
+        for (int i = 0; i < row_tiles; ++i) {
+          std::uint32_t a[4];
+#pragma unroll
+          for (int part = 0; part < 4; ++part)
+            a[part] = tile.weight[first + step + of_quad + part / 2 * 4][i * product_rows + quad + part % 2 * 8];
+#pragma unroll
+          for (int j = 0; j < column_tiles; ++j) add_product<precision>(sum[i][j], a, b[j]);
+        }
+      }
+    }
+  }
+
+  float made[1][filters];
+#pragma unroll
+  for (int i = 0; i < row_tiles; ++i) {
+    if (i > 0) __syncwarp();
+#pragma unroll
+    for (int j = 0; j < column_tiles; ++j)
+#pragma unroll
+      for (int part = 0; part < 4; ++part)
+        seen[quad + part / 2 * 8][j * product_columns + 2 * of_quad + part % 2] =
+            static_cast<std::uint32_t>(__float_as_int(sum[i][j][part]));
+    __syncwarp();
+#pragma unroll
+    for (int k = 0; k < product_rows; ++k)
+      made[0][i * product_rows + k] = __int_as_float(static_cast<int>(seen[k][lane])) + block.bias(g, i * product_rows + k);
+  }
+  put(g, NoSums{}, block, columns, made);
+}
+
+template <Precision precision>
+void launch_of(const Correlation& g, bool strided, const Queue& queue) {
+  const Tiling t = tiling_of(g, strided);
+  const auto start = [&](auto kernel) { launch(kernel, t.blocks(), correlate_threads, queue.stream, g); };
+  if (t.filters == 64)
+    strided ? start(correlate_on_tensor_cores<precision, 64, true>) : start(correlate_on_tensor_cores<precision, 64, false>);
+  else strided ? start(correlate_on_tensor_cores<precision, 16, true>) : start(correlate_on_tensor_cores<precision, 16, false>);
+}
+
+}  // namespace
+
+void launch_on_tensor_cores(const Correlation& g, bool strided, const Queue& queue) {
+  if (g.precision == Precision::tf32) launch_of<Precision::tf32>(g, strided, queue);
+  else launch_of<Precision::bf16>(g, strided, queue);
+}
+
+}  // namespace norma::kernels::cuda

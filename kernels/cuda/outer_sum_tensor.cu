@@ -1,0 +1,92 @@
+// outer_sum.cu's weight gradients on tensor cores, which multiply factors rounded to tf32 or bf16 and add in float.
+//
+// A block makes a 32 x 32 tile of weights. Each warp takes its columns, a word of them to a lane (tensor.cuh), stores their gradients and
+// what their windows see in shared memory of its own, and multiplies the two; the warps' sums are added in order. A column, filter or tap
+// that is not there is 0 on both sides: a factor may be infinite.
+#include "kernels/cuda/outer_sum.cuh"
+#include "tensor.cuh"
+
+namespace norma::kernels::cuda {
+namespace {
+
+constexpr int no_conflict = 4;  // words by which rows are longer, so that the parts of a matrix lie in 32 banks
+
+template <Precision precision>
+__global__ void __launch_bounds__(outer_threads) outer_sum_on_tensor_cores(OuterSum g) {
+  constexpr int per_word = factors_per_word<precision>, columns_at_once = warp * per_word;
+  constexpr int row_tiles = tensor_filters / product_rows, column_tiles = tensor_taps / product_columns;
+  struct Tile {
+    TapOf tap[tensor_taps];
+    struct {
+      std::uint32_t dy[tensor_filters][warp + no_conflict], x[tensor_taps][warp + no_conflict];
+    } of_warp[outer_warps];
+    float sum[tensor_filters][tensor_taps];
+  };
+  Tile& tile = shared<Tile>();
+  auto& factors = tile.of_warp[warp_index()];
+  const OuterTile<tensor_filters, tensor_taps> block(g);
+  if (threadIdx.x < tensor_taps) tile.tap[threadIdx.x] = tap_of(g, block.first_tap + threadIdx.x);
+  __syncthreads();
+
+  const int lane = lane_index(), quad = lane / 4, of_quad = lane % 4;
+  const int live_filters =
+      static_cast<int>(g.filters - block.first_filter < tensor_filters ? g.filters - block.first_filter : tensor_filters);
+  const std::uint32_t count = static_cast<std::uint32_t>(block.columns.end - block.columns.begin);
+  float sum[row_tiles][column_tiles][4] = {};
+  for (std::uint32_t first = static_cast<std::uint32_t>(warp_index()) * columns_at_once; first < count;
+       first += outer_warps * columns_at_once) {
+    const std::uint32_t mine = first + static_cast<std::uint32_t>(lane * per_word);
+    // Where there is none, the last one stands in, unread.
+    const OuterColumn column[2] = {OuterColumn(g, block, mine < count ? mine : count - 1),
+                                   OuterColumn(g, block, mine + 1 < count ? mine + 1 : count - 1)};
+    const auto exists = [&](int c) { return mine + static_cast<std::uint32_t>(c) < count; };
+#pragma unroll 8
+    for (int k = 0; k < tensor_filters; ++k)
+      factors.dy[k][lane] = make_word<precision>([&](int c) { return exists(c) && k < live_filters ? column[c].dy[k * g.y_plane] : 0.0f; });
+#pragma unroll 8
+    for (int t = 0; t < tensor_taps; ++t)
+      factors.x[t][lane] = make_word<precision>([&](int c) { return exists(c) ? column[c].x(g, tile.tap[t]) : 0.0f; });
+    __syncwarp();
+#pragma unroll
+    for (int step = 0; step < warp; step += product_words) {
+      std::uint32_t b[column_tiles][2];
+#pragma unroll
+      for (int j = 0; j < column_tiles; ++j)
+#pragma unroll
+        for (int half = 0; half < 2; ++half) b[j][half] = factors.x[j * product_columns + quad][step + of_quad + 4 * half];
+#pragma unroll
+      for (int i = 0; i < row_tiles; ++i) {
+        std::uint32_t a[4];
+#pragma unroll
+        for (int part = 0; part < 4; ++part) a[part] = factors.dy[i * product_rows + quad + part % 2 * 8][step + of_quad + part / 2 * 4];
+#pragma unroll
+        for (int j = 0; j < column_tiles; ++j) add_product<precision>(sum[i][j], a, b[j]);
+      }
+    }
+  }
+
+  for (int w = 0; w < outer_warps; ++w) {
+    if (warp_index() == w)
+#pragma unroll
+      for (int i = 0; i < row_tiles; ++i)
+#pragma unroll
+        for (int j = 0; j < column_tiles; ++j)
+#pragma unroll
+          for (int part = 0; part < 4; ++part) {
+            float& total = tile.sum[i * product_rows + quad + part / 2 * 8][j * product_columns + 2 * of_quad + part % 2];
+            total = w == 0 ? sum[i][j][part] : total + sum[i][j][part];
+          }
+    __syncthreads();
+  }
+  block.put(g, [&](int o) { return tile.sum[o / tensor_taps][o % tensor_taps]; });
+}
+
+}  // namespace
+
+void launch_on_tensor_cores(const OuterSum& g, const Queue& queue) {
+  const auto kernel =
+      g.precision == Precision::tf32 ? outer_sum_on_tensor_cores<Precision::tf32> : outer_sum_on_tensor_cores<Precision::bf16>;
+  launch(kernel, g.parts * g.tiles(), outer_threads, queue.stream, g);
+}
+
+}  // namespace norma::kernels::cuda
