@@ -17,7 +17,7 @@ if(nvcc AND NOT CMAKE_CUDA_COMPILER)
   set(CMAKE_CUDA_COMPILER ${nvcc})
 endif()
 # "native" would need a GPU here, and fail without one.
-if(NOT CMAKE_CUDA_ARCHITECTURES)
+if(NOT CMAKE_CUDA_ARCHITECTURES AND NOT DEFINED ENV{CUDAARCHS}) # which cmake takes itself
   set(CMAKE_CUDA_ARCHITECTURES all-major)
 endif()
 include(CheckLanguage)

@@ -47,7 +47,6 @@ class CudaExecutor final : public Executor {
     cudaDeviceProp properties{};
     check(cudaGetDeviceProperties(&properties, index), "reading the properties of GPU " + std::to_string(index));
     multiprocessors_ = properties.multiProcessorCount;
-    has_tensor_cores_ = properties.major >= 8;  // of these precisions
     name_ =
         std::string(properties.name) + ", compute capability " + std::to_string(properties.major) + "." + std::to_string(properties.minor);
   }
@@ -64,7 +63,6 @@ class CudaExecutor final : public Executor {
     Prepared prepared;
     std::size_t workspace = 0, counters = 0;
     for (const PlanCall& c : plan.calls) {
-      check_precision(c);
       const kernels::cuda::Needs needs = kernels::cuda::needs_of(c.call);
       prepared.own.push_back({workspace, counters});
       workspace += (needs.workspace + alignment - 1) / alignment * alignment;
@@ -154,17 +152,6 @@ class CudaExecutor final : public Executor {
   }
 
  private:
-  void check_precision(const PlanCall& c) const {
-    std::visit(
-        [&](const auto& call) {
-          if constexpr (requires { call.precision; })
-            if (call.precision != Precision::fp32 && !has_tensor_cores_)
-              throw Error(ErrorKind::device, std::string("precision ") + name_of(call.precision) +
-                                                 " needs a GPU of compute capability 8.0 or later; " + description() + " has fp32");
-        },
-        c.call);
-  }
-
   // Some runs of a Plan as a graph. It holds for the addresses it was made with.
   struct Recorded {
     cuda::Graph graph;
@@ -312,7 +299,6 @@ class CudaExecutor final : public Executor {
   std::int64_t graph_calls_;
   std::string name_;
   int multiprocessors_ = 0;
-  bool has_tensor_cores_ = false;
   cuda::Stream stream_;
   cuda::Staging staging_;
   std::vector<cuda::Stream> streams_;  // of the branches but the first

@@ -155,7 +155,7 @@ Roofline cuda_roofline(int index) {
   r.device = bench.description();
   r.threads = 0;
   r.flops = arithmetic_rate(bench, Precision::fp32);
-  if (bench.properties().major >= 8) {
+  if (bench.properties().major >= 8) {  // whose tensor cores have them
     r.tf32_flops = arithmetic_rate(bench, Precision::tf32);
     r.bf16_flops = arithmetic_rate(bench, Precision::bf16);
   }

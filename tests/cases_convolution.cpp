@@ -189,21 +189,22 @@ const std::vector<Convolution>& convolutions() {
 const std::vector<Convolution>& rounded_convolutions() {
   static const std::vector<Convolution> list = [] {
     std::vector<Convolution> rounded;
-    for (const auto& [name, precision] : {std::pair{"lenet1", Precision::tf32},
-                                          {"lenet2", Precision::bf16},
-                                          {"one_sample_one_pixel", Precision::bf16},
-                                          {"n17_chunks2", Precision::tf32},
-                                          {"no_bias", Precision::bf16},
-                                          {"stride2_pad1", Precision::tf32},
-                                          {"dilation_stride_pad", Precision::bf16},
-                                          {"groups2", Precision::tf32},
-                                          {"depthwise", Precision::bf16},
-                                          {"many_channels_pointwise", Precision::tf32},
-                                          {"many_channels_stride2_pad1", Precision::bf16},
-                                          {"groups2_many_channels", Precision::bf16}}) {
-      rounded.push_back(*std::find_if(convolutions().begin(), convolutions().end(), [&](const Convolution& c) { return c.name == name; }));
-      rounded.back().precision = precision;
-      rounded.back().name += std::string("_") + name_of(precision);
+    for (const auto& each : {std::pair{"lenet1", Precision::tf32},
+                             {"lenet2", Precision::bf16},
+                             {"one_sample_one_pixel", Precision::bf16},
+                             {"n17_chunks2", Precision::tf32},
+                             {"no_bias", Precision::bf16},
+                             {"stride2_pad1", Precision::tf32},
+                             {"dilation_stride_pad", Precision::bf16},
+                             {"groups2", Precision::tf32},
+                             {"depthwise", Precision::bf16},
+                             {"many_channels_pointwise", Precision::tf32},
+                             {"many_channels_stride2_pad1", Precision::bf16},
+                             {"groups2_many_channels", Precision::bf16}}) {
+      rounded.push_back(
+          *std::find_if(convolutions().begin(), convolutions().end(), [&](const Convolution& c) { return c.name == each.first; }));
+      rounded.back().precision = each.second;
+      rounded.back().name += std::string("_") + name_of(each.second);
     }
     // So many columns that a block makes 64 filters.
     rounded.push_back({"many_columns_tf32", 1, 3, 17, 17, 65, {1, 1}, 1, true, 1, Precision::tf32});

@@ -213,6 +213,13 @@ check "config.toml repeats the run to the same bits" "$(key again.json parameter
 cmp -s whole/config.toml again/config.toml && ok "... and is written the same" || bad "... and is written the same" "$(diff whole/config.toml again/config.toml)"
 "$norma" train tiny.toml --epochs 12 --threads 3 --no-reuse --check-each --out threads --json --quiet >threads.json
 check "threads, --no-reuse, --check-each: the same bits" "$(key threads.json parameters_hash)" "$(key whole.json parameters_hash)"
+expect "unknown --precision" 2 '--precision: must be one of fp32, tf32, bf16, got "fp16"' train tiny.toml --precision fp16
+"$norma" train tiny.toml --epochs 12 --precision bf16 --out rounded --json --quiet >rounded.json
+check "--precision bf16 learns, to other bits" "$? $(grep -c '^precision = "bf16"$' rounded/config.toml) $(key rounded.json test_accuracy | cut -c1-3)" "0 1 $(key whole.json test_accuracy | cut -c1-3)"
+[ "$(key rounded.json parameters_hash)" != "$(key whole.json parameters_hash)" ] && ok "... than fp32's" || bad "... than fp32's" "the same hash"
+expect "... is of the run, so --resume does not change it" 2 'train.precision is "bf16" in this run' train --resume --out rounded --precision fp32
+check "... is verified" "$("$norma" verify tiny.toml --device cpu --precision bf16 2>/dev/null | grep -c '^passed: ')" 1
+check "... is in the plan" "$("$norma" plan tiny.toml --precision bf16 2>/dev/null | grep -cE '^ *[0-9]+ +(conv2d|linear)_.* bf16')" "$("$norma" plan tiny.toml 2>/dev/null | grep -cE '^ *[0-9]+ +(conv2d|linear)_')"
 "$norma" eval whole --json --quiet >eval.json
 "$norma" data show digits --rows 1 --columns 1 --out cell.png >/dev/null
 # The sample is a part of the picture: a picture of a whole other size is still one of the net's classes.

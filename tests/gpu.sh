@@ -8,8 +8,8 @@
 # and the machine lacks (compute-sanitizer, cuDNN, PyTorch, JAX, data) skips the step. A step that fails or takes too long does not stop the
 # others. Exits with 0 if all steps that ran passed, 1 otherwise, 77 without a GPU that norma can use, 2 on wrong usage.
 set -u
-checks='nvidia_smi doctor kernels large cudnn verify memcheck racecheck initcheck synccheck repeats accuracy peers'
-speeds='plan bench_latency bench_step bench_calls bench_epoch bench_bn epoch torch_bn cudnn_bn torch_graph torch_eager jax torch_compile ratios'
+checks='nvidia_smi doctor kernels large cudnn verify memcheck racecheck initcheck synccheck repeats accuracy precision peers'
+speeds='plan bench_latency bench_step bench_precision bench_calls bench_epoch bench_bn epoch torch_bn cudnn_bn torch_graph torch_eager jax torch_compile ratios'
 
 usage() {
   sed -n '2,10s/^# \{0,1\}//p' "$0" >&2
@@ -65,12 +65,13 @@ step_cudnn() {
   NORMA_CUDNN_JSON=$out/cudnn.json google_tests 1 "$bundle/norma_cudnn_tests"
 }
 
-# Every Call of both recipes on the CPU, the GPU and, where it is found, by cuDNN, against double: one table each.
+# Every Call of both recipes, and of one in each precision, on the CPU, the GPU and, where it is found, by cuDNN, against double: one table each.
 step_verify() {
   status=0 figures=
-  for recipe in mnist-lenet-bn fashion-lenet-bn-sigmoid; do
+  for recipe in mnist-lenet-bn fashion-lenet-bn-sigmoid 'mnist-lenet-bn --precision tf32' 'mnist-lenet-bn --precision bf16'; do
     echo "norma verify $recipe --device cuda"
-    "$bundle/norma" verify "$recipe" --device cuda >"$work/verify.txt" 2>&1 || status=1
+    # shellcheck disable=SC2086 # a recipe and a flag
+    "$bundle/norma" verify $recipe --device cuda >"$work/verify.txt" 2>&1 || status=1
     cat "$work/verify.txt"
     figures="${figures:+$figures; }$recipe $(sed -n 's/^passed: /passed, /p; s/^FAILED *\([^:]*: [^:]*\):.*/FAILED \1/p' "$work/verify.txt" | head -n 1)"
   done
@@ -124,13 +125,30 @@ step_repeats() {
   [ "$different" = 1 ] && [ "$(wc -l <"$work/hashes")" -eq 10 ]
 }
 
-step_accuracy() {
-  sh "$bundle/accuracy.sh" "$bundle" --device cuda >"$work/accuracy.txt" 2>&1
-  status=$?
-  cat "$work/accuracy.txt"
-  figure "$(sed -n 's/^\([^:]*\): mean \([0-9.]*\) .* must reach \([0-9.]*\): .*/\1 \2 (>= \3)/p; s/^skipped: \([^:]*\):.*/\1 skipped/p' \
-    "$work/accuracy.txt" | paste -s -d ';' - | sed 's/;/; /g')"
+# accuracy <its file> <flags>: the means over five seeds, in $means
+accuracy() {
+  file=$1 status=0
+  shift
+  sh "$bundle/accuracy.sh" "$bundle" --device cuda "$@" >"$file" 2>&1 || status=$?
+  cat "$file"
+  means=$(sed -n 's/^\([^:]*\): mean \([0-9.]*\) .* must reach \([0-9.]*\): .*/\1 \2 (>= \3)/p; s/^skipped: \([^:]*\):.*/\1 skipped/p' "$file" |
+    paste -s -d ';' - | sed 's/;/; /g')
   return $status
+}
+step_accuracy() {
+  result=0
+  accuracy "$work/accuracy.txt" || result=1
+  figure "$means"
+  return $result
+}
+step_precision() {
+  result=0 text=
+  for precision in tf32 bf16; do
+    accuracy "$work/accuracy.$precision.txt" --precision $precision || result=1
+    text="${text:+$text; }$precision: $means"
+  done
+  figure "$text"
+  return $result
 }
 
 # What the model of norma plan predicts for each Call, and what it takes.
@@ -177,6 +195,19 @@ off --capture off
 plain --no-fuse
 END
   figure "$text"
+}
+
+# Where tensor cores have something to do, and LeNet, where they have not.
+step_bench_precision() {
+  text=
+  for precision in fp32 tf32 bf16; do
+    measured bench_wide_$precision step "$bundle/wide.toml" --precision $precision --steps 8 --rounds 3 || return 1
+    measured bench_wide_calls_$precision calls "$bundle/wide.toml" --precision $precision --steps 3 || return 1
+    text="${text:+$text; }$precision $(of_summary "$results/bench_wide_$precision.json" step_seconds 1e3 '%.2f ms/step')"
+    ! "$bundle/norma" data path mnist >/dev/null || { measured bench_step_$precision step mnist-lenet-bn --precision $precision --rounds 3 &&
+      text="$text, LeNet $(of_summary "$results/bench_step_$precision.json" step_seconds 1e6 '%.1f us')"; } || return 1
+  done
+  figure "wide.toml $text"
 }
 
 step_bench_calls() {
@@ -372,7 +403,7 @@ limit_of() {
   case $1 in
     nvidia_smi | doctor | ratios) echo 20 ;;
     bench_step) echo 70 ;;
-    plan | bench_latency | bench_calls | bench_epoch | epoch) echo 40 ;;
+    plan | bench_latency | bench_precision | bench_calls | bench_epoch | epoch) echo 40 ;;
     bench_bn) echo 90 ;;
     torch_compile | jax) echo 150 ;;
     torch_*) echo 75 ;;

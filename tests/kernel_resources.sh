@@ -11,6 +11,7 @@ find "$1/CMakeFiles" -name '*.o.ptxas' -exec cat {} + | c++filt | awk '
     gsub(/\(anonymous namespace\)::|norma::kernels::cuda::|_GLOBAL__N_[A-Za-z0-9_]*::|norma::kernels::|norma::/, "", kernel)
     gsub(/\(Activation\)0/, "none", kernel); gsub(/\(Activation\)1/, "relu", kernel)
     gsub(/\(Activation\)2/, "sigmoid", kernel); gsub(/\(Activation\)3/, "tanh", kernel)
+    gsub(/\(Precision\)1/, "tf32", kernel); gsub(/\(Precision\)2/, "bf16", kernel)
     gsub(/\((int|bool)\)/, "", kernel)
     sub(/\(.*$/, "", kernel); sub(/ >$/, ">", kernel)  # without its parameters
     architectures[quoted[4]] = 1

@@ -3,8 +3,8 @@
 #   sh tests/run.sh                 all jobs
 #   sh tests/run.sh unit asan ...   some of them:
 #     unit      g++, warnings as errors; the unit tests, the command line, its pages in a browser, the symbols of each instruction-set
-#               level, the README's example; with a CUDA compiler also the CUDA kernels for every architecture, none of which may spill
-#               registers
+#               level, the README's example; with a CUDA compiler also the CUDA kernels, none of which may spill registers, for the oldest
+#               architecture and for Hopper ($CUDAARCHS, of a build folder that is new: others)
 #     example   norma installed into an empty folder, apps/examples built against it as a project of its own, and run
 #     clang     clang++, warnings as errors; every public header compiled on its own
 #     asan      the unit tests, and the CUDA kernels on an emulated GPU, under AddressSanitizer and UndefinedBehaviorSanitizer
@@ -31,6 +31,7 @@ if [ -z "${NORMA_DATA_DIR-}" ] && [ -d ../shared/data ]; then
 fi
 # Tests run side by side, with more threads than cores: waiting threads must sleep.
 export OMP_WAIT_POLICY=passive
+export CUDAARCHS="${CUDAARCHS-75;90}"
 cores=$(nproc 2>/dev/null || echo 2)
 scratch=$(mktemp -d "${TMPDIR:-/tmp}/norma-tests.XXXXXX")
 trap 'rm -rf "$scratch"' EXIT

@@ -53,7 +53,7 @@ struct TrainerOptions {
   Transform transform{};
   Device device = Device::cpu();
   ExecutorOptions executor{};
-  Precision precision = Precision::fp32;  // of training and evaluation; below fp32 a GPU needs compute capability 8.0
+  Precision precision = Precision::fp32;  // of training and evaluation
   std::uint64_t seed = 0;
   bool shuffle = true, drop_last = false;
   // Ways of running that must not change the result (fuse: but for rounding); for looking for a fault.

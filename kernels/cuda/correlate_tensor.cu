@@ -1,7 +1,7 @@
 // correlate.cu's convolutions and linear layers on tensor cores, which multiply factors rounded to tf32 or bf16 and add in float.
 //
 // A thread looks at one column, its own, as in correlate.cu. Instead of multiplying it stores what it sees in the warp's shared memory, and
-// the warp multiplies the block's filters with its 32 columns, 8 words of taps at a time (tensor.cuh). Then every thread takes its column's
+// the warp multiplies the block's filters with its 32 columns, 8 words of taps at a time (product.cuh). Then every thread takes its column's
 // sums back, and writes them as there. A batch norm's sums are not made along the way: where tensor cores pay, tensors are large, and a
 // batch norm by itself reads them once (batch_norm_resident.cu). Taps beyond the last are 0 on both sides: a factor may be infinite.
 #include "kernels/cuda/correlate.cuh"

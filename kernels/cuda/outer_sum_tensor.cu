@@ -1,6 +1,6 @@
 // outer_sum.cu's weight gradients on tensor cores, which multiply factors rounded to tf32 or bf16 and add in float.
 //
-// A block makes a 32 x 32 tile of weights. Each warp takes its columns, a word of them to a lane (tensor.cuh), stores their gradients and
+// A block makes a 32 x 32 tile of weights. Each warp takes its columns, a word of them to a lane (product.cuh), stores their gradients and
 // what their windows see in shared memory of its own, and multiplies the two; the warps' sums are added in order. A column, filter or tap
 // that is not there is 0 on both sides: a factor may be infinite.
 #include "kernels/cuda/outer_sum.cuh"

@@ -112,7 +112,7 @@ std::uint64_t shuffle(Shuffle how, unsigned mask, std::uint64_t bits, int operan
 enum class Vote { ballot, any, all };
 unsigned vote(Vote how, unsigned mask, bool predicate, Site at);
 
-// A lane's parts of D += A * B on tensor cores, as kernels/cuda/nvcc/tensor.cuh lays them out.
+// A lane's parts of D += A * B on tensor cores, as kernels/cuda/product.cuh lays them out.
 struct ProductParts {
   float* d;                    // [4]
   const std::uint32_t *a, *b;  // [4], [2]

@@ -79,20 +79,6 @@ TEST_F(EmulatedTraining, SaysWhyThereIsNoGpu) {
   expect_error(ErrorKind::device, {"has no code for the"}, make_trainer);
 }
 
-TEST_F(EmulatedTraining, PrecisionsBelowFp32NeedTensorCoresThatHaveThem) {
-  simt::machine().major = 7, simt::machine().minor = 5;
-  const auto make = [](Precision precision) {
-    TrainerOptions o = on_gpu();
-    o.precision = precision;
-    return Trainer(net, o);
-  };
-  make(Precision::fp32);
-  expect_error(ErrorKind::device, {"precision bf16 needs a GPU of compute capability 8.0 or later", "capability 7.5"},
-               [&] { make(Precision::bf16); });
-  simt::machine().major = 8, simt::machine().minor = 0;
-  make(Precision::tf32);
-}
-
 TEST_F(EmulatedTraining, OutOfMemorySaysHowMuchByWhatAndWhatToLower) {
   simt::machine().memory = simt::live().device_bytes + (64 << 10);
   expect_error(ErrorKind::failure, {"the GPU is out of memory: the activations of batch size 40 (most: "}, make_trainer);

@@ -1,23 +1,15 @@
-// Products of small matrices on tensor cores, by the 32 lanes of a warp together: D (16 x 8) += A (16 x 8 words) * B (8 words x 8).
-// Compute capability 8.0; before that the executor refuses the precision. tests/simt/include/tensor.cuh is the emulation.
-//
-// A word holds one factor of tf32, or two of bf16, the first in its low half. Lane 4q + r holds, of A, the words (q, r), (q + 8, r),
-// (q, r + 4), (q + 8, r + 4); of B (r, q), (r + 4, q); of D (q, 2r), (q, 2r + 1), (q + 8, 2r), (q + 8, 2r + 1) (PTX, mma.m16n8k8 of tf32
-// and mma.m16n8k16 of bf16).
+// Rounding to a precision and multiplying (product.cuh) on tensor cores, which have tf32 and bf16 from compute capability 8.0 on; earlier
+// GPUs give the same, no faster. tests/simt/include/tensor.cuh is the emulation.
 #pragma once
-#include "device.cuh"
-#include "norma/types.h"
+#include "kernels/cuda/product.cuh"
+#include "kernels/round.h"
 
 namespace norma::kernels::cuda {
-
-inline constexpr int product_rows = 16, product_columns = 8, product_words = 8;
-template <Precision precision>
-inline constexpr int factors_per_word = precision == Precision::bf16 ? 2 : 1;
 
 // factor(0) and, of bf16, factor(1), rounded as kernels/round.h does.
 template <Precision precision, class F>
 __device__ __forceinline__ std::uint32_t make_word(F factor) {
-  std::uint32_t word = 0;
+  std::uint32_t word;
 #if __CUDA_ARCH__ >= 800
   if constexpr (precision == Precision::tf32) {
     asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(word) : "f"(factor(0)));
@@ -25,11 +17,15 @@ __device__ __forceinline__ std::uint32_t make_word(F factor) {
     const float low = factor(0), high = factor(1);
     asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(word) : "f"(high), "f"(low));
   }
+#else
+  const auto bits = [](float x) { return static_cast<std::uint32_t>(__float_as_int(x)); };
+  if constexpr (precision == Precision::tf32) word = bits(round_to_tf32(factor(0)));
+  else word = bits(round_to_bf16(factor(0))) >> 16 | bits(round_to_bf16(factor(1)));
 #endif
   return word;
 }
 
-// All lanes have taken a and b from memory when one goes on: what they lay in may be written to.
+// All lanes must call. They have taken a and b from memory when one goes on: what those lay in may be written to.
 template <Precision precision>
 __device__ __forceinline__ void add_product(float (&d)[4], const std::uint32_t (&a)[4], const std::uint32_t (&b)[2]) {
 #if __CUDA_ARCH__ >= 800
@@ -42,7 +38,7 @@ __device__ __forceinline__ void add_product(float (&d)[4], const std::uint32_t (
                  : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 #else
-  __trap();
+  add_product_by_shuffles<precision>(d, a, b);
 #endif
 }
 

@@ -1,0 +1,38 @@
+// Products of small matrices by a warp, and how its lanes hold them; tensor.cuh multiplies on tensor cores, add_product_by_shuffles
+// without: D (16 x 8) += A (16 x 8 words) * B (8 words x 8).
+//
+// A word holds one factor of tf32, or two of bf16, the first in its low half. Lane 4q + r holds, of A, the words (q, r), (q + 8, r),
+// (q, r + 4), (q + 8, r + 4); of B (r, q), (r + 4, q); of D (q, 2r), (q, 2r + 1), (q + 8, 2r), (q + 8, 2r + 1) (PTX, mma.m16n8k8 of tf32
+// and mma.m16n8k16 of bf16).
+#pragma once
+#include "kernels/cuda/reduce.cuh"
+#include "norma/types.h"
+
+namespace norma::kernels::cuda {
+
+inline constexpr int product_rows = 16, product_columns = 8, product_words = 8;
+template <Precision precision>
+inline constexpr int factors_per_word = precision == Precision::bf16 ? 2 : 1;
+
+template <Precision precision>
+__device__ __forceinline__ float factor_of_word(std::uint32_t word, int number) {
+  return __int_as_float(static_cast<int>(precision == Precision::tf32 ? word : number == 0 ? word << 16 : word & 0xFFFF0000u));
+}
+
+// All lanes must call.
+template <Precision precision>
+__device__ __forceinline__ void add_product_by_shuffles(float (&d)[4], const std::uint32_t (&a)[4], const std::uint32_t (&b)[2]) {
+  const int quad = lane_index() / 4, of_quad = lane_index() % 4;
+#pragma unroll
+  for (int word = 0; word < product_words; ++word)
+#pragma unroll
+    for (int part = 0; part < 4; ++part) {
+      const std::uint32_t row = __shfl_sync(all_lanes, a[word / 4 * 2 + part / 2], 4 * quad + word % 4);
+      const std::uint32_t column = __shfl_sync(all_lanes, b[word / 4], 4 * (2 * of_quad + part % 2) + word % 4);
+#pragma unroll
+      for (int number = 0; number < factors_per_word<precision>; ++number)
+        d[part] = fmaf(factor_of_word<precision>(row, number), factor_of_word<precision>(column, number), d[part]);
+    }
+}
+
+}  // namespace norma::kernels::cuda
