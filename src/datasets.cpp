@@ -85,11 +85,20 @@ std::string whose_bytes(const std::string& sha256) {
 }
 
 IdxFile read_known(const fs::path& path, IdxKind kind, const KnownSet* set, std::size_t file) {
-  IdxFile idx = read_idx(path, kind, set != nullptr);
-  if (set && idx.sha256 != set->files[file].sha256)
+  if (!set) return read_idx(path, kind, false);
+  const fs::path folder = path.parent_path();
+  const std::string mend = "; mend it: norma data fetch " + std::string(set->name) + " --data-dir " +
+                           (folder.filename() == set->name ? folder.parent_path().string() : std::string("DIR"));
+  IdxFile idx;
+  try {
+    idx = read_idx(path, kind, true);
+  } catch (const Error& error) {
+    throw Error(error.kind(), error.what() + mend);
+  }
+  if (idx.sha256 != set->files[file].sha256)
     throw Error(ErrorKind::data, path.string() + ": not the published " + std::string(set->name) +
                                      ": sha256 of the decompressed bytes is " + idx.sha256 + ", not " +
-                                     std::string(set->files[file].sha256) + whose_bytes(idx.sha256));
+                                     std::string(set->files[file].sha256) + whose_bytes(idx.sha256) + mend);
   return idx;
 }
 

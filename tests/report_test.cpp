@@ -226,6 +226,7 @@ TEST(Report, PointsOfThePlaneAreDrawnWithTheBoundary) {
   const std::string html = report_html(r), svg = curves_svg(r);
   EXPECT_EQ(count(html, "<svg"), 5u);
   expect_contains(html, "2 points left &amp; up, 1 right; 1 of them, ringed, on the wrong side of the net&#39;s boundary.");
+  expect_contains(html, "<th scope=\"row\">left &amp; up</th><td class=\"n\">2</td><td class=\"n\">1</td><td class=\"n\">1</td>");
   for (const std::string& text : {html, svg}) {
     EXPECT_EQ(count(text, "class=\"ring\""), 1u);
     EXPECT_EQ(count(text, "class=\"region s"), 2u);

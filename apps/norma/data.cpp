@@ -120,8 +120,10 @@ int verify(const DataRequest& request) {
                       {"bytes", f.bytes},
                       {"sha256", f.sha256},
                       {"detail", f.detail}});
-      if (f.status != FileCheck::Status::ok)
-        wrong += fmt::format("{}{}: {}", wrong.empty() ? "" : ", ", f.path.string(), f.detail.empty() ? name_of(f.status) : f.detail);
+      if (f.status == FileCheck::Status::ok) continue;
+      const std::string what = f.detail.empty() ? name_of(f.status) : f.detail;
+      const bool names_it = what.starts_with(f.path.string());
+      wrong += fmt::format("{}{}{}", wrong.empty() ? "" : ", ", names_it ? "" : f.path.string() + ": ", what);
     }
     sets.push_back({{"name", name}, {"folder", folder->string()}, {"ok", complete(files)}, {"files", rows}});
   }

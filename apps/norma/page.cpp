@@ -30,14 +30,14 @@ dl,dd,dt,figure{margin:0}
 .figures{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,420px),1fr));gap:16px}
 figure{padding:14px 16px;min-width:0}
 figcaption{font-weight:600}
-.square,.figures figure:only-child{max-width:520px}
+.figures figure:only-child{max-width:520px}
 .chart{display:block;width:100%;height:auto;margin:6px 0}
 .words{font-size:13px;margin:4px 0 8px}
 summary{cursor:pointer;padding:4px 0}
 figure summary{font-size:13px;color:var(--muted)}
 details>.scroll{margin-top:8px}
 section>details{margin-bottom:14px}
-.scroll{overflow-x:auto;margin:0 0 14px;width:fit-content;max-width:100%}
+.scroll{overflow-x:auto;margin:0 0 14px;width:fit-content;max-width:100%;background:linear-gradient(to right,var(--surface) 24px,transparent) left/48px 100% no-repeat local,linear-gradient(to left,var(--surface) 24px,transparent) right/48px 100% no-repeat local,linear-gradient(to right,var(--shade),transparent) left/16px 100% no-repeat scroll,linear-gradient(to left,var(--shade),transparent) right/16px 100% no-repeat scroll var(--surface)}
 table{border-collapse:collapse;width:100%;font-size:13px;font-variant-numeric:tabular-nums}
 caption{text-align:left;padding:8px 10px;font-size:13px}
 th,td{text-align:left;padding:5px 10px;border-top:1px solid var(--grid);vertical-align:top;white-space:nowrap}

@@ -112,8 +112,7 @@ std::string curves(const RunReport& r) {
 
 std::string scatter_section(const RunReport& r) {
   if (!r.scatter) return {};
-  return fmt::format("<figure class=\"square\">\n<figcaption>{}</figcaption>\n{}<p class=\"words\">{}</p>\n</figure>\n",
-                     escape(r.scatter->title), inline_svg(*r.scatter), escape(describe(*r.scatter)));
+  return "<div class=\"figures\">\n" + figure(large_panel(*r.scatter), scatter_table(*r.scatter)) + "</div>\n";
 }
 
 std::string epochs_section(const RunReport& r) {

@@ -189,6 +189,23 @@ Table call_kinds_table(std::span<const PlanLine> plan, std::span<const double> s
   return t;
 }
 
+Table scatter_table(const Scatter& s) {
+  Table t;
+  t.caption = s.title;
+  t.columns = {{"class", false}, {"points", true}};
+  const bool has_net = s.side > 1;
+  if (has_net) t.columns.insert(t.columns.end(), {{"on its side", true}, {"on the other", true}});
+  for (int c = 0; c < 2; ++c) {
+    const auto of_class = [&](const Scatter::Point& p) { return p.label == c; };
+    const auto mistaken = [&](const Scatter::Point& p) { return p.label == c && p.mistaken; };
+    const auto count = std::count_if(s.points.begin(), s.points.end(), of_class);
+    const auto wrong = std::count_if(s.points.begin(), s.points.end(), mistaken);
+    t.rows.push_back({s.names[c], fmt::format("{}", count)});
+    if (has_net) t.rows.back().insert(t.rows.back().end(), {fmt::format("{}", count - wrong), fmt::format("{}", wrong)});
+  }
+  return t;
+}
+
 Table memory_table(const MemoryReport& memory) {
   Table t{"Memory by region", {{"region", false}, {"size", true}}, {}, {}};
   double sum = 0;

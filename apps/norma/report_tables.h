@@ -32,6 +32,8 @@ Table channel_table(const BatchNormLayer& layer);
 Table plan_table(std::span<const PlanLine> plan, std::span<const double> seconds = {});
 // Time by kind of call, the longest first.
 Table call_kinds_table(std::span<const PlanLine> plan, std::span<const double> seconds);
+// Points of each class, and where the net puts them.
+Table scatter_table(const Scatter& s);
 Table memory_table(const MemoryReport& memory);
 
 }  // namespace norma::app

@@ -145,7 +145,7 @@ std::string describe(const Scatter& s) {
   return out + ".";
 }
 
-std::string inline_svg(const Scatter& s) { return inline_svg(drawn(s, 336)); }
+Panel large_panel(const Scatter& s) { return drawn(s, 336); }
 
 Panel panel(const Scatter& s) { return drawn(s, 182); }
 

@@ -43,7 +43,7 @@ std::vector<Segment> boundary(const Scatter& s);
 std::string describe(const Scatter& s);
 
 // For a page, and as part of a picture of charts.
-std::string inline_svg(const Scatter& s);
+Panel large_panel(const Scatter& s);
 Panel panel(const Scatter& s);
 
 }  // namespace norma::app

@@ -55,8 +55,8 @@ svg .band:hover .mark{visibility:visible}
 }
 
 std::string_view colour_style() {
-  return R"(:root{color-scheme:light dark;--page:#f4f5f7;--surface:#fff;--ink:#1b1f24;--muted:#59626d;--grid:#e3e6ea;--series-0:#1a63c9;--series-1:#c4560a;--series-2:#177a46;--series-3:#8e3ca8;--series-4:#806400;--series-5:#0a7484;--series-6:#b8306f;--series-7:#4f5862;--bad:#b3261e}
-@media (prefers-color-scheme:dark){:root{--page:#101317;--surface:#191d23;--ink:#e7eaee;--muted:#9aa4b0;--grid:#2d333b;--series-0:#6cacff;--series-1:#ff9f55;--series-2:#4fd08b;--series-3:#d48cf0;--series-4:#e6c84a;--series-5:#4ccbdc;--series-6:#ff85b8;--series-7:#b7c0ca;--bad:#ff8a80}}
+  return R"(:root{color-scheme:light dark;--page:#f4f5f7;--surface:#fff;--ink:#1b1f24;--muted:#59626d;--grid:#e3e6ea;--shade:#59626d59;--series-0:#1a63c9;--series-1:#c4560a;--series-2:#177a46;--series-3:#8e3ca8;--series-4:#806400;--series-5:#0a7484;--series-6:#b8306f;--series-7:#4f5862;--bad:#b3261e}
+@media (prefers-color-scheme:dark){:root{--page:#101317;--surface:#191d23;--ink:#e7eaee;--muted:#9aa4b0;--grid:#2d333b;--shade:#000c;--series-0:#6cacff;--series-1:#ff9f55;--series-2:#4fd08b;--series-3:#d48cf0;--series-4:#e6c84a;--series-5:#4ccbdc;--series-6:#ff85b8;--series-7:#b7c0ca;--bad:#ff8a80}}
 )";
 }
 
