@@ -75,6 +75,7 @@ function(norma_add_cuda library)
   set(host_sources src/cuda_executor.cpp src/cuda_launches.cpp src/cuda_probes.cpp src/cuda_report.cpp)
   target_sources(${library} PRIVATE ${host_sources} ${kernel_table} $<TARGET_OBJECTS:norma_cuda_kernels>
                                     $<TARGET_OBJECTS:norma_cuda_kernels_hopper>)
-  set_source_files_properties(${host_sources} PROPERTIES COMPILE_DEFINITIONS "NORMA_CUDA_ARCHITECTURES=\"${CMAKE_CUDA_ARCHITECTURES}\"")
+  string(REPLACE ";" "," architectures "${CMAKE_CUDA_ARCHITECTURES}")
+  set_source_files_properties(${host_sources} PROPERTIES COMPILE_DEFINITIONS "NORMA_CUDA_ARCHITECTURES=\"${architectures}\"")
   target_link_libraries(${library} PRIVATE CUDA::cudart_static)
 endfunction()

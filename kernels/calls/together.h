@@ -82,12 +82,12 @@ using BatchNormBackward = Together<BatchNormBackwardReduce, BatchNormBackwardApp
 using SgdStep = Together<BatchNormRunningUpdate, Sgd, Advance>;
 using AdamStep = Together<BatchNormRunningUpdate, Adam, Advance>;
 
-// What a GPU keeps on chip until the channel's sums are known: rows (H*W*lanes) from 32 elements on, of channels up to 2^21; forward with
-// none or ReLU, as the other activations would need registers, too.
-inline constexpr std::int64_t resident_row = 32, resident_elements = std::int64_t{1} << 21;
+// What a GPU keeps on chip until the channel's sums are known: channels of up to 2^21 elements in rows (H*W*lanes) of 32 or more, or of up
+// to 2^17 shorter rows (NHWC); forward with none or ReLU, as the other activations would need registers, too.
+inline constexpr std::int64_t resident_row = 32, resident_elements = std::int64_t{1} << 21, resident_rows = std::int64_t{1} << 17;
 constexpr bool resident(const Dims& d) {
   const std::int64_t row = d.plane() * d.lanes;
-  return row >= resident_row && d.groups() * row <= resident_elements;
+  return row >= resident_row ? d.groups() * row <= resident_elements : d.groups() <= resident_rows;
 }
 constexpr bool resident(const BatchNormForward& c) {
   const BatchNormApply& apply = std::get<BatchNormApply>(c.calls);

@@ -135,6 +135,87 @@ __device__ __forceinline__ void add_up(const View& v, const Partials<Partial>& p
   if (threadIdx.x == 0) result.write(channel, sum);
 }
 
+// ------------------------------------------------------------------------------------------ over columns
+
+// A part of the rows of the columns of as many channels as have 32 at most, 4 threads to a column.
+struct ColumnPart {
+  std::int32_t part, block;  // block: of channels
+  std::int32_t channel;      // -1: none, and then no rows
+  std::int64_t column;       // of C*inner
+  std::int64_t first, end;   // rows first, first + column_threads ... before end
+};
+__device__ __forceinline__ ColumnPart column_part(const View& v, const Parts& cut, std::int32_t part, std::int32_t block) {
+  const std::int32_t inner = static_cast<std::int32_t>(v.inner), channels = static_cast<std::int32_t>(cut.channels);
+  const std::int32_t own = static_cast<std::int32_t>(threadIdx.x % columns_per_block), channel = block * channels + own / inner;
+  const bool exists = own < channels * inner && channel < v.channels;
+  const Range rows = chunk(v.outer, cut.parts, part);
+  return {part,
+          block,
+          exists ? channel : -1,
+          static_cast<std::int64_t>(channel) * inner + own % inner,
+          rows.begin + threadIdx.x / columns_per_block,
+          exists ? rows.end : 0};
+}
+
+// A part's end without a last row that is padding in this column.
+__device__ __forceinline__ std::int64_t end_of_samples(const View& v, const ColumnPart& p) {
+  const bool padding = p.end == v.outer && !v.valid(v.outer - 1, static_cast<std::uint32_t>(p.column % v.inner));
+  return padding ? p.end - 1 : p.end;
+}
+
+// Of one thread's `rows` rows, whose pivot is the first of them.
+__device__ __forceinline__ Moments moments_of(std::int64_t rows, float pivot, const Pair& sum) {
+  const double count = static_cast<double>(rows), mean = sum.a / count, squares = sum.b - sum.a * mean;
+  return {count, static_cast<double>(pivot) + mean, squares < 0 ? 0 : squares};
+}
+
+template <class T>
+struct ColumnValues {
+  T of[sum_threads];
+};
+
+// The column's threads' values, merged in their order by the first. Until the next barrier the other threads' stay in shared memory.
+template <class T>
+__device__ __forceinline__ T merge_column(const T& value) {
+  ColumnValues<T>& values = shared<ColumnValues<T>>();
+  values.of[threadIdx.x] = value;
+  __syncthreads();
+  T sum = value;
+  if (threadIdx.x < columns_per_block)
+    for (int k = 1; k < static_cast<int>(column_threads); ++k) sum = merge(sum, values.of[k * columns_per_block + threadIdx.x]);
+  return sum;
+}
+
+// Of what merge_column gave.
+template <class Partial>
+__device__ __forceinline__ void put_column(const View& v, const Partials<Partial>& p, const ColumnPart& at, const Partial& sum) {
+  if (threadIdx.x < columns_per_block && at.channel >= 0) p.partial[at.part * v.channels * v.inner + at.column] = sum;
+}
+
+// A channel's columns are merged in order.
+template <class Partial, class Result>
+__device__ __forceinline__ void write_columns(const View& v, const ColumnPart& at, Partial sum, const Result& result) {
+  if (v.inner > 1) {
+    ColumnValues<Partial>& values = shared<ColumnValues<Partial>>();
+    if (threadIdx.x < columns_per_block) values.of[threadIdx.x] = sum;
+    __syncthreads();
+    for (std::int64_t k = 1; k < v.inner && threadIdx.x + k < columns_per_block; ++k) sum = merge(sum, values.of[threadIdx.x + k]);
+  }
+  if (threadIdx.x < columns_per_block && at.channel >= 0 && threadIdx.x % v.inner == 0) result.write(at.channel, sum);
+}
+
+// The last block of its channels: the column's threads share out its parts.
+template <class Partial, class Result>
+__device__ __forceinline__ void add_up_columns(const View& v, const Partials<Partial>& p, const ColumnPart& at, const Result& result) {
+  const Range share = chunk(p.cut.parts, column_threads, threadIdx.x / columns_per_block);
+  Partial sum{};
+  if (at.channel >= 0)
+    for (std::int64_t k = share.begin; k < share.end; ++k) sum = merge(sum, p.partial[k * v.channels * v.inner + at.column]);
+  write_columns(v, at, merge_column(sum), result);
+}
+
+// ------------------------------------------------------------------------------------------ gradients
+
 struct GradientOperands {
   const float *dy, *y, *x, *mean, *rstd;
   float* dr;  // may be null

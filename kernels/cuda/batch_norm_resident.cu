@@ -1,6 +1,7 @@
-// Batch normalisation in one pass over memory: the blocks of a channel keep their parts of it on chip while they wait for its sums.
+// Batch normalisation in one pass over memory, along rows: the blocks of a channel keep their parts of it on chip while they wait for its
+// sums.
 // The same parts, sums and arithmetic as of the Calls one by one, and so the same bits.
-#include "kernels/cuda/batch_norm_parts.cuh"
+#include "kernels/cuda/batch_norm_resident.cuh"
 #include "kernels/cuda/calls.h"
 
 namespace norma::kernels::cuda {
@@ -58,12 +59,6 @@ __device__ __forceinline__ void finish(const View& v, const Partials<Partial>& p
                                        const Result& result) {
   meet({p.counters + 2 * channel, p.counters + 2 * channel + 1}, share.blocks, [&] { add_up(v, p, channel, result); });
 }
-
-struct ForwardOperands {
-  bool relu;
-  float* y;
-  const float *x, *r;  // r may be null
-};
 
 // Blocks of a multiprocessor that there are registers for. Some channels are read and written while others wait, so that what is on chip
 // must take longer to move than a channel waits: about 4 us.
@@ -174,19 +169,6 @@ Needs needs_of_resident(const Dims& dims) {
   return {needs_of_sums<Partial>(dims).workspace, static_cast<std::size_t>(2 * dims.c)};
 }
 
-// Launches a kernel that works on as many channels at a time as the device holds. With fewer than three, of which one is read and one
-// written while the third waits, it would take longer than two passes: then it does not.
-template <class... Parameters, class... Arguments>
-bool launch_resident(void (*kernel)(View, Parameters...), int blocks_together, int parts_of_block, const View& view, const Parts& cut,
-                     const Queue& queue, Arguments... arguments) {
-  const std::int64_t blocks = ceil_div(cut.parts, parts_of_block);  // of a channel
-  const std::int64_t held_at_once = resident_blocks(kernel, sum_threads, queue.multiprocessors, blocks_together) / blocks;
-  const std::int64_t teams = held_at_once < view.channels ? held_at_once : view.channels;
-  if (teams < 3 && teams < view.channels) return false;
-  launch_cooperative(kernel, teams * blocks, sum_threads, queue.stream, view, arguments...);
-  return true;
-}
-
 }  // namespace
 
 Needs needs(const BatchNormForward& call) { return needs_of_resident<Moments>(std::get<0>(call.calls).dims); }
@@ -199,15 +181,18 @@ void enqueue(const BatchNormForward& call, const Memory& memory, const Queue& qu
   const View view(apply.dims);
   const auto partials = partials_of<Moments>(view, queue);
   const ForwardOperands p{apply.act == Activation::relu, memory.at<float>(apply.y), memory.at<float>(apply.x), memory.at<float>(apply.r)};
+  const Statistics result = statistics_of(statistics, memory);
+  const Normalisation normalisation = normalisation_of(apply, memory);
   bool launched = false;
-  if (resident(call))
+  if (resident(call) && partials.cut.along_rows)
     with_vectors(
         view.inner,
         [&]<int vector>() {
-          launched = launch_resident(resident_forward<vector>, forward_blocks, forward_parts, view, partials.cut, queue, partials, p,
-                                     statistics_of(statistics, memory), normalisation_of(apply, memory));
+          launched = launch_resident(resident_forward<vector>, forward_blocks, ceil_div(partials.cut.parts, forward_parts), view.channels,
+                                     queue, view, partials, p, result, normalisation);
         },
         p.x, p.y, p.r);
+  else if (resident(call)) launched = launch_resident_columns(view, partials, p, result, normalisation, queue);
   if (launched) return;
   enqueue(statistics, memory, queue);
   enqueue(apply, memory, queue);
@@ -219,15 +204,18 @@ void enqueue(const BatchNormBackward& call, const Memory& memory, const Queue& q
   const auto partials = partials_of<Pair>(view, queue);
   const GradientOperands g = gradient_operands_of(reduce, memory);
   float* const dx = memory.at<float>(apply.dx);
+  const GradientSums result = gradient_sums_of(reduce, memory);
+  const BackwardNormalisation normalisation = normalisation_of(apply, memory);
   bool launched = false;
-  if (resident(call))
+  if (resident(call) && partials.cut.along_rows)
     with_vectors(
         view.inner,
         [&]<int vector>() {
-          launched = launch_resident(resident_backward<vector>, backward_blocks<vector>, backward_parts, view, partials.cut, queue,
-                                     partials, reduce.act, g, dx, gradient_sums_of(reduce, memory), normalisation_of(apply, memory));
+          launched = launch_resident(resident_backward<vector>, backward_blocks<vector>, ceil_div(partials.cut.parts, backward_parts),
+                                     view.channels, queue, view, partials, reduce.act, g, dx, result, normalisation);
         },
         g.dy, g.y, g.x, g.dr, dx);
+  else if (resident(call)) launched = launch_resident_columns(view, partials, reduce.act, g, dx, result, normalisation, queue);
   if (launched) return;
   enqueue(reduce, memory, queue);
   enqueue(apply, memory, queue);

@@ -93,88 +93,40 @@ __global__ void __launch_bounds__(sum_threads)
 
 // ------------------------------------------------------------------------------------------ sums over columns
 
-// Block: the columns of as many channels as have 32 at most, 4 threads to a column, one part of the rows.
-struct ColumnPart {
-  std::int64_t block;            // of channels
-  std::int64_t channel, column;  // of C, of C*inner; -1: none
-  std::int64_t first, end;       // rows first, first + column_threads ... before end
-};
+// The block's part of the rows of its channels' columns.
 __device__ __forceinline__ ColumnPart column_part(const View& v, const Parts& cut) {
-  const std::int64_t blocks = ceil_div(v.channels, cut.channels), part = blockIdx.x / blocks, block = blockIdx.x - part * blocks;
-  const std::int64_t own = threadIdx.x % columns_per_block, channel = block * cut.channels + own / v.inner;
-  const bool exists = own < cut.channels * v.inner && channel < v.channels;
-  const Range rows = chunk(v.outer, cut.parts, part);
-  return {block, exists ? channel : -1, exists ? channel * v.inner + own % v.inner : -1, rows.begin + threadIdx.x / columns_per_block,
-          rows.end};
+  const std::uint32_t blocks = static_cast<std::uint32_t>(ceil_div(v.channels, cut.channels)), part = blockIdx.x / blocks;
+  return column_part(v, cut, static_cast<std::int32_t>(part), static_cast<std::int32_t>(blockIdx.x - part * blocks));
 }
 
-template <class T>
-struct ColumnValues {
-  T of[sum_threads];
-};
-
-// The column's threads' values, merged in their order by the first. Until the next barrier the other threads' stay in shared memory.
-template <class T>
-__device__ __forceinline__ T merge_column(const T& value) {
-  ColumnValues<T>& values = shared<ColumnValues<T>>();
-  values.of[threadIdx.x] = value;
-  __syncthreads();
-  T sum = value;
-  if (threadIdx.x < columns_per_block)
-    for (int k = 1; k < static_cast<int>(column_threads); ++k) sum = merge(sum, values.of[k * columns_per_block + threadIdx.x]);
-  return sum;
-}
-
-// The last block of its channels: the column's threads share out its parts, then a channel's columns are merged in order.
 template <class Partial, class Result>
-__device__ __forceinline__ void finish_columns(const View& v, const Partials<Partial>& p, const ColumnPart& at, Partial sum,
+__device__ __forceinline__ void finish_columns(const View& v, const Partials<Partial>& p, const ColumnPart& at, const Partial& mine,
                                                const Result& result) {
-  const std::int64_t columns = v.channels * v.inner, part = blockIdx.x / ceil_div(v.channels, p.cut.channels);
-  sum = merge_column(sum);
-  if (p.cut.parts > 1) {
-    if (threadIdx.x < columns_per_block && at.column >= 0) p.partial[part * columns + at.column] = sum;
-    if (!last_to_arrive(p.counters + at.block, p.cut.parts)) return;
-    const Range share = chunk(p.cut.parts, column_threads, threadIdx.x / columns_per_block);
-    sum = {};
-    if (at.column >= 0)
-      for (std::int64_t k = share.begin; k < share.end; ++k) sum = merge(sum, p.partial[k * columns + at.column]);
-    sum = merge_column(sum);
-  }
-  if (v.inner > 1) {
-    ColumnValues<Partial>& values = shared<ColumnValues<Partial>>();
-    if (threadIdx.x < columns_per_block) values.of[threadIdx.x] = sum;
-    __syncthreads();
-    for (std::int64_t k = 1; k < v.inner && threadIdx.x + k < columns_per_block; ++k) sum = merge(sum, values.of[threadIdx.x + k]);
-  }
-  if (threadIdx.x < columns_per_block && at.column >= 0 && threadIdx.x % v.inner == 0) result.write(at.channel, sum);
+  const Partial sum = merge_column(mine);
+  if (p.cut.parts == 1) return write_columns(v, at, sum, result);
+  put_column(v, p, at, sum);
+  if (last_to_arrive(p.counters + at.block, p.cut.parts)) add_up_columns(v, p, at, result);
 }
 
-// Each thread's pivot is the first value it sees. At least 6 blocks to a multiprocessor: without saying so the compiler takes too few
-// registers.
+// At least 6 blocks to a multiprocessor: without saying so the compiler takes too few registers.
 __global__ void __launch_bounds__(sum_threads, 6)
     statistics_columns(View v, Partials<Moments> partials, const float* __restrict__ x, Statistics result) {
   const ColumnPart p = column_part(v, partials.cut);
-  const std::int64_t columns = v.channels * v.inner;
+  const std::int64_t columns = v.channels * v.inner, end = end_of_samples(v, p);
   Moments m{0, 0, 0};
-  if (p.column >= 0) {
-    const std::uint32_t position = static_cast<std::uint32_t>(p.column % v.inner);
-    const std::int64_t end = p.end == v.outer && !v.valid(v.outer - 1, position) ? p.end - 1 : p.end;  // without a last row of padding
-    if (p.first < end) {
-      const float pivot = x[p.first * columns + p.column];
-      double sum = 0, squares = 0;
-      for (std::int64_t row = p.first; row < end;) {
-        float s = 0, q = 0;
-        for (int k = 0; k < vectors_per_flush && row < end; ++k, row += column_threads) {
-          const float d = x[row * columns + p.column] - pivot;
-          s += d;
-          q = fmaf(d, d, q);
-        }
-        sum += static_cast<double>(s), squares += static_cast<double>(q);
+  if (p.first < end) {
+    const float pivot = x[p.first * columns + p.column];
+    Pair sum{0, 0};
+    for (std::int64_t row = p.first; row < end;) {
+      float s = 0, q = 0;
+      for (int k = 0; k < vectors_per_flush && row < end; ++k, row += column_threads) {
+        const float d = x[row * columns + p.column] - pivot;
+        s += d;
+        q = fmaf(d, d, q);
       }
-      const double count = static_cast<double>(ceil_div(end - p.first, column_threads)), mean = sum / count;
-      const double left = squares - sum * mean;
-      m = {count, static_cast<double>(pivot) + mean, left < 0 ? 0 : left};
+      sum.a += static_cast<double>(s), sum.b += static_cast<double>(q);
     }
+    m = moments_of(ceil_div(end - p.first, column_threads), pivot, sum);
   }
   finish_columns(v, partials, p, m, result);
 }
@@ -184,7 +136,7 @@ __global__ void __launch_bounds__(sum_threads)
   const ColumnPart p = column_part(v, partials.cut);
   const std::int64_t columns = v.channels * v.inner;
   Pair sum{0, 0};
-  if (p.column >= 0) {
+  if (p.channel >= 0) {
     const float mean = g.mean[p.channel], rstd = g.rstd[p.channel];
     for (std::int64_t row = p.first; row < p.end;) {
       float a = 0, b = 0;

@@ -28,6 +28,8 @@ std::vector<CallCase> cases_with_barriers() {
                                      "batch_norm_statistics_batch_norm_apply_relu_lenet1",
                                      "batch_norm_statistics_batch_norm_apply_none_large_planes",
                                      "batch_norm_backward_reduce_batch_norm_backward_apply_residual_relu_lenet1",
+                                     "batch_norm_statistics_batch_norm_apply_relu_n281_1d",
+                                     "batch_norm_backward_reduce_batch_norm_backward_apply_relu_n281_1d",
                                      "batch_norm_running_update_cumulative_later",
                                      "group_norm_forward_group4_1d",
                                      "group_norm_backward_group2",
