@@ -108,7 +108,7 @@ __device__ __forceinline__ void finish_columns(const View& v, const Partials<Par
   if (last_to_arrive(p.counters + at.block, p.cut.parts)) add_up_columns(v, p, at, result);
 }
 
-// At least 6 blocks to a multiprocessor: without saying so the compiler takes too few registers.
+// Each with at least 6 blocks to a multiprocessor: without saying so the compiler takes too few registers.
 __global__ void __launch_bounds__(sum_threads, 6)
     statistics_columns(View v, Partials<Moments> partials, const float* __restrict__ x, Statistics result) {
   const ColumnPart p = column_part(v, partials.cut);
@@ -131,7 +131,7 @@ __global__ void __launch_bounds__(sum_threads, 6)
   finish_columns(v, partials, p, m, result);
 }
 
-__global__ void __launch_bounds__(sum_threads)
+__global__ void __launch_bounds__(sum_threads, 6)
     gradients_columns(View v, Partials<Pair> partials, Activation act, GradientOperands g, GradientSums result) {
   const ColumnPart p = column_part(v, partials.cut);
   const std::int64_t columns = v.channels * v.inner;

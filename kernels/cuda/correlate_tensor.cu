@@ -21,7 +21,7 @@ struct Tile {
 };
 
 template <Precision precision, int filters, bool strided>
-__global__ void __launch_bounds__(correlate_threads, 3) correlate_on_tensor_cores(Correlation g) {
+__global__ void __launch_bounds__(correlate_threads, product_blocks) correlate_on_tensor_cores(Correlation g) {
   static_assert(filters % product_rows == 0 && correlate_threads == 2 * words_per_tile);
   constexpr int per_word = factors_per_word<precision>, taps_per_tile = words_per_tile * per_word;
   constexpr int row_tiles = filters / product_rows, column_tiles = warp / product_columns;

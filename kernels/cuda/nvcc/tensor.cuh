@@ -6,6 +6,13 @@
 
 namespace norma::kernels::cuda {
 
+// Blocks of 128 threads to a multiprocessor that a kernel of products leaves registers for.
+#if __CUDA_ARCH__ >= 800
+inline constexpr int product_blocks = 3;
+#else
+inline constexpr int product_blocks = 2;
+#endif
+
 // factor(0) and, of bf16, factor(1), rounded as kernels/round.h does.
 template <Precision precision, class F>
 __device__ __forceinline__ std::uint32_t make_word(F factor) {
