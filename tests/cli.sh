@@ -80,6 +80,11 @@ gzip -c images | head -c 60 >cut.gz
 expect "a gzip cut short" 3 "cut.gz" train idx.toml --set data.train_images=cut.gz
 expect "data path of a set that is not there" 3 "norma data fetch" data path mnist --data-dir "$work/nothing"
 expect "data verify of a set that is not there" 3 "not found" data verify mnist --data-dir "$work/nothing"
+mkdir -p broken/mnist
+for file in train-images-idx3 train-labels-idx1 t10k-images-idx3 t10k-labels-idx1; do printf x >broken/mnist/$file-ubyte; done
+expect "a broken file of a known set: how to mend it" 3 "mend it: norma data fetch mnist --data-dir $work/broken" train mnist-lenet-bn --data-dir "$work/broken"
+"$norma" data verify mnist --data-dir "$work/broken" >/dev/null 2>stderr
+check "data verify names each broken file once" "$? $(grep -o "broken/mnist/[a-z0-9]*-images-idx3-ubyte" stderr | wc -l)" "3 2"
 expect "data show" 0 "" data show digits --out digits.png
 check "... writes a PNG" "$(head -c 4 digits.png | tail -c 3)" PNG
 "$norma" doctor --json >doctor.json

@@ -74,6 +74,15 @@ TEST(GpuModel, EachLimitBinds) {
   EXPECT_EQ(time_of(full, 4.3e9, 0, 0).bound, Bound::memory);
   EXPECT_DOUBLE_EQ(time_of(full, 0, 0).waves, 10);
 
+  // That of the tensor cores, for Calls whose precision is theirs.
+  for (const auto& [precision, peak] : {std::pair{Precision::tf32, card.tf32}, {Precision::bf16, card.bf16}}) {
+    const std::vector<KernelTime> times = predict(card, std::vector{full}, 0, 1000 * peak, 1, precision);
+    EXPECT_NEAR(times[0].work, 1000, 1e-6) << name_of(precision);
+  }
+  PlanLine line;
+  line.flops = 1e9, line.precision = Precision::bf16;
+  EXPECT_NEAR(predict(card, std::vector{line}, {{full}}, {{}}, 0).work, 1e9 / card.bf16, 1e-6);
+
   // One block more than multiprocessors: one of them has twice the arithmetic.
   EXPECT_NEAR(time_of(launch(133, 1024), 0, 133e6).work, 2 * time_of(launch(132, 1024), 0, 132e6).work, 1e-9);
   // Few threads draw little: twice as many, twice as much.

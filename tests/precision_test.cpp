@@ -125,6 +125,26 @@ TEST(Precision, OfANetGivesTheSameBitsHoweverItIsRun) {
   }
 }
 
+// What is predicted and held against the roofline is that of the Call's precision.
+TEST(Precision, IsInThePlansLinesAndHasARooflineOfItsOwn) {
+  TrainerOptions o = options();
+  o.precision = Precision::tf32;
+  int layers = 0;
+  for (const PlanLine& line : describe(Trainer(net, o).plan(Mode::train))) {
+    const bool layer = line.call.starts_with("conv2d") || line.call.starts_with("linear");
+    EXPECT_EQ(line.precision, layer ? Precision::tf32 : Precision::fp32) << line.call;
+    layers += layer && line.detail.find("tf32") != std::string::npos;
+  }
+  EXPECT_GE(layers, 5);
+  Roofline gpu;
+  gpu.flops = 1e3, gpu.tf32_flops = 4e3, gpu.bf16_flops = 8e3, gpu.copy = 1e9;
+  EXPECT_EQ(gpu.least_seconds(0, 8e3), 8);
+  EXPECT_EQ(gpu.least_seconds(0, 8e3, Precision::tf32), 2);
+  EXPECT_EQ(gpu.least_seconds(0, 8e3, Precision::bf16), 1);
+  gpu.tf32_flops = gpu.bf16_flops = 0;  // none: a CPU, or an early GPU
+  EXPECT_EQ(gpu.least_seconds(0, 8e3, Precision::bf16), 8);
+}
+
 // Where one kernel would make a layer and the statistics of what it makes, that is one of fp32.
 TEST(Precision, LayersOfLowerPrecisionAreNotJoined) {
   Builder b;

@@ -1,11 +1,12 @@
 // correlate.cu's convolutions and linear layers on tensor cores, which multiply factors rounded to tf32 or bf16 and add in float.
 //
 // A thread looks at one column, its own, as in correlate.cu. Instead of multiplying it stores what it sees in the warp's shared memory, and
-// the warp multiplies the block's filters with its 32 columns, 8 words of taps at a time (product.cuh). Then every thread takes its column's
-// sums back, and writes them as there. A batch norm's sums are not made along the way: where tensor cores pay, tensors are large, and a
-// batch norm by itself reads them once (batch_norm_resident.cu). Taps beyond the last are 0 on both sides: a factor may be infinite.
+// the warp multiplies the block's filters with its 32 columns, 8 words of taps at a time (product.cuh). Then every thread takes its
+// column's sums back, and writes them as there. Taps beyond the last are 0 on both sides: a factor may be infinite.
+// A batch norm's sums are not made along the way: where tensor cores pay, tensors are large, and a batch norm by itself reads them once
+// (batch_norm_resident.cu).
 #include "kernels/cuda/correlate.cuh"
-#include "tensor.cuh"
+#include "kernels/cuda/product_tiles.cuh"
 
 namespace norma::kernels::cuda {
 namespace {
@@ -24,15 +25,15 @@ template <Precision precision, int filters, bool strided>
 __global__ void __launch_bounds__(correlate_threads, product_blocks) correlate_on_tensor_cores(Correlation g) {
   static_assert(filters % product_rows == 0 && correlate_threads == 2 * words_per_tile);
   constexpr int per_word = factors_per_word<precision>, taps_per_tile = words_per_tile * per_word;
-  constexpr int row_tiles = filters / product_rows, column_tiles = warp / product_columns;
+  constexpr int row_tiles = filters / product_rows;
   Tile<precision, filters>& tile = shared<Tile<precision, filters>>();
   auto& seen = tile.seen[warp_index()];
   const BlockOf<filters, 1> block(g);
   const auto columns = Columns<1>::of<strided>(g, block);
   const float* const weights = block.weights(g);
-  const int lane = lane_index(), quad = lane / 4, of_quad = lane % 4;
+  const int lane = lane_index();
 
-  float sum[row_tiles][column_tiles][4] = {};
+  ProductSums<row_tiles, warp / product_columns> sum;
   const std::int64_t taps = g.ins * g.area();
   for (std::int64_t first_tap = 0; first_tap < taps; first_tap += taps_per_tile) {
     const int count = static_cast<int>(taps - first_tap < taps_per_tile ? taps - first_tap : taps_per_tile);
@@ -60,22 +61,9 @@ __global__ void __launch_bounds__(correlate_threads, product_blocks) correlate_o
             make_word<precision>([&](int t) { return look<strided>(g, columns.pixel[0], tile.tap[(first + w) * per_word + t]); });
       __syncwarp();
 #pragma unroll
-      for (int step = 0; step < words_at_once; step += product_words) {
-        std::uint32_t b[column_tiles][2];
-#pragma unroll
-        for (int j = 0; j < column_tiles; ++j)
-#pragma unroll
-          for (int half = 0; half < 2; ++half) b[j][half] = seen[step + of_quad + 4 * half][j * product_columns + quad];
-#pragma unroll
-        for (int i = 0; i < row_tiles; ++i) {
-          std::uint32_t a[4];
-#pragma unroll
-          for (int part = 0; part < 4; ++part)
-            a[part] = tile.weight[first + step + of_quad + part / 2 * 4][i * product_rows + quad + part % 2 * 8];
-#pragma unroll
-          for (int j = 0; j < column_tiles; ++j) add_product<precision>(sum[i][j], a, b[j]);
-        }
-      }
+      for (int step = 0; step < words_at_once; step += product_words)
+        sum.template add<precision>([&](int k, int word) { return tile.weight[first + step + word][k]; },
+                                    [&](int word, int column) { return seen[step + word][column]; });
     }
   }
 
@@ -83,12 +71,7 @@ __global__ void __launch_bounds__(correlate_threads, product_blocks) correlate_o
 #pragma unroll
   for (int i = 0; i < row_tiles; ++i) {
     if (i > 0) __syncwarp();
-#pragma unroll
-    for (int j = 0; j < column_tiles; ++j)
-#pragma unroll
-      for (int part = 0; part < 4; ++part)
-        seen[quad + part / 2 * 8][j * product_columns + 2 * of_quad + part % 2] =
-            static_cast<std::uint32_t>(__float_as_int(sum[i][j][part]));
+    sum.for_each(i, [&](int k, int column, float value) { seen[k][column] = static_cast<std::uint32_t>(__float_as_int(value)); });
     __syncwarp();
 #pragma unroll
     for (int k = 0; k < product_rows; ++k)

@@ -4,7 +4,7 @@
 // what their windows see in shared memory of its own, and multiplies the two; the warps' sums are added in order. A column, filter or tap
 // that is not there is 0 on both sides: a factor may be infinite.
 #include "kernels/cuda/outer_sum.cuh"
-#include "tensor.cuh"
+#include "kernels/cuda/product_tiles.cuh"
 
 namespace norma::kernels::cuda {
 namespace {
@@ -14,7 +14,7 @@ constexpr int no_conflict = 4;  // words by which rows are longer, so that the p
 template <Precision precision>
 __global__ void __launch_bounds__(outer_threads) outer_sum_on_tensor_cores(OuterSum g) {
   constexpr int per_word = factors_per_word<precision>, columns_at_once = warp * per_word;
-  constexpr int row_tiles = tensor_filters / product_rows, column_tiles = tensor_taps / product_columns;
+  constexpr int row_tiles = tensor_filters / product_rows;
   struct Tile {
     TapOf tap[tensor_taps];
     struct {
@@ -28,11 +28,11 @@ __global__ void __launch_bounds__(outer_threads) outer_sum_on_tensor_cores(Outer
   if (threadIdx.x < tensor_taps) tile.tap[threadIdx.x] = tap_of(g, block.first_tap + threadIdx.x);
   __syncthreads();
 
-  const int lane = lane_index(), quad = lane / 4, of_quad = lane % 4;
+  const int lane = lane_index();
   const int live_filters =
       static_cast<int>(g.filters - block.first_filter < tensor_filters ? g.filters - block.first_filter : tensor_filters);
   const std::uint32_t count = static_cast<std::uint32_t>(block.columns.end - block.columns.begin);
-  float sum[row_tiles][column_tiles][4] = {};
+  ProductSums<row_tiles, tensor_taps / product_columns> sum;
   for (std::uint32_t first = static_cast<std::uint32_t>(warp_index()) * columns_at_once; first < count;
        first += outer_warps * columns_at_once) {
     const std::uint32_t mine = first + static_cast<std::uint32_t>(lane * per_word);
@@ -48,34 +48,19 @@ __global__ void __launch_bounds__(outer_threads) outer_sum_on_tensor_cores(Outer
       factors.x[t][lane] = make_word<precision>([&](int c) { return exists(c) ? column[c].x(g, tile.tap[t]) : 0.0f; });
     __syncwarp();
 #pragma unroll
-    for (int step = 0; step < warp; step += product_words) {
-      std::uint32_t b[column_tiles][2];
-#pragma unroll
-      for (int j = 0; j < column_tiles; ++j)
-#pragma unroll
-        for (int half = 0; half < 2; ++half) b[j][half] = factors.x[j * product_columns + quad][step + of_quad + 4 * half];
-#pragma unroll
-      for (int i = 0; i < row_tiles; ++i) {
-        std::uint32_t a[4];
-#pragma unroll
-        for (int part = 0; part < 4; ++part) a[part] = factors.dy[i * product_rows + quad + part % 2 * 8][step + of_quad + part / 2 * 4];
-#pragma unroll
-        for (int j = 0; j < column_tiles; ++j) add_product<precision>(sum[i][j], a, b[j]);
-      }
-    }
+    for (int step = 0; step < warp; step += product_words)
+      sum.add<precision>([&](int k, int word) { return factors.dy[k][step + word]; },
+                         [&](int word, int t) { return factors.x[t][step + word]; });
   }
 
   for (int w = 0; w < outer_warps; ++w) {
     if (warp_index() == w)
 #pragma unroll
       for (int i = 0; i < row_tiles; ++i)
-#pragma unroll
-        for (int j = 0; j < column_tiles; ++j)
-#pragma unroll
-          for (int part = 0; part < 4; ++part) {
-            float& total = tile.sum[i * product_rows + quad + part / 2 * 8][j * product_columns + 2 * of_quad + part % 2];
-            total = w == 0 ? sum[i][j][part] : total + sum[i][j][part];
-          }
+        sum.for_each(i, [&](int k, int t, float value) {
+          float& total = tile.sum[i * product_rows + k][t];
+          total = w == 0 ? value : total + value;
+        });
     __syncthreads();
   }
   block.put(g, [&](int o) { return tile.sum[o / tensor_taps][o % tensor_taps]; });

@@ -6,6 +6,7 @@
 // and mma.m16n8k16 of bf16).
 #pragma once
 #include "kernels/cuda/reduce.cuh"
+#include "kernels/round.h"
 #include "norma/types.h"
 
 namespace norma::kernels::cuda {
@@ -14,6 +15,13 @@ inline constexpr int product_rows = 16, product_columns = 8, product_words = 8;
 template <Precision precision>
 inline constexpr int factors_per_word = precision == Precision::bf16 ? 2 : 1;
 
+// factor(0) and, of bf16, factor(1).
+template <Precision precision, class F>
+__device__ __forceinline__ std::uint32_t word_of(F factor) {
+  const auto bits = [](float x) { return static_cast<std::uint32_t>(__float_as_int(x)); };
+  if constexpr (precision == Precision::tf32) return bits(round_to_tf32(factor(0)));
+  else return bits(round_to_bf16(factor(0))) >> 16 | bits(round_to_bf16(factor(1)));
+}
 template <Precision precision>
 __device__ __forceinline__ float factor_of_word(std::uint32_t word, int number) {
   return __int_as_float(static_cast<int>(precision == Precision::tf32 ? word : number == 0 ? word << 16 : word & 0xFFFF0000u));

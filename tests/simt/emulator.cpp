@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <bit>
-#include <cstring>
 #include <exception>
 #include <limits>
 #include <memory>
@@ -14,6 +13,7 @@
 
 #include "device.cuh"
 #include "tests/simt/fiber.h"
+#include "tests/simt/products.h"
 #include "tests/simt/ready.h"
 #include "tests/simt/shared_memory.h"
 #include "tests/simt/sites.h"
@@ -349,26 +349,6 @@ std::uint64_t Engine::meet(Place& place, unsigned mask, std::uint64_t bits, int 
   return threads_[current_].bits;
 }
 
-// Exact products, and sums rounded once. Every lane waits, so that its registers are there.
-void multiply(const std::array<const ProductParts*, warp_size>& lanes) {
-  const auto factor = [](std::uint32_t word, bool pair, int half) {
-    return std::bit_cast<float>(!pair ? word & 0xFFFFE000u : half == 0 ? word << 16 : word & 0xFFFF0000u);
-  };
-  for (std::uint32_t row = 0; row < 16; ++row)
-    for (std::uint32_t column = 0; column < 8; ++column) {
-      const std::uint32_t quad = row % 8 * 4;
-      float& d = lanes[quad + column / 2]->d[row / 8 * 2 + column % 2];
-      double sum = static_cast<double>(d);
-      for (std::uint32_t word = 0; word < 8; ++word) {
-        const ProductParts &of_a = *lanes[quad + word % 4], &of_b = *lanes[column * 4 + word % 4];
-        const std::uint32_t a = of_a.a[row / 8 + word / 4 * 2], b = of_b.b[word / 4];
-        for (int half = 0; half < (of_a.pairs ? 2 : 1); ++half)
-          sum += static_cast<double>(factor(a, of_a.pairs, half)) * static_cast<double>(factor(b, of_a.pairs, half));
-      }
-      d = static_cast<float>(sum);
-    }
-}
-
 // Every lane has arrived: gives each its result, and all are ready.
 void Engine::finish(const Meeting& meeting, ThreadId first) {
   std::array<std::uint64_t, warp_size> given{};
@@ -379,11 +359,7 @@ void Engine::finish(const Meeting& meeting, ThreadId first) {
     ballot |= static_cast<unsigned>(given[lane] & 1) << lane;
   }
   ready_.add_lanes(first, meeting.mask);
-  if (meeting.place->what == Wait::mma) {
-    std::array<const ProductParts*, warp_size> parts{};
-    for (std::size_t lane = 0; lane < warp_size; ++lane) parts[lane] = reinterpret_cast<const ProductParts*>(given[lane]);
-    return multiply(parts);
-  }
+  if (meeting.place->what == Wait::mma) return multiply(given);
   const bool vote = meeting.place->what >= Wait::ballot;
   for (ThreadId lane = 0; lane < warp_size; ++lane) {
     if (!(meeting.mask >> lane & 1)) continue;

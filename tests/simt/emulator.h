@@ -112,14 +112,6 @@ std::uint64_t shuffle(Shuffle how, unsigned mask, std::uint64_t bits, int operan
 enum class Vote { ballot, any, all };
 unsigned vote(Vote how, unsigned mask, bool predicate, Site at);
 
-// A lane's parts of D += A * B on tensor cores, as kernels/cuda/product.cuh lays them out.
-struct ProductParts {
-  float* d;                    // [4]
-  const std::uint32_t *a, *b;  // [4], [2]
-  bool pairs;                  // of bf16 in a word; else one tf32, of which the lowest 13 bits are not seen
-};
-void multiply_matrices(const ProductParts& parts, Site at);
-
 // The running block's object number `slot`, allocated and filled with `unset` when it is first asked for.
 void* shared_memory(int slot, std::size_t bytes, std::size_t align);
 int allocate_slot();
