@@ -1,6 +1,9 @@
 // schedule: a Plan's Calls in phases. A group of samples can go from Call to Call on its own until one needs something of the whole
 // batch, such as the statistics of a batch norm. A phase holds all that groups can do before that, so threads meet as seldom as the
 // mathematics allows and a group's values are read back while they are in the nearest cache.
+#include <algorithm>
+#include <array>
+
 #include "src/plan.h"
 
 namespace norma {
@@ -24,25 +27,29 @@ bool is_reduction(const Call& call) {
   return std::visit([](const auto& c) { return kernels::reduces<std::decay_t<decltype(c)>>; }, call);
 }
 
-struct Touch {
-  std::size_t value;
-  bool writes;
+// The last phases that touched some memory so far, by what touched it: group stages or the others, reading or writing. -1: none.
+class Touched {
+ public:
+  void add(bool by_group, bool writes, int phase) {
+    int& last = last_[by_group][writes];
+    last = std::max(last, phase);
+  }
+  // Of stages that one which reads or writes must follow: a reader those that write, a writer all.
+  int last(bool by_group, bool writes) const { return std::max(last_[by_group][true], writes ? last_[by_group][false] : -1); }
+
+ private:
+  int last_[2][2] = {{-1, -1}, {-1, -1}};
 };
 
-// A stage that waits for its phase.
-struct Pending {
-  Stage stage;
-  std::vector<Touch> touches;
-  enum class Where : std::uint8_t { nowhere, this_phase, earlier_phase } where = Where::nowhere;
-
-  bool by_group() const { return stage.part == Part::group; }
-};
-
+// Puts every stage, in the Plan's order, into the first phase where all earlier ones that touch the same memory, one of them writing, are
+// done by then. In a phase the groups come first: of what only the group's own part touches, that group's earlier stages are done.
 class Scheduler {
  public:
-  explicit Scheduler(Plan& plan) : plan_(plan) {
-    for (int i = 0; i < static_cast<int>(plan.calls.size()); ++i) {
-      const Call& call = plan.calls[static_cast<std::size_t>(i)].call;
+  explicit Scheduler(Plan& plan) : plan_(plan), values_(plan.values.size()) {}
+
+  void run() {
+    for (int i = 0; i < static_cast<int>(plan_.calls.size()); ++i) {
+      const Call& call = plan_.calls[static_cast<std::size_t>(i)].call;
       if (!can_cut(call)) {
         add({i, Part::whole});
         continue;
@@ -50,66 +57,45 @@ class Scheduler {
       add({i, Part::group});
       if (is_reduction(call)) add({i, Part::finish});
     }
-  }
-
-  void run() {
-    // What waits for no group comes before the first, in a phase of its own.
-    bool before_groups = true;
-    for (std::size_t left = pending_.size(); left > 0; before_groups = false) {
-      Phase phase;
-      for (std::size_t k = 0; k < pending_.size(); ++k)
-        if (!before_groups && pending_[k].by_group() && ready(k)) take(k, phase.groups);
-      for (std::size_t k = 0; k < pending_.size(); ++k)
-        if (!pending_[k].by_group() && ready(k)) take(k, phase.whole);
-      left -= phase.groups.size() + phase.whole.size();
-      for (Pending& p : pending_)
-        if (p.where == Pending::Where::this_phase) p.where = Pending::Where::earlier_phase;
-      if (!phase.groups.empty() || !phase.whole.empty()) plan_.phases.push_back(std::move(phase));
-    }
+    std::erase_if(plan_.phases, [](const Phase& p) { return p.groups.empty() && p.whole.empty(); });
   }
 
  private:
-  void add(Stage stage) {
-    Pending& p = pending_.emplace_back();
-    p.stage = stage;
+  void add(const Stage& stage) {
+    const bool by_group = stage.part == Part::group;
+    int phase = by_group ? 1 : 0;  // what waits for no group comes before the first, in a phase of its own
+    for_each_operand(plan_, stage, [&](const kernels::Operand& o) { phase = std::max(phase, first_phase(o, by_group)); });
     for_each_operand(plan_, stage, [&](const kernels::Operand& o) {
-      p.touches.push_back({static_cast<std::size_t>(o.value.index), o.access != Access::read});
+      const PlanValue& v = plan_[o.value];
+      const bool writes = o.access != Access::read;
+      values_[index(o)].add(by_group, writes, phase);
+      regions_[region(v)].add(by_group, writes, phase);
+      if (v.whole) whole_[region(v)].add(by_group, writes, phase);
     });
+    if (plan_.phases.size() <= static_cast<std::size_t>(phase)) plan_.phases.resize(static_cast<std::size_t>(phase) + 1);
+    Phase& into = plan_.phases[static_cast<std::size_t>(phase)];
+    (by_group ? into.groups : into.whole).push_back(stage);
   }
 
-  void take(std::size_t k, std::vector<Stage>& into) {
-    into.push_back(pending_[k].stage);
-    pending_[k].where = Pending::Where::this_phase;
+  // The first phase in which a stage may touch this value as it does.
+  int first_phase(const kernels::Operand& o, bool by_group) const {
+    const PlanValue& v = plan_[o.value];
+    const bool writes = o.access != Access::read;
+    const auto after = [&](const Touched& t, bool own_part) {
+      const int groups = t.last(true, writes), others = t.last(false, writes);
+      if (!by_group) return std::max(groups, others);
+      return std::max(own_part || groups < 0 ? groups : groups + 1, others < 0 ? others : others + 1);
+    };
+    // A value that stands for its whole region shares memory with all values there.
+    return std::max(after(values_[index(o)], v.group_bytes > 0), after((v.whole ? regions_ : whole_)[region(v)], false));
   }
 
-  // Whether stage k, not yet taken, may be the next of this phase: every earlier stage that it has to follow is done by then.
-  bool ready(std::size_t k) const {
-    const Pending& p = pending_[k];
-    if (p.where != Pending::Where::nowhere) return false;
-    for (std::size_t j = 0; j < k; ++j) {
-      const Pending& before = pending_[j];
-      if (before.where == Pending::Where::earlier_phase) continue;
-      const bool done_for_group = before.where == Pending::Where::this_phase && p.by_group() && before.by_group();
-      const bool done = before.where == Pending::Where::this_phase && !p.by_group();
-      if (!done && must_follow(p, before, done_for_group)) return false;
-    }
-    return true;
-  }
-
-  // Whether the two touch the same memory and one of them writes. own_group: what only the group's own part touches does not count.
-  bool must_follow(const Pending& p, const Pending& before, bool own_group) const {
-    for (const Touch& a : before.touches)
-      for (const Touch& b : p.touches) {
-        if (!a.writes && !b.writes) continue;
-        const PlanValue &x = plan_.values[a.value], &y = plan_.values[b.value];
-        const bool same = a.value == b.value || (x.region == y.region && (x.whole || y.whole));
-        if (same && !(own_group && x.group_bytes > 0 && y.group_bytes > 0)) return true;
-      }
-    return false;
-  }
+  static std::size_t index(const kernels::Operand& o) { return static_cast<std::size_t>(o.value.index); }
+  static std::size_t region(const PlanValue& v) { return static_cast<std::size_t>(v.region); }
 
   Plan& plan_;
-  std::vector<Pending> pending_;
+  std::vector<Touched> values_;
+  std::array<Touched, region_count> regions_, whole_;  // of all values there; of those that stand for the whole region
 };
 
 }  // namespace
