@@ -66,9 +66,9 @@ constexpr int forward_blocks = 4, forward_parts = 4, backward_parts = 1;
 template <int vector>
 constexpr int backward_blocks = vector == 4 ? 7 : 5;
 
-// The elements of a block's parts; each thread's are only its own, so that no barrier is needed.
+// The elements of a block's parts; each thread's are only its own, so that no barrier is needed. Four floats are read and written at once.
 template <int vector>
-struct Tiles {
+struct alignas(vector * sizeof(float)) Tiles {
   float of[forward_parts][held / vector][sum_threads][vector];
 };
 

@@ -190,7 +190,11 @@ void Engine::run_blocks(std::uint32_t first, std::uint32_t count) {
     }
   }
   if (ended_ != total) fail_deadlock();
+  const bool intact = std::ranges::all_of(blocks_, [](const Block& block) {
+    return std::ranges::all_of(block.shared, [](const auto& object) { return !object || object->intact_before(); });
+  });
   for (Block& block : blocks_) block.shared.clear();
+  if (!intact) fail("a block wrote before the begin of an object in its shared memory");
 }
 
 // Unwinds the threads that wait, so that their fibers can be used again.
@@ -376,7 +380,7 @@ void* Engine::shared_memory(int slot, std::size_t bytes, std::size_t align) {
     std::size_t all = bytes;
     for (const auto& other : shared) all += other ? other->bytes() : 0;
     if (all > max_shared) fail("shared memory of " + std::to_string(all) + " bytes, a block has " + std::to_string(max_shared));
-    shared[i] = std::make_unique<SharedMemory>(bytes, std::align_val_t{align});
+    shared[i] = std::make_unique<SharedMemory>(bytes, align);
   }
   return shared[i]->data();
 }

@@ -112,7 +112,8 @@ std::uint64_t shuffle(Shuffle how, unsigned mask, std::uint64_t bits, int operan
 enum class Vote { ballot, any, all };
 unsigned vote(Vote how, unsigned mask, bool predicate, Site at);
 
-// The running block's object number `slot`, allocated and filled with `unset` when it is first asked for.
+// The running block's object number `slot`, allocated and filled with `unset` when it is first asked for; its address is a multiple of
+// `align` and of no larger power of two.
 void* shared_memory(int slot, std::size_t bytes, std::size_t align);
 int allocate_slot();
 template <class T>

@@ -203,16 +203,42 @@ TEST(Emulator, SharedMemoryStartsAsNaNInEveryBlockAndIsOneOfEachType) {
 TEST(Emulator, SharedMemoryEndsInARedZone) {
   if (!__asan_address_is_poisoned) GTEST_SKIP() << "needs AddressSanitizer";
   struct Odd {
-    char v[13];
+    double v[3];
   };
   std::array<int, 4> edges{};
   launch(
       +[](int* poisoned) {
-        const char* v = shared<Odd>().v;
-        for (int i : {-1, 0, 12, 13}) *poisoned++ = __asan_address_is_poisoned(v + i);
+        const char* v = reinterpret_cast<const char*>(&shared<Odd>());
+        for (int i : {-1, 0, 23, 24}) *poisoned++ = __asan_address_is_poisoned(v + i);
       },
       1, 1, nullptr, edges.data());
   EXPECT_EQ(edges, (std::array{1, 0, 0, 1}));
+}
+
+// __shared__ T promises alignof(T). A better address would hide the access of four floats at once that a GPU refuses.
+TEST(Emulator, SharedMemoryIsAlignedAsItsTypeAndNoBetter) {
+  const auto expect = []<class T>(T) {
+    std::uintptr_t address = 0;
+    launch(
+        +[](std::uintptr_t* at) { *at = reinterpret_cast<std::uintptr_t>(&shared<T>()); }, 1, 1, nullptr, &address);
+    EXPECT_EQ(address % (2 * alignof(T)), alignof(T)) << sizeof(T) << " bytes";
+  };
+  struct Bytes {
+    char v[5];
+  };
+  struct Floats {
+    float v[8];
+  };
+  struct Doubles {
+    double v[2];
+  };
+  struct alignas(16) Vectors {
+    float v[8];
+  };
+  struct alignas(32) Wide {
+    float v[8];
+  };
+  expect(Bytes{}), expect(Floats{}), expect(Doubles{}), expect(Vectors{}), expect(Wide{});
 }
 
 TEST(Emulator, Atomics) {

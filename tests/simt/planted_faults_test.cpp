@@ -252,6 +252,23 @@ TEST(PlantedFaults, Deadlock) {
   });
 }
 
+// The float before the first is nearer than AddressSanitizer can tell.
+TEST(PlantedFaults, SharedMemoryWrittenBeforeItsBegin) {
+  struct Tile {
+    float v[4];
+  };
+  run(
+      +[] { shared<Tile>().v[0] = 1; }, 32);
+  expect_fault({"before the begin of an object"}, [] {
+    run(
+        +[] {
+          volatile int before = -1;
+          shared<Tile>().v[before] = 1;
+        },
+        32);
+  });
+}
+
 TEST(PlantedFaults, MoreSharedMemoryThanABlockHas) {
   struct Half {
     float v[6 * 1024];
