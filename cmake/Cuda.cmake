@@ -1,6 +1,7 @@
 # NORMA_CUDA: AUTO takes CUDA where a compiler for it is found, ON fails without one, OFF leaves it out. Sets norma_cuda to whether it is in,
 # and defines norma_add_cuda(<library>).
 #   -DCMAKE_CUDA_ARCHITECTURES=90   code for one GPU only, for developers: a sixth of the time
+#   CUDAARCHS=90 in the environment  the same, where the option is not given; a build folder keeps the last one it was configured with
 set(NORMA_CUDA AUTO CACHE STRING "CUDA kernels: AUTO (where the CUDA toolkit is found), ON, OFF")
 set_property(CACHE NORMA_CUDA PROPERTY STRINGS AUTO ON OFF)
 if(NOT NORMA_CUDA MATCHES "^(AUTO|ON|OFF)$")
@@ -11,13 +12,31 @@ if(NORMA_CUDA STREQUAL "OFF" OR (NORMA_CUDA STREQUAL "AUTO" AND NORMA_SANITIZE))
   return()
 endif()
 
-# The toolkit is rarely on the PATH of a machine that just got it.
-find_program(nvcc nvcc PATHS ENV CUDACXX /usr/local/cuda/bin NO_CACHE)
-if(nvcc AND NOT CMAKE_CUDA_COMPILER)
-  set(CMAKE_CUDA_COMPILER ${nvcc})
+# The compiler that an earlier configuration found may have gone, or have come where none was found.
+set(found_before ${CMAKE_BINARY_DIR}/CMakeFiles/${CMAKE_VERSION}/CMakeCUDACompiler.cmake)
+set(compiler_before "$CACHE{CMAKE_CUDA_COMPILER}")
+if(EXISTS ${found_before})
+  file(STRINGS ${found_before} compiler_before REGEX "^set\\(CMAKE_CUDA_COMPILER \"" LIMIT_COUNT 1)
+  string(REGEX REPLACE "^[^\"]*\"([^\"]*)\".*" "\\1" compiler_before "${compiler_before}")
 endif()
-# "native" would need a GPU here, and fail without one.
-if(NOT CMAKE_CUDA_ARCHITECTURES AND NOT DEFINED ENV{CUDAARCHS}) # which cmake takes itself
+if(compiler_before MATCHES "/" AND NOT EXISTS "${compiler_before}" OR compiler_before MATCHES "NOTFOUND$")
+  file(REMOVE ${found_before})
+  unset(CMAKE_CUDA_COMPILER CACHE)
+endif()
+# The toolkit is rarely on the PATH of a machine that just got it.
+find_program(nvcc nvcc PATHS /usr/local/cuda/bin NO_CACHE)
+if(nvcc AND NOT CMAKE_CUDA_COMPILER AND "$ENV{CUDACXX}" STREQUAL "")
+  set(ENV{CUDACXX} ${nvcc}) # which check_language tries
+endif()
+# CMake reads CUDAARCHS in a new folder only, and keeps it as if it had been given as an option: it is not to see it. Its "native" would
+# fail without a GPU.
+if(NOT "$ENV{CUDAARCHS}" STREQUAL "")
+  set(norma_cuda_architectures "$ENV{CUDAARCHS}" CACHE INTERNAL "CUDAARCHS of the last configuration that had it")
+  unset(ENV{CUDAARCHS})
+endif()
+if(NOT CMAKE_CUDA_ARCHITECTURES AND norma_cuda_architectures)
+  set(CMAKE_CUDA_ARCHITECTURES "${norma_cuda_architectures}")
+elseif(NOT CMAKE_CUDA_ARCHITECTURES)
   set(CMAKE_CUDA_ARCHITECTURES all-major)
 endif()
 include(CheckLanguage)
@@ -46,11 +65,12 @@ function(norma_add_kernels target)
   norma_include_view(${target} kernels)
   target_include_directories(${target} PRIVATE include kernels/cuda/nvcc)
   set_target_properties(${target} PROPERTIES CUDA_STANDARD 20 CUDA_STANDARD_REQUIRED ON CUDA_EXTENSIONS OFF)
+  # Where tests are built, nvcc's warnings are errors: no other job compiles these.
   # No fused multiply-adds but those written; constexpr functions of the shapes are for device code, too. The kernels' host functions are
   # made known to src/cuda_launches.cpp, which tells the runtime.
   target_compile_options(${target} PRIVATE -fmad=false --expt-relaxed-constexpr --compress-mode=size -Xcompiler=-Wall,-Wextra
                                         -Xcompiler=-D__cudaRegisterFunction=norma_register_kernel -Xptxas=-v
-                                        $<$<BOOL:${NORMA_WERROR}>:-Werror=all-warnings>)
+                                        $<$<BOOL:${NORMA_BUILD_TESTS}>:-Werror=all-warnings>)
   # What ptxas says of every kernel's registers, shared memory and spills becomes a table of the library, for norma plan; and
   # tests/kernel_resources.sh reads it.
   set(launcher sh ${PROJECT_SOURCE_DIR}/cmake/keep_ptxas_report.sh ${CMAKE_CUDA_COMPILER_LAUNCHER}) # before another one, if there is
