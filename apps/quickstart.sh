@@ -10,6 +10,14 @@ cd "$root"
 
 say() { echo "quickstart: $*" >&2; }
 
+# CUDA kernels take minutes to compile, and run on a GPU only: for the one that is here, or none.
+gpus=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | grep -xE '[0-9]+\.[0-9]+' | tr -d . | sort -u | paste -sd ';') || gpus=
+if [ -z "${NORMA_CUDA-}" ] && [ -z "$gpus" ]; then
+  export NORMA_CUDA=OFF
+elif [ -z "${CUDAARCHS-}" ] && [ -n "$gpus" ]; then
+  export CUDAARCHS="$gpus"
+fi
+
 sh cmake/setup.sh
 sh cmake/build.sh release
 

@@ -1,5 +1,5 @@
 # What every target of norma is compiled with: the warnings, and the arithmetic all results rest on.
-option(NORMA_WERROR "Treat compiler warnings as errors (tests/run.sh does)" OFF)
+option(NORMA_WERROR "Treat compiler warnings as errors (jobs clang and asan of tests/run.sh do)" OFF)
 
 # g++ 12 sees overlapping copies in "text" + std::string (GCC bug 105651, fixed in 13).
 set(norma_warnings -Wall -Wextra -Wpedantic -Wshadow)

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Configures and builds a preset of CMakePresets.json, with ninja where there is one.
 #   sh cmake/build.sh release|tests|clang|asan
+# $NORMA_CUDA (AUTO, ON, OFF) takes the place of the preset's own.
 set -eu
 cd "$(dirname -- "$0")/.."
 preset=${1:?usage: sh cmake/build.sh release|tests|clang|asan}
@@ -13,6 +14,6 @@ CMAKE_BUILD_PARALLEL_LEVEL=${CMAKE_BUILD_PARALLEL_LEVEL:-$(nproc 2>/dev/null || 
 export CMAKE_BUILD_PARALLEL_LEVEL
 
 start=$(date +%s)
-cmake --preset "$preset" >&2
+cmake --preset "$preset" ${NORMA_CUDA:+"-DNORMA_CUDA=$NORMA_CUDA"} >&2
 cmake --build --preset "$preset" >&2
 echo "build: preset $preset in $(($(date +%s) - start)) s" >&2

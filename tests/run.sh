@@ -2,19 +2,21 @@
 # Every test of norma, from a clean checkout: installs what is missing, builds, runs.
 #   sh tests/run.sh                 all jobs
 #   sh tests/run.sh unit asan ...   some of them:
-#     unit      g++, warnings as errors; the unit tests, the command line, its pages in a browser, the symbols of each instruction-set
-#               level, the README's example; with a CUDA compiler also the CUDA kernels, none of which may spill registers, for the oldest
-#               architecture and for Hopper ($CUDAARCHS, of a build folder that is new: others)
+#     unit      g++, in the folder and with the objects of apps/quickstart.sh; the unit tests, the command line, its pages in a browser,
+#               the symbols of each instruction-set level, the README's example; with a CUDA compiler also the CUDA kernels, none of which
+#               may spill registers, for the oldest architecture and for Hopper ($CUDAARCHS: others)
+#     cases     the inputs in ../shared/cases that once went wrong, where that folder is
 #     example   norma installed into an empty folder, apps/examples built against it as a project of its own, and run
 #     clang     clang++, warnings as errors; every public header compiled on its own
-#     asan      the unit tests, and the CUDA kernels on an emulated GPU, under AddressSanitizer and UndefinedBehaviorSanitizer
+#     asan      g++, warnings as errors; the unit tests, and the CUDA kernels on an emulated GPU, under AddressSanitizer and
+#               UndefinedBehaviorSanitizer
 #     accuracy  four recipes over seeds 0 to 4, against the accuracy they must reach
 # Prints each job's time and closes with the counts: every test of GoogleTest and of CTest, and each other job as one. A skipped test says
 # why.
 set -eu
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 cd "$root"
-all_jobs='unit example clang asan accuracy'
+all_jobs='unit cases example clang asan accuracy'
 for job in "$@"; do
   case " $all_jobs " in
     *" $job "*) ;;
@@ -88,6 +90,15 @@ check_kernel_resources() {
     return 0
   fi
   sh tests/kernel_resources.sh build
+}
+
+job_cases() {
+  if [ ! -d ../shared/cases/bugs ]; then
+    echo "skipped: no ../shared/cases here, inputs that are kept outside this checkout"
+    skipped=$((skipped + 1)) counted=yes
+    return 0
+  fi
+  sh cmake/build.sh tests && sh tests/cases.sh build ../shared/cases
 }
 
 job_example() {
