@@ -6,6 +6,7 @@
 
 #include "norma/dataset.h"
 #include "norma/error.h"
+#include "norma/text.h"
 #include "src/byte_stream.h"
 #include "src/idx.h"
 #include "src/known_sets.h"
@@ -62,15 +63,15 @@ std::string join(const std::vector<std::string>& words) {
 [[noreturn]] void fail_not_found(const std::string& name, const std::optional<fs::path>& data_dir) {
   std::string message = "data set " + name + " not found; looked in";
   for (const fs::path& folder : candidate_folders(name, data_dir)) {
-    message += "\n  " + folder.string();
+    message += "\n  " + printable(folder.string());
     std::vector<std::string> lacking;
     for (std::string_view file : idx_files)
       if (!find_file(folder, file)) lacking.push_back(std::string(file) + "[.gz]");
     if (lacking.size() < idx_files.size()) message += " (lacks " + join(lacking) + ")";
   }
   message += find_known_set(name)
-                 ? "\nfetch it with: norma data fetch " + name
-                 : "\nnorma can fetch " + join(known_datasets()) + "; any other set needs its four IDX files in one of these";
+                 ? "\n  fetch it with: norma data fetch " + name
+                 : "\n  norma can fetch " + join(known_datasets()) + "; any other set needs its four IDX files in one of these";
   throw Error(ErrorKind::data, message);
 }
 
@@ -88,7 +89,7 @@ IdxFile read_known(const fs::path& path, IdxKind kind, const KnownSet* set, std:
   if (!set) return read_idx(path, kind, false);
   const fs::path folder = path.parent_path();
   const std::string mend = "; mend it: norma data fetch " + std::string(set->name) + " --data-dir " +
-                           (folder.filename() == set->name ? folder.parent_path().string() : std::string("DIR"));
+                           (folder.filename() == set->name ? shell_word(folder.parent_path().string()) : std::string("DIR"));
   IdxFile idx;
   try {
     idx = read_idx(path, kind, true);

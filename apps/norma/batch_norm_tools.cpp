@@ -9,10 +9,12 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/norma/commands.h"
+#include "apps/norma/json_lines.h"
 #include "apps/norma/log.h"
 #include "apps/norma/progress.h"
 #include "apps/norma/saved_model.h"
 #include "norma/error.h"
+#include "norma/text.h"
 
 namespace norma::app {
 namespace {
@@ -92,9 +94,8 @@ int recalibrate(const ToolRequest& request) {
     for (const RecalibratedBatchNorm& l : layers)
       list.push_back({{"layer", l.layer}, {"mean_change", l.mean_change}, {"variance_ratio", l.variance_ratio}});
     print_result(
-        ordered_json{
-            {"model", file.string()}, {"samples", samples}, {"before", to_json(before)}, {"after", to_json(after)}, {"layers", list}}
-            .dump() +
+        json_text(
+            {{"model", file.string()}, {"samples", samples}, {"before", to_json(before)}, {"after", to_json(after)}, {"layers", list}}) +
         "\n");
     return 0;
   }
@@ -104,7 +105,7 @@ int recalibrate(const ToolRequest& request) {
   for (const RecalibratedBatchNorm& l : layers)
     text += fmt::format("{:<{}} {:>18.4f} std {:>22.4f}\n", l.layer, width, l.mean_change, l.variance_ratio);
   text += before_and_after(before, after);
-  text += fmt::format("statistics over {} samples of {}\nmodel      {}\n", samples, data.train.name, file.string());
+  text += fmt::format("statistics over {} samples of {}\nmodel      {}\n", samples, printable(data.train.name), printable(file.string()));
   print_result(text);
   return 0;
 }
@@ -157,14 +158,13 @@ int fold(const ToolRequest& request) {
     ordered_json done = ordered_json::array(), kept = ordered_json::array();
     for (const FoldedBatchNorms::Folded& f : result.folded) done.push_back({{"norm", f.norm}, {"into", f.into}});
     for (const FoldedBatchNorms::Kept& k : result.kept) kept.push_back({{"norm", k.norm}, {"reason", k.reason}});
-    print_result(ordered_json{{"model", (request.out / "model.safetensors").string()},
-                              {"folded", done},
-                              {"kept", kept},
-                              {"before", to_json(before)},
-                              {"after", to_json(after)},
-                              {"largest_difference", difference.absolute},
-                              {"largest_relative_difference", difference.relative}}
-                     .dump() +
+    print_result(json_text({{"model", (request.out / "model.safetensors").string()},
+                            {"folded", done},
+                            {"kept", kept},
+                            {"before", to_json(before)},
+                            {"after", to_json(after)},
+                            {"largest_difference", difference.absolute},
+                            {"largest_relative_difference", difference.relative}}) +
                  "\n");
     return 0;
   }
@@ -173,8 +173,8 @@ int fold(const ToolRequest& request) {
   for (const FoldedBatchNorms::Kept& k : result.kept) text += fmt::format("kept       {}: {}\n", k.norm, k.reason);
   text += before_and_after(before, after);
   text += fmt::format("outputs    differ by {:.2g} at most, {:.2g} of the largest, over {} samples of {}\n", difference.absolute,
-                      difference.relative, after.samples, data.test.name);
-  text += fmt::format("model      {}\n", (request.out / "model.safetensors").string());
+                      difference.relative, after.samples, printable(data.test.name));
+  text += fmt::format("model      {}\n", printable((request.out / "model.safetensors").string()));
   print_result(text);
   return 0;
 }

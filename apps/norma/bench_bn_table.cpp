@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "apps/norma/bench_bn.h"
+#include "apps/norma/json_lines.h"
 #include "apps/norma/log.h"
 #include "apps/norma/terminal.h"
 #include "apps/norma/words.h"
@@ -126,9 +127,8 @@ int bench_bn(const BnRequest& request) {
     ordered_json rows = ordered_json::array(), nets = ordered_json::array();
     for (const BnPass& p : passes) rows.push_back(to_json(p));
     for (const NetPass& n : by_net(passes)) nets.push_back(to_json(n));
-    print_result(
-        ordered_json{{"device", description}, {"cache_bytes", cache}, {"batch", request.batch}, {"passes", rows}, {"nets", nets}}.dump() +
-        "\n");
+    print_result(json_text({{"device", description}, {"cache_bytes", cache}, {"batch", request.batch}, {"passes", rows}, {"nets", nets}}) +
+                 "\n");
     return 0;
   }
   print_result(fmt::format("batch norm: {}, cache {:.0f} MB\n{}{}", description, static_cast<double>(cache) / 1e6, notes, text(passes)));

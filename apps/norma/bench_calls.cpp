@@ -5,6 +5,7 @@
 #include <map>
 
 #include "apps/norma/bench.h"
+#include "apps/norma/json_lines.h"
 #include "apps/norma/log.h"
 #include "apps/norma/terminal.h"
 #include "norma/error.h"
@@ -147,7 +148,7 @@ int bench_calls(const BenchRequest& request) {
   if (request.json) {
     ordered_json all = ordered_json::array();
     for (const Table& t : tables) all.push_back(to_json(t));
-    print_result(ordered_json{{"recipe", first.name}, {"mode", request.eval ? "eval" : "train"}, {"tables", all}}.dump() + "\n");
+    print_result(json_text({{"recipe", first.name}, {"mode", request.eval ? "eval" : "train"}, {"tables", all}}) + "\n");
     return 0;
   }
   std::string out = fmt::format("{}, {}, {}\n{}", first.name, request.eval ? "evaluation" : "training", tables[0].roofline.device, notes);

@@ -12,6 +12,7 @@
 #include <fstream>
 
 #include "apps/norma/bench.h"
+#include "apps/norma/json_lines.h"
 #include "apps/norma/log.h"
 #include "apps/norma/recipe_flags.h"
 #include "apps/norma/terminal.h"
@@ -151,7 +152,7 @@ int bench_epoch(const EpochRequest& request) {
     if (last.test_accuracy) j["test_accuracy"] = *last.test_accuracy;
     j["parameters_hash"] = last.parameters_hash;
     j["process_seconds"] = processes.empty() ? ordered_json(nullptr) : to_json(summarise(processes));
-    print_result(j.dump() + "\n");
+    print_result(json_text(j) + "\n");
     return 0;
   }
   std::string out = fmt::format("{}: {}\n  batch {}, {} epochs, {} training samples, {} test samples\n{}", recipe.name,

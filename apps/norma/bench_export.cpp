@@ -28,7 +28,8 @@ int bench_export(const ExportRequest& request) {
   const fs::path weights_file = request.folder / "weights.safetensors", order_file = request.folder / "order.safetensors";
   save_safetensors(weights_file, trainer.model());
   save_safetensors(order_file, {{std::move(order)}, {}});
-  print_result(fmt::format("{}\n{}\n", weights_file.string(), order_file.string()));
+  print_path(weights_file);
+  print_path(order_file);
   return 0;
 }
 

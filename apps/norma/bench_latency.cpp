@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "apps/norma/bench.h"
+#include "apps/norma/json_lines.h"
 #include "apps/norma/log.h"
 #include "apps/norma/terminal.h"
 
@@ -30,7 +31,7 @@ int bench_latency(const LatencyRequest& request) {
       else row["seconds"] = nullptr, row["missing"] = f.missing;
       rows.push_back(row);
     }
-    print_result(ordered_json{{"device", description}, {"latencies", rows}}.dump() + "\n");
+    print_result(json_text({{"device", description}, {"latencies", rows}}) + "\n");
     return 0;
   }
   std::string out = fmt::format("{}\n{}{:<34}{:>7}{:>9}{:>9}{:>7}\n", description, notes, "", "blocks", "us", "least", "+-");

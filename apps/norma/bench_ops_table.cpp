@@ -5,6 +5,7 @@
 
 #include "apps/norma/bench_ops.h"
 #include "apps/norma/environment.h"
+#include "apps/norma/json_lines.h"
 #include "apps/norma/log.h"
 #include "apps/norma/module_file.h"
 #include "apps/norma/terminal.h"
@@ -176,7 +177,7 @@ int bench_ops(const OpsRequest& asked) {
     j["onednn"] = yardstick.present() ? ordered_json(yardstick.library()) : ordered_json(nullptr);
     j["operations"] = rows, j["nets"] = summaries;
     if (!differing.empty()) j["largest_difference"] = difference;
-    print_result(j.dump() + "\n");
+    print_result(json_text(j) + "\n");
   } else {
     std::string out = fmt::format("{}; {}\n  {}\n{}", roof.device, yardstick.present() ? yardstick.library() : "oneDNN: not installed",
                                   describe(roof), notes);

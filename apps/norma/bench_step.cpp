@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "apps/norma/bench.h"
+#include "apps/norma/json_lines.h"
 #include "apps/norma/log.h"
 #include "apps/norma/recipe_flags.h"
 #include "apps/norma/terminal.h"
@@ -113,12 +114,11 @@ int bench_step(const BenchRequest& request) {
     ordered_json all = ordered_json::array(), roofs = ordered_json::array();
     for (const Variant& v : variants) all.push_back(to_json(v, roofline_of(v, rooflines)));
     for (const Roofline& r : rooflines) roofs.push_back(app::to_json(r));
-    print_result(ordered_json{{"recipe", first.name},
-                              {"device_seconds", device_seconds},
-                              {"data_seconds", load_seconds},
-                              {"rooflines", roofs},
-                              {"variants", all}}
-                     .dump() +
+    print_result(json_text({{"recipe", first.name},
+                            {"device_seconds", device_seconds},
+                            {"data_seconds", load_seconds},
+                            {"rooflines", roofs},
+                            {"variants", all}}) +
                  "\n");
     return 0;
   }

@@ -7,6 +7,7 @@
 
 #include "apps/norma/commands.h"
 #include "apps/norma/comparison_runs.h"
+#include "apps/norma/json_lines.h"
 #include "apps/norma/log.h"
 #include "apps/norma/progress.h"
 #include "apps/norma/recipe_flags.h"
@@ -15,6 +16,7 @@
 #include "apps/norma/verdict.h"
 #include "apps/norma/words.h"
 #include "norma/error.h"
+#include "norma/text.h"
 
 namespace norma::app {
 namespace fs = std::filesystem;
@@ -60,6 +62,10 @@ Comparison requested(const CompareRequest& request) {
       if (const std::string near = nearest(name, known); near != name && !near.empty() && find_comparison(near))
         throw Error(ErrorKind::usage, fmt::format("unknown recipe or comparison \"{}\"; did you mean \"{}\"?", name, near));
     }
+    for (const std::string& name : request.names)
+      if (!is_utf8(name))
+        throw Error(ErrorKind::usage,
+                    fmt::format("recipe {} has a path that is not UTF-8, which comparison.toml must be: rename it", name));
     c.recipes = request.names;
     c.name = request.names.size() == 1 ? find_recipe(request.names.front()).name : "comparison";
   }
@@ -128,7 +134,7 @@ class CompareCommand {
     print(results, found, directory.path());
     if (results.ended() == results.planned()) return 0;
     log_info(fmt::format("stopped: {} of {} runs have ended, those under way are saved; go on with: norma compare --resume --out {}",
-                         results.ended(), results.planned(), directory.path().string()));
+                         results.ended(), results.planned(), shell_word(directory.path().string())));
     return 128 + stop_signal();
   }
 
@@ -163,7 +169,7 @@ class CompareCommand {
         for (const MeasureInfo& m : measures)
           if (std::isfinite(r.measured[m.measure])) j[m.name] = r.measured[m.measure];
         j["parameters_hash"] = r.parameters_hash;
-        print_result(j.dump() + "\n");
+        print_result(json_text(j) + "\n");
       }
     };
     options.on_wait = [&] {
@@ -179,7 +185,7 @@ class CompareCommand {
     } catch (...) {
       progress_.clear();
       log_info(fmt::format("{} of {} runs have ended; once the cause is mended: norma compare --resume --out {}", done, runs.size(),
-                           directory.path().string()));
+                           shell_word(directory.path().string())));
       throw;
     }
     progress_.clear();
@@ -195,13 +201,13 @@ class CompareCommand {
       j["verdict"] = found.words;
       for (const Results::Variant& v : results.variants()) j["variants"].push_back(to_json(v, c));
       j["directory"] = out.string();
-      print_result(j.dump() + "\n");
+      print_result(json_text(j) + "\n");
       return;
     }
     std::string text = comparison_table(results);
     if (!c.claim.empty()) text += fmt::format("\nclaim    {}\nverdict  {}\n", c.claim, found.words);
     else text += fmt::format("\n{}\n", found.words);
-    text += fmt::format("report   {}/report.html\n", out.string());
+    text += fmt::format("report   {}/report.html\n", printable(out.string()));
     print_result(text);
   }
 

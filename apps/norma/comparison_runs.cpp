@@ -17,11 +17,13 @@
 #include <thread>
 
 #include "apps/norma/environment.h"
+#include "apps/norma/json_lines.h"
 #include "apps/norma/metrics.h"
 #include "apps/norma/signals.h"
 #include "apps/norma/training_run.h"
 #include "norma/checkpoint.h"
 #include "norma/error.h"
+#include "norma/text.h"
 
 namespace norma::app {
 namespace fs = std::filesystem;
@@ -223,12 +225,13 @@ Comparison ComparisonDirectory::comparison() const {
   const fs::path file = path_ / comparison_name;
   std::ifstream in(file, std::ios::binary);
   if (!in) throw Error(ErrorKind::data, fmt::format("{}: cannot be read: {}", file.string(), std::strerror(errno)));
-  return parse_comparison({path_.filename().string(), {std::istreambuf_iterator<char>(in), {}}, file.string(), fs::absolute(path_)});
+  return parse_comparison(
+      {printable(path_.filename().string()), {std::istreambuf_iterator<char>(in), {}}, file.string(), fs::absolute(path_)});
 }
 
 void ComparisonDirectory::append(const RunResult& result) const {
   const fs::path file = path_ / results_name;
-  const std::string line = to_json(result).dump() + "\n";
+  const std::string line = json_text(to_json(result)) + "\n";
   const int d = ::open(file.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0666);
   const bool written = d >= 0 && ::write(d, line.data(), line.size()) == static_cast<ssize_t>(line.size()) && ::fsync(d) == 0;
   const int cause = errno;

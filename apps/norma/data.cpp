@@ -6,6 +6,7 @@
 
 #include "apps/norma/commands.h"
 #include "apps/norma/fetch.h"
+#include "apps/norma/json_lines.h"
 #include "apps/norma/log.h"
 #include "apps/norma/png.h"
 #include "apps/norma/progress.h"
@@ -13,6 +14,7 @@
 #include "apps/norma/signals.h"
 #include "apps/norma/words.h"
 #include "norma/error.h"
+#include "norma/text.h"
 
 namespace norma::app {
 namespace {
@@ -61,7 +63,7 @@ int fetch(const DataRequest& request) {
     const bool serves = there && (!request.dir || there->lexically_normal().string().starts_with(request.dir->lexically_normal().string()));
     if (serves && !request.force && complete(check_dataset(name, *there))) {
       log_info(name + " is there, complete and checked");
-      print_result(there->string() + "\n");
+      print_path(*there);
       continue;
     }
     FetchOptions options;
@@ -80,7 +82,7 @@ int fetch(const DataRequest& request) {
       log_warning("stopped; files that were complete stay, norma data fetch goes on from there");
       return 128 + stop_signal();
     }
-    print_result((root / name).string() + "\n");
+    print_path(root / name);
   }
   return 0;
 }
@@ -109,11 +111,11 @@ int verify(const DataRequest& request) {
       continue;
     }
     const std::vector<FileCheck> files = check_dataset(name, *folder);
-    text += fmt::format("{}: {}\n", name, folder->string());
+    text += fmt::format("{}: {}\n", name, printable(folder->string()));
     ordered_json rows = ordered_json::array();
     for (const FileCheck& f : files) {
       text += fmt::format("  {:<8} {:<24} {:>9} bytes  sha256 {}{}\n", name_of(f.status), f.file, f.bytes,
-                          f.sha256.empty() ? "-" : f.sha256.substr(0, 16), f.detail.empty() ? "" : "  " + f.detail);
+                          f.sha256.empty() ? "-" : f.sha256.substr(0, 16), f.detail.empty() ? "" : "  " + printable(f.detail));
       rows.push_back({{"file", f.file},
                       {"path", f.path.string()},
                       {"status", name_of(f.status)},
@@ -127,7 +129,7 @@ int verify(const DataRequest& request) {
     }
     sets.push_back({{"name", name}, {"folder", folder->string()}, {"ok", complete(files)}, {"files", rows}});
   }
-  print_result(request.json ? sets.dump() + "\n" : text);
+  print_result(request.json ? json_text(sets) + "\n" : text);
   if (!wrong.empty()) throw Error(ErrorKind::data, wrong);
   return 0;
 }
@@ -135,13 +137,13 @@ int verify(const DataRequest& request) {
 int path(const DataRequest& request) {
   check_names(request.names);
   if (request.names.empty()) {
-    for (const fs::path& p : dataset_search_path(request.dir)) print_result(p.string() + "\n");
+    for (const fs::path& p : dataset_search_path(request.dir)) print_path(p);
     return 0;
   }
   for (const std::string& name : request.names) {
     const std::optional<fs::path> folder = find_dataset(name, request.dir);
     if (!folder) throw Error(ErrorKind::data, fmt::format("{} is not found; fetch it with: norma data fetch {}", name, name));
-    print_result(folder->string() + "\n");
+    print_path(*folder);
   }
   return 0;
 }
@@ -184,11 +186,11 @@ int show(const DataRequest& request) {
   std::vector<std::int64_t> counts(d.classes.size());
   for (const std::int32_t label : d.labels) ++counts.at(static_cast<std::size_t>(label));
   std::string text =
-      fmt::format("{}: {} samples {}, {} classes ({})\n", d.name, d.size(), to_string(d.sample), d.classes.size(), pair.source);
+      fmt::format("{}: {} samples {}, {} classes ({})\n", d.name, d.size(), to_string(d.sample), d.classes.size(), printable(pair.source));
   for (std::size_t c = 0; c < counts.size(); ++c) text += fmt::format("{:>7}  {}\n", counts[c], d.classes[c]);
   if (!request.out.empty()) {
     write_png(request.out, sample_grid(d, request.rows, request.columns, request.first));
-    text += "picture: " + request.out.string() + "\n";
+    text += "picture: " + printable(request.out.string()) + "\n";
   } else if (d.sample.rank() == 3) {
     const auto label = static_cast<std::size_t>(d.labels[static_cast<std::size_t>(request.first)]);
     text += fmt::format("sample {}: {}\n{}", request.first, d.classes[label], drawing(d, request.first));

@@ -7,10 +7,12 @@
 
 #include "apps/norma/commands.h"
 #include "apps/norma/environment.h"
+#include "apps/norma/json_lines.h"
 #include "apps/norma/progress.h"
 #include "apps/norma/recipe.h"
 #include "apps/norma/words.h"
 #include "norma/error.h"
+#include "norma/text.h"
 
 namespace norma::app {
 namespace {
@@ -169,15 +171,15 @@ int run(bool json) {
       j[f.name] = f.value;
       if (!f.fix.empty()) j["fixes"][f.name] = f.fix;
     }
-    print_result(j.dump(2) + "\n");
+    print_result(json_text(j, 2) + "\n");
     return 0;
   }
   std::string out;
   for (const Finding& f : all) {
-    out += fmt::format("{:<20}{}\n", f.name, f.text);
-    if (!f.fix.empty()) out += fmt::format("{:<20}{} {}\n", "", painted(terminal, Color::yellow, "fix:"), f.fix);
+    out += fmt::format("{:<20}{}\n", printable(f.name), printable(f.text));
+    if (!f.fix.empty()) out += fmt::format("{:<20}{} {}\n", "", painted(terminal, Color::yellow, "fix:"), printable(f.fix));
   }
-  print_result(out);
+  print_bytes(out);
   return 0;
 }
 

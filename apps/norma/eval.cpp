@@ -5,9 +5,11 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/norma/commands.h"
+#include "apps/norma/json_lines.h"
 #include "apps/norma/log.h"
 #include "apps/norma/progress.h"
 #include "apps/norma/saved_model.h"
+#include "norma/text.h"
 
 namespace norma::app {
 namespace {
@@ -33,11 +35,11 @@ int run(const EvalRequest& request) {
                                    {"seconds", result.seconds},
                                    {"parameters_hash", trainer.parameters_hash()},
                                    {"device", trainer.device_description()}};
-    print_result(j.dump() + "\n");
+    print_result(json_text(j) + "\n");
   } else {
     print_result(fmt::format("accuracy  {:.2f}%\nloss      {}\ndata      {}, {} samples in {}\nmodel     {}, hash {}\n",
-                             100 * result.accuracy, short_loss(result.loss), split.name, result.samples, short_duration(result.seconds),
-                             saved.weights.string(), trainer.parameters_hash()));
+                             100 * result.accuracy, short_loss(result.loss), printable(split.name), result.samples,
+                             short_duration(result.seconds), printable(saved.weights.string()), trainer.parameters_hash()));
   }
   return 0;
 }

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/norma/explain_batch_norm.h"
+#include "apps/norma/json_lines.h"
 
 namespace norma::app {
 namespace {
@@ -201,37 +202,36 @@ std::string to_json(const BatchNormExplained& e) {
     momenta.push_back({{"momentum", m.momentum ? ordered_json(*m.momentum) : ordered_json(nullptr)}, {"running_mean", m.running_mean}});
   const RunningStatistics& r = e.running;
   const Saturation& s = e.saturation;
-  return ordered_json{{"topic", "batchnorm"},
-                      {"eps", e.eps},
-                      {"features", json_of(e.features)},
-                      {"image", json_of(e.image)},
-                      {"channels", json_of(e.channels)},
-                      {"average_pooled", json_of(e.pooled)},
-                      {"running",
-                       {{"momentum", r.momentum},
-                        {"batch_mean", r.batch_mean},
-                        {"unbiased_variance", r.unbiased_variance},
-                        {"running_mean", r.mean},
-                        {"running_var", r.variance},
-                        {"first_value_in_training", r.first_in_training},
-                        {"first_value_in_evaluation", r.first_in_evaluation},
-                        {"steps", r.many},
-                        {"first_value_in_evaluation_after_steps", r.first_after_many}}},
-                      {"saturation",
-                       {{"x", s.x},
-                        {"tanh", s.tanh},
-                        {"slope", s.slope},
-                        {"normalised", s.normalised},
-                        {"tanh_normalised", s.tanh_after},
-                        {"slope_normalised", s.slope_after}}},
-                      {"undone",
-                       {{"gamma", e.undone.gamma},
-                        {"beta", e.undone.beta},
-                        {"x", json_of(e.undone.x)},
-                        {"y", json_of(e.undone.y)},
-                        {"largest_difference", e.undone.difference}}},
-                      {"momentum", {{"steps", e.steps}, {"runs", momenta}}}}
-             .dump() +
+  return json_text({{"topic", "batchnorm"},
+                    {"eps", e.eps},
+                    {"features", json_of(e.features)},
+                    {"image", json_of(e.image)},
+                    {"channels", json_of(e.channels)},
+                    {"average_pooled", json_of(e.pooled)},
+                    {"running",
+                     {{"momentum", r.momentum},
+                      {"batch_mean", r.batch_mean},
+                      {"unbiased_variance", r.unbiased_variance},
+                      {"running_mean", r.mean},
+                      {"running_var", r.variance},
+                      {"first_value_in_training", r.first_in_training},
+                      {"first_value_in_evaluation", r.first_in_evaluation},
+                      {"steps", r.many},
+                      {"first_value_in_evaluation_after_steps", r.first_after_many}}},
+                    {"saturation",
+                     {{"x", s.x},
+                      {"tanh", s.tanh},
+                      {"slope", s.slope},
+                      {"normalised", s.normalised},
+                      {"tanh_normalised", s.tanh_after},
+                      {"slope_normalised", s.slope_after}}},
+                    {"undone",
+                     {{"gamma", e.undone.gamma},
+                      {"beta", e.undone.beta},
+                      {"x", json_of(e.undone.x)},
+                      {"y", json_of(e.undone.y)},
+                      {"largest_difference", e.undone.difference}}},
+                    {"momentum", {{"steps", e.steps}, {"runs", momenta}}}}) +
          "\n";
 }
 

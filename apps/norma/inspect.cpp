@@ -8,11 +8,13 @@
 #include <numeric>
 
 #include "apps/norma/commands.h"
+#include "apps/norma/json_lines.h"
 #include "apps/norma/report.h"
 #include "apps/norma/terminal.h"
 #include "apps/norma/words.h"
 #include "norma/checkpoint.h"
 #include "norma/error.h"
+#include "norma/text.h"
 
 namespace norma::app {
 namespace {
@@ -68,19 +70,21 @@ Summary summarize(const std::vector<double>& values) {
   return s;
 }
 
+// What the table calls a tensor: any file may be looked at, so its names are of anybody's making.
+std::string text(const StoredTensor& t) { return printable(t.name); }
 std::string text(const std::vector<std::int64_t>& shape) { return fmt::format("({})", fmt::join(shape, ", ")); }
 
 std::string tensor_table(const Checkpoint& model) {
   std::size_t name_width = 6, shape_width = 5;
   for (const StoredTensor& t : model.tensors) {
-    name_width = std::max(name_width, t.name.size());
+    name_width = std::max(name_width, text(t).size());
     shape_width = std::max(shape_width, text(t.shape).size());
   }
   std::string out = fmt::format("{:<{}}  {:<{}}  {:>9}  {:>9}  {:>9}  {:>9}  {:>9}\n", "tensor", name_width, "shape", shape_width, "norm",
                                 "mean", "std", "min", "max");
   for (const StoredTensor& t : model.tensors) {
     const std::vector<double> values = values_of(t);
-    const std::string head = fmt::format("{:<{}}  {:<{}}", t.name, name_width, text(t.shape), shape_width);
+    const std::string head = fmt::format("{:<{}}  {:<{}}", text(t), name_width, text(t.shape), shape_width);
     if (values.size() == 1 && t.dtype != DType::f32) {
       out += fmt::format("{}  {} {}\n", head, values[0], name_of(t.dtype));
       continue;
@@ -104,7 +108,7 @@ std::string batch_norm_table(const BatchNormLayer& l, std::int64_t most) {
   const std::size_t channels = channels_of(l);
   const std::size_t shown = most > 0 ? std::min(channels, static_cast<std::size_t>(most)) : channels;
   std::string out =
-      fmt::format("\n{}: norm of {} channels{}\n{:>7}  {:>12}  {:>12}  {:>12}  {:>12}\n", l.path, channels,
+      fmt::format("\n{}: norm of {} channels{}\n{:>7}  {:>12}  {:>12}  {:>12}  {:>12}\n", printable(l.path), channels,
                   l.batches ? fmt::format(", {} batches seen", *l.batches) : "", "channel", "gamma", "beta", "running_mean", "running_var");
   for (std::size_t c = 0; c < shown; ++c)
     out += fmt::format("{:>7}  {}  {}  {}  {}\n", c, cell(l.gamma, c), cell(l.beta, c), cell(l.running_mean, c), cell(l.running_var, c));
@@ -153,7 +157,7 @@ int run(const InspectRequest& request) {
                                                 did_you_mean(request.layer, known), join(known)));
   }
   if (request.json) {
-    print_result(to_json(model, norms, file).dump() + "\n");
+    print_result(json_text(to_json(model, norms, file)) + "\n");
     return 0;
   }
   std::string out = tensor_table(model);

@@ -12,6 +12,7 @@
 #include <system_error>
 
 #include "norma/error.h"
+#include "norma/text.h"
 
 namespace norma::app {
 
@@ -24,7 +25,24 @@ namespace {
   throw Error(ErrorKind::failure, fmt::format("cannot write {}: {}", file.string(), std::generic_category().message(error)));
 }
 
+void make_utf8(json& value) {
+  if (value.is_string() && !is_utf8(value.get_ref<const std::string&>())) value = printable(value.get_ref<const std::string&>());
+  if (value.is_structured())
+    for (json& inner : value) make_utf8(inner);
+}
+
 }  // namespace
+
+std::string json_text(const json& value, int indent) {
+  constexpr char del = 0x7f;
+  json whole = value;
+  make_utf8(whole);
+  std::string text = whole.dump(indent);
+  if (printable_lines(text) == text) return text;
+  text = whole.dump(indent, ' ', true);
+  for (std::size_t at; (at = text.find(del)) != std::string::npos;) text.replace(at, 1, "\\u007f");
+  return text;
+}
 
 void for_each_json_line(const fs::path& file, const std::function<void(const json&)>& f) {
   std::error_code error;

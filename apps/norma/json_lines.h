@@ -3,9 +3,14 @@
 #include <filesystem>
 #include <functional>
 #include <nlohmann/json_fwd.hpp>
+#include <string>
 #include <string_view>
 
 namespace norma::app {
+
+// As text that is UTF-8 and does nothing to a terminal; indent: of each level, in lines (-1: one line). A byte of a string that is not
+// UTF-8, as file names may have, becomes \\xe9, as on a terminal; nothing else changes for whoever parses it.
+std::string json_text(const nlohmann::ordered_json& value, int indent = -1);
 
 // f(value) for every line; nothing where the file does not exist. A last line without its line feed was cut by a crash and is left out. A
 // line that is not JSON, or of which f throws Error, throws Error(data) naming file and line.

@@ -4,6 +4,8 @@
 #include <spdlog/sinks/ansicolor_sink.h>
 #include <spdlog/spdlog.h>
 
+#include "norma/text.h"
+
 namespace norma::app {
 namespace {
 
@@ -21,6 +23,15 @@ class LevelPrefix : public spdlog::custom_flag_formatter {
   std::unique_ptr<custom_flag_formatter> clone() const override { return std::make_unique<LevelPrefix>(); }
 };
 
+// A line of norma's own goes on in one that begins with two blanks; any other line feed came with a name.
+std::string shown(std::string_view message) {
+  constexpr std::string_view line_break = "\n  ";
+  std::string out;
+  for (std::size_t at; (at = message.find(line_break)) != std::string_view::npos; message.remove_prefix(at + line_break.size()))
+    (out += printable(message.substr(0, at))) += line_break;
+  return out + printable(message);
+}
+
 }  // namespace
 
 void set_up_log(const Terminal& terminal, bool quiet) {
@@ -35,8 +46,8 @@ void set_up_log(const Terminal& terminal, bool quiet) {
   spdlog::set_default_logger(std::move(logger));
 }
 
-void log_info(const std::string& message) { spdlog::info("{}", message); }
-void log_warning(const std::string& message) { spdlog::warn("{}", message); }
-void log_error(const std::string& message) { spdlog::error("{}", message); }
+void log_info(const std::string& message) { spdlog::info("{}", shown(message)); }
+void log_warning(const std::string& message) { spdlog::warn("{}", shown(message)); }
+void log_error(const std::string& message) { spdlog::error("{}", shown(message)); }
 
 }  // namespace norma::app

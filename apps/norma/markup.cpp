@@ -6,28 +6,12 @@
 #include <array>
 #include <cmath>
 
+#include "norma/text.h"
+
 namespace norma::app {
 namespace {
 
 constexpr const char* not_finite = "not finite";
-
-// Bytes of the well-formed UTF-8 sequence at the start of s (Unicode table 3-7), or 0.
-std::size_t utf8_length(std::string_view s) {
-  const auto byte = [&](std::size_t i) { return i < s.size() ? static_cast<unsigned char>(s[i]) : 0u; };
-  const auto tail = [&](std::size_t i) { return (byte(i) & 0xc0u) == 0x80u; };
-  const unsigned a = byte(0), b = byte(1);
-  if (a < 0x80) return 1;
-  if (a >= 0xc2 && a <= 0xdf) return tail(1) ? 2 : 0;
-  if (a >= 0xe0 && a <= 0xef) {
-    const bool overlong = a == 0xe0 && b < 0xa0, surrogate = a == 0xed && b >= 0xa0;
-    return tail(1) && tail(2) && !overlong && !surrogate ? 3 : 0;
-  }
-  if (a >= 0xf0 && a <= 0xf4) {
-    const bool overlong = a == 0xf0 && b < 0x90, past_the_end = a == 0xf4 && b >= 0x90;
-    return tail(1) && tail(2) && tail(3) && !overlong && !past_the_end ? 4 : 0;
-  }
-  return 0;
-}
 
 // Three significant digits and a decimal prefix.
 std::string with_prefix(double v, std::string_view unit, bool whole_below_1000) {

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/norma/commands.h"
+#include "apps/norma/json_lines.h"
 #include "apps/norma/log.h"
 #include "apps/norma/plan_gpu.h"
 #include "apps/norma/recipe_flags.h"
@@ -89,7 +90,7 @@ int run(const PlanRequest& request) {
     return 0;
   }
   const auto plan = compile(build_model(recipe.model), trainer_options(recipe, sample_shape(recipe.data), device), request.mode);
-  print_result(request.json ? to_json(*plan, recipe, request.mode, gpu ? &*gpu : nullptr).dump() + "\n" : print(*plan));
+  print_result(request.json ? json_text(to_json(*plan, recipe, request.mode, gpu ? &*gpu : nullptr)) + "\n" : print(*plan));
   return 0;
 }
 

@@ -10,10 +10,12 @@
 #include "apps/norma/classification.h"
 #include "apps/norma/commands.h"
 #include "apps/norma/image_input.h"
+#include "apps/norma/json_lines.h"
 #include "apps/norma/log.h"
 #include "apps/norma/saved_model.h"
 #include "apps/norma/words.h"
 #include "norma/error.h"
+#include "norma/text.h"
 
 namespace norma::app {
 namespace {
@@ -79,14 +81,13 @@ int run(const PredictRequest& request) {
       nlohmann::ordered_json predictions = nlohmann::ordered_json::array();
       for (const std::size_t c : best)
         predictions.push_back({{"class", name(c)}, {"index", c}, {probabilities ? "probability" : "output", scores[c]}});
-      text += nlohmann::ordered_json{{"image", request.images[i].string()}, {"predictions", predictions}}.dump(
-                  -1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) +
-              "\n";
+      text += json_text({{"image", request.images[i].string()}, {"predictions", predictions}}) + "\n";
       continue;
     }
-    text += request.images[i].string();
+    text += printable(request.images[i].string());
     for (const std::size_t c : best)
-      text += probabilities ? fmt::format("  {} {:.2f}%", name(c), 100 * scores[c]) : fmt::format("  {} {:.4g}", name(c), scores[c]);
+      text += probabilities ? fmt::format("  {} {:.2f}%", printable(name(c)), 100 * scores[c])
+                            : fmt::format("  {} {:.4g}", printable(name(c)), scores[c]);
     text += "\n";
   }
   print_result(text);

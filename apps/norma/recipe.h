@@ -138,6 +138,9 @@ Recipe parse_recipe(const RecipeSource& source, std::span<const Override> overri
 // The whole recipe with every default written out; parse_recipe of it gives the same recipe.
 std::string write_toml(const Recipe& recipe);
 
+// A basic string of TOML. `text` must be UTF-8, as all of TOML must.
+std::string toml_string(std::string_view text);
+
 // Dotted path -> value as TOML, for every field. Two recipes are the same where these are.
 std::map<std::string, std::string> flatten(const Recipe& recipe);
 

@@ -63,15 +63,6 @@ constexpr SwitchFlag switch_flags[] = {
     {"--check-each", "--no-check-each", "device.check_each", "Look for NaN after every call, to name the layer at fault"},
 };
 
-std::string toml_string(const std::string& text) {
-  std::string out = "\"";
-  for (const char c : text) {
-    if (c == '"' || c == '\\') out += '\\';
-    out += c;
-  }
-  return out + '"';
-}
-
 }  // namespace
 
 void add_recipe_flags(CLI::App& command, FlagScope scope, std::vector<Override>& overrides) {

@@ -9,6 +9,7 @@
 #include <fstream>
 
 #include "apps/norma/recipe_reader.h"
+#include "norma/text.h"
 
 namespace norma::app {
 namespace fs = std::filesystem;
@@ -28,7 +29,7 @@ std::string read_text(const fs::path& file) {
 }
 
 RecipeSource source_of(const fs::path& file) {
-  return {file.stem().string(), read_text(file), file.string(), fs::absolute(file).parent_path()};
+  return {printable(file.stem().string()), read_text(file), file.string(), fs::absolute(file).parent_path()};
 }
 
 // "model.layers[0].out" and "model.layers.0.out" -> model, layers, 0, out
@@ -45,6 +46,7 @@ std::vector<std::string> split(const Override& o) {
 
 // The override's value as the only entry of a table.
 toml::table parse_value(const Override& o) {
+  if (!is_utf8(o.value)) usage(fmt::format("{}: {} is not UTF-8, which a recipe must be", o.flag, o.value));
   const bool quoted_or_compound = o.value.find_first_of("\"'[]{}\n") != std::string::npos;
   try {
     toml::table t = toml::parse("value = " + o.value);

@@ -5,6 +5,8 @@
 
 #include <algorithm>
 
+#include "norma/text.h"
+
 namespace norma::app {
 namespace {
 
@@ -137,6 +139,8 @@ void RecipeReader::path(const char* key, std::filesystem::path& value) {
   if (given.empty()) fail(key, *n, "must be a path, got an empty string");
   const bool on_command_line = origin_.flag(path_of(key)) != nullptr;
   value = std::filesystem::absolute(on_command_line ? std::filesystem::path(given) : origin_.folder / given).lexically_normal();
+  if (!is_utf8(value.native()))
+    fail(key, *n, fmt::format("stands for {}, which is not UTF-8, as config.toml must be: rename that folder", value.string()));
 }
 
 void RecipeReader::number(const char* key, double& value, Range range) {

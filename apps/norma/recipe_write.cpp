@@ -6,16 +6,6 @@
 namespace norma::app {
 namespace {
 
-std::string quoted(const std::string& text) {
-  std::string out = "\"";
-  for (const char c : text) {
-    if (c == '"' || c == '\\') out += {'\\', c};
-    else if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) out += fmt::format("\\u{:04X}", static_cast<unsigned>(c));
-    else out += c;
-  }
-  return out + '"';
-}
-
 // The shortest text that reads back as the same double.
 std::string decimal(double value) {
   const std::string text = fmt::format("{}", value);
@@ -37,7 +27,7 @@ class RecipeWriter {
   void check(const char*, F) {}
   void boolean(const char* key, bool value) { leaf(key, value ? "true" : "false"); }
   void text(const char* key, const std::string& value) {
-    if (!value.empty()) leaf(key, quoted(value));
+    if (!value.empty()) leaf(key, toml_string(value));
   }
   void path(const char* key, const std::filesystem::path& value) { text(key, value.string()); }
   void number(const char* key, double value, Range) { leaf(key, decimal(value)); }
@@ -58,7 +48,7 @@ class RecipeWriter {
   template <class E, std::size_t N>
   void choice(const char* key, const E& value, const Names<E, N>& names) {
     for (const auto& [name, e] : names)
-      if (e == value) leaf(key, quoted(name));
+      if (e == value) leaf(key, toml_string(name));
   }
   void init(const char* key, const Init& value) {
     Flat unused;  // an initialiser is compared as a whole
@@ -113,6 +103,16 @@ class RecipeWriter {
 };
 
 }  // namespace
+
+std::string toml_string(std::string_view text) {
+  std::string out = "\"";
+  for (const char c : text) {
+    if (c == '"' || c == '\\') out += {'\\', c};
+    else if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) out += fmt::format("\\u{:04X}", static_cast<unsigned>(c));
+    else out += c;
+  }
+  return out + '"';
+}
 
 std::string write_toml(const Recipe& recipe) {
   RecipeWriter::Flat flat;

@@ -159,7 +159,7 @@ void RunDirectory::write_environment(const Environment& e) const {
       throw Error(ErrorKind::data, file.string() + ": not an environment as norma writes it");
     all["resumed"].push_back(to_json(e));
   }
-  write_file(file, all.dump(2) + "\n");
+  write_file(file, json_text(all, 2) + "\n");
 }
 
 void RunDirectory::write_report(const RunReport& report) const {
@@ -183,9 +183,9 @@ std::optional<RunDirectory::Saved> RunDirectory::load() const {
 }
 
 void RunDirectory::append(const EpochMetrics& m, std::string_view device) const {
-  append_line(path_ / metrics_name, to_json(m, device).dump() + "\n");
+  append_line(path_ / metrics_name, json_text(to_json(m, device)) + "\n");
 }
-void RunDirectory::append(const EpochHealth& h) const { append_line(path_ / health_name, to_json(h).dump() + "\n"); }
+void RunDirectory::append(const EpochHealth& h) const { append_line(path_ / health_name, json_text(to_json(h)) + "\n"); }
 
 void RunDirectory::keep_epochs(std::int64_t last) const {
   const auto keep = [&](const char* name, auto text) {
@@ -196,13 +196,13 @@ void RunDirectory::keep_epochs(std::int64_t last) const {
   keep(metrics_name, [&] {
     std::string kept;
     for (const RecordedEpoch& r : epochs())
-      if (r.metrics.epoch <= last) kept += to_json(r.metrics, r.device).dump() + "\n";
+      if (r.metrics.epoch <= last) kept += json_text(to_json(r.metrics, r.device)) + "\n";
     return kept;
   });
   keep(health_name, [&] {
     std::string kept;
     for (const EpochHealth& h : health())
-      if (h.epoch <= last) kept += to_json(h).dump() + "\n";
+      if (h.epoch <= last) kept += json_text(to_json(h)) + "\n";
     return kept;
   });
 }

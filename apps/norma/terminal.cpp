@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "norma/error.h"
+#include "norma/text.h"
 
 namespace norma::app {
 namespace {
@@ -43,10 +44,17 @@ std::string painted(const Terminal& terminal, Color color, std::string_view text
   return code + std::string(text) + "\x1b[0m";
 }
 
-void print_result(std::string_view text) {
+void print_result(std::string_view text) { print_bytes(printable_lines(text)); }
+
+void print_bytes(std::string_view text) {
   if (std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0) return;
   if (errno == EPIPE) throw ClosedPipe{};
   throw Error(ErrorKind::failure, std::string("cannot write to standard output: ") + std::strerror(errno));
+}
+
+void print_path(const std::filesystem::path& path) {
+  if (isatty(STDOUT_FILENO) != 0) print_result(printable(path.string()) + "\n");
+  else print_bytes(path.string() + "\n");
 }
 
 }  // namespace norma::app

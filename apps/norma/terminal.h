@@ -1,5 +1,6 @@
 // What stands at the other end of a stream, and the one way results reach stdout.
 #pragma once
+#include <filesystem>
 #include <string>
 #include <string_view>
 
@@ -21,7 +22,11 @@ std::string painted(const Terminal& terminal, Color color, std::string_view text
 // Nobody reads stdout any more. Not an error of norma: `norma plan x | head` ends quietly.
 struct ClosedPipe {};
 
-// Writes to stdout and flushes. Throws ClosedPipe, or Error(failure) for anything else (a full disk).
+// Writes to stdout and flushes, what is not printable as an escape. Throws ClosedPipe, or Error(failure) for anything else (a full disk).
 void print_result(std::string_view text);
+// The same of text as it is: painted, or a path that a script reads.
+void print_bytes(std::string_view text);
+// A path and a line feed: the bytes themselves, but for a terminal.
+void print_path(const std::filesystem::path& path);
 
 }  // namespace norma::app

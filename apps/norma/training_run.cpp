@@ -11,12 +11,14 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/norma/call_times.h"
+#include "apps/norma/json_lines.h"
 #include "apps/norma/log.h"
 #include "apps/norma/recipe_flags.h"
 #include "apps/norma/run_directory.h"
 #include "apps/norma/signals.h"
 #include "apps/norma/text_curve.h"
 #include "norma/error.h"
+#include "norma/text.h"
 
 namespace norma::app {
 namespace fs = std::filesystem;
@@ -207,7 +209,7 @@ void TrainingRun::finish_epoch(const EpochMetrics& m) {
   if (logged && health_) run_->append(health_->look(m.epoch));
   if (last || m.epoch % recipe_.train.save_every == 0) save();
   if (logged) progress_.epoch(m, recipe_.train.epochs);
-  if (request_.json) results_.print(to_json(m, environment_.device).dump() + "\n");
+  if (request_.json) results_.print(json_text(to_json(m, environment_.device)) + "\n");
 }
 
 int TrainingRun::run() {
@@ -260,7 +262,7 @@ int TrainingRun::stopped(int signal) {
   save();
   write_report(fmt::format("stopped at step {} by a signal", trainer_->steps_done()), false);
   say(fmt::format("stopped after step {} and saved; go on with: norma train --resume --out {}", trainer_->steps_done(),
-                  run_->path().string()));
+                  shell_word(run_->path().string())));
   return 128 + signal;
 }
 
@@ -330,7 +332,7 @@ void TrainingRun::print_summary() {
     j["parameters"] = trainer_->parameter_count();
     j["run_directory"] = out;
     j["pictures"] = {out + "/report.html", out + "/curves.svg"};
-    results_.print(j.dump() + "\n");
+    results_.print(json_text(j) + "\n");
     return;
   }
   double seconds = 0, training = 0, samples = 0;
@@ -346,8 +348,8 @@ void TrainingRun::print_summary() {
   text += fmt::format("trained        {} epoch{} in {}, {} samples/s, {}\n", epochs.size(), epochs.size() == 1 ? "" : "s",
                       short_duration(seconds), short_count(training > 0 ? samples / training : 0), environment_.device);
   text += fmt::format("parameters     {}, hash {}\n", trainer_->parameter_count(), last.parameters_hash);
-  text += fmt::format("run directory  {}\n", out);
-  text += fmt::format("pictures       {0}/report.html  {0}/curves.svg\n", out);
+  text += fmt::format("run directory  {}\n", printable(out));
+  text += fmt::format("pictures       {0}/report.html  {0}/curves.svg\n", printable(out));
   results_.print(text);
 }
 
@@ -403,7 +405,7 @@ int run_training(const TrainRequest& request) {
   if (!request.resume) return TrainingRun(request, parse_recipe(find_recipe(request.recipe), request.overrides), {}).run();
   RunDirectory run = RunDirectory::open(request.out);
   const fs::path config = run.path() / "config.toml";
-  const RecipeSource stored{run.path().filename().string(), run.config(), config.string(), fs::absolute(run.path())};
+  const RecipeSource stored{printable(run.path().filename().string()), run.config(), config.string(), fs::absolute(run.path())};
   Recipe recipe = resumed_recipe(stored, request.overrides);
   if (!request.recipe.empty()) compare_with_named(request.recipe, recipe, request.out);
   return TrainingRun(request, std::move(recipe), std::move(run)).run();

@@ -6,6 +6,7 @@
 #include <chrono>
 
 #include "apps/norma/commands.h"
+#include "apps/norma/json_lines.h"
 #include "apps/norma/log.h"
 #include "apps/norma/module_file.h"
 #include "apps/norma/progress.h"
@@ -62,7 +63,7 @@ int run(const VerifyRequest& request) {
   if (request.json) {
     nlohmann::ordered_json j{{"recipe", recipe.name}, {"data", data.name}, {"batch_size", recipe.train.batch_size}};
     j.update(to_json(report));
-    print_result(j.dump() + "\n");
+    print_result(json_text(j) + "\n");
   } else {
     print_result(text(report));
   }

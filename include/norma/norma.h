@@ -13,6 +13,7 @@
 #include "norma/optimizer.h"         // IWYU pragma: export
 #include "norma/plan.h"              // IWYU pragma: export
 #include "norma/shape.h"             // IWYU pragma: export
+#include "norma/text.h"              // IWYU pragma: export
 #include "norma/trainer.h"           // IWYU pragma: export
 #include "norma/types.h"             // IWYU pragma: export
 #include "norma/verify.h"            // IWYU pragma: export

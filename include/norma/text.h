@@ -1,0 +1,23 @@
+// Text that came from elsewhere (names in files, paths, words of a command line), made fit for a terminal, a log or a shell.
+#pragma once
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+namespace norma {
+
+// Bytes of the well-formed UTF-8 sequence at the start of `text` (Unicode table 3-7), or 0.
+std::size_t utf8_length(std::string_view text);
+bool is_utf8(std::string_view text);
+
+// One line that shows every byte and does nothing to a terminal: control characters are \n, \t, \r or \x1b, bytes that are not UTF-8 \xe9,
+// controls above ASCII and marks that turn the direction of writing \u202e. Everything else stays as it is.
+std::string printable(std::string_view text);
+// The same, but line feeds stay: of a text whose lines are its writer's own.
+std::string printable_lines(std::string_view text);
+
+// One word of a POSIX shell, quoted only where it must be. A path that begins with a dash gets ./ in front, so that no program takes it for
+// a flag; what is not printable stands as $'\303'.
+std::string shell_word(std::string_view path);
+
+}  // namespace norma
