@@ -53,6 +53,8 @@ class Inference {
     const Shape& x = normalised(l.eps);
     positive("groups", l.groups);
     check(x[1] % l.groups == 0, std::to_string(x[1]) + " channels cannot be divided into " + std::to_string(l.groups) + " groups");
+    check(x.elements() > x[0] * l.groups, "expects more than one value in each of its " + std::to_string(l.groups) + " groups, got input " +
+                                              to_string(x) + "; one value has no variance: use fewer groups");
     return x;
   }
 

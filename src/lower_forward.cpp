@@ -74,10 +74,12 @@ void Lowering::forward(std::size_t i, const BatchNormNode& n) {
   Saved& s = saved_[i];
   const bool batch_statistics = training() || !n.options.track_running_stats;
   if (batch_statistics) {
-    if (training() && d.n * d.plane() == 1)
-      throw Error(ErrorKind::usage, "[" + path + "] expects more than one value per channel when training, got input " +
-                                        to_string(node_shape(i)) +
-                                        "; a batch needs at least two samples: change the batch size or drop the last batch (drop_last)");
+    if (d.n * d.plane() == 1)
+      throw Error(ErrorKind::usage,
+                  "[" + path + "] expects more than one value per channel " +
+                      (training() ? "when training, got input " : "without running statistics, got input ") + to_string(node_shape(i)) +
+                      (training() ? "; a batch needs at least two samples: change the batch size or drop the last batch (drop_last)"
+                                  : "; at least two samples are needed at a time, in the last batch of a set too"));
     s.mean = flat(path + ".mean", d.c, DType::f32);
     s.var = batch_variances(i, d.c, training() && n.options.track_running_stats);
     s.rstd = flat(path + ".rstd", d.c, DType::f32);

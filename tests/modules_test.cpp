@@ -128,7 +128,7 @@ TEST(Modules, OptionsDecideWhichParametersThereAre) {
   EXPECT_EQ(names(InstanceNorm{}, {3, 2, 2, 2}), (Names{}));
   EXPECT_EQ(names(InstanceNorm{.affine = true, .track_running_stats = true}, {3, 2, 2, 2}),
             (Names{"in.weight", "in.bias", "in.running_mean", "in.running_var", "in.num_batches_tracked"}));
-  EXPECT_EQ(names(Sequential{GroupNorm{.groups = 1}, GroupNorm{.groups = 2, .affine = false}, GroupNorm{.groups = 2}}, {3, 2}),
+  EXPECT_EQ(names(Sequential{GroupNorm{.groups = 1}, GroupNorm{.groups = 2, .affine = false}, GroupNorm{.groups = 2}}, {3, 4}),
             (Names{"gn1.weight", "gn1.bias", "gn3.weight", "gn3.bias"}));
   EXPECT_EQ(trace(LayerNorm{}, {2, 4, 5, 3}).parameters().at(0).shape, (Shape{4, 5, 3}));
   EXPECT_EQ(names(Sequential{{"stem", Conv2d{.out = 4, .groups = 2, .bias = false}},
@@ -169,6 +169,13 @@ TEST(Modules, GroupsMustDivideTheChannels) {
 TEST(Modules, NormsThatCannotBeAreRefused) {
   EXPECT_TRUE(contains(refusal(Sequential{GroupNorm{.groups = 4}}, {2, 6, 3, 3}), "[gn1] 6 channels cannot be divided into 4 groups"));
   EXPECT_TRUE(contains(refusal(Sequential{GroupNorm{}}, {2, 6}), "[gn1] groups must be positive, got 0"));
+  EXPECT_TRUE(contains(refusal(Sequential{GroupNorm{.groups = 6}}, {2, 6}), "[gn1] expects more than one value in each of its 6 groups"));
+  EXPECT_NO_THROW((ModuleRunner{GroupNorm{.groups = 6}, {2, 6, 1, 2}}));
+  // Without running statistics the batch's own are all there is, in evaluation, too.
+  EXPECT_TRUE(contains(refusal([] {
+                         ModuleRunner{Sequential{nn::BatchNorm{.track_running_stats = false}}, {1, 3}, {.mode = Mode::eval}};
+                       }),
+                       "[bn1] expects more than one value per channel without running statistics, got input (1, 3)"));
   EXPECT_TRUE(contains(refusal(Sequential{InstanceNorm{}}, {256, 120}), "[in1] expects 4-d input, got (256, 120); "));
   EXPECT_TRUE(
       contains(refusal(Sequential{InstanceNorm{}}, {4, 3, 1, 1}), "[in1] expects more than one spatial element, got input (4, 3, 1, 1)"));

@@ -58,7 +58,10 @@ struct Net {
       }
       case 14: return nn::LayerNorm{.bias = s[1] > 1}(b, x);
       case 15: return s[2] * s[3] < 2 ? x : nn::InstanceNorm{.affine = s[1] > 1, .track_running_stats = s[2] > 2}(b, x);
-      default: return nn::GroupNorm{.groups = s[1] % 2 == 0 ? 2 : 1, .affine = s[2] > 1}(b, x);
+      default: {
+        const std::int64_t groups = s[1] % 2 == 0 ? 2 : 1;
+        return s[1] * s[2] * s[3] < 2 * groups ? x : nn::GroupNorm{.groups = groups, .affine = s[2] > 1}(b, x);
+      }
     }
   }
 };

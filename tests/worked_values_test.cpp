@@ -63,6 +63,28 @@ TEST(BatchNormWorked, AConstantChannelIsExactlyBeta) {
   }
 }
 
+// As in PyTorch: variance 0 and eps 0 give 0, not 0 times infinity; in the gradients, too.
+TEST(BatchNormWorked, WithoutEpsAConstantChannelIsExactlyBetaInEveryNorm) {
+  for (const Module& m : {Module{BatchNorm{.eps = 0}}, Module{LayerNorm{.eps = 0}}, Module{GroupNorm{.groups = 2, .eps = 0}},
+                          Module{InstanceNorm{.eps = 0, .affine = true}}}) {
+    ModuleRunner run{Sequential{{"norm", m}}, {19, 2, 3, 1}};
+    run.write("x", std::vector<float>(19 * 6, 0.1f));
+    run.write("norm.bias", std::vector<float>(static_cast<std::size_t>(run.shape("norm.bias").elements()), 0.25f));
+    run.write("dy", range(19 * 6));
+    run.step();
+    for (const float y : run.read("y")) ASSERT_EQ(y, 0.25f);
+    for (const char* gradient : {"dx", "norm.weight.grad"})
+      for (const float g : run.read(gradient)) ASSERT_EQ(g, 0) << gradient;
+  }
+  ModuleRunner evaluation{BatchNorm{.eps = 0}, {2, 1}, {.mode = Mode::eval}};
+  evaluation.write("bn.running_mean", std::vector<float>{0.1f});
+  evaluation.write("bn.running_var", std::vector<float>{0});
+  evaluation.write("x", std::vector<float>{0.1f, 0.3f});
+  evaluation.write("dy", std::vector<float>{1, 1});
+  evaluation.step();
+  EXPECT_EQ(evaluation.read("y"), (std::vector<float>{0, 0}));
+}
+
 TEST(BatchNormWorked, EvaluationUsesAndNeverWritesTheRunningStatistics) {
   ModuleRunner run{BatchNorm{.eps = 0}, {2, 1, 1, 2}, {.mode = Mode::eval}};
   run.write("bn.running_mean", std::vector<float>{2});

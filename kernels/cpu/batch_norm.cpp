@@ -32,8 +32,6 @@ NORMA_INLINE void write_plane(float* out, std::int64_t plane, std::int64_t vecto
   end_stream();
 }
 
-inline float reciprocal_std(double var, double eps) { return static_cast<float>(1 / std::sqrt(var + eps)); }
-
 }  // namespace
 
 void run_partial(const BatchNormStatistics& call, const Memory& memory) {
@@ -83,7 +81,7 @@ void finish(const BatchNormStatistics& call, const Memory& memory) {
       const double v = squares[c] / m;
       mean[begin + c] = static_cast<float>(means[c]);
       var[begin + c] = static_cast<float>(v);
-      rstd[begin + c] = reciprocal_std(v, eps);
+      rstd[begin + c] = static_cast<float>(reciprocal_std(v + eps));
     }
   });
 }
@@ -91,7 +89,7 @@ void finish(const BatchNormStatistics& call, const Memory& memory) {
 void run(const BatchNormRstd& call, const Memory& memory) {
   float* const rstd = memory.at<float>(call.rstd);
   const float* const var = memory.at<float>(call.var);
-  for (std::int64_t c = 0; c < call.channels; ++c) rstd[c] = reciprocal_std(static_cast<double>(var[c]), call.eps);
+  for (std::int64_t c = 0; c < call.channels; ++c) rstd[c] = static_cast<float>(reciprocal_std(static_cast<double>(var[c]) + call.eps));
 }
 
 void run(const BatchNormApply& call, const Memory& memory) {

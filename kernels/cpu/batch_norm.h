@@ -1,6 +1,7 @@
 // What the passes of batch norm, and of the other norms, share: sums of a plane in float, flushed to double before they grow long; sums
 // over groups in double and in order; the two constants of an affine pass.
 #pragma once
+#include <cmath>
 #include <cstdint>
 
 #include "kernels/chunks.h"
@@ -18,6 +19,12 @@ constexpr std::int64_t vectors_per_flush = 128;
 constexpr std::int64_t max_cached_floats = std::int64_t{1} << 23;  // 32 MB
 // Channels whose partial sums are added up by one thread.
 constexpr std::int64_t channels_per_block = 32;
+
+// Of variance + eps; 0 where that is 0, as in PyTorch: what a constant channel is without eps is then 0 too, not 0 times infinity.
+NORMA_INLINE double reciprocal_std(double v) {
+  const double r = 1 / std::sqrt(v);
+  return v == 0 ? 0 : r;
+}
 
 struct Pair {
   double a, b;

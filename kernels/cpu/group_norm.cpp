@@ -179,7 +179,7 @@ void run(const GroupNormForward& call, const Memory& memory) {
       Doubles rstd;
       for (int l = 0; l < 16; ++l) {
         m.squares.lane[l] *= inverse;
-        rstd.lane[l] = 1 / std::sqrt(m.squares.lane[l] + eps);
+        rstd.lane[l] = reciprocal_std(m.squares.lane[l] + eps);
       }
       const V mean = select(t.valid, narrow(m.mean), zero()), r = select(t.valid, narrow(rstd), zero());
       store(means + t.statistics, mean);

@@ -59,7 +59,7 @@ struct ReciprocalStd {
     float v[n];
     load(var + i, v);
 #pragma unroll
-    for (int k = 0; k < n; ++k) v[k] = static_cast<float>(1 / sqrt(static_cast<double>(v[k]) + eps));
+    for (int k = 0; k < n; ++k) v[k] = static_cast<float>(reciprocal_std(static_cast<double>(v[k]) + eps));
     store(rstd + i, v);
   }
 };

@@ -1,6 +1,7 @@
 // What the kernels of batch norm share: the constants of one channel, and what becomes of its sums.
 #pragma once
 #include "kernels/calls/batch_norm.h"
+#include "kernels/cuda/math.cuh"
 #include "kernels/cuda/reduce.cuh"
 #include "kernels/cuda/view.cuh"
 
@@ -56,7 +57,7 @@ struct Statistics {
     const double v = m.squares / m.count;
     mean[channel] = static_cast<float>(m.mean);
     var[channel] = static_cast<float>(v);
-    rstd[channel] = static_cast<float>(1 / sqrt(v + eps));
+    rstd[channel] = static_cast<float>(reciprocal_std(v + eps));
   }
 };
 inline Statistics statistics_of(const BatchNormStatistics& call, const Memory& memory) {

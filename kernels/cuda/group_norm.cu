@@ -110,7 +110,7 @@ __global__ void __launch_bounds__(norm_threads, 4) group_norm_forward(Forward p)
   const Moments m = merge_lane(thread_moments(p.tiles, x), p.tiles.lanes);
   const double variance = m.squares / m.count;
   const float mean = tile.valid ? static_cast<float>(m.mean) : 0.0f;
-  const float rstd = tile.valid ? static_cast<float>(1 / sqrt(variance + p.eps)) : 0.0f;
+  const float rstd = tile.valid ? static_cast<float>(reciprocal_std(variance + p.eps)) : 0.0f;
   if (threadIdx.x < static_cast<unsigned>(p.tiles.lanes)) {
     p.mean[tile.statistics] = mean;
     p.rstd[tile.statistics] = rstd;

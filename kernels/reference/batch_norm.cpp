@@ -20,12 +20,6 @@ void for_each_of_channel(const Dims& d, std::int64_t c, F f) {
 
 double elements_per_channel(const Dims& d) { return static_cast<double>(d.n * d.plane()); }
 
-template <class T>
-T inverse_deviation(const T& var, double eps) {
-  using std::sqrt;
-  return T(1) / sqrt(var + T(eps));
-}
-
 }  // namespace
 
 // The corrected two-pass algorithm: the second pass also sums x - centre, which is what rounding left of the mean.

@@ -47,7 +47,6 @@ void backward_input(const NormShape& shape, T* dx, const T* dy, const T* x, cons
 // The corrected two-pass algorithm, as for batch norm.
 template <class T>
 void run(const GroupNormForward& call, const Memory<T>& m) {
-  using std::sqrt;
   const T *x = m.floats(call.x), *gamma = m.floats(call.gamma), *beta = m.floats(call.beta);
   T *y = m.floats(call.y), *mean = m.floats(call.mean), *rstd = m.floats(call.rstd), *var = m.floats(call.var);
   const double count = static_cast<double>(call.shape.group_elements());
@@ -64,7 +63,7 @@ void run(const GroupNormForward& call, const Memory<T>& m) {
     mean[at] = T(centre) + sum / T(count);
     const T variance = (squares - sum * sum / T(count)) / T(count);
     if (var) var[at] = variance;
-    rstd[at] = T(1) / sqrt(variance + T(call.eps));
+    rstd[at] = inverse_deviation(variance, call.eps);
     for_each_of_group(call.shape, n, g, [&](std::int64_t i, std::int64_t a) {
       T v = (x[i] - mean[at]) * rstd[at];
       if (gamma) v = gamma[a] * v;

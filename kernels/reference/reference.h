@@ -147,6 +147,14 @@ void for_each_in_window(const kernels::PoolShape& shape, std::int64_t n, std::in
     }
 }
 
+// 1 / sqrt(var + eps), and 0 where that root is 0: a constant channel without eps.
+template <class T>
+T inverse_deviation(const T& var, double eps) {
+  using std::sqrt;
+  const T root = sqrt(var + T(eps));
+  return value(root) == 0 ? T(0) : T(1) / root;
+}
+
 template <class T>
 T activate(Activation act, const T& x) {
   using std::tanh;
