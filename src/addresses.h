@@ -26,6 +26,17 @@ inline std::vector<std::byte*> locate(const Plan& plan, const std::array<std::by
   return addresses;
 }
 
+// What a region's memory is for, for a message: "the activations of batch size 256 (most: conv1 (256, 6, 24, 24), 3 MB)".
+inline std::string purpose(const Plan& plan, Region region) {
+  std::string text = std::string("the ") + name_of(region);
+  if (region != Region::activations && region != Region::group) return text;
+  text += " of batch size " + std::to_string(plan.samples);
+  const PlanValue* most = nullptr;
+  for (const PlanValue& v : plan.values)
+    if (v.region == region && (!most || v.bytes > most->bytes)) most = &v;
+  return most ? text + " (most: " + most->name + " " + to_string(most->shape) + ", " + std::to_string(most->bytes >> 20) + " MB)" : text;
+}
+
 // Throws unless the value may be read and written from outside, and has these bytes.
 inline void check_access(const PlanValue& v, std::size_t bytes, std::size_t offset) {
   if (v.region == Region::group)

@@ -28,10 +28,12 @@ namespace {
 class Block {
  public:
   Block() = default;
-  explicit Block(std::size_t bytes) : bytes_(bytes), mapped_(bytes < huge_page ? bytes : bytes + huge_page) {
+  // what: "the activations of batch size 256", for the message where there is not so much.
+  Block(std::size_t bytes, const std::string& what) : bytes_(bytes), mapped_(bytes < huge_page ? bytes : bytes + huge_page) {
     if (!bytes) return;
     mapping_ = mmap(nullptr, mapped_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (mapping_ == MAP_FAILED) throw std::bad_alloc();
+    if (mapping_ == MAP_FAILED)
+      throw Error(ErrorKind::failure, "out of memory: " + std::to_string(bytes) + " bytes for " + what + "; use a smaller batch or net");
     data_ = static_cast<std::byte*>(mapping_);
     if (bytes < huge_page) return;
     data_ += (huge_page - reinterpret_cast<std::uintptr_t>(data_) % huge_page) % huge_page;
@@ -83,22 +85,36 @@ class CpuExecutor final : public Executor {
   // Group by group a Call finds its neighbour's values in the cache.
   bool joins() const override { return false; }
 
+  // Where memory runs out nothing is changed: all of it is had before anything moves.
   void prepare(const Plan& plan) override {
+    Prepared prepared{plan};
+    const std::size_t whole = std::max(whole_scratch_, prepared.whole_scratch), group = std::max(group_scratch_, prepared.group_scratch);
+    std::array<Block, region_count> larger;
+    std::array<std::byte*, region_count> begins{};
     for (std::size_t r = 0; r < region_count; ++r) {
-      Block& block = regions_[r];
-      const bool of_group = r == static_cast<std::size_t>(Region::group), of_step = r == static_cast<std::size_t>(Region::activations);
-      const std::size_t bytes = plan.region_bytes[r] * static_cast<std::size_t>(of_group ? threads_ : 1);
-      if (bytes <= block.size()) continue;
-      Block larger{bytes};
-      if (block.size() && !of_step && !of_group) std::memcpy(larger.data(), block.data(), block.size());
-      block = std::move(larger);
+      const Region region = static_cast<Region>(r);
+      const std::size_t bytes = plan.region_bytes[r] * static_cast<std::size_t>(region == Region::group ? threads_ : 1);
+      if (bytes > regions_[r].size()) larger[r] = Block{bytes, purpose(plan, region)};
+      begins[r] = (larger[r].size() ? larger[r] : regions_[r]).data();
     }
-    plans_[&plan] = Prepared{plan};
-    whole_scratch_ = std::max(whole_scratch_, plans_[&plan].whole_scratch);
-    group_scratch_ = std::max(group_scratch_, plans_[&plan].group_scratch);
-    if (const std::size_t bytes = whole_scratch_ + group_scratch_ * static_cast<std::size_t>(threads_); bytes > scratch_.size())
-      scratch_ = Block{bytes};
-    for (auto& [known, prepared] : plans_) prepared.addresses = locate(*known);
+    Block scratch;
+    if (const std::size_t bytes = whole + group * static_cast<std::size_t>(threads_); bytes > scratch_.size())
+      scratch = Block{bytes, "the scratch of batch size " + std::to_string(plan.samples)};
+    std::vector<std::pair<Prepared*, std::vector<std::byte*>>> moved;
+    for (auto& [known, of_known] : plans_) moved.emplace_back(&of_known, locate(*known, begins, bound_));
+    prepared.addresses = locate(plan, begins, bound_);
+    plans_.insert_or_assign(&plan, std::move(prepared));
+
+    for (std::size_t r = 0; r < region_count; ++r) {
+      if (!larger[r].size()) continue;
+      const Region region = static_cast<Region>(r);
+      if (regions_[r].size() && region != Region::activations && region != Region::group)
+        std::memcpy(larger[r].data(), regions_[r].data(), regions_[r].size());
+      regions_[r] = std::move(larger[r]);
+    }
+    if (scratch.size()) scratch_ = std::move(scratch);
+    whole_scratch_ = whole, group_scratch_ = group;
+    for (auto& [known, addresses] : moved) known->addresses = std::move(addresses);
   }
 
   std::int64_t steps_ahead() const override { return 1; }
@@ -265,12 +281,6 @@ class CpuExecutor final : public Executor {
 
   kernels::Memory whole_memory(const Prepared& prepared) const {
     return {.address = prepared.addresses.data(), .scratch = scratch_.data()};
-  }
-
-  std::vector<std::byte*> locate(const Plan& plan) const {
-    std::array<std::byte*, region_count> begins{};
-    for (std::size_t r = 0; r < region_count; ++r) begins[r] = regions_[r].data();
-    return norma::locate(plan, begins, bound_);
   }
 
   std::byte* address(const Plan& plan, int value, std::size_t bytes, std::size_t offset) const {

@@ -78,8 +78,7 @@ class CudaExecutor final : public Executor {
       Block& block = regions_[r];
       if (plan.region_bytes[r] <= block.size()) continue;
       const Region region = static_cast<Region>(r);
-      std::string what = std::string("the ") + name_of(region);
-      if (region == Region::activations) what += " of batch size " + std::to_string(plan.samples) + " (most: " + largest_value(plan) + ")";
+      const std::string what = purpose(plan, region);
       Block larger(plan.region_bytes[r], what);
       if (block.size() && region != Region::activations)
         check(cudaMemcpyAsync(larger.data(), block.data(), block.size(), cudaMemcpyDeviceToDevice, stream_), "moving " + what);
@@ -284,14 +283,6 @@ class CudaExecutor final : public Executor {
   std::byte* address(const Plan& plan, int value, std::size_t bytes, std::size_t offset) const {
     check_access(plan[ValueId{value}], bytes, offset);
     return plans_.at(&plan).addresses[static_cast<std::size_t>(value)] + offset;
-  }
-
-  // "conv1 (256, 6, 24, 24), 3 MB"
-  static std::string largest_value(const Plan& plan) {
-    const PlanValue* most = nullptr;
-    for (const PlanValue& v : plan.values)
-      if (v.region == Region::activations && (!most || v.bytes > most->bytes)) most = &v;
-    return most ? most->name + " " + to_string(most->shape) + ", " + std::to_string(most->bytes >> 20) + " MB" : "none";
   }
 
   int index_;

@@ -53,6 +53,10 @@ struct Style {
   std::size_t ample;  // of activations
 };
 
+// Of how many samples the Plan is that a Trainer has from its start, with every persistent value. Batch norms need two; the batch asked
+// for may be far larger than the data sets that come, and then is never run.
+constexpr std::int64_t base_batch = 2;
+
 // A GPU's second-level cache holds that much at least, and its Calls run side by side where they do not wait for memory.
 constexpr std::size_t gpu_ample = std::size_t{32} << 20;
 
@@ -100,7 +104,7 @@ Trainer::State::State(Module n, TrainerOptions o, std::unique_ptr<Executor> e)
   affine = Affine(options.transform, options.input[0], stored);
   graph = traced(net, options, options.batch);
   parameters = graph->parameters();
-  base = &plan(Mode::train, options.batch);
+  base = &plan(Mode::train, std::min(options.batch, base_batch));
   std::int64_t number = 0;
   for (const ParameterInfo& p : parameters) write_tensor(*executor, *base, id(p.name), initial_values(p, options.seed, number++));
   set_counters({.seed = options.seed});
@@ -108,14 +112,18 @@ Trainer::State::State(Module n, TrainerOptions o, std::unique_ptr<Executor> e)
 
 Graph Trainer::State::unfused(std::int64_t samples) const { return norma::unfused(net, options, samples); }
 
-const Plan& Trainer::State::plan(Mode mode, std::int64_t batch) {
+Trainer::State::Made& Trainer::State::made(Mode mode, std::int64_t batch) {
   const auto key = std::make_pair(mode, batch);
   if (const auto it = plans.find(key); it != plans.end()) return it->second;
   const Graph& of_batch = batch == options.batch ? *graph : traced(net, options, batch);
-  Plan made = lowered(of_batch, options, stored, mode, style_of(*executor, batch));
-  const Plan& kept = plans.emplace(key, std::move(made)).first->second;
-  executor->prepare(kept);
-  return kept;
+  return plans.emplace(key, Made{lowered(of_batch, options, stored, mode, style_of(*executor, batch))}).first->second;
+}
+
+const Plan& Trainer::State::plan(Mode mode, std::int64_t batch) {
+  Made& m = made(mode, batch);
+  if (!m.prepared) executor->prepare(m.plan);
+  m.prepared = true;
+  return m.plan;
 }
 
 // The set fits the net: sample shape, type, label range.
@@ -345,7 +353,7 @@ const std::vector<EpochMetrics>& Trainer::history() const { return state_->histo
 std::string Trainer::parameters_hash() const { return state_->hash(); }
 std::string Trainer::device_description() const { return state_->executor->description(); }
 const Graph& Trainer::graph() const { return *state_->graph; }
-const Plan& Trainer::plan(Mode mode, std::int64_t batch) const { return state_->plan(mode, batch > 0 ? batch : state_->options.batch); }
+const Plan& Trainer::plan(Mode mode, std::int64_t batch) const { return state_->compiled(mode, batch > 0 ? batch : state_->options.batch); }
 
 std::int64_t Trainer::parameter_count() const {
   std::int64_t n = 0;

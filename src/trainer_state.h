@@ -32,12 +32,16 @@ struct Trainer::State {
   // On an Executor that has no Plans yet, whatever the options' device is.
   State(Module n, TrainerOptions o, std::unique_ptr<Executor> e);
 
+  // The Plan for so many samples, with memory to run it.
   const Plan& plan(Mode mode, std::int64_t batch);
+  // The same without: a batch that is never run needs none.
+  const Plan& compiled(Mode mode, std::int64_t batch) { return made(mode, batch).plan; }
   // The net as traced for so many samples, nothing folded.
   Graph unfused(std::int64_t samples) const;
   struct Tap {
     Graph graph;
     Plan plan;
+    bool prepared = false;
   };
   const Tap& tap(Mode mode, std::int64_t samples);
   void check(const Dataset& data) const;
@@ -58,12 +62,17 @@ struct Trainer::State {
   TrainerOptions options;
   std::unique_ptr<Executor> executor;
   Affine affine;
-  DType stored = DType::u8;                             // of the samples
-  std::map<std::pair<Mode, std::int64_t>, Plan> plans;  // by mode and batch size
-  std::map<std::pair<Mode, std::int64_t>, Tap> taps;    // by mode and samples
-  std::optional<Graph> graph, plain;                    // at options.batch; unfused, once somebody asks
+  DType stored = DType::u8;  // of the samples
+  struct Made {
+    Plan plan;
+    bool prepared = false;  // the Executor has memory for it
+  };
+  std::map<std::pair<Mode, std::int64_t>, Made> plans;  // by mode and batch size
+  Made& made(Mode mode, std::int64_t batch);
+  std::map<std::pair<Mode, std::int64_t>, Tap> taps;  // by mode and samples
+  std::optional<Graph> graph, plain;                  // at options.batch; unfused, once somebody asks
   std::vector<ParameterInfo> parameters;
-  const Plan* base = nullptr;  // training at options.batch; knows every persistent value
+  const Plan* base = nullptr;  // training of a few samples; knows every persistent value, which are alike in all Plans of the net
   std::int64_t epochs_done = 0;
   std::int64_t epoch_samples = 0;  // size of the training set the counters belong to
   std::int64_t ahead = 1;          // steps queued at a time: as many as take about 20 ms, so that somebody who watches is served

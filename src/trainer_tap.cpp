@@ -62,20 +62,24 @@ class Kept {
 
 const Trainer::State::Tap& Trainer::State::tap(Mode mode, std::int64_t samples) {
   const auto key = std::make_pair(mode, samples);
-  if (const auto it = taps.find(key); it != taps.end()) return it->second;
-  Graph made = unfused(samples);
-  Plan lowered = lower(made, {.mode = mode,
-                              .lanes = executor->lanes(),
-                              .backward = mode == Mode::train,
-                              .data = InputData{options.input, stored, options.transform.resize, false},
-                              .loss = options.loss,
-                              .optimizer = {},
-                              .precision = options.precision,
-                              .move_running_statistics = false,
-                              .assign = {.reuse = false}});
-  const Tap& kept = taps.emplace(key, Tap{std::move(made), std::move(lowered)}).first->second;
-  executor->prepare(kept.plan);
-  return kept;
+  auto it = taps.find(key);
+  if (it == taps.end()) {
+    Graph of_samples = unfused(samples);
+    Plan lowered = lower(of_samples, {.mode = mode,
+                                      .lanes = executor->lanes(),
+                                      .backward = mode == Mode::train,
+                                      .data = InputData{options.input, stored, options.transform.resize, false},
+                                      .loss = options.loss,
+                                      .optimizer = {},
+                                      .precision = options.precision,
+                                      .move_running_statistics = false,
+                                      .assign = {.reuse = false}});
+    it = taps.emplace(key, Tap{std::move(of_samples), std::move(lowered)}).first;
+  }
+  Tap& tap = it->second;
+  if (!tap.prepared) executor->prepare(tap.plan);
+  tap.prepared = true;
+  return tap;
 }
 
 Tapped Trainer::tap(Mode mode, const Dataset& data, std::span<const std::string> names, std::int64_t first, std::int64_t count) {

@@ -243,6 +243,21 @@ TEST(TrainerEvaluation, DataThatDoesNotFitIsRefused) {
   EXPECT_EQ(t.steps_done(), 0);
 }
 
+TEST(TrainerFit, ABatchLargerThanTheSetIsTheSetAndNeedsNoMoreMemory) {
+  const Dataset data = bars(48);
+  const auto hash_with = [&](std::int64_t batch) {
+    TrainerOptions o = options();
+    o.batch = batch;
+    Trainer t{net, o};
+    t.fit(data, &data, {.epochs = 2});
+    EXPECT_EQ(t.steps_done(), 2) << batch;
+    return t.parameters_hash();
+  };
+  const std::string expected = hash_with(48);
+  for (const std::int64_t batch : {std::int64_t{49}, std::int64_t{65537}, std::int64_t{1} << 36})
+    EXPECT_EQ(hash_with(batch), expected) << batch;
+}
+
 // ------------------------------------------------------------------------------------------------------------ options and learning
 
 TEST(TrainerOptionsTest, OutOfRangeIsRefusedByName) {

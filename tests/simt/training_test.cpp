@@ -80,9 +80,13 @@ TEST_F(EmulatedTraining, SaysWhyThereIsNoGpu) {
 }
 
 TEST_F(EmulatedTraining, OutOfMemorySaysHowMuchByWhatAndWhatToLower) {
+  Trainer trainer(net, on_gpu());
+  const auto fit = [&] { trainer.fit(bars(100), nullptr, {}); };
   simt::machine().memory = simt::live().device_bytes + (64 << 10);
-  expect_error(ErrorKind::failure, {"the GPU is out of memory: the activations of batch size 40 (most: "}, make_trainer);
-  expect_error(ErrorKind::failure, {"lower the batch size"}, make_trainer);
+  expect_error(ErrorKind::failure, {"the GPU is out of memory: the activations of batch size 40 (most: "}, fit);
+  expect_error(ErrorKind::failure, {"lower the batch size"}, fit);
+  simt::reset_machine();
+  fit();  // nothing was lost
 }
 
 TEST_F(EmulatedTraining, AFailedLaunchNamesItsCall) {
