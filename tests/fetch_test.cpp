@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <csignal>
+#include <cstdio>
 #include <functional>
 #include <map>
 #include <set>
@@ -305,6 +306,61 @@ TEST_F(Fetch, MirrorsByDefaultAndByEnvironment) {
   expect_error(ErrorKind::usage, {"file:///etc/"}, [&] { fetch_file("mnist", file_name, folder_.path(), o); });
   expect_error(ErrorKind::usage, {"kmnist"}, [&] { fetch_dataset("kmnist", folder_.path(), options({"good"})); });
   EXPECT_TRUE(folder_.list().empty());
+}
+
+// The files of a folder by https on 127.0.0.1, under a certificate that nobody has signed but itself.
+class TlsServer {
+ public:
+  explicit TlsServer(const fs::path& folder) {
+    const std::string command =
+        "cd '" + folder.string() +
+        "' && mkdir trusted && openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout key.pem"
+        " -out trusted/own.pem -days 2 -subj /CN=norma -addext subjectAltName=IP:127.0.0.1 2>&1 && openssl rehash trusted"
+        " && echo PID $$ && exec openssl s_server -accept 127.0.0.1:0 -cert trusted/own.pem -key key.pem -WWW 2>&1";
+    output_ = ::popen(command.c_str(), "r");
+    char line[256];
+    while (output_ && port_ == 0 && std::fgets(line, sizeof line, output_))
+      if (std::sscanf(line, "ACCEPT 127.0.0.1:%d", &port_) != 1) std::sscanf(line, "PID %d", &pid_);
+  }
+  ~TlsServer() {
+    if (pid_ > 0) ::kill(pid_, SIGTERM);
+    if (output_) ::pclose(output_);
+  }
+  TlsServer(const TlsServer&) = delete;
+  TlsServer& operator=(const TlsServer&) = delete;
+  int port() const { return port_; }  // 0: there is no openssl program, or it is too old
+
+ private:
+  std::FILE* output_ = nullptr;
+  int pid_ = 0, port_ = 0;
+};
+
+TEST_F(Fetch, TrustsTheCertificatesThatCurlsCommandIsToldOf) {
+  REQUIRE_GOOD_FILE();
+  TemporaryFolder served;
+  write_bytes(served / packed_name, good_);
+  const TlsServer server(served.path());
+  if (server.port() == 0) GTEST_SKIP() << "no openssl program that serves https";
+  FetchOptions o;
+  o.mirrors = {"https://127.0.0.1:" + std::to_string(server.port()) + "/"};
+  const std::string own = (served / "trusted/own.pem").string(), folder = (served / "trusted").string();
+  const auto fetched = [&](const char* bundle, const char* file, const char* dir) {
+    const Environment a("CURL_CA_BUNDLE", bundle), b("SSL_CERT_FILE", file), c("SSL_CERT_DIR", dir);
+    TemporaryFolder into;
+    try {
+      return fetch_file(set_, file_name, into.path(), o) && read_bytes(into / packed_name) == good_;
+    } catch (const Error& error) {
+      EXPECT_NE(std::string(error.what()).find("certificate"), std::string::npos) << error.what();
+      return false;
+    }
+  };
+  EXPECT_FALSE(fetched(nullptr, nullptr, nullptr));
+  EXPECT_FALSE(fetched("", "", ""));
+  EXPECT_TRUE(fetched(own.c_str(), nullptr, nullptr));
+  EXPECT_TRUE(fetched(nullptr, own.c_str(), nullptr));
+  EXPECT_TRUE(fetched(nullptr, nullptr, folder.c_str()));
+  EXPECT_TRUE(fetched(own.c_str(), "/absent", "/absent")) << "CURL_CA_BUNDLE comes first";
+  EXPECT_FALSE(fetched(nullptr, "/absent", nullptr));
 }
 
 TEST_F(Fetch, AWholeSetThatThenLoads) {

@@ -107,6 +107,20 @@ class Transfer {
     set(CURLOPT_XFERINFODATA, static_cast<void*>(this));
     set(CURLOPT_XFERINFOFUNCTION, &Transfer::on_time);
     set(CURLOPT_NOPROGRESS, 0L);
+    set_certificates();
+  }
+
+  // Whom to trust, as curl's own command is told; libcurl by itself has but what it was built with.
+  void set_certificates() {
+    const auto take = [&](const char* variable, CURLoption option) {
+      const char* path = std::getenv(variable);
+      if (!path || !*path) return false;
+      set(option, path);
+      return true;
+    };
+    if (take("CURL_CA_BUNDLE", CURLOPT_CAINFO)) return;
+    take("SSL_CERT_DIR", CURLOPT_CAPATH);
+    take("SSL_CERT_FILE", CURLOPT_CAINFO);
   }
 
   static std::size_t on_bytes(char* bytes, std::size_t, std::size_t count, void* self) {
