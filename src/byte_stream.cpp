@@ -60,11 +60,15 @@ struct ByteStream::State {
 
   bool magic_next() const { return end - begin >= 2 && input[begin] == 0x1f && input[begin + 1] == 0x8b; }
 
-  // After a member: true with the next one ready, false at the end of the file.
+  // After a member: true with the next one ready, false at the end of the file. Zero bytes between and behind members are padding, as tapes
+  // and block copies leave it; gzip(1) and Python pass over them, too.
   bool next_member() {
+    do {
+      while (begin < end && input[begin] == 0) ++begin;
+    } while (begin == end && fill());
+    if (begin == end) return false;
     while (end - begin < 2 && fill()) {
     }
-    if (begin == end) return false;
     if (!magic_next()) fail("gzip stream is followed by something else");
     inflateReset(&zlib);
     return true;

@@ -15,7 +15,8 @@ class ByteStream {
   ByteStream(ByteStream&&) noexcept;
   ByteStream& operator=(ByteStream&&) noexcept;
 
-  // The next `count` bytes, fewer only at the end of the data. A file of several gzip members is their concatenation (RFC 1952).
+  // The next `count` bytes, fewer only at the end of the data. A file of several gzip members is their concatenation (RFC 1952); zero bytes
+  // behind a member are passed over.
   // Throws Error(data) naming file and byte offset for a stream that is cut, corrupt (CRC, length) or followed by anything else.
   std::size_t read(std::uint8_t* destination, std::size_t count);
 

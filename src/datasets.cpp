@@ -10,6 +10,7 @@
 #include "src/byte_stream.h"
 #include "src/idx.h"
 #include "src/known_sets.h"
+#include "src/label_range.h"
 #include "src/sha256.h"
 
 namespace norma {
@@ -29,13 +30,18 @@ fs::path cache_folder() {
   return home.empty() ? fs::path() : home / ".cache" / "norma" / "datasets";
 }
 
-// The file in the folder, raw or else .gz; nothing if neither is there.
+// The file in the folder, raw or else .gz: under its own name, as archivers write it (train-images.idx3-ubyte), or in a folder of its name,
+// as Kaggle unpacks it. Nothing where none is there. A device or a pipe is taken too: reading it says what it is.
 std::optional<fs::path> find_file(const fs::path& folder, std::string_view file) {
+  std::string dotted(file);
+  dotted[dotted.rfind("-idx")] = '.';
   std::error_code ignored;
-  for (const char* suffix : {"", ".gz"}) {
-    fs::path path = folder / (std::string(file) + suffix);
-    if (fs::is_regular_file(path, ignored)) return path;
-  }
+  for (const std::string& name : {std::string(file), dotted})
+    for (const fs::path& place : {folder, folder / std::string(file), folder / dotted})
+      for (const char* suffix : {"", ".gz"}) {
+        fs::path path = place / (name + suffix);
+        if (fs::exists(path, ignored) && !fs::is_directory(path, ignored)) return path;
+      }
   return {};
 }
 
@@ -69,9 +75,11 @@ std::string join(const std::vector<std::string>& words) {
       if (!find_file(folder, file)) lacking.push_back(std::string(file) + "[.gz]");
     if (lacking.size() < idx_files.size()) message += " (lacks " + join(lacking) + ")";
   }
+  message += "\n  a folder is to hold " + join({idx_files.begin(), idx_files.end()}) +
+             ", raw or .gz, each under this name, as train-images.idx3-ubyte, or in a folder of its name";
   message += find_known_set(name)
                  ? "\n  fetch it with: norma data fetch " + name
-                 : "\n  norma can fetch " + join(known_datasets()) + "; any other set needs its four IDX files in one of these";
+                 : "\n  norma can fetch " + join(known_datasets()) + "; any other set needs its four files in one of these";
   throw Error(ErrorKind::data, message);
 }
 
@@ -85,14 +93,13 @@ std::string whose_bytes(const std::string& sha256) {
   return "";
 }
 
-IdxFile read_known(const fs::path& path, IdxKind kind, const KnownSet* set, std::size_t file) {
-  if (!set) return read_idx(path, kind, false);
-  const fs::path folder = path.parent_path();
+IdxFile read_known(const fs::path& folder, const fs::path& path, IdxKind kind, const KnownSet* set, std::size_t file) {
+  if (!set) return read_idx(path, kind);
   const std::string mend = "; mend it: norma data fetch " + std::string(set->name) + " --data-dir " +
                            (folder.filename() == set->name ? shell_word(folder.parent_path().string()) : std::string("DIR"));
   IdxFile idx;
   try {
-    idx = read_idx(path, kind, true);
+    idx = read_idx(path, kind, true, set->files[file].bytes);
   } catch (const Error& error) {
     throw Error(error.kind(), error.what() + mend);
   }
@@ -105,14 +112,13 @@ IdxFile read_known(const fs::path& path, IdxKind kind, const KnownSet* set, std:
 
 // Names the classes; 0 classes: one more than the largest label.
 void set_classes(Dataset& data, std::int64_t classes, const fs::path& labels_path) {
-  constexpr std::int64_t header = 8;
   const std::int64_t largest = *std::max_element(data.labels.begin(), data.labels.end());
   const std::int64_t count = classes ? classes : largest + 1;
   if (largest >= count) {
-    const std::int64_t i = std::find_if(data.labels.begin(), data.labels.end(), [=](int l) { return l >= count; }) - data.labels.begin();
+    const auto i = std::find_if(data.labels.begin(), data.labels.end(), [=](std::int32_t l) { return l >= count; }) - data.labels.begin();
     throw Error(ErrorKind::data, labels_path.string() + ": label " + std::to_string(data.labels[static_cast<std::size_t>(i)]) +
-                                     " of sample " + std::to_string(i) + " (byte " + std::to_string(header + i) + ") is not in 0 .. " +
-                                     std::to_string(count - 1));
+                                     " of sample " + std::to_string(i) + " is not in 0 .. " + std::to_string(count - 1) +
+                                     label_range(data.labels));
   }
   for (std::int64_t c = 0; c < count; ++c) data.classes.push_back(std::to_string(c));
 }
@@ -125,7 +131,7 @@ Dataset pair_up(std::string name, IdxFile images, const fs::path& images_path, I
   data.name = std::move(name);
   data.sample = {1, images.dims[1], images.dims[2]};
   data.bytes = std::move(images.bytes);
-  data.labels.assign(labels.bytes.begin(), labels.bytes.end());
+  data.labels = std::move(labels.labels);
   return data;
 }
 
@@ -164,7 +170,7 @@ DatasetPair load_dataset(const std::string& name, const std::optional<fs::path>&
     if (!found) fail_not_found(name, data_dir);
     path[i] = *found;
   }
-  const auto read = [&](std::size_t i) { return read_known(path[i], i % 2 ? IdxKind::labels : IdxKind::images, known, i); };
+  const auto read = [&](std::size_t i) { return read_known(*folder, path[i], i % 2 ? IdxKind::labels : IdxKind::images, known, i); };
   // The training images are most of the work; the rest is read beside them.
   auto rest = std::async([&] { return std::array{read(1), read(2), read(3)}; });
   IdxFile train_images = read(0);

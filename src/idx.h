@@ -1,22 +1,29 @@
-// IDX files (http://yann.lecun.com/exdb/mnist): big-endian u32 magic 0x0000'08'dd (unsigned bytes, dd dimensions), the dd sizes, the bytes.
+// IDX files (http://yann.lecun.com/exdb/mnist): big-endian u32 magic 0x0000'tt'dd (type, number of dimensions), the dd sizes, the values.
 #pragma once
 #include <cstdint>
 #include <filesystem>
+#include <limits>
 #include <string>
 #include <vector>
 
 namespace norma {
 
-enum class IdxKind : std::uint32_t { labels = 0x801, images = 0x803 };  // the magic numbers
+enum class IdxKind : std::uint8_t { labels, images };
+
+inline constexpr std::int32_t largest_label = 65535;
 
 struct IdxFile {
-  std::vector<std::int64_t> dims;  // {count} or {count, height, width}, all at least 1
-  std::vector<std::uint8_t> bytes;
-  std::string sha256;  // of the decompressed file, header included; empty unless asked for
+  std::vector<std::int64_t> dims;    // {count} or {count, height, width}, all at least 1
+  std::vector<std::uint8_t> bytes;   // of images
+  std::vector<std::int32_t> labels;  // of labels, 0 .. largest_label
+  std::string sha256;                // of the decompressed file, header included; empty unless asked for
 };
 
-// Reads a raw or gzip file. Memory follows the bytes that arrive and never passes what the header announces.
-// Throws Error(data) naming file and byte offset: cut short, too long, wrong magic, a size of 0, sizes that such a file cannot hold.
-IdxFile read_idx(const std::filesystem::path& file, IdxKind kind, bool hash = false);
+// Reads a raw or gzip file. Images are unsigned bytes of three dimensions. Labels are bytes or big-endian integers of 16 or 32 bits, one a
+// sample, or QMNIST's eight a sample, the first of which is the class. Memory follows the values that arrive and never passes what the
+// header announces. Throws Error(data) naming file and byte offset: cut short, too long, another kind of file (and which), a size of 0,
+// sizes that such a file cannot hold, or more than `most` decompressed bytes.
+IdxFile read_idx(const std::filesystem::path& file, IdxKind kind, bool hash = false,
+                 std::uint64_t most = std::numeric_limits<std::uint64_t>::max());
 
 }  // namespace norma

@@ -9,6 +9,7 @@
 #include "kernels/cuda/backend.h"
 #include "norma/error.h"
 #include "src/initialise.h"
+#include "src/label_range.h"
 #include "src/lower.h"
 #include "src/sha256.h"
 #include "src/trainer_state.h"
@@ -141,7 +142,8 @@ void Trainer::State::check(const Dataset& data) const {
   for (std::size_t i = 0; i < data.labels.size(); ++i)
     if (const std::int32_t label = data.labels[i]; (label < 0 || label >= classes) && !(ce && label == ce->ignore_index))
       throw Error(ErrorKind::data, "data set " + data.name + ": label " + std::to_string(label) + " of sample " + std::to_string(i) +
-                                       " is outside 0.." + std::to_string(classes - 1) + ", the classes of the net's output");
+                                       " is outside 0.." + std::to_string(classes - 1) + ", the classes of the net's output" +
+                                       label_range(data.labels));
 }
 
 void Trainer::State::bind(const Plan& p, const Dataset& data, std::span<const float> rates) {

@@ -56,6 +56,24 @@ TEST_F(Datasets, FindsTheFirstCompleteFolder) {
   EXPECT_EQ(find_dataset("no-such-set", home_ / "a"), std::nullopt);
 }
 
+TEST_F(Datasets, FindsFilesAsArchiversAndKaggleNameThem) {
+  const auto dotted = [](std::string name) { return name.replace(name.rfind("-idx"), 1, "."); };
+  for (const bool packed : {false, true})
+    for (const bool dots : {false, true})
+      for (const int place : {0, 1, 2}) {  // in the set's folder; in one of the file's name, with dots or without
+        const fs::path root = home_ / ("root" + std::to_string(packed) + std::to_string(dots) + std::to_string(place));
+        write_set(root / "shapes", packed);
+        for (const std::string_view file : idx_files) {
+          const std::string name(file), suffix = packed ? ".gz" : "";
+          const fs::path folder = root / "shapes", to = place == 0 ? folder : folder / (place == 1 ? name : dotted(name));
+          fs::rename(folder / (name + suffix), folder / "moving");
+          fs::create_directories(to);
+          fs::rename(folder / "moving", to / ((dots ? dotted(name) : name) + suffix));
+        }
+        EXPECT_EQ(load_dataset("shapes", root).train.size(), 12) << root;
+      }
+}
+
 TEST_F(Datasets, SaysWhereItLookedAndWhatToDo) {
   write_set(home_ / "a/mnist");
   fs::remove(home_ / "a/mnist" / std::string(idx_files[2]));
@@ -63,6 +81,9 @@ TEST_F(Datasets, SaysWhereItLookedAndWhatToDo) {
                {(home_ / "a/mnist").string() + " (lacks t10k-images-idx3-ubyte[.gz])", (home_ / "a/MNIST/raw").string(),
                 (home_ / ".cache/norma/datasets/mnist").string(), "/usr/share/datasets/mnist", "norma data fetch mnist"},
                [&] { load_dataset("mnist", home_ / "a"); });
+  expect_error(ErrorKind::data,
+               {"train-labels-idx1-ubyte, t10k-images-idx3-ubyte", "raw or .gz", "train-images.idx3-ubyte", "norma data fetch mnist"},
+               [&] { load_dataset("mnist", home_ / "empty"); });
   expect_error(ErrorKind::data, {"kmnist not found", "/usr/share/datasets/kmnist", "can fetch fashion-mnist, mnist"},
                [] { load_dataset("kmnist"); });
   for (const char* name : {"", ".", "..", "a/b", "../mnist"}) expect_error(ErrorKind::usage, {"data set"}, [&] { load_dataset(name); });
@@ -100,7 +121,7 @@ TEST_F(Datasets, LabelsOutOfRangeNameTheSample) {
   labels[8 + 4] = 9;
   const fs::path file = home_ / "a/shapes" / std::string(idx_files[3]);
   write_bytes(file, labels);
-  expect_error(ErrorKind::data, {file.string(), "label 9 of sample 4 (byte 12) is not in 0 .. 2"},
+  expect_error(ErrorKind::data, {file.string(), "label 9 of sample 4 is not in 0 .. 2; the labels are 0 .. 9"},
                [&] { load_dataset("shapes", home_ / "a"); });
 
   write_bytes(home_ / "images", idx_images(6, 2, 2));
@@ -109,6 +130,18 @@ TEST_F(Datasets, LabelsOutOfRangeNameTheSample) {
   EXPECT_EQ(load_idx(home_ / "images", file, 12).classes.size(), 12u);
   EXPECT_EQ(load_idx(home_ / "images", file).name, "images");
   expect_error(ErrorKind::usage, {"classes is -1"}, [&] { load_idx(home_ / "images", file, -1); });
+}
+
+TEST_F(Datasets, LabelsFromOneAreSaidToBeSo) {
+  std::string labels = idx_labels(6, 3);
+  for (std::size_t i = 8; i < labels.size(); ++i) ++labels[i];
+  write_bytes(home_ / "images", idx_images(6, 2, 2));
+  write_bytes(home_ / "labels", labels);
+  expect_error(
+      ErrorKind::data,
+      {(home_ / "labels").string(), "label 3 of sample 2 is not in 0 .. 2", "the labels are 1 .. 3, no label is 0: subtract 1", "out = 4"},
+      [&] { load_idx(home_ / "images", home_ / "labels", 3); });
+  EXPECT_EQ(load_idx(home_ / "images", home_ / "labels").classes.size(), 4u);
 }
 
 TEST_F(Datasets, CountsThatDifferNameBothFiles) {
@@ -127,6 +160,17 @@ TEST_F(Datasets, SplitsOfDifferentSizesAreRefused) {
 TEST_F(Datasets, BytesThatAreNotThePublishedOnesAreRefused) {
   write_set(home_ / "a/mnist");
   expect_error(ErrorKind::data, {"train-images-idx3-ubyte", "not the published mnist", "ba891046e6505d7a"},
+               [&] { load_dataset("mnist", home_ / "a"); });
+}
+
+// A header that announces more than was published is refused before a byte is inflated for it; so is what follows the published bytes.
+TEST_F(Datasets, AKnownSetIsNeverReadBeyondItsPublishedSize) {
+  write_set(home_ / "a/mnist");
+  const fs::path file = home_ / "a/mnist" / std::string(idx_files[0]);
+  write_bytes(file.string() + ".gz", gzip(big_endian({0x803, 60001, 28, 28}) + std::string(60000, '\0'), 0));
+  fs::remove(file);
+  expect_error(ErrorKind::data,
+               {file.string() + ".gz", "announces 60001 x 28 x 28 bytes, more than the 47040016 published", "norma data fetch mnist"},
                [&] { load_dataset("mnist", home_ / "a"); });
 }
 

@@ -33,6 +33,7 @@ struct DatasetPair {
 std::vector<std::filesystem::path> dataset_search_path(const std::optional<std::filesystem::path>& data_dir = {});
 
 // The folder that holds the four IDX files of `name` ("mnist", "fashion-mnist"), .gz or raw: <dir>/mnist, or torchvision's <dir>/MNIST/raw.
+// A file may also be called train-images.idx3-ubyte, or lie in a folder of its own name.
 std::optional<std::filesystem::path> find_dataset(const std::string& name, const std::optional<std::filesystem::path>& data_dir = {});
 
 // Loads and checks (magic, sizes, label range, counts, sha256 of the decompressed bytes). Throws Error(data) naming file and byte offset;
@@ -70,7 +71,8 @@ std::vector<FileCheck> check_dataset(const std::string& name, const std::filesys
 // The same for one file at any path, where it is to be `file` of the set.
 FileCheck check_dataset_file(const std::string& name, const std::string& file, const std::filesystem::path& path);
 
-// Any pair of IDX files (images with magic 0x803, labels 0x801; gzip or raw). classes 0: one more than the largest label.
+// Any pair of IDX files, gzip or raw: images of unsigned bytes (magic 0x803); labels of bytes, of integers of 16 or 32 bits, or QMNIST's
+// eight integers a sample, in 0 .. 65535. classes 0: one more than the largest label.
 Dataset load_idx(const std::filesystem::path& images, const std::filesystem::path& labels, std::int64_t classes = 0);
 
 // ---- made by code, the same bits everywhere

@@ -5,6 +5,7 @@
 #include "norma/dataset.h"           // IWYU pragma: export
 #include "norma/error.h"             // IWYU pragma: export
 #include "norma/executor.h"          // IWYU pragma: export
+#include "norma/file_kind.h"         // IWYU pragma: export
 #include "norma/graph.h"             // IWYU pragma: export
 #include "norma/launches.h"          // IWYU pragma: export
 #include "norma/module.h"            // IWYU pragma: export
