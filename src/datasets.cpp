@@ -6,6 +6,7 @@
 
 #include "norma/dataset.h"
 #include "norma/error.h"
+#include "norma/file_kind.h"
 #include "norma/text.h"
 #include "src/byte_stream.h"
 #include "src/idx.h"
@@ -228,10 +229,12 @@ void hash_file(FileCheck& row, std::uint64_t expected_bytes) {
   ByteStream stream(row.path);
   Sha256 hash;
   std::vector<std::uint8_t> buffer(std::size_t{1} << 18);
+  std::string kind;  // what a file of another kind is
   while (row.bytes <= expected_bytes) {
     const std::size_t want = static_cast<std::size_t>(std::min<std::uint64_t>(buffer.size(), expected_bytes + 1 - row.bytes));
     const std::size_t got = stream.read(buffer.data(), want);
     hash.update(buffer.data(), got);
+    if (row.bytes == 0) kind = file_kind({reinterpret_cast<const char*>(buffer.data()), got});
     row.bytes += got;
     if (got < want) break;
   }
@@ -241,6 +244,7 @@ void hash_file(FileCheck& row, std::uint64_t expected_bytes) {
   }
   row.sha256 = hash.hex();
   if (row.sha256 == row.expected) row.status = FileCheck::Status::ok;
+  else if (!kind.empty() && !kind.starts_with("an IDX file")) row.detail = "not an IDX file but " + kind;
   else if (row.bytes < expected_bytes)
     row.detail = "cut short: " + std::to_string(row.bytes) + " bytes, not " + std::to_string(expected_bytes);
   else row.detail = "other bytes than published" + whose_bytes(row.sha256);

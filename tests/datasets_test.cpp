@@ -194,6 +194,16 @@ TEST_F(Datasets, CheckReportsEveryFile) {
   expect_error(ErrorKind::usage, {"mnist has no file \"x\""}, [&] { check_dataset_file("mnist", "x", home_ / "x"); });
 }
 
+TEST_F(Datasets, CheckSaysWhatAFileOfAnotherKindIs) {
+  const fs::path file = home_ / "mnist" / (std::string(idx_files[3]) + ".gz");
+  write_bytes(file, "<html>Not found</html>");
+  FileCheck row = check_dataset_file("mnist", std::string(idx_files[3]), file);
+  EXPECT_NE(row.detail.find("not an IDX file but an HTML page"), std::string::npos) << row.detail;
+  write_bytes(file, "version https://git-lfs.github.com/spec/v1\n");
+  row = check_dataset_file("mnist", std::string(idx_files[3]), file);
+  EXPECT_NE(row.detail.find("git lfs pull"), std::string::npos) << row.detail;
+}
+
 // ---- the real sets, where they are
 
 class RealDatasets : public ::testing::TestWithParam<const char*> {

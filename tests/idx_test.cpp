@@ -248,6 +248,21 @@ TEST_F(Idx, AGzipBombStopsAtWhatTheHeaderAllows) {
   EXPECT_LT(peak_memory() - before, 8 * 1024) << "KiB";
 }
 
+TEST_F(Idx, MemoryOfReadingFollowsTheData) {
+  constexpr std::int64_t mib = 1024;  // KiB
+  const std::uint32_t count = 64;     // MiB of pixels
+  const std::filesystem::path path = folder_ / "file";
+  {
+    std::string whole = big_endian({0x803, count, 1024, 1024});
+    whole.resize(whole.size() + (std::size_t{count} << 20), '\7');
+    write_bytes(path, gzip(whole, 1));
+  }
+  if (!forget_peak_memory()) GTEST_SKIP() << "/proc/self/clear_refs cannot be written: no peak of memory to look at";
+  const std::int64_t before = peak_memory();
+  EXPECT_EQ(read_idx(path, IdxKind::images).bytes.size(), std::size_t{count} << 20);
+  EXPECT_LT(peak_memory() - before, count * mib * 5 / 2 + 16 * mib) << "KiB";
+}
+
 TEST_F(Idx, RefusesAWrongChecksumOrLengthInTheTrailer) {
   const std::string packed = gzip(images_);
   for (std::size_t i = packed.size() - 8; i < packed.size(); ++i) {
