@@ -2,13 +2,12 @@
 #include "apps/norma/png.h"
 
 #include <gtest/gtest.h>
-#include <png.h>
 
 #include <algorithm>
-#include <cstdio>
 
+#include "apps/norma/png_reader.h"
 #include "tests/expect_error.h"
-#include "tests/idx_files.h"
+#include "tests/png_files.h"
 #include "tests/temporary_folder.h"
 
 namespace norma::app {
@@ -32,58 +31,19 @@ TEST(Png, WhatIsWrittenIsRead) {
     Image image{5, 7, channels, {}};
     for (int i = 0; i < 5 * 7 * channels; ++i) image.pixels.push_back(static_cast<std::uint8_t>(i * 91));
     write_png(folder / "image.png", image);
-    const Image again = read_png(folder / "image.png");
-    EXPECT_EQ(again.height, 5);
-    EXPECT_EQ(again.width, 7);
-    EXPECT_EQ(again.channels, channels);
-    EXPECT_EQ(again.pixels, image.pixels);
+    PngReader png(folder / "image.png");
+    EXPECT_EQ(png.height(), 5);
+    EXPECT_EQ(png.width(), 7);
+    EXPECT_EQ(png.channels(), channels);
+    EXPECT_FALSE(png.alpha());
+    EXPECT_EQ(pixels_of(png), image.pixels);
   }
   EXPECT_EQ(folder.list(), std::vector<std::string>{"image.png"});
-}
-
-// One row of grey pixels with alpha, of 8 or 16 bits.
-void write_grey_alpha(const std::filesystem::path& file, int bits, std::vector<png_byte> row) {
-  std::FILE* const out = std::fopen(file.c_str(), "wb");
-  ASSERT_NE(out, nullptr);
-  png_structp png = png_create_write_struct(PNG_LIBPNG_VER_STRING, nullptr, nullptr, nullptr);
-  png_infop info = png_create_info_struct(png);
-  png_init_io(png, out);
-  const auto width = static_cast<png_uint_32>(row.size() / (bits / 8) / 2);
-  png_set_IHDR(png, info, width, 1, bits, PNG_COLOR_TYPE_GRAY_ALPHA, PNG_INTERLACE_NONE, PNG_COMPRESSION_TYPE_DEFAULT,
-               PNG_FILTER_TYPE_DEFAULT);
-  png_write_info(png, info);
-  png_write_row(png, row.data());
-  png_write_end(png, nullptr);
-  png_destroy_write_struct(&png, &info);
-  std::fclose(out);
-}
-
-TEST(Png, SixteenBitsAndHalfTransparentPixelsAreMixedAsTheyAreStored) {
-  TemporaryFolder folder;
-  write_grey_alpha(folder / "8.png", 8, {100, 255, 200, 128, 200, 0});
-  EXPECT_EQ(read_png(folder / "8.png", 255).pixels, (std::vector<std::uint8_t>{100, 227, 255}));
-  EXPECT_EQ(read_png(folder / "8.png", 0).pixels, (std::vector<std::uint8_t>{100, 100, 0}));
-  write_grey_alpha(folder / "16.png", 16, {100, 100, 255, 255, 30, 30, 255, 255});
-  EXPECT_EQ(read_png(folder / "16.png", 255).pixels, (std::vector<std::uint8_t>{100, 30}));
 }
 
 TEST(Png, RefusesWhatIsNoImage) {
   for (const Image& image : {Image{0, 4, 1, {}}, Image{2, 2, 1, {1, 2, 3}}, Image{2, 1, 2, {1, 2, 3, 4}}, Image{-1, -1, 1, {1}}})
     expect_error(ErrorKind::usage, {"PNG"}, [&] { encode_png(image); });
-}
-
-TEST(Png, RefusesBrokenFiles) {
-  TemporaryFolder folder;
-  const std::vector<std::byte> png = encode_png({4, 4, 1, std::vector<std::uint8_t>(16, 200)});
-  const std::string bytes(reinterpret_cast<const char*>(png.data()), png.size());
-  const std::filesystem::path file = folder / "image.png";
-  for (std::size_t n = 0; n + 12 < bytes.size(); ++n) {  // IEND, the last 12 bytes, is not needed
-    write_bytes(file, bytes.substr(0, n));
-    expect_error(ErrorKind::data, {file.string()}, [&] { read_png(file); });
-  }
-  write_bytes(file, "GIF89a");
-  expect_error(ErrorKind::data, {file.string()}, [&] { read_png(file); });
-  expect_error(ErrorKind::data, {"absent.png"}, [&] { read_png(folder / "absent.png"); });
 }
 
 TEST(SampleGrid, ShowsTheSamplesEnlarged) {

@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <fstream>
 #include <span>
 #include <string>
 
@@ -157,35 +156,6 @@ std::string png_data_uri(const Image& image) {
 void write_png(const std::filesystem::path& file, const Image& image) {
   const std::vector<std::byte> bytes = encode_png(image);
   write_file(file, bytes);
-}
-
-Image read_png(const std::filesystem::path& file, std::uint8_t ground, std::int64_t most) {
-  const auto fail = [&](const std::string& what) { return Error(ErrorKind::data, fmt::format("{}: {}", file.string(), what)); };
-  Png png;
-  const auto reason = [&]() -> std::string {
-    std::ifstream in(file, std::ios::binary);
-    std::array<png_byte, 8> begin{};
-    in.read(reinterpret_cast<char*>(begin.data()), begin.size());
-    if (in.is_open() && png_sig_cmp(begin.data(), 0, begin.size()) != 0) return "is not a PNG picture";
-    const std::string message = png.state.message;
-    return message.find("ead Error") != std::string::npos || message.find("Not enough") != std::string::npos ? "is cut short" : message;
-  };
-  if (!png_image_begin_read_from_file(&png.state, file.c_str())) throw fail(reason());
-  if (std::int64_t{png.state.height} * png.state.width > most)
-    throw fail(fmt::format("{} x {} pixels are too many", png.state.height, png.state.width));
-  Image image{png.state.height, png.state.width, png.state.format & PNG_FORMAT_FLAG_COLOR ? 3 : 1, {}};
-  // Values as they are stored, of 16 bits the upper 8: without this libpng takes 16 bits for linear light, and mixes with the ground in it.
-  png.state.flags |= PNG_IMAGE_FLAG_16BIT_sRGB;
-  png.state.format = image.channels == 3 ? PNG_FORMAT_RGBA : PNG_FORMAT_GA;
-  std::vector<std::uint8_t> stored(PNG_IMAGE_SIZE(png.state));
-  if (!png_image_finish_read(&png.state, nullptr, stored.data(), 0, nullptr)) throw fail(reason());
-  const auto colours = static_cast<std::size_t>(image.channels);
-  for (std::size_t i = 0; i < stored.size(); i += colours + 1) {
-    const int alpha = stored[i + colours];
-    for (std::size_t c = 0; c < colours; ++c)
-      image.pixels.push_back(static_cast<std::uint8_t>((stored[i + c] * alpha + ground * (255 - alpha) + 127) / 255));
-  }
-  return image;
 }
 
 Image sample_grid(const Dataset& data, std::int64_t rows, std::int64_t cols, std::int64_t first) {

@@ -27,10 +27,6 @@ void write_png(const std::filesystem::path& file, const Image& image);
 
 inline constexpr std::int64_t most_png_pixels = std::int64_t{1} << 28;
 
-// 8-bit grayscale or RGB of any PNG (palette and 16 bit converted, alpha over grey `ground`, black by default). Throws Error(data) naming
-// the file, also where it has more than `most` pixels.
-Image read_png(const std::filesystem::path& file, std::uint8_t ground = 0, std::int64_t most = most_png_pixels);
-
 // rows x cols samples from number `first` on, enlarged, each with its class name below; samples are (1,H,W) or (3,H,W).
 // A set of points, (2), is drawn as one scatter plot instead. Throws Error(usage) for any other shape.
 Image sample_grid(const Dataset& dataset, std::int64_t rows, std::int64_t cols, std::int64_t first = 0);
