@@ -132,8 +132,12 @@ class Reader {
     for (int shift = 24; shift >= 0; shift -= 8) head += static_cast<char>(magic >> shift & 0xFF);
     std::array<std::uint8_t, 508> more;
     head.append(reinterpret_cast<const char*>(more.data()), take(more.data(), more.size()));
-    const std::string kind = file_kind(head);
+    std::string kind = file_kind(head);
     if (kind.empty()) fail("not an IDX file: magic number is " + hex32(magic) + ", not " + hex32(expected()) + " of IDX " + wanted(), 0);
+    if (kind.find(':') == std::string::npos)  // has no remedy of its own
+      kind += std::string("; norma reads IDX alone: ") + hex32(expected()) +
+              (kind_ == IdxKind::images ? ", count, height and width as big-endian 32-bit numbers, then a byte a pixel"
+                                        : " and the count as big-endian 32-bit numbers, then a byte a label");
     refuse(std::string("not an IDX file of ") + wanted() + (stream_.compressed() ? ": the decompressed data are " : " but ") + kind);
   }
 

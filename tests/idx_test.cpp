@@ -132,10 +132,11 @@ TEST_F(Idx, RefusesAWrongMagicNumber) {
 
 TEST_F(Idx, SaysWhatAFileOfAnotherKindIs) {
   refuses("<!DOCTYPE html><html>", {"not an IDX file of images but an HTML page", "fetch it again"});
-  refuses("label,pixel0,pixel1\n1,2,3\n", {"not an IDX file of labels but text, perhaps a CSV table"}, IdxKind::labels);
+  refuses("label,pixel0,pixel1\n1,2,3\n",
+          {"not an IDX file of labels but text, perhaps a CSV table; norma reads IDX alone: 0x00000801 and the count as"}, IdxKind::labels);
   refuses(gzip("PK\x03\x04 and more of it"), {"the decompressed data are a zip archive"});
   refuses(gzip(gzip(images_)), {"the decompressed data are a gzip file"});
-  refuses(std::string("\x93NUMPY\x01\x00", 8), {"a NumPy array"});
+  refuses(std::string("\x93NUMPY\x01\x00", 8), {"a NumPy array (.npy); norma reads IDX alone: 0x00000803, count, height and width as"});
   refuses("version https://git-lfs.github.com/spec/v1\noid sha256:0\n", {"a Git LFS pointer", "git lfs pull"});
   refuses(std::string(64, '\0'), {"zero bytes"});
   refuses(std::string("\x03\x08\0\0\x07\0\0\0", 8), {"little-endian"});

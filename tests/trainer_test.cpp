@@ -232,7 +232,11 @@ TEST(TrainerEvaluation, DataThatDoesNotFitIsRefused) {
   expect_error(ErrorKind::data, {"label 3", "sample 13"}, [&] { t.fit(bad, nullptr, {}); });
   expect_error(ErrorKind::data, {"label 3", "sample 13"}, [&] { t.fit(bars(20), &bad, {}); });
   bad.labels[13] = -1;
-  expect_error(ErrorKind::data, {"label -1", "sample 13"}, [&] { t.predict(bad); });
+  expect_error(ErrorKind::data, {"label -1", "sample 13", "the labels are -1 .. 2"}, [&] { t.predict(bad); });
+  Dataset from_one = bars(20);
+  for (std::int32_t& label : from_one.labels) ++label;
+  expect_error(ErrorKind::data, {"label 3", "outside 0..2", "the labels are 1 .. 3, no label is 0", "out = 4"},
+               [&] { t.evaluate(from_one); });
   expect_error(ErrorKind::data, {"bars", "empty"}, [&] { t.evaluate(bars(0)); });
   Dataset other = bars(20);
   other.sample = {1, 16, 9};
