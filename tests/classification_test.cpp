@@ -114,5 +114,13 @@ TEST(ImageInput, KeepsTheAspectInvertsAndSaysSo) {
   EXPECT_EQ((std::vector<std::uint8_t>(up.bytes.begin() + 4, up.bytes.begin() + 8)), (std::vector<std::uint8_t>{0, 25, 75, 100}));
 }
 
+TEST(ImageInput, TakesPicturesOnePixelWideOrHigh) {
+  const Image tall{4, 1, 1, {10, 20, 30, 40}}, wide{1, 4, 1, {10, 20, 30, 40}};
+  EXPECT_EQ(image_input(picture_of(tall), {1, 4, 2}, Invert::never, false).bytes,
+            (std::vector<std::uint8_t>{10, 30, 20, 30, 30, 30, 40, 30}));
+  EXPECT_EQ(image_input(picture_of(wide), {1, 2, 4}, Invert::always, false).bytes,
+            (std::vector<std::uint8_t>{245, 235, 225, 215, 235, 235, 235, 235}));
+}
+
 }  // namespace
 }  // namespace norma::app

@@ -129,7 +129,10 @@ TEST_F(PngRead, SizesAreHeldAgainstTheFile) {
   refuses(sized(8192, 8192, 8, 0, false), {"8192 x 8192 pixels, 67108864 bytes, are more than a PNG file of", "can hold"});
   refuses(sized(8192, 8192, 1, 0, true), {"8192 x 8192 pixels, 8388608 bytes, are more than a PNG file of", "can hold"});
   refuses(sized(1000, 1000, 16, 6, false), {"1000 x 1000 pixels, 8000000 bytes"});
-  refuses(sized(300, 300, 1, 0, false), {""});  // could be held, is not there
+  // At the edge of what so many bytes can hold: 8 pixels a byte.
+  const auto bytes = static_cast<std::uint32_t>(sized(1, 1, 1, 0, false).size());
+  refuses(sized(1032 * 8, bytes, 1, 0, false), {"Not enough image data"});
+  refuses(sized(1032 * 8, bytes + 1, 1, 0, false), {"can hold"});
 }
 
 // 8192 x 8192 pixels of one value in 65 KB: honest as far as deflate goes.
@@ -163,10 +166,8 @@ TEST_F(PngRead, AFlatPictureOfManyPixelsTakesNoMemoryToSpeakOf) {
 }
 
 TEST_F(PngRead, AnInterlacedPictureIsHeldWholeAndBoundedByItsFile) {
-  PngFile bomb{8192, 4096, 16, 6, "", "", true};
-  bomb.rows = std::string(std::size_t{8} * 8192 * 4096 / 1000, 0);
-  std::string bytes = bomb.bytes();
-  bytes += std::string(400000, 0);  // behind IEND: a file that could hold so many
+  PngFile bomb{8192, 4096, 8, 6, std::string(10, 0), "", true};      // 128 MiB
+  const std::string bytes = bomb.bytes() + std::string(7 << 20, 0);  // behind IEND
   refuses(bytes, {"8192 x 4096 pixels are too many for an interlaced PNG", "save it without interlacing"});
 }
 
