@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <chrono>
 #include <cmath>
 #include <limits>
 #include <optional>
@@ -382,6 +383,59 @@ TEST(Report, BatchNormsOfACheckpoint) {
   RunReport r = report(1);
   r.model = c;
   expect_contains(report_html(r), "4000 channels are too many");
+}
+
+// A page is read by people: it may not grow with every epoch.
+TEST(Report, OfManyEpochsIsBoundedAndTakesLinearTime) {
+  const auto made = [](int epochs) {
+    RunReport r = report(epochs);
+    for (EpochMetrics& m : r.epochs) {
+      const double noise = 1 + 0.3 * std::sin(static_cast<double>(m.epoch) * 1.7);
+      m.train_loss *= noise, *m.test_loss *= noise;
+      if (m.epoch % 1000 == 0) m.train_loss = nan;
+    }
+    r.epochs[static_cast<std::size_t>(epochs) / 3].test_loss = 77.25;
+    EpochHealth h;
+    for (int k = 0; k < 8; ++k) h.norms.push_back({.layer = "bn" + std::to_string(k), .mean_drift = 0.1 * k, .variance_ratio = 1.1});
+    h.findings = {"bn0: its running variance is far from the batch's"};
+    for (const EpochMetrics& m : r.epochs) {
+      h.epoch = m.epoch;
+      h.train_loss = m.train_loss;
+      h.norms[0].mean_drift = 0.01 * static_cast<double>(m.epoch % 17);
+      r.health.push_back(h);
+    }
+    const auto start = std::chrono::steady_clock::now();
+    const std::string page = report_html(r), picture = curves_svg(r);
+    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    EXPECT_EQ(fault(page), std::nullopt);
+    EXPECT_LT(page.size(), 1'500'000U) << epochs;
+    EXPECT_LT(picture.size(), 300'000U) << epochs;
+    EXPECT_NE(page.find("77.2"), std::string::npos) << "the largest value is shown";
+    EXPECT_NE(page.find("<th class=\"n\" scope=\"row\">" + std::to_string(epochs) + "</th>"), std::string::npos)
+        << "the last epoch is shown";
+    return seconds;
+  };
+  const double few = made(5'000), many = made(20'000);
+  EXPECT_LT(many, 12 * few + 1);  // 4 times as many
+}
+
+TEST(Charts, ThinnedKeepTheExtremesTheEndsAndTheGaps) {
+  Chart c{"Loss", "epoch", {}, {{"train", {}}}};
+  for (int i = 0; i < 100'000; ++i) {
+    c.x.push_back(i);
+    c.series[0].y.push_back(std::sin(i * 0.01));
+  }
+  c.series[0].y[12'345] = 9, c.series[0].y[54'321] = -9, c.series[0].y[77'777] = nan;
+  const Chart thin = thinned(c, 1000);
+  EXPECT_LE(thin.x.size(), 1100U);
+  EXPECT_EQ(thin.x.front(), 0);
+  EXPECT_EQ(thin.x.back(), 99'999);
+  for (const double at : {12'345.0, 54'321.0, 77'777.0}) EXPECT_TRUE(std::ranges::binary_search(thin.x, at)) << at;
+  for (std::size_t i = 0; i < thin.x.size(); ++i) {
+    const double y = c.series[0].y[static_cast<std::size_t>(thin.x[i])];
+    EXPECT_TRUE(thin.series[0].y[i] == y || (std::isnan(y) && std::isnan(thin.series[0].y[i]))) << thin.x[i];
+  }
+  EXPECT_EQ(thinned(thin, 1100).x, thin.x);
 }
 
 }  // namespace

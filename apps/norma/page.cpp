@@ -98,9 +98,12 @@ std::string collapsed(std::string_view summary, const std::string& content) {
   return fmt::format("<details>\n<summary>{}</summary>\n{}</details>\n", escape(summary), content);
 }
 
-std::string figure(const Chart& c) {
+std::string figure(const Chart& whole) {
+  const Chart c = thinned(whole, most_rows);
   Table t;
   t.caption = c.title + " by " + c.x_name;
+  if (c.x.size() < whole.x.size())
+    t.caption += fmt::format(" ({} of {}: where a value is extreme within its part)", c.x.size(), whole.x.size());
   t.columns = {{c.x_name, c.labels.empty()}};
   for (const Series& s : c.series) t.columns.push_back({s.name, true});
   for (std::size_t i = 0; i < c.x.size(); ++i) {
@@ -108,7 +111,7 @@ std::string figure(const Chart& c) {
     for (const Series& s : c.series) row.push_back(i < s.y.size() ? format_value(s.y[i], c.unit) : "");
     t.rows.push_back(std::move(row));
   }
-  return figure(panel(c), t);
+  return figure(panel(whole), t);
 }
 
 std::string figure(const Panel& p, const Table& table) {

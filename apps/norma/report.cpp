@@ -117,9 +117,17 @@ std::string scatter_section(const RunReport& r) {
 
 std::string epochs_section(const RunReport& r) {
   if (r.epochs.empty()) return {};
-  const std::string table = to_html(epochs_table(r.epochs));
-  constexpr std::size_t shown = 30;
-  return r.epochs.size() <= shown ? table : collapsed(fmt::format("All {} epochs", r.epochs.size()), table);
+  constexpr std::size_t at_once = 30;
+  Chart figures = loss_chart(r);
+  for (Series& s : accuracy_chart(r).series) figures.series.push_back(std::move(s));
+  std::vector<EpochMetrics> rows;
+  for (const std::size_t i : shown_points(figures, most_rows)) rows.push_back(r.epochs[i]);
+  const std::string table = to_html(epochs_table(rows));
+  if (rows.size() <= at_once) return table;
+  if (rows.size() == r.epochs.size()) return collapsed(fmt::format("All {} epochs", rows.size()), table);
+  return collapsed(
+      fmt::format("{} of {} epochs: where a figure is extreme within its part; metrics.jsonl has all", rows.size(), r.epochs.size()),
+      table);
 }
 
 std::string batch_norm_section(const RunReport& r) {

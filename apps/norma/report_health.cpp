@@ -110,14 +110,20 @@ std::string charts(std::span<const EpochHealth> epochs) {
 
 // ---- histograms by epoch
 
+// Which of n epochs are shown.
+std::vector<std::size_t> columns_of(std::size_t n) {
+  constexpr std::size_t most_columns = 40;
+  const std::size_t columns = std::min(most_columns, n);
+  std::vector<std::size_t> all;
+  for (std::size_t k = 0; k < columns; ++k) all.push_back(columns == 1 ? n - 1 : k * (n - 1) / (columns - 1));
+  return all;
+}
+
 // Those that are shown, all on one grid of at most so many bins.
 HistogramsByEpoch on_one_grid(const HistogramsByEpoch& all) {
-  constexpr std::size_t most_columns = 40;
   constexpr std::int64_t most_bins = 64;
   HistogramsByEpoch h{all.title, {}, {}};
-  const std::size_t n = all.epochs.size(), columns = std::min(most_columns, n);
-  for (std::size_t k = 0; k < columns; ++k) {
-    const std::size_t i = columns == 1 ? n - 1 : k * (n - 1) / (columns - 1);
+  for (const std::size_t i : columns_of(all.epochs.size())) {
     h.epochs.push_back(all.epochs[i]);
     h.histograms.push_back(all.histograms[i]);
   }
@@ -183,13 +189,15 @@ Table quantile_table(const HistogramsByEpoch& h) {
 
 std::string histograms_of(std::span<const EpochHealth> epochs, const std::string& title,
                           const std::function<const Histogram*(const EpochHealth&)>& get) {
-  HistogramsByEpoch all{title, {}, {}};
+  std::vector<const EpochHealth*> with;
   for (const EpochHealth& h : epochs)
-    if (const Histogram* d = get(h); d && !d->counts.empty()) {
-      all.epochs.push_back(h.epoch);
-      all.histograms.push_back(*d);
-    }
-  if (all.epochs.empty()) return {};
+    if (const Histogram* d = get(h); d && !d->counts.empty()) with.push_back(&h);
+  if (with.empty()) return {};
+  HistogramsByEpoch all{title, {}, {}};
+  for (const std::size_t i : columns_of(with.size())) {
+    all.epochs.push_back(with[i]->epoch);
+    all.histograms.push_back(*get(*with[i]));
+  }
   return figure(panel(all), quantile_table(on_one_grid(all)));
 }
 
@@ -297,10 +305,17 @@ std::string health_section(std::span<const EpochHealth> epochs) {
   if (!last.norms.empty()) out += to_html(norm_table(last));
   if (!last.activations.empty()) out += to_html(activation_table(last));
   out += charts(epochs) + layer_histograms(epochs);
-  std::string earlier;
+  constexpr std::size_t most_lists = 100;
+  std::vector<const EpochHealth*> with;
   for (const EpochHealth& h : epochs.first(epochs.size() - 1))
-    if (!h.findings.empty()) earlier += finding_list(h);
-  return earlier.empty() ? out : out + collapsed("Findings of earlier epochs", earlier);
+    if (!h.findings.empty()) with.push_back(&h);
+  if (with.empty()) return out;
+  std::string earlier;
+  for (std::size_t i = with.size() - std::min(with.size(), most_lists); i < with.size(); ++i) earlier += finding_list(*with[i]);
+  return out + collapsed(with.size() <= most_lists
+                             ? "Findings of earlier epochs"
+                             : fmt::format("Findings of earlier epochs, the last {} of {}; health.jsonl has all", most_lists, with.size()),
+                         earlier);
 }
 
 }  // namespace norma::app

@@ -18,8 +18,9 @@ constexpr double width = 400, height = 250;
 constexpr double left = 52, right = 388, top = 30, bottom = 212;  // the plot, under a legend of one row
 constexpr double row = 18;                                        // of the legend; each further one moves the plot down
 constexpr double glyph = 6.6;                                     // mean width of a character at 12 units
-constexpr std::size_t most_bands = 300;                           // hover bands; above, every k-th x has one
+constexpr std::size_t most_bands = 150;                           // hover bands; above, every k-th x has one
 constexpr std::size_t most_markers = 40;
+constexpr std::size_t most_points = 1000;  // of a line, about: more than there are pixels
 
 struct Point {
   double x, y;
@@ -258,7 +259,8 @@ Panel drawn(const Chart& chart) {
   const Axis xs = x_axis(chart), ys = value_axis(chart);
   const Legend names = legend(chart);
   const double down = row * (names.rows - 1);
-  const std::string plot = frame(chart, xs, ys) + "\n" + spreads(chart, xs, ys) + lines(chart, xs, ys) + "\n" + bands(chart, xs, ys);
+  const Chart thin = thinned(chart, most_points);
+  const std::string plot = frame(chart, xs, ys) + "\n" + spreads(thin, xs, ys) + lines(thin, xs, ys) + "\n" + bands(chart, xs, ys);
   p.body = names.svg + (down > 0 ? fmt::format("<g transform=\"translate(0 {:.0f})\">{}</g>", down, plot) : plot);
   p.height += down;
   return p;

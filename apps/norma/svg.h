@@ -37,6 +37,12 @@ std::string x_text(const Chart& chart, std::size_t i);
 // Told apart by colour, marker and dashes.
 inline constexpr std::size_t most_series = 8;
 
+// Indices of about `most` of its x, in order: the first and the last, and in each part of the axis where a series is least, is largest
+// and first is not finite. All of them where they are no more.
+std::vector<std::size_t> shown_points(const Chart& chart, std::size_t most);
+// The chart of these alone.
+Chart thinned(const Chart& chart, std::size_t most);
+
 // An axis: where it begins and ends, and its ticks, all on [lo, hi].
 struct Axis {
   double lo = 0, hi = 1;
