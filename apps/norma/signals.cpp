@@ -16,7 +16,7 @@ void on_signal(int signal) {
   int none = 0;
   if (received.compare_exchange_strong(none, signal)) return;
   const int saved = errno;
-  constexpr char message[] = "\nnorma: second signal, leaving at once; the last checkpoint is as it was\n";
+  constexpr char message[] = "\nnorma: second signal, leaving at once; what was saved before is as it was\n";
   [[maybe_unused]] const auto written = write(STDERR_FILENO, message, sizeof message - 1);
   errno = saved;
   _exit(128 + signal);
