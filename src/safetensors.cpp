@@ -300,7 +300,7 @@ const StoredTensor* Checkpoint::find(std::string_view name) const {
   return it == tensors.end() ? nullptr : &*it;
 }
 
-void save_safetensors(const fs::path& file, const Checkpoint& checkpoint) {
+std::vector<std::byte> encode_safetensors(const Checkpoint& checkpoint, const fs::path& file) {
   const auto refuse = [&](const std::string& name, const std::string& what) {
     throw Error(ErrorKind::usage, "cannot write " + file.string() + ": tensor " + in_quotes(name) + " " + what);
   };
@@ -351,8 +351,10 @@ void save_safetensors(const fs::path& file, const Checkpoint& checkpoint) {
   append(std::as_bytes(std::span(&length, 1)));
   append(std::as_bytes(std::span(header)));
   for (const std::size_t i : order) append(tensors[i].bytes);
-  write_file(file, bytes);
+  return bytes;
 }
+
+void save_safetensors(const fs::path& file, const Checkpoint& checkpoint) { write_file(file, encode_safetensors(checkpoint, file)); }
 
 Checkpoint load_safetensors(const fs::path& path) {
   const std::string file = path.string();

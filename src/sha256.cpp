@@ -4,7 +4,11 @@
 #include <openssl/evp.h>
 
 #include <array>
+#include <cerrno>
+#include <cstdio>
+#include <system_error>
 
+#include "norma/checkpoint.h"
 #include "norma/error.h"
 
 namespace norma {
@@ -42,6 +46,28 @@ std::string Sha256::hex() {
     text += "0123456789abcdef"[digest[i] & 15];
   }
   return text;
+}
+
+std::string sha256(std::span<const std::byte> bytes) {
+  Sha256 sum;
+  sum.update(bytes.data(), bytes.size());
+  return sum.hex();
+}
+
+std::string sha256_of_file(const std::filesystem::path& file) {
+  const auto fail = [&](int error) {
+    throw Error(ErrorKind::data, file.string() + ": cannot be read: " + std::generic_category().message(error));
+  };
+  struct Close {
+    void operator()(std::FILE* f) const { std::fclose(f); }
+  };
+  const std::unique_ptr<std::FILE, Close> in(std::fopen(file.c_str(), "rbe"));
+  if (!in) fail(errno);
+  Sha256 sum;
+  std::vector<std::byte> part(1 << 20);
+  while (const std::size_t n = std::fread(part.data(), 1, part.size(), in.get())) sum.update(part.data(), n);
+  if (std::ferror(in.get())) fail(errno);
+  return sum.hex();
 }
 
 }  // namespace norma

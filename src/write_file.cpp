@@ -78,7 +78,8 @@ class TemporaryFile {
   bool renamed_ = false;
 };
 
-// Makes the rename itself outlive a power cut.
+}  // namespace
+
 void sync_folder(const fs::path& folder, const fs::path& target) {
   const int d = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (d < 0) {
@@ -89,8 +90,6 @@ void sync_folder(const fs::path& folder, const fs::path& target) {
   ::close(d);
   if (status != 0 && error != EINVAL) fail(target, error);  // EINVAL: this file system has no fsync for folders
 }
-
-}  // namespace
 
 void write_file(const fs::path& file, std::span<const std::byte> bytes) {
   // Through a symbolic link the file it points to is replaced, not the link.

@@ -5,11 +5,13 @@
 
 #include <fstream>
 #include <set>
+#include <sstream>
 
 #include "apps/norma/comparison_runs.h"
 #include "apps/norma/report_comparison.h"
 #include "apps/norma/verdict.h"
 #include "tests/expect_error.h"
+#include "tests/file_size_limit.h"
 #include "tests/temporary_folder.h"
 
 namespace norma::app {
@@ -272,7 +274,7 @@ TEST_F(Comparisons, RunsSideBySideAreThoseOneAfterTheOther) {
   const std::vector<PlannedRun> runs = planned_runs(c);
   std::map<std::string, std::string> hashes[2];
   for (const int jobs : {1, 3}) {
-    const ComparisonDirectory d = ComparisonDirectory::create(folder_.path() / std::to_string(jobs), c, false);
+    ComparisonDirectory d = ComparisonDirectory::create(folder_.path() / std::to_string(jobs), c, false);
     run_all(runs, d, {.jobs = jobs, .on_result = {}, .on_wait = {}});
     for (const RunResult& r : d.results()) hashes[jobs == 3][r.name] = r.parameters_hash;
   }
@@ -287,14 +289,14 @@ TEST_F(Comparisons, WhatHasEndedIsNotRunAgain) {
   int ran = 0;
   const RunsOptions count{.jobs = 1, .on_result = [&](const PlannedRun&, const RunResult&) { ++ran; }, .on_wait = {}};
   {
-    const ComparisonDirectory d = ComparisonDirectory::create(out, c, false);
+    ComparisonDirectory d = ComparisonDirectory::create(out, c, false);
     run_all({runs.begin(), runs.begin() + 3}, d, count);
     expect_error(ErrorKind::failure, {"another norma"}, [&] { ComparisonDirectory::open(out); });
   }
   // A crash in the middle of a line: that run is not known to have ended.
   std::ofstream(out / "results.jsonl", std::ios::app) << R"({"run":"lr=0.5,wei)";
   {
-    const ComparisonDirectory d = ComparisonDirectory::open(out);
+    ComparisonDirectory d = ComparisonDirectory::open(out);
     EXPECT_EQ(d.results().size(), 3U);
     EXPECT_EQ(write_toml(d.comparison()), write_toml(c));
     run_all(runs, d, count);
@@ -309,12 +311,105 @@ TEST_F(Comparisons, WhatHasEndedIsNotRunAgain) {
   expect_error(ErrorKind::usage, {"already holds a comparison"}, [&] { ComparisonDirectory::create(out, c, false); });
 }
 
+std::filesystem::path d_run(const std::filesystem::path& out, const PlannedRun& run) { return out / "runs" / run.name; }
+std::string contents(const std::filesystem::path& file) {
+  std::ostringstream s;
+  s << std::ifstream(file, std::ios::binary).rdbuf();
+  return s.str();
+}
+void put(const std::filesystem::path& file, const std::string& words) {
+  std::filesystem::create_directories(file.parent_path());
+  std::ofstream(file, std::ios::binary) << words;
+}
+
+TEST_F(Comparisons, ReplacingOneRemovesWhatNormaWroteAndNothingElse) {
+  namespace fs = std::filesystem;
+  const Comparison c = parsed(text);
+  const std::vector<PlannedRun> runs = planned_runs(c);
+  const fs::path out = folder_.path() / "out";
+  put(out / "runs/precious/config.toml", "mine");
+  put(out / "notes.txt", "mine");
+  {
+    ComparisonDirectory d = ComparisonDirectory::create(out, c, false);
+    run_all({runs.begin(), runs.begin() + 2}, d, {.jobs = 1, .on_result = {}, .on_wait = {}});
+    d.write_report("page", "picture");
+  }
+  put(d_run(out, runs[0]) / "notes.txt", "mine");
+  put(out / "report.html", "edited");
+  expect_error(ErrorKind::usage, {(out / "report.html").string() + " is not a file of norma's"},
+               [&] { ComparisonDirectory::create(out, c, true); });
+  expect_error(ErrorKind::usage, {"report.html", "--resume then writes its own"}, [&] { ComparisonDirectory::open(out); });
+  fs::remove(out / "report.html");
+  put(d_run(out, runs[1]) / "config.toml", "edited");
+  expect_error(ErrorKind::usage, {(d_run(out, runs[1]) / "config.toml").string()}, [&] { ComparisonDirectory::create(out, c, true); });
+  EXPECT_TRUE(fs::exists(d_run(out, runs[0]) / "config.toml"));
+  EXPECT_EQ(ComparisonDirectory::open(out).results().size(), 2U);
+  fs::remove(d_run(out, runs[1]) / "config.toml");
+
+  ComparisonDirectory d = ComparisonDirectory::create(out, c, true);
+  EXPECT_EQ(contents(out / "runs/precious/config.toml"), "mine");
+  EXPECT_EQ(contents(out / "notes.txt"), "mine");
+  EXPECT_EQ(contents(d_run(out, runs[0]) / "notes.txt"), "mine");
+  EXPECT_FALSE(fs::exists(d_run(out, runs[0]) / "config.toml"));
+  EXPECT_FALSE(fs::exists(d_run(out, runs[1])));
+  EXPECT_TRUE(d.results().empty());
+}
+
+TEST_F(Comparisons, FilesOfItsNamesThatAreNotNormasStay) {
+  const Comparison c = parsed(text);
+  const std::vector<PlannedRun> runs = planned_runs(c);
+  for (const char* name : {"report.html", "comparison.svg", "results.jsonl"}) {
+    const std::filesystem::path out = folder_.path() / name;
+    put(out / name, "mine");
+    for (const bool force : {false, true})
+      expect_error(ErrorKind::usage, {(out / name).string()}, [&] { ComparisonDirectory::create(out, c, force); });
+    EXPECT_EQ(contents(out / name), "mine");
+  }
+  // A run of norma train that happens to have the name of one of the comparison's.
+  const std::filesystem::path out = folder_.path() / "out";
+  put(d_run(out, runs[0]) / "config.toml", "mine");
+  ComparisonDirectory d = ComparisonDirectory::create(out, c, false);
+  expect_error(ErrorKind::usage, {d_run(out, runs[0]).string(), "which this comparison did not write"},
+               [&] { run_all(runs, d, {.jobs = 1, .on_result = {}, .on_wait = {}}); });
+  EXPECT_EQ(contents(d_run(out, runs[0]) / "config.toml"), "mine");
+}
+
+TEST_F(Comparisons, OneWithoutAListGoesOnAndIsNotReplaced) {
+  const Comparison c = parsed(text);
+  const std::vector<PlannedRun> runs = planned_runs(c);
+  const std::filesystem::path out = folder_.path() / "out";
+  {
+    ComparisonDirectory d = ComparisonDirectory::create(out, c, false);
+    run_all({runs.begin(), runs.begin() + 2}, d, {.jobs = 1, .on_result = {}, .on_wait = {}});
+  }
+  std::filesystem::remove(out / ".norma-files");
+  expect_error(ErrorKind::usage, {"kept no list"}, [&] { ComparisonDirectory::create(out, c, true); });
+  ComparisonDirectory d = ComparisonDirectory::open(out);
+  run_all(runs, d, {.jobs = 1, .on_result = {}, .on_wait = {}});
+  EXPECT_EQ(d.results().size(), runs.size());
+}
+
+TEST_F(Comparisons, AResultThatCannotBeWrittenIsNamedAndLeavesNoHalfLine) {
+  ComparisonDirectory d = ComparisonDirectory::create(folder_.path() / "out", parsed(text), false);
+  const std::filesystem::path file = d.path() / "results.jsonl";
+  d.append({.name = "a", .detail = {}, .measured = {}, .parameters_hash = "x", .epochs = {}});
+  const std::string before = contents(file);
+  {
+    const test::FileSizeLimit limit(before.size() + 10);
+    expect_error(ErrorKind::failure, {file.string() + ": File too large"},
+                 [&] { d.append({.name = "b", .detail = {}, .measured = {}, .parameters_hash = "x", .epochs = {}}); });
+  }
+  EXPECT_EQ(contents(file), before);
+  put(file, before.substr(0, before.size() - 1));  // whole, but for its line feed
+  EXPECT_EQ(d.results().size(), 1U);
+}
+
 TEST_F(Comparisons, ARunThatDivergesIsAResultAndOneThatFailsStopsAll) {
   Comparison c{.recipes = {recipe()}};
   c.seeds = 1;
   c.vary = {{"optimizer.lr", {"0.1", "1e38"}}};
   c.set = {{"train.epochs", "4", "--epochs"}};
-  const ComparisonDirectory d = ComparisonDirectory::create(folder_.path() / "out", c, false);
+  ComparisonDirectory d = ComparisonDirectory::create(folder_.path() / "out", c, false);
   const std::vector<PlannedRun> runs = planned_runs(c);
   run_all(runs, d, {.jobs = 1, .on_result = {}, .on_wait = {}});
   const std::vector<RunResult> all = d.results();
@@ -325,7 +420,7 @@ TEST_F(Comparisons, ARunThatDivergesIsAResultAndOneThatFailsStopsAll) {
 
   Comparison broken{.recipes = {recipe()}};
   broken.seeds = 1;
-  const ComparisonDirectory e = ComparisonDirectory::create(folder_.path() / "broken", broken, false);
+  ComparisonDirectory e = ComparisonDirectory::create(folder_.path() / "broken", broken, false);
   std::vector<PlannedRun> impossible = planned_runs(c);
   impossible[0].recipe.data.source = DataSection::Source::idx;
   impossible[0].recipe.data.train_images = impossible[0].recipe.data.train_labels = "/nowhere/images";

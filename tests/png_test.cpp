@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "apps/norma/png_reader.h"
+#include "norma/checkpoint.h"
 #include "tests/expect_error.h"
 #include "tests/png_files.h"
 #include "tests/temporary_folder.h"
@@ -30,7 +31,7 @@ TEST(Png, WhatIsWrittenIsRead) {
   for (const int channels : {1, 3}) {
     Image image{5, 7, channels, {}};
     for (int i = 0; i < 5 * 7 * channels; ++i) image.pixels.push_back(static_cast<std::uint8_t>(i * 91));
-    write_png(folder / "image.png", image);
+    write_file(folder / "image.png", encode_png(image));
     PngReader png(folder / "image.png");
     EXPECT_EQ(png.height(), 5);
     EXPECT_EQ(png.width(), 7);

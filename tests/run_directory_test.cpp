@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <fstream>
@@ -15,6 +16,7 @@
 #include <sstream>
 #include <thread>
 
+#include "apps/norma/folders.h"
 #include "norma/error.h"
 #include "tests/file_size_limit.h"
 #include "tests/temporary_folder.h"
@@ -100,7 +102,7 @@ TEST(RunDirectory, CreatesTheFolderAndRefusesASecondRunInIt) {
   const TemporaryFolder folder;
   const fs::path path = folder / "runs/first";
   {
-    const RunDirectory run = RunDirectory::create(path);
+    RunDirectory run = RunDirectory::create(path);
     run.write_config("a = 1\n");
     EXPECT_EQ(run.config(), "a = 1\n");
     EXPECT_EQ(run.path(), path);
@@ -115,16 +117,16 @@ TEST(RunDirectory, OverwriteRemovesTheRunAndNothingElse) {
   const TemporaryFolder folder;
   put(folder / "notes.txt", "mine");
   {
-    const RunDirectory run = RunDirectory::create(folder.path());  // a folder with other files is no run
+    RunDirectory run = RunDirectory::create(folder.path());  // a folder with other files is no run
     run.write_config("a = 1\n");
     run.write_environment({});
     run.append(epoch(1), "cpu");
     run.save(model_at(1), training_at(1));
     run.write_report({});
   }
-  EXPECT_EQ(folder.list(), (std::vector<std::string>{"config.toml", "curves.svg", "environment.json", "metrics.jsonl", "model.safetensors",
-                                                     "notes.txt", "report.html", "training.safetensors"}));
-  const RunDirectory run = RunDirectory::create(folder.path(), true);
+  EXPECT_EQ(folder.list(), (std::vector<std::string>{".norma-files", "config.toml", "curves.svg", "environment.json", "metrics.jsonl",
+                                                     "model.safetensors", "notes.txt", "report.html", "training.safetensors"}));
+  RunDirectory run = RunDirectory::create(folder.path(), true);
   EXPECT_EQ(folder.list(), std::vector<std::string>{"notes.txt"});
 }
 
@@ -133,7 +135,7 @@ TEST(RunDirectory, WhatStandsInTheWayIsNamed) {
   put(folder / "file", "x");
   expect_error(ErrorKind::failure, "cannot make the run directory " + (folder / "file").string(),
                [&] { RunDirectory::create(folder / "file"); });
-  expect_error(ErrorKind::failure, "cannot make the run directory " + (folder / "file/run").string() + ": Not a directory",
+  expect_error(ErrorKind::failure, "cannot make the run directory " + (folder / "file").string() + ": a file of that name exists",
                [&] { RunDirectory::create(folder / "file/run"); });
   expect_error(ErrorKind::failure, "cannot make the run directory /proc/norma", [&] { RunDirectory::create("/proc/norma"); });
   expect_error(ErrorKind::data, "no such folder", [&] { RunDirectory::open(folder / "absent"); });
@@ -153,7 +155,7 @@ TEST(RunDirectory, OneWriterAtATime) {
 
 TEST(RunDirectory, SavesModelAndTrainingAndSplitsThemAgain) {
   const TemporaryFolder folder;
-  const RunDirectory run = RunDirectory::create(folder.path());
+  RunDirectory run = RunDirectory::create(folder.path());
   run.save(model_at(1), training_at(1));
   run.save(model_at(2), training_at(2));
   const auto saved = run.load();
@@ -166,45 +168,46 @@ TEST(RunDirectory, SavesModelAndTrainingAndSplitsThemAgain) {
 
 TEST(RunDirectory, TrainingStateThatWouldPassForTheModelIsRefused) {
   const TemporaryFolder folder;
-  const RunDirectory run = RunDirectory::create(folder.path());
+  RunDirectory run = RunDirectory::create(folder.path());
   Checkpoint training = training_at(1);
   training.tensors[0].name = "model.conv1.weight";
   expect_error(ErrorKind::failure, "'model.conv1.weight'", [&] { run.save(model_at(1), training); });
   EXPECT_TRUE(folder.list().empty());
 }
 
-TEST(RunDirectory, AModelOneSaveBehindOrDamagedIsWrittenAgain) {
+TEST(RunDirectory, AModelOneSaveBehindIsWrittenAgain) {
   const TemporaryFolder folder;
-  const RunDirectory run = RunDirectory::create(folder.path());
+  RunDirectory run = RunDirectory::create(folder.path());
+  run.save(model_at(1), training_at(1));
   run.save(model_at(2), training_at(2));
   save_safetensors(folder / "model.safetensors", model_at(1));  // as a kill between the two renames leaves it
   expect_same(run.load()->model, model_at(2));
   expect_same(load_safetensors(folder / "model.safetensors"), model_at(2));
-  put(folder / "model.safetensors", "damaged");
+  fs::remove(folder / "model.safetensors");
   expect_same(run.load()->model, model_at(2));
   expect_same(load_safetensors(folder / "model.safetensors"), model_at(2));
 }
 
 TEST(RunDirectory, DamagedTrainingStateIsAnErrorAndNotAFreshStart) {
   const TemporaryFolder folder;
-  const RunDirectory run = RunDirectory::create(folder.path());
+  RunDirectory run = RunDirectory::create(folder.path());
   put(folder / "training.safetensors", "damaged");
   expect_error(ErrorKind::data, (folder / "training.safetensors").string(), [&] { run.load(); });
 }
 
 TEST(RunDirectory, AFullDiskLosesNothing) {
   const TemporaryFolder folder;
-  const RunDirectory run = RunDirectory::create(folder.path());
+  RunDirectory run = RunDirectory::create(folder.path());
   run.save(model_at(1), training_at(1));
   run.append(epoch(1), "cpu");
   const std::string line = contents(folder / "metrics.jsonl");
   {
     const FileSizeLimit limit(line.size() + 10);
-    expect_error(ErrorKind::failure, "training.safetensors: File too large", [&] { run.save(model_at(2), training_at(2)); });
+    expect_error(ErrorKind::failure, "File too large", [&] { run.save(model_at(2), training_at(2)); });
     expect_error(ErrorKind::failure, "metrics.jsonl: File too large", [&] { run.append(epoch(2), "cpu"); });
   }
   EXPECT_EQ(contents(folder / "metrics.jsonl"), line);
-  EXPECT_EQ(folder.list(), (std::vector<std::string>{"metrics.jsonl", "model.safetensors", "training.safetensors"}));
+  EXPECT_EQ(folder.list(), (std::vector<std::string>{".norma-files", "metrics.jsonl", "model.safetensors", "training.safetensors"}));
   expect_same(run.load()->model, model_at(1));
   expect_same(run.load()->training, training_at(1));
 }
@@ -219,7 +222,7 @@ TEST(RunDirectory, AKillAtAnyMomentLeavesOneConsistentState) {
     ASSERT_GE(child, 0);
     if (child == 0) {  // no gtest in here
       try {
-        const RunDirectory run = RunDirectory::open(folder.path());
+        RunDirectory run = RunDirectory::open(folder.path());
         const auto saved = run.load();
         std::int64_t step = saved ? std::stoll(saved->training.metadata.at("step")) : 0;
         run.keep_epochs(step);
@@ -238,7 +241,7 @@ TEST(RunDirectory, AKillAtAnyMomentLeavesOneConsistentState) {
     ASSERT_EQ(::waitpid(child, &status, 0), child);
     ASSERT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) << "the child failed by itself";
 
-    const RunDirectory run = RunDirectory::open(folder.path());
+    RunDirectory run = RunDirectory::open(folder.path());
     const auto saved = run.load();
     const std::int64_t step = saved ? std::stoll(saved->training.metadata.at("step")) : 0;
     EXPECT_GE(step, furthest) << "a saved step was lost";
@@ -259,7 +262,7 @@ TEST(RunDirectory, AKillAtAnyMomentLeavesOneConsistentState) {
 
 TEST(RunDirectory, MetricsKeepEveryDigitAndDropWhatIsAhead) {
   const TemporaryFolder folder;
-  const RunDirectory run = RunDirectory::create(folder.path());
+  RunDirectory run = RunDirectory::create(folder.path());
   run.keep_epochs(0);  // no file yet
   for (int n = 1; n <= 4; ++n) run.append(epoch(n), n < 3 ? "cpu" : "cuda");
   std::ofstream(folder / "metrics.jsonl", std::ios::app) << R"({"epoch":5,"train_)";  // a kill cut this line
@@ -278,7 +281,7 @@ TEST(RunDirectory, MetricsKeepEveryDigitAndDropWhatIsAhead) {
 
 TEST(RunDirectory, ADamagedLineOfMetricsIsNamed) {
   const TemporaryFolder folder;
-  const RunDirectory run = RunDirectory::create(folder.path());
+  RunDirectory run = RunDirectory::create(folder.path());
   run.append(epoch(1), "cpu");
   std::ofstream(folder / "metrics.jsonl", std::ios::app) << "{\n";
   run.append(epoch(2), "cpu");
@@ -318,7 +321,7 @@ TEST(Metrics, KeysInOrderAndNullForWhatJsonHasNot) {
 
 TEST(Environment, IsWrittenOnceAndGrowsWithEveryResume) {
   const TemporaryFolder folder;
-  const RunDirectory run = RunDirectory::create(folder.path());
+  RunDirectory run = RunDirectory::create(folder.path());
   Environment e = this_environment();
   e.device = "cpu (avx512, 2 threads)";
   e.threads = 2;
@@ -345,6 +348,199 @@ TEST(Environment, IsWrittenOnceAndGrowsWithEveryResume) {
 
   put(folder / "environment.json", "[");
   expect_error(ErrorKind::data, "environment.json", [&] { run.write_environment(e); });
+  EXPECT_EQ(contents(folder / "environment.json"), "[");
+
+  put(folder / "environment.json", "\n");  // nothing is lost by writing it anew
+  e.data = "idx (/odd/\xff): 4 + 2 samples";
+  run.write_environment(e);
+  EXPECT_EQ(json::parse(contents(folder / "environment.json"))["data"], "idx (/odd/\\xff): 4 + 2 samples");
+}
+
+// ---- files of others
+
+// A finished run of every file.
+void make_run(const fs::path& folder) {
+  RunDirectory run = RunDirectory::create(folder);
+  run.write_config("a = 1\n");
+  run.write_environment(this_environment());
+  run.append(epoch(1), "cpu");
+  run.append(EpochHealth{.epoch = 1});
+  run.save(model_at(1), training_at(1));
+  run.write_report({});
+}
+
+const char* const names[] = {"config.toml",       "environment.json",     "metrics.jsonl", "health.jsonl",
+                             "model.safetensors", "training.safetensors", "report.html",   "curves.svg"};
+
+TEST(OthersFiles, OfARunsNamesAreRefusedByNameAndStay) {
+  for (const char* name : names) {
+    const TemporaryFolder folder;
+    put(folder / name, "mine\n");
+    for (const bool force : {false, true})
+      expect_error(ErrorKind::usage, (folder / name).string() + " is not a file of norma's",
+                   [&] { RunDirectory::create(folder.path(), force); });
+    expect_error(ErrorKind::usage, "holds no run", [&] { RunDirectory::check(folder.path(), true); });
+    EXPECT_EQ(contents(folder / name), "mine\n");
+    EXPECT_EQ(folder.list(), std::vector<std::string>{name});
+  }
+}
+
+TEST(OthersFiles, PutInTheirPlaceAfterTheRunStayToo) {
+  for (const std::string name : names) {
+    for (const bool link : {false, true}) {
+      const TemporaryFolder folder;
+      make_run(folder / "run");
+      const fs::path file = folder / ("run/" + name);
+      const std::string text = link ? contents(file) : "mine\n";
+      put(folder / "elsewhere", text);
+      fs::remove(file);
+      if (link) fs::create_symlink(folder / "elsewhere", file);
+      else put(file, text);
+      expect_error(ErrorKind::usage, name, [&] { RunDirectory::create(folder / "run", true); });
+      if (name != "config.toml" && !(name.ends_with(".jsonl") && !link)) {  // an edited recipe is the user's right; lines are read first
+        EXPECT_NE(error_of([&] { RunDirectory::open(folder / "run").load(); }).kind(), ErrorKind::failure) << name;
+      }
+      EXPECT_EQ(contents(file), text) << name;
+      EXPECT_EQ(contents(folder / "elsewhere"), text) << name;
+      EXPECT_EQ(fs::is_symlink(file), link) << name;
+    }
+  }
+}
+
+TEST(OthersFiles, PutInTheirPlaceWhileItRunsStayToo) {
+  const TemporaryFolder folder;
+  RunDirectory run = RunDirectory::create(folder.path());
+  run.save(model_at(1), training_at(1));
+  put(folder / "model.safetensors", "mine");
+  expect_error(ErrorKind::usage, "model.safetensors is not a file of norma's", [&] { run.save(model_at(2), training_at(2)); });
+  EXPECT_EQ(contents(folder / "model.safetensors"), "mine");
+  fs::remove(folder / "model.safetensors");
+  run.save(model_at(3), training_at(3));
+  expect_same(load_safetensors(folder / "model.safetensors"), model_at(3));
+}
+
+TEST(OthersFiles, WeightsBesideARecipeAreNoRunToGoOnWith) {
+  const TemporaryFolder folder;
+  put(folder / "config.toml", "a = 1\n");
+  save_safetensors(folder / "model.safetensors", model_at(7));
+  expect_error(ErrorKind::data, "it holds no run", [&] { RunDirectory::open(folder.path()); });
+  make_run(folder / "run");
+  fs::remove(folder / "run/training.safetensors");
+  expect_error(ErrorKind::data, "training.safetensors is not, without which training would begin again",
+               [&] { RunDirectory::open(folder / "run"); });
+  expect_same(load_safetensors(folder / "model.safetensors"), model_at(7));
+  expect_same(load_safetensors(folder / "run/model.safetensors"), model_at(1));
+}
+
+TEST(OthersFiles, AnEditedRecipeIsKeptWhereItIsReplaced) {
+  const TemporaryFolder folder;
+  make_run(folder.path());
+  put(folder / "config.toml", "a = 1 # mine\n");
+  expect_error(ErrorKind::usage, "config.toml is not a file", [&] { RunDirectory::create(folder.path(), true); });
+  {
+    RunDirectory run = RunDirectory::open(folder.path());
+    EXPECT_EQ(run.write_config("a = 2\n"), folder / "config.edited.toml");
+    EXPECT_EQ(run.write_config("a = 3\n"), fs::path());
+    put(folder / "config.toml", "a = 4 # mine, too\n");
+    EXPECT_EQ(run.write_config("a = 3\n"), folder / "config.edited-2.toml");
+    fs::remove(folder / "config.toml");
+    run.save(model_at(2), training_at(2));
+    EXPECT_EQ(run.config(), "a = 3\n");
+  }
+  EXPECT_EQ(contents(folder / "config.edited.toml"), "a = 1 # mine\n");
+  EXPECT_EQ(contents(folder / "config.edited-2.toml"), "a = 4 # mine, too\n");
+  RunDirectory::remove(folder.path());
+  EXPECT_EQ(folder.list(), (std::vector<std::string>{"config.edited-2.toml", "config.edited.toml"}));
+}
+
+TEST(OthersFiles, ARunWithoutAListGoesOnAndIsNotReplaced) {
+  const TemporaryFolder folder;
+  make_run(folder.path());
+  fs::remove(folder / ".norma-files");  // as a norma before this one left it
+  expect_error(ErrorKind::usage, "of a norma that kept no list of its files", [&] { RunDirectory::create(folder.path(), true); });
+  {
+    RunDirectory run = RunDirectory::open(folder.path());
+    expect_same(run.load()->model, model_at(1));
+    run.write_config("a = 1\n");  // what is there already is norma's from now on
+    run.write_environment(this_environment());
+    run.append(epoch(2), "cpu");
+    run.save(model_at(2), training_at(2));
+    run.write_report({});
+  }
+  RunDirectory run = RunDirectory::create(folder.path(), true);
+  EXPECT_TRUE(folder.list().empty());
+}
+
+TEST(OthersFiles, ADamagedListIsNamedAndOneThatWasCutServes) {
+  const TemporaryFolder folder;
+  make_run(folder.path());
+  std::ofstream(folder / ".norma-files", std::ios::app) << "0123456789abcdef";  // by a crash
+  { RunDirectory run = RunDirectory::open(folder.path()); }
+  RunDirectory::remove(folder.path());
+  fs::create_directory(folder.path());
+  put(folder / ".norma-files", "mine\n");
+  expect_error(ErrorKind::data, ".norma-files:1: not a list of files as norma writes it", [&] { RunDirectory::create(folder.path()); });
+  EXPECT_EQ(contents(folder / ".norma-files"), "mine\n");
+}
+
+TEST(OthersFiles, OnlyTemporariesOfItsOwnAreRemoved) {
+  const TemporaryFolder folder;
+  for (const char* name : {".norma-12-0.tmp", ".norma-notes.tmp", ".norma-1-2-3.tmp", ".norma-.tmp"}) put(folder / name, "x");
+  fs::create_directory(folder / ".norma-3-4.tmp");
+  RunDirectory run = RunDirectory::create(folder.path());
+  EXPECT_EQ(folder.list(), (std::vector<std::string>{".norma-.tmp", ".norma-1-2-3.tmp", ".norma-3-4.tmp", ".norma-notes.tmp"}));
+}
+
+TEST(OthersFiles, TheListOfALongRunStaysShort) {
+  const TemporaryFolder folder;
+  FileList list(folder.path());
+  for (int i = 0; i < 280; ++i) list.write("a", std::to_string(i));
+  EXPECT_LT(fs::file_size(folder / ".norma-files"), 200U * 70);
+  EXPECT_TRUE(FileList(folder.path()).ours("a"));
+  put(folder / "a", "0");
+  EXPECT_FALSE(FileList(folder.path()).ours("a"));
+}
+
+// ---- lines
+
+TEST(JsonLines, AWholeLastLineWithoutItsLineFeedCounts) {
+  const TemporaryFolder folder;
+  RunDirectory run = RunDirectory::create(folder.path());
+  for (int n = 1; n <= 3; ++n) run.append(epoch(n), "cpu");
+  const std::string text = contents(folder / "metrics.jsonl");
+  put(folder / "metrics.jsonl", text.substr(0, text.size() - 1));
+  EXPECT_EQ(epoch_numbers(run), (std::vector<std::int64_t>{1, 2, 3}));
+  run.keep_epochs(3);
+  EXPECT_EQ(contents(folder / "metrics.jsonl"), text);
+  put(folder / "metrics.jsonl", text.substr(0, text.size() - 2));
+  EXPECT_EQ(epoch_numbers(run), (std::vector<std::int64_t>{1, 2}));
+  run.keep_epochs(3);
+  EXPECT_EQ(std::ranges::count(contents(folder / "metrics.jsonl"), '\n'), 2);
+}
+
+// ---- folders
+
+TEST(Folders, EachOfManyAtOnceGetsItsOwn) {
+  const TemporaryFolder folder;
+  std::vector<std::thread> threads;
+  std::vector<fs::path> made(16);
+  for (fs::path& path : made) threads.emplace_back([&] { path = claim_folder(folder / "runs/new/a", "the run directory"); });
+  for (std::thread& t : threads) t.join();
+  std::ranges::sort(made);
+  EXPECT_EQ(std::ranges::unique(made).size(), 0U);
+  EXPECT_EQ(made.front(), folder / "runs/new/a");
+  for (const fs::path& path : made) EXPECT_TRUE(fs::is_directory(path)) << path;
+}
+
+TEST(Folders, NamesAreOnePartOfAPath) {
+  EXPECT_EQ(folder_name("mnist-lenet-bn v1.2 (\xc3\xa9)"), "mnist-lenet-bn v1.2 (\xc3\xa9)");
+  EXPECT_EQ(folder_name("../../x"), ".._.._x");
+  EXPECT_EQ(folder_name("a/b\n\x1b\x7f"), "a_b___");
+  EXPECT_EQ(folder_name(""), "run");
+  EXPECT_EQ(folder_name("."), "run.");
+  EXPECT_EQ(folder_name(".."), "run..");
+  EXPECT_EQ(folder_name(std::string(119, 'a') + "\xc3\xa9"), std::string(119, 'a'));
+  EXPECT_EQ(folder_name(std::string(300, 'a')).size(), 120U);
 }
 
 }  // namespace

@@ -9,9 +9,12 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/norma/commands.h"
+#include "apps/norma/folder_lock.h"
+#include "apps/norma/folders.h"
 #include "apps/norma/json_lines.h"
 #include "apps/norma/log.h"
 #include "apps/norma/progress.h"
+#include "apps/norma/run_files.h"
 #include "apps/norma/saved_model.h"
 #include "norma/error.h"
 #include "norma/text.h"
@@ -37,19 +40,14 @@ void add_flags(CLI::App& app, ToolRequest& request, const char* out) {
   app.add_flag("--quiet", request.quiet, "No log on stderr; warnings stay");
 }
 
-// Throws Error(usage) where the file is there, and its replacement was not asked for.
-void refuse_replacement(const fs::path& file, bool force) {
-  std::error_code ec;
-  if (!force && fs::exists(fs::symlink_status(file, ec)))
-    throw Error(ErrorKind::usage, fmt::format("{} exists: --force replaces it, --out names another", file.string()));
-}
-
-void make_folder(const fs::path& folder) {
-  std::error_code ec;
-  fs::create_directories(folder, ec);
-  if (ec || !fs::is_directory(folder))
-    throw Error(ErrorKind::failure,
-                fmt::format("cannot make the folder {}: {}", folder.string(), ec ? ec.message() : "a file of that name exists"));
+// Throws Error(usage) where one of the files is there and was not asked to be replaced, or is not norma's.
+void refuse_replacement(const fs::path& folder, std::initializer_list<const char*> names, bool force) {
+  const FileList files(folder);
+  for (const char* name : names) {
+    if (!there(folder / name)) continue;
+    if (!force) throw Error(ErrorKind::usage, fmt::format("{} exists: --force replaces it, --out names another", (folder / name).string()));
+    if (!files.ours(name)) refuse_other(folder / name, "--force does not replace it; move it away, or name another with --out");
+  }
 }
 
 std::string before_and_after(const Evaluation& before, const Evaluation& after) {
@@ -70,9 +68,13 @@ bool has_batch_norms(const Graph& graph) { return !batch_norms(graph).empty(); }
 int recalibrate(const ToolRequest& request) {
   set_up_log(detect_terminal(fileno(stderr)), request.quiet);
   const bool is_file = request.out.extension() == ".safetensors";
-  const fs::path file = is_file ? request.out : request.out / "model.safetensors";
-  refuse_replacement(file, request.force);
+  const fs::path file = is_file ? request.out : request.out / model_name;
+  const fs::path folder = file.has_parent_path() ? file.parent_path() : fs::path(".");
+  refuse_replacement(folder, {file.filename().c_str()}, request.force);
   const SavedModel saved = open_model(request.model);
+  std::error_code ec;
+  const bool with_config = !is_file && !fs::equivalent(folder, saved.weights.parent_path(), ec);
+  if (with_config) refuse_replacement(folder, {config_name}, request.force);
   const DatasetPair data = load_data(saved.recipe.data);
   Trainer trainer = load_trainer(saved, data.train.sample);
   if (!has_batch_norms(trainer.unfused_graph())) nothing_to_do(saved, "the net has no batch norm");
@@ -82,12 +84,11 @@ int recalibrate(const ToolRequest& request) {
   const Evaluation after = trainer.evaluate(data.test);
   Checkpoint model = trainer.model();
   model.metadata = saved.model.metadata;
-  if (!is_file) {
-    make_folder(request.out);
-    if (std::error_code ec; !fs::equivalent(request.out, saved.weights.parent_path(), ec))
-      write_file(request.out / "config.toml", write_toml(saved.recipe));
-  }
-  save_safetensors(file, model);
+  make_folder(folder, "the folder");
+  const FolderLock lock(folder);
+  FileList files(folder);
+  if (with_config) files.write(config_name, write_toml(saved.recipe));
+  files.write(file.filename().string(), encode_safetensors(model, file));
   const std::int64_t samples = request.samples ? request.samples : data.train.size();
   if (request.json) {
     ordered_json list = ordered_json::array();
@@ -129,7 +130,7 @@ Difference largest_difference(const std::vector<float>& a, const std::vector<flo
 
 int fold(const ToolRequest& request) {
   set_up_log(detect_terminal(fileno(stderr)), request.quiet);
-  for (const char* name : {"config.toml", "model.safetensors"}) refuse_replacement(request.out / name, request.force);
+  refuse_replacement(request.out, {config_name, model_name}, request.force);
   SavedModel saved = open_model(request.model);
   if (std::error_code ec; fs::equivalent(request.out, saved.weights.parent_path(), ec))
     throw Error(ErrorKind::usage,
@@ -151,9 +152,11 @@ int fold(const ToolRequest& request) {
   Trainer without = load_trainer(folded, data.train.sample);
   const Evaluation before = trainer.evaluate(data.test), after = without.evaluate(data.test);
   const Difference difference = largest_difference(trainer.predict(data.test), without.predict(data.test));
-  make_folder(request.out);
-  save_safetensors(request.out / "model.safetensors", folded.model);
-  write_file(request.out / "config.toml", write_toml(folded.recipe));
+  make_folder(request.out, "the folder");
+  const FolderLock lock(request.out);
+  FileList files(request.out);
+  files.write(model_name, encode_safetensors(folded.model, request.out / model_name));
+  files.write(config_name, write_toml(folded.recipe));
   if (request.json) {
     ordered_json done = ordered_json::array(), kept = ordered_json::array();
     for (const FoldedBatchNorms::Folded& f : result.folded) done.push_back({{"norm", f.norm}, {"into", f.into}});

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "apps/norma/file_list.h"
+#include "apps/norma/folders.h"
 #include "apps/norma/log.h"
 #include "apps/norma/recipe_flags.h"
 #include "apps/norma/terminal.h"
@@ -22,12 +24,11 @@ int bench_export(const ExportRequest& request) {
     const auto bytes = std::as_bytes(std::span(samples));
     order.bytes.insert(order.bytes.end(), bytes.begin(), bytes.end());
   }
-  std::error_code ec;
-  fs::create_directories(request.folder, ec);
-  if (ec) throw Error(ErrorKind::failure, request.folder.string() + ": " + ec.message());
+  make_folder(request.folder, "the folder");
   const fs::path weights_file = request.folder / "weights.safetensors", order_file = request.folder / "order.safetensors";
-  save_safetensors(weights_file, trainer.model());
-  save_safetensors(order_file, {{std::move(order)}, {}});
+  FileList files(request.folder);
+  files.write("weights.safetensors", encode_safetensors(trainer.model(), weights_file));
+  files.write("order.safetensors", encode_safetensors({{std::move(order)}, {}}, order_file));
   print_path(weights_file);
   print_path(order_file);
   return 0;

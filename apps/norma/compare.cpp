@@ -7,6 +7,7 @@
 
 #include "apps/norma/commands.h"
 #include "apps/norma/comparison_runs.h"
+#include "apps/norma/folders.h"
 #include "apps/norma/json_lines.h"
 #include "apps/norma/log.h"
 #include "apps/norma/progress.h"
@@ -119,7 +120,7 @@ class CompareCommand {
       return 0;
     }
     watch_signals();
-    const ComparisonDirectory directory = open();
+    ComparisonDirectory directory = open();
     const Comparison comparison = directory.comparison();
     const std::vector<PlannedRun> runs = planned_runs(comparison);
     const std::size_t before = directory.results().size();
@@ -130,7 +131,7 @@ class CompareCommand {
     const std::vector<RunResult> ended = directory.results();
     const Results results(comparison, runs, ended);
     const Verdict found = verdict(results);
-    write_report(directory.path(), results, found);
+    directory.write_report(comparison_html(results, found), comparison_svg(results, found));
     print(results, found, directory.path());
     if (results.ended() == results.planned()) return 0;
     log_info(fmt::format("stopped: {} of {} runs have ended, those under way are saved; go on with: norma compare --resume --out {}",
@@ -143,15 +144,11 @@ class CompareCommand {
     if (request_.resume) return ComparisonDirectory::open(request_.out);
     const Comparison c = requested(request_);
     planned_runs(c);  // what is wrong with it is found before anything is written
-    fs::path out = request_.out;
-    if (out.empty()) {
-      out = "runs/compare-" + c.name;
-      for (int k = 2; fs::exists(out); ++k) out = fmt::format("runs/compare-{}-{}", c.name, k);
-    }
+    const fs::path out = request_.out.empty() ? claim_folder("runs/compare-" + folder_name(c.name), "the folder") : request_.out;
     return ComparisonDirectory::create(out, c, request_.force);
   }
 
-  void train(const std::vector<PlannedRun>& runs, const ComparisonDirectory& directory, const Comparison& comparison, std::size_t before) {
+  void train(const std::vector<PlannedRun>& runs, ComparisonDirectory& directory, const Comparison& comparison, std::size_t before) {
     const auto start = std::chrono::steady_clock::now();
     std::size_t done = before;
     RunsOptions options;

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "apps/norma/comparison.h"
+#include "apps/norma/file_list.h"
 #include "apps/norma/folder_lock.h"
 #include "norma/trainer.h"
 
@@ -25,9 +26,11 @@ struct RunResult {
 //   results.jsonl     a line each run that finished or diverged
 //   runs/<name>/      each run's directory, as norma train makes it but for its report
 //   report.html, comparison.svg
+//   .norma-files      the list of these (file_list.h): nothing else is replaced or removed
 class ComparisonDirectory {
  public:
-  // Throws Error(usage) if the folder holds a comparison, unless overwrite: then all of it is removed.
+  // Throws Error(usage) if the folder holds a comparison, unless overwrite: then what norma wrote of it is removed. Files of these names
+  // that are not norma's are refused by name, with overwrite, too.
   static ComparisonDirectory create(const std::filesystem::path& path, const Comparison& comparison, bool overwrite);
   // Throws Error(data) if it holds none.
   static ComparisonDirectory open(const std::filesystem::path& path);
@@ -36,15 +39,25 @@ class ComparisonDirectory {
   Comparison comparison() const;
   std::filesystem::path run(const std::string& name) const { return path_ / "runs" / name; }
 
-  void append(const RunResult& result) const;
-  // Of runs that ended, in the order they did; a last line without its line feed was cut by a crash and is left out.
+  // Throws Error(usage) where a run is in the folder of that name that this comparison did not begin.
+  void check_run(const std::string& name) const;
+  // Puts a run's folder on the list, before it is made.
+  void claim_run(const std::string& name);
+
+  // Both: one thread at a time.
+  void append(const RunResult& result);
+  void write_report(std::string_view html, std::string_view svg);
+  // Of runs that ended, in the order they did; a last line that a crash cut is left out.
   std::vector<RunResult> results() const;
 
  private:
-  explicit ComparisonDirectory(std::filesystem::path path) : path_(std::move(path)), lock_(path_) {}
+  explicit ComparisonDirectory(std::filesystem::path path) : path_(std::move(path)), lock_(path_), files_(path_) {}
+  void remove_files();
 
   std::filesystem::path path_;
   FolderLock lock_;
+  FileList files_;
+  bool listed_ = true;  // false: begun by a norma that kept no list
 };
 
 struct RunsOptions {
@@ -55,6 +68,6 @@ struct RunsOptions {
 
 // Runs those of `runs` that `directory` has no result of, each going on where it was interrupted, until all ended or a signal came: then
 // those under way are saved. Throws what a run threw, naming it, once the others were stopped and saved.
-void run_all(const std::vector<PlannedRun>& runs, const ComparisonDirectory& directory, const RunsOptions& options);
+void run_all(const std::vector<PlannedRun>& runs, ComparisonDirectory& directory, const RunsOptions& options);
 
 }  // namespace norma::app

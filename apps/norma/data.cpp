@@ -175,7 +175,18 @@ DataSection::Source source_called(const std::string& name) {
   throw Error(ErrorKind::usage, fmt::format("unknown data set \"{}\"{}; there are {}", name, did_you_mean(name, known), join(known)));
 }
 
+// Whose a picture is cannot be told: one that is there stays, unless it is the same.
+void save_picture(const fs::path& file, const Image& image) {
+  const std::vector<std::byte> bytes = encode_png(image);
+  std::error_code ec;
+  if (!fs::exists(fs::symlink_status(file, ec))) return write_file(file, bytes);
+  if (!fs::is_regular_file(file, ec) || sha256_of_file(file) != sha256(bytes))
+    throw Error(ErrorKind::usage, file.string() + " exists and is another picture: remove it, or --out names another");
+}
+
 int show(const DataRequest& request) {
+  // Refused at once, not after the data has been read.
+
   DataSection section;
   section.source = source_called(request.names.at(0));
   if (request.dir) section.dir = *request.dir;
@@ -189,7 +200,7 @@ int show(const DataRequest& request) {
       fmt::format("{}: {} samples {}, {} classes ({})\n", d.name, d.size(), to_string(d.sample), d.classes.size(), printable(pair.source));
   for (std::size_t c = 0; c < counts.size(); ++c) text += fmt::format("{:>7}  {}\n", counts[c], d.classes[c]);
   if (!request.out.empty()) {
-    write_png(request.out, sample_grid(d, request.rows, request.columns, request.first));
+    save_picture(request.out, sample_grid(d, request.rows, request.columns, request.first));
     text += "picture: " + printable(request.out.string()) + "\n";
   } else if (d.sample.rank() == 3) {
     const auto label = static_cast<std::size_t>(d.labels[static_cast<std::size_t>(request.first)]);

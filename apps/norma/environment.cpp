@@ -89,6 +89,7 @@ nlohmann::ordered_json to_json(const Environment& e) {
           {"compiler", e.compiler},
           {"device", e.device},
           {"threads", e.threads},
+          {"data", e.data},
           {"os", e.os},
           {"kernel", e.kernel},
           {"cpu", e.cpu},

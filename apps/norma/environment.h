@@ -12,13 +12,14 @@ struct Environment {
   std::string compiler;                   // "g++ 12.2.0"
   std::string device;                     // "cpu (avx512, 2 threads)"
   int threads = 0;
+  std::string data;        // "mnist (/usr/share/datasets/mnist): 60000 + 10000 samples (1, 28, 28), 10 classes"
   std::string os, kernel;  // "Debian GNU/Linux 12 (bookworm)", "Linux 6.1.0 x86_64"
   std::string cpu;         // the processor's model name
   int cores = 0;           // that this process may use
   std::string started;     // UTC, ISO 8601
 };
 
-// All but git_commit, device and threads, which the caller knows.
+// All but git_commit, device, threads and data, which the caller knows.
 Environment this_environment();
 
 // Since the kernel started this process, which it tells in hundredths of a second; below 0 where it does not tell.

@@ -11,6 +11,7 @@
 #include <string>
 #include <system_error>
 
+#include "norma/checkpoint.h"
 #include "norma/error.h"
 #include "norma/text.h"
 
@@ -31,6 +32,33 @@ void make_utf8(json& value) {
     for (json& inner : value) make_utf8(inner);
 }
 
+// f(line, value) for every whole line. Returns whether the file's bytes are these lines and their line feeds.
+bool scan(const fs::path& file, const std::function<void(const std::string&, const json&)>& f) {
+  std::error_code error;
+  if (!fs::exists(file, error) && !error) return true;
+  std::ifstream in(file, std::ios::binary);
+  if (!in) throw Error(ErrorKind::data, file.string() + ": cannot be opened for reading");
+  std::string line;
+  bool whole = true;
+  for (int number = 1; std::getline(in, line); ++number) {
+    const json value = json::parse(line, nullptr, false);
+    if (in.eof()) {  // no line feed; an object without its end is no JSON
+      whole = false;
+      if (!value.is_object()) break;
+    }
+    if (value.is_discarded()) throw Error(ErrorKind::data, fmt::format("{}:{}: not valid JSON", file.string(), number));
+    try {
+      f(line, value);
+    } catch (const json::exception&) {
+      throw Error(ErrorKind::data, fmt::format("{}:{}: not a line as norma writes it", file.string(), number));
+    } catch (const Error& e) {
+      throw Error(ErrorKind::data, fmt::format("{}:{}: {}", file.string(), number, e.what()));
+    }
+  }
+  if (in.bad()) throw Error(ErrorKind::data, file.string() + ": reading failed");
+  return whole;
+}
+
 }  // namespace
 
 std::string json_text(const json& value, int indent) {
@@ -45,26 +73,22 @@ std::string json_text(const json& value, int indent) {
 }
 
 void for_each_json_line(const fs::path& file, const std::function<void(const json&)>& f) {
-  std::error_code error;
-  if (!fs::exists(file, error) && !error) return;
-  std::ifstream in(file, std::ios::binary);
-  if (!in) throw Error(ErrorKind::data, file.string() + ": cannot be opened for reading");
-  std::string line;
-  for (int number = 1; std::getline(in, line); ++number) {
-    if (in.eof()) break;  // no line feed
-    try {
-      f(json::parse(line));
-    } catch (const json::exception&) {
-      throw Error(ErrorKind::data, fmt::format("{}:{}: not valid JSON", file.string(), number));
-    } catch (const Error& e) {
-      throw Error(ErrorKind::data, fmt::format("{}:{}: {}", file.string(), number, e.what()));
-    }
-  }
-  if (in.bad()) throw Error(ErrorKind::data, file.string() + ": reading failed");
+  scan(file, [&](const std::string&, const json& value) { f(value); });
+}
+
+void keep_json_lines(const fs::path& file, const std::function<bool(const json&)>& keep) {
+  bool all = true;
+  const bool whole = scan(file, [&](const std::string&, const json& value) { all = keep(value) && all; });
+  if (all && whole) return;
+  std::string kept;
+  scan(file, [&](const std::string& line, const json& value) {
+    if (keep(value)) kept += line + "\n";
+  });
+  write_file(file, kept);
 }
 
 void append_line(const fs::path& file, std::string_view line) {
-  const int d = ::open(file.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0666);
+  const int d = ::open(file.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
   if (d < 0) cannot_write(file, errno);
   struct stat before {};
   int failed = ::fstat(d, &before) == 0 ? 0 : errno;

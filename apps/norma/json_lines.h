@@ -12,11 +12,15 @@ namespace norma::app {
 // UTF-8, as file names may have, becomes \\xe9, as on a terminal; nothing else changes for whoever parses it.
 std::string json_text(const nlohmann::ordered_json& value, int indent = -1);
 
-// f(value) for every line; nothing where the file does not exist. A last line without its line feed was cut by a crash and is left out. A
-// line that is not JSON, or of which f throws Error, throws Error(data) naming file and line.
+// f(value) for every line; nothing where the file does not exist. A last line that a crash cut, without its line feed and no whole object,
+// is left out. A line that is not JSON, or of which f throws Error, throws Error(data) naming file and line.
 void for_each_json_line(const std::filesystem::path& file, const std::function<void(const nlohmann::ordered_json&)>& f);
 
-// line ends with a line feed. Throws Error(failure); the file is then as before.
+// Leaves the lines for which keep(value) is true, each with its line feed, as they stand: what a crash cut goes. Throws as
+// for_each_json_line, and Error(failure).
+void keep_json_lines(const std::filesystem::path& file, const std::function<bool(const nlohmann::ordered_json&)>& keep);
+
+// line ends with a line feed. Throws Error(failure), also where the file is a link; it is then as before.
 void append_line(const std::filesystem::path& file, std::string_view line);
 
 // To the disk; nothing where the file does not exist. Throws Error(failure).

@@ -153,11 +153,6 @@ std::string png_data_uri(const Image& image) {
   return out;
 }
 
-void write_png(const std::filesystem::path& file, const Image& image) {
-  const std::vector<std::byte> bytes = encode_png(image);
-  write_file(file, bytes);
-}
-
 Image sample_grid(const Dataset& data, std::int64_t rows, std::int64_t cols, std::int64_t first) {
   constexpr std::int64_t most = 1000;
   if (rows < 1 || cols < 1 || rows > most || cols > most)

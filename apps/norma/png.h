@@ -22,9 +22,6 @@ std::vector<std::byte> encode_png(const Image& image);
 // "data:image/png;base64,...", for the src of an <img>.
 std::string png_data_uri(const Image& image);
 
-// Written as norma::write_file does: a file that was there survives any failure.
-void write_png(const std::filesystem::path& file, const Image& image);
-
 inline constexpr std::int64_t most_png_pixels = std::int64_t{1} << 28;
 
 // rows x cols samples from number `first` on, enlarged, each with its class name below; samples are (1,H,W) or (3,H,W).

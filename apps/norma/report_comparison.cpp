@@ -10,7 +10,6 @@
 
 #include "apps/norma/markup.h"
 #include "apps/norma/page.h"
-#include "norma/checkpoint.h"
 
 namespace norma::app {
 namespace {
@@ -250,23 +249,27 @@ std::string divergences(const Results& results) {
   return out.empty() ? out : "<ul class=\"words\">\n" + out + "</ul>\n";
 }
 
+std::vector<Chart> losses_of(const Results& results) {
+  return by_epoch(results, Measure::train_loss, [](const EpochMetrics& m) { return m.train_loss; });
+}
+
+std::vector<Chart> accuracies_of(const Results& results) {
+  return by_epoch(results, Measure::test_accuracy,
+                  [](const EpochMetrics& m) { return m.test_accuracy.value_or(std::numeric_limits<double>::quiet_NaN()); });
+}
+
 }  // namespace
 
-void write_report(const std::filesystem::path& folder, const Results& results, const Verdict& found) {
+std::string comparison_html(const Results& results, const Verdict& found) {
   const Comparison& c = results.comparison();
   std::string page = open_page(c.claim.empty() ? c.name : c.claim + "?", c.description);
   page += fmt::format("<p class=\"status\">{}</p>\n", escape(found.words));
   if (results.ended() < results.planned())
     page += fmt::format("<p class=\"status failed\">Unfinished: {} of {} runs have ended.</p>\n", results.ended(), results.planned());
   page += "</header>\n";
-  const std::vector<Chart> numbers = over_numbers(results);
-  const std::vector<Chart> losses = by_epoch(results, Measure::train_loss, [](const EpochMetrics& m) { return m.train_loss; });
-  const std::vector<Chart> accuracies = by_epoch(results, Measure::test_accuracy, [](const EpochMetrics& m) {
-    return m.test_accuracy.value_or(std::numeric_limits<double>::quiet_NaN());
-  });
-  std::vector<Chart> by_epochs = losses;
-  by_epochs.insert(by_epochs.end(), accuracies.begin(), accuracies.end());
-  page += section("In one picture", figures(numbers));
+  std::vector<Chart> by_epochs = losses_of(results);
+  for (Chart& chart : accuracies_of(results)) by_epochs.push_back(std::move(chart));
+  page += section("In one picture", figures(over_numbers(results)));
   page +=
       section("Results", to_html(results_table(results)) + (found.checks.size() > 1 ? "<p>What was checked:</p>\n<ul>\n" +
                                                                                           [&] {
@@ -282,14 +285,16 @@ void write_report(const std::filesystem::path& folder, const Results& results, c
   page += section("Runs that diverged", divergences(results));
   page += section("What was compared",
                   fmt::format("<pre tabindex=\"0\" role=\"region\" aria-label=\"comparison.toml\">{}</pre>\n", escape(write_toml(c))));
-  page += close_page();
-  write_file(folder / "report.html", page);
+  return page += close_page();
+}
 
+std::string comparison_svg(const Results& results, const Verdict& found) {
+  const Comparison& c = results.comparison();
   std::vector<Panel> panels;
-  for (const std::vector<Chart>& charts : {numbers, losses, accuracies})
+  for (const std::vector<Chart>& charts : {over_numbers(results), losses_of(results), accuracies_of(results)})
     for (const Chart& chart : charts)
       if (panels.size() < 3) panels.push_back(panel(chart));
-  write_file(folder / "comparison.svg", svg_document(c.claim.empty() ? c.name : c.claim + "?", found.words, panels));
+  return svg_document(c.claim.empty() ? c.name : c.claim + "?", found.words, panels);
 }
 
 }  // namespace norma::app

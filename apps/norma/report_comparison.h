@@ -1,6 +1,5 @@
 // A comparison's results for a reader: a table for the terminal; report.html and comparison.svg.
 #pragma once
-#include <filesystem>
 #include <string>
 
 #include "apps/norma/verdict.h"
@@ -11,7 +10,8 @@ namespace norma::app {
 // diverged.
 std::string comparison_table(const Results& results);
 
-// Replaces report.html and comparison.svg in the folder.
-void write_report(const std::filesystem::path& folder, const Results& results, const Verdict& verdict);
+// report.html and comparison.svg.
+std::string comparison_html(const Results& results, const Verdict& verdict);
+std::string comparison_svg(const Results& results, const Verdict& verdict);
 
 }  // namespace norma::app

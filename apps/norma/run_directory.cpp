@@ -16,7 +16,9 @@
 #include <system_error>
 #include <utility>
 
+#include "apps/norma/folders.h"
 #include "apps/norma/json_lines.h"
+#include "apps/norma/run_files.h"
 #include "norma/error.h"
 
 namespace norma::app {
@@ -25,30 +27,7 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::ordered_json;
 
-constexpr const char* config_name = "config.toml";
-constexpr const char* environment_name = "environment.json";
-constexpr const char* metrics_name = "metrics.jsonl";
-constexpr const char* health_name = "health.jsonl";
-constexpr const char* training_name = "training.safetensors";
-constexpr const char* model_name = "model.safetensors";
-constexpr const char* report_name = "report.html";
-constexpr const char* curves_name = "curves.svg";
-
-// In the order in which they are removed: without its checkpoint a half-removed run begins again under its own configuration.
-constexpr std::array run_files = {training_name, metrics_name, health_name,      model_name,
-                                  report_name,   curves_name,  environment_name, config_name};
-
 constexpr std::string_view model_prefix = "model.";  // of the model's tensors and metadata in training.safetensors
-
-// The contents of a file, or nothing where there is none.
-std::optional<std::string> read_text(const fs::path& file) {
-  std::error_code error;
-  if (!fs::exists(file, error) && !error) return {};
-  std::ifstream in(file, std::ios::binary);
-  std::string text{std::istreambuf_iterator<char>(in), {}};
-  if (!in) throw Error(ErrorKind::data, file.string() + ": cannot be read");
-  return text;
-}
 
 bool same(const Checkpoint& a, const Checkpoint& b) {
   const auto same_tensor = [](const StoredTensor& x, const StoredTensor& y) {
@@ -98,27 +77,28 @@ RunDirectory::Saved split(Checkpoint all) {
 
 }  // namespace
 
-RunDirectory::RunDirectory(fs::path path) : path_(std::move(path)), lock_(path_) {}
+RunDirectory::RunDirectory(fs::path path) : path_(std::move(path)), lock_(path_), files_(path_) {}
+
+bool RunDirectory::any(const fs::path& path) {
+  return std::ranges::any_of(run_files, [&](const char* name) { return there(path / name); });
+}
+
+void RunDirectory::check(const fs::path& path, bool overwrite) { refuse_run(path, FileList(path), overwrite); }
 
 RunDirectory RunDirectory::create(const fs::path& path, bool overwrite) {
-  std::error_code error;
-  fs::create_directories(path, error);
-  // "EEXIST" for a path through a file says less than what stands in the way
-  if (error || !fs::is_directory(path))
-    throw Error(ErrorKind::failure, fmt::format("cannot make the run directory {}: {}", path.string(),
-                                                error ? error.message() : std::string("a file of that name exists")));
+  make_folder(path, "the run directory");
   RunDirectory run(path);
   run.remove_leftovers();
-  for (const char* name : run_files) {
-    const fs::path file = path / name;
-    if (!fs::exists(fs::symlink_status(file, error))) continue;
-    if (!overwrite)
-      throw Error(ErrorKind::usage, fmt::format("{} already holds a run ({}): --resume goes on with it, --force replaces it, --out "
-                                                "names another folder",
-                                                path.string(), name));
-    if (!fs::remove(file, error)) throw Error(ErrorKind::failure, fmt::format("cannot remove {}: {}", file.string(), error.message()));
-  }
+  refuse_run(path, run.files_, overwrite);
+  run.remove_files();
   return run;
+}
+
+void RunDirectory::remove(const fs::path& path) {
+  std::error_code error;
+  if (!fs::is_directory(path, error)) return;
+  create(path, true);
+  fs::remove(path, error);  // only where nothing else is in it
 }
 
 RunDirectory RunDirectory::open(const fs::path& path) {
@@ -128,21 +108,90 @@ RunDirectory RunDirectory::open(const fs::path& path) {
   if (!fs::exists(path / config_name, error))
     throw Error(ErrorKind::data, fmt::format("cannot resume {}: it holds no run (no {})", path.string(), config_name));
   run.remove_leftovers();
+  if (!run.files_.names(config_name)) {
+    if (!begun_without_a_list(path))
+      throw Error(ErrorKind::data,
+                  fmt::format("cannot resume {0}: it holds no run, only files that norma did not write; to train the recipe in "
+                              "{0}/{1} name it, and another folder with --out",
+                              path.string(), config_name));
+    run.adopt();
+  }
+  const bool checkpoint = there(path / training_name);
+  if (!checkpoint && there(path / model_name))
+    throw Error(ErrorKind::data, fmt::format("cannot resume {}: {} is there and {} is not, without which training would begin again and "
+                                             "overwrite those weights",
+                                             path.string(), model_name, training_name));
+  if (checkpoint && !run.files_.ours(training_name)) {  // a copy put back; load() throws where it is none
+    const Checkpoint model = split(load_safetensors(path / training_name)).model;
+    run.files_.adopt(training_name);
+    if (!run.files_.ours(model_name) && holds(path / model_name, model)) run.files_.adopt(model_name);
+  }
+  if (!run.files_.ours(environment_name) && is_environment(path / environment_name)) run.files_.adopt(environment_name);
+  for (const char* name : run_files) {
+    const bool lines = std::string_view(name).ends_with(".jsonl");  // which are read before anything is written
+    const bool ours = lines ? !there(path / name) || (run.files_.names(name) && is_regular(path / name)) : run.files_.ours(name);
+    if (!ours && name != std::string_view(config_name)) refuse_other(path / name, "move it away; --resume then writes its own");
+  }
+  run.config_ = run.config();
   return run;
+}
+
+// The files of a run that began before there were lists are put on one, as far as they can be told.
+void RunDirectory::adopt() {
+  for (const char* name : {metrics_name, health_name})
+    if (there(path_ / name) && has_lines(path_ / name, name)) files_.add_lines(name);
+  for (const char* name : {report_name, curves_name})
+    if (there(path_ / name) && is_picture(path_ / name)) files_.adopt(name);
+  // Last: with it the folder counts as one with a list.
+  files_.add_lines(config_name);
+}
+
+void RunDirectory::remove_files() {
+  for (const char* name : run_files) files_.remove(name);
+  files_.forget(run_files);
+}
+
+void RunDirectory::leave_no_trace() {
+  if (has_checkpoint() || !std::ranges::all_of(run_files, [&](const char* name) { return is_ours(path_, files_, name); })) return;
+  remove_files();
+  std::error_code ignored;
+  fs::remove(path_, ignored);  // only where nothing else is in it
 }
 
 // Temporary files of write_file that a kill left behind. The lock says that no one is writing them now.
 void RunDirectory::remove_leftovers() const {
+  const auto number = [](std::string_view text) { return !text.empty() && text.find_first_not_of("0123456789") == std::string_view::npos; };
   std::error_code error;
   std::vector<fs::path> leftovers;
   for (fs::directory_iterator it(path_, error), end; !error && it != end; it.increment(error)) {
+    constexpr std::string_view before = ".norma-", after = ".tmp";
     const std::string name = it->path().filename().string();
-    if (name.starts_with(".norma-") && name.ends_with(".tmp")) leftovers.push_back(it->path());
+    if (!name.starts_with(before) || !name.ends_with(after) || !it->is_regular_file(error) || it->is_symlink(error)) continue;
+    const std::string_view numbers = std::string_view(name).substr(before.size(), name.size() - before.size() - after.size());
+    const std::size_t dash = numbers.find('-');
+    if (dash != std::string_view::npos && number(numbers.substr(0, dash)) && number(numbers.substr(dash + 1)))
+      leftovers.push_back(it->path());
   }
   for (const fs::path& file : leftovers) fs::remove(file, error);
 }
 
-void RunDirectory::write_config(std::string_view toml) const { write_file(path_ / config_name, toml); }
+fs::path RunDirectory::write_config(std::string_view toml) {
+  const fs::path file = path_ / config_name;
+  fs::path kept;
+  if (!files_.ours(config_name) && read_text(file) != toml) {
+    // A second name first, so that there is a config.toml at any moment.
+    if (!is_regular(file)) refuse_other(file, "move it away");
+    kept = path_ / "config.edited.toml";
+    std::error_code error;
+    for (int k = 2; fs::create_hard_link(file, kept, error), error == std::errc::file_exists; ++k)
+      kept = path_ / fmt::format("config.edited-{}.toml", k);
+    if (error) refuse_other(file, fmt::format("it cannot be kept as {} ({}); move it away", kept.string(), error.message()));
+    files_.adopt(config_name);  // by this name it may go now
+  }
+  files_.write(config_name, toml);
+  config_ = toml;
+  return kept;
+}
 
 std::string RunDirectory::config() const {
   const std::optional<std::string> text = read_text(path_ / config_name);
@@ -150,61 +199,56 @@ std::string RunDirectory::config() const {
   return *text;
 }
 
-void RunDirectory::write_environment(const Environment& e) const {
+void RunDirectory::write_environment(const Environment& e) {
   const fs::path file = path_ / environment_name;
   ordered_json all = to_json(e);
-  if (const std::optional<std::string> text = read_text(file)) {
+  const std::optional<std::string> text = read_text(file);
+  const bool blank = text && text->find_first_not_of(" \t\r\n") == std::string::npos;
+  if (blank) files_.adopt(environment_name);  // nothing is lost with it
+  if (text && !blank) {
     all = ordered_json::parse(*text, nullptr, false);
     if (!all.is_object() || (all.contains("resumed") && !all["resumed"].is_array()))
       throw Error(ErrorKind::data, file.string() + ": not an environment as norma writes it");
     all["resumed"].push_back(to_json(e));
   }
-  write_file(file, json_text(all, 2) + "\n");
+  files_.write(environment_name, json_text(all, 2) + "\n");
 }
 
-void RunDirectory::write_report(const RunReport& report) const {
-  write_file(path_ / curves_name, curves_svg(report));
-  write_file(path_ / report_name, report_html(report));
+void RunDirectory::write_report(const RunReport& report) {
+  files_.write(curves_name, curves_svg(report));
+  files_.write(report_name, report_html(report));
 }
 
-void RunDirectory::save(const Checkpoint& model, const Checkpoint& training) const {
+void RunDirectory::save(const Checkpoint& model, const Checkpoint& training) {
   for (const char* name : {metrics_name, health_name}) sync_file(path_ / name);
-  save_safetensors(path_ / training_name, merge(model, training));
-  save_safetensors(path_ / model_name, model);
+  const auto write = [&](const char* name, const Checkpoint& c) { files_.write(name, encode_safetensors(c, path_ / name)); };
+  write(training_name, merge(model, training));
+  write(model_name, model);
+  if (!config_.empty() && !there(path_ / config_name)) files_.write(config_name, config_);
 }
 
-std::optional<RunDirectory::Saved> RunDirectory::load() const {
+bool RunDirectory::has_checkpoint() const { return there(path_ / training_name); }
+
+std::optional<RunDirectory::Saved> RunDirectory::load() {
   const fs::path file = path_ / training_name;
   std::error_code error;
   if (!fs::exists(file, error) && !error) return {};
   Saved saved = split(load_safetensors(file));
-  if (!holds(path_ / model_name, saved.model)) save_safetensors(path_ / model_name, saved.model);
+  if (!holds(path_ / model_name, saved.model)) files_.write(model_name, encode_safetensors(saved.model, path_ / model_name));
   return saved;
 }
 
-void RunDirectory::append(const EpochMetrics& m, std::string_view device) const {
-  append_line(path_ / metrics_name, json_text(to_json(m, device)) + "\n");
+void RunDirectory::append(const char* name, std::string_view line) {
+  if (!files_.names(name) && there(path_ / name)) refuse_other(path_ / name, "move it away");
+  files_.add_lines(name);
+  append_line(path_ / name, line);
 }
-void RunDirectory::append(const EpochHealth& h) const { append_line(path_ / health_name, json_text(to_json(h)) + "\n"); }
+void RunDirectory::append(const EpochMetrics& m, std::string_view device) { append(metrics_name, json_text(to_json(m, device)) + "\n"); }
+void RunDirectory::append(const EpochHealth& h) { append(health_name, json_text(to_json(h)) + "\n"); }
 
 void RunDirectory::keep_epochs(std::int64_t last) const {
-  const auto keep = [&](const char* name, auto text) {
-    const std::optional<std::string> before = read_text(path_ / name);
-    if (!before) return;
-    if (const std::string kept = text(); kept != *before) write_file(path_ / name, kept);
-  };
-  keep(metrics_name, [&] {
-    std::string kept;
-    for (const RecordedEpoch& r : epochs())
-      if (r.metrics.epoch <= last) kept += json_text(to_json(r.metrics, r.device)) + "\n";
-    return kept;
-  });
-  keep(health_name, [&] {
-    std::string kept;
-    for (const EpochHealth& h : health())
-      if (h.epoch <= last) kept += json_text(to_json(h)) + "\n";
-    return kept;
-  });
+  keep_json_lines(path_ / metrics_name, [&](const ordered_json& j) { return epoch_from_json(j).metrics.epoch <= last; });
+  keep_json_lines(path_ / health_name, [&](const ordered_json& j) { return health_from_json(j).epoch <= last; });
 }
 
 std::vector<RecordedEpoch> RunDirectory::epochs() const { return read_metrics(path_ / metrics_name); }

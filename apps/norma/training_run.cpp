@@ -11,6 +11,7 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/norma/call_times.h"
+#include "apps/norma/folders.h"
 #include "apps/norma/json_lines.h"
 #include "apps/norma/log.h"
 #include "apps/norma/recipe_flags.h"
@@ -60,14 +61,12 @@ void compare_with_named(const std::string& named, const Recipe& stored, const fs
                            value_or_unset(theirs, key), named));
 }
 
+// The stem of a run's own folder: another run of the same second gets the next name (claim_folder).
 fs::path default_out(const std::string& recipe) {
   const std::time_t now = std::time(nullptr);
   std::tm local{};
   localtime_r(&now, &local);
-  const std::string stem = fmt::format("runs/{}-{:%Y%m%d-%H%M%S}", recipe, local);
-  fs::path out = stem;
-  for (int k = 2; fs::exists(out); ++k) out = fmt::format("{}-{}", stem, k);
-  return out;
+  return fmt::format("runs/{}-{:%Y%m%d-%H%M%S}", folder_name(recipe), local);
 }
 
 // stdout of a run: if nobody reads it any more, the run goes on without it.
@@ -117,6 +116,11 @@ std::string layer_table(const Graph& graph) {
   return text;
 }
 
+// The recipe of the run in a folder.
+RecipeSource source_of(const RunDirectory& run) {
+  return {printable(run.path().filename().string()), run.config(), (run.path() / "config.toml").string(), fs::absolute(run.path())};
+}
+
 class TrainingRun {
  public:
   TrainingRun(const TrainRequest& request, Recipe recipe, std::optional<RunDirectory> resumed, const TrainingPart* part = nullptr);
@@ -128,15 +132,15 @@ class TrainingRun {
     if (!part_) log_info(message);
   }
   void begin();
+  void write_config(bool resumes);
   void go_on();
   void finish_epoch(const EpochMetrics& m);
-  void save() const { run_->save(trainer_->model(), trainer_->training()); }
+  void save() { run_->save(trainer_->model(), trainer_->training()); }
   void write_report(const std::string& status, bool failed);
   void draw_curve() const;
   void print_summary();
   bool asked_to_stop() const { return stop_signal() != 0 || (part_ && part_->stop && *part_->stop); }
   int stopped(int signal);
-  void leave_no_trace() const;
   [[noreturn]] void diverged(const Error& e);
 
   const TrainRequest& request_;
@@ -162,9 +166,8 @@ TrainingRun::TrainingRun(const TrainRequest& request, Recipe recipe, std::option
 
 // Everything that can be wrong is found here, before the first step; the run directory last, so that a failure leaves no trace.
 void TrainingRun::begin() {
-  const fs::path out = run_ ? run_->path() : request_.out.empty() ? default_out(recipe_.name) : request_.out;
   // Refused at once, not after the data has been read.
-  if (!run_ && !request_.force && fs::exists(out / "config.toml")) RunDirectory::create(out);
+  if (!run_ && !request_.out.empty()) RunDirectory::check(request_.out, request_.force);
   const Device device = part_ ? Device::parse(recipe_.device.kind) : choose_device(recipe_.device);
   data_ = part_ ? part_->data : std::make_shared<const DatasetPair>(load_data(recipe_.data));
   say(fmt::format("data: {} ({}): {} training and {} test samples {}, {} classes", name_of(recipe_.data.source), data_->source,
@@ -173,19 +176,32 @@ void TrainingRun::begin() {
   say(fmt::format("model: {} parameters in {} nodes", trainer_->parameter_count(), trainer_->graph().nodes.size()));
   if (request_.verbose)
     std::fputs(layer_table(trace(Module(build_model(recipe_.model)), trainer_->graph().nodes.front().shape)).c_str(), stderr);
+  environment_.data = fmt::format("{} ({}): {} + {} samples {}, {} classes", name_of(recipe_.data.source), data_->source,
+                                  data_->train.size(), data_->test.size(), to_string(data_->train.sample), data_->train.classes.size());
   environment_.device = trainer_->device_description();
   environment_.threads = recipe_.device.threads > 0 ? static_cast<int>(recipe_.device.threads) : environment_.cores;
   const bool resumes = run_.has_value();
-  if (!resumes) run_ = RunDirectory::create(out, request_.force);
+  if (!resumes)
+    run_ = RunDirectory::create(request_.out.empty() ? claim_folder(default_out(recipe_.name), "the run directory") : request_.out,
+                                request_.force);
   created_ = !resumes;
+  const fs::path out = run_->path();
   if (resumes) go_on();
   if (recipe_.train.epochs < trainer_->epochs_done())
     throw Error(ErrorKind::usage,
                 fmt::format("--epochs {}: the run in {} has done {} already", recipe_.train.epochs, out.string(), trainer_->epochs_done()));
   if (recipe_.train.health) health_.emplace(*trainer_, data_->train, recipe_.train.batch_size);
-  run_->write_config(write_toml(recipe_));
+  write_config(resumes);
   run_->write_environment(environment_);
   say("run: " + out.string());
+}
+
+// A config.toml that says the same in a user's words stays as it is.
+void TrainingRun::write_config(bool resumes) {
+  const std::string toml = write_toml(recipe_);
+  if (resumes && run_->config() != toml && write_toml(parse_recipe(source_of(*run_))) == toml) return;
+  if (const fs::path kept = run_->write_config(toml); !kept.empty())
+    say(fmt::format("config.toml was edited: what it said is kept as {}", kept.string()));
 }
 
 void TrainingRun::go_on() {
@@ -229,7 +245,7 @@ int TrainingRun::run() {
   } catch (const Error& e) {
     progress_.clear();
     if (e.kind() == ErrorKind::diverged) diverged(e);
-    if (created_ && trainer_->steps_done() == 0) leave_no_trace();
+    if (created_ && trainer_->steps_done() == 0) run_->leave_no_trace();
     throw;
   }
   progress_.clear();
@@ -251,13 +267,6 @@ TrainingOutcome TrainingRun::outcome() {
   return o;
 }
 
-// A run that failed before its first step (labels, a last batch that cannot be normalised) is none: the same --out can be used again.
-void TrainingRun::leave_no_trace() const {
-  std::error_code ignored;
-  for (const char* name : {"config.toml", "environment.json"}) fs::remove(run_->path() / name, ignored);
-  fs::remove(run_->path(), ignored);  // only where nothing else is in it
-}
-
 int TrainingRun::stopped(int signal) {
   save();
   write_report(fmt::format("stopped at step {} by a signal", trainer_->steps_done()), false);
@@ -274,7 +283,9 @@ void TrainingRun::diverged(const Error& e) {
     run_->save(model, trainer_->training());
     message += fmt::format("\n  the last good state, after step {}, is in {}", trainer_->steps_done(), out);
   } else {
-    message += fmt::format("\n  the last checkpoint in {} is as it was", out);
+    message += fmt::format(fmt::runtime(run_->has_checkpoint() ? "\n  the last checkpoint in {} is as it was"
+                                                               : "\n  there is no checkpoint in {}: none was made before"),
+                           out);
   }
   message += fmt::format("; this run's learning rate was {}: try --lr {:.2g}", learning_rate(recipe_.optimizer),
                          learning_rate(recipe_.optimizer) / 10);
@@ -294,7 +305,7 @@ void TrainingRun::write_report(const std::string& status, bool failed) {
   for (const RecordedEpoch& e : run_->epochs()) r.epochs.push_back(e.metrics);
   r.parameter_count = trainer_->parameter_count();
   r.facts = {{"Data", fmt::format("{}, {} + {} samples", name_of(recipe_.data.source), data_->train.size(), data_->test.size())}};
-  r.config = run_->config();
+  r.config = write_toml(recipe_);
   r.environment = environment_;
   r.model = trainer_->model();
   r.health = run_->health();
@@ -404,9 +415,7 @@ int run_training(const TrainRequest& request) {
   watch_signals();
   if (!request.resume) return TrainingRun(request, parse_recipe(find_recipe(request.recipe), request.overrides), {}).run();
   RunDirectory run = RunDirectory::open(request.out);
-  const fs::path config = run.path() / "config.toml";
-  const RecipeSource stored{printable(run.path().filename().string()), run.config(), config.string(), fs::absolute(run.path())};
-  Recipe recipe = resumed_recipe(stored, request.overrides);
+  Recipe recipe = resumed_recipe(source_of(run), request.overrides);
   if (!request.recipe.empty()) compare_with_named(request.recipe, recipe, request.out);
   return TrainingRun(request, std::move(recipe), std::move(run)).run();
 }

@@ -37,7 +37,16 @@ struct Checkpoint {
 void write_file(const std::filesystem::path& file, std::span<const std::byte> bytes);
 void write_file(const std::filesystem::path& file, std::string_view text);
 
+// Makes what was made or renamed in `folder` outlive a power cut. Throws Error(failure) naming `made`.
+void sync_folder(const std::filesystem::path& folder, const std::filesystem::path& made);
+
+// 64 lower-case hex digits. Of a file: throws Error(data) naming it where it cannot be read.
+std::string sha256(std::span<const std::byte> bytes);
+std::string sha256_of_file(const std::filesystem::path& file);
+
 void save_safetensors(const std::filesystem::path& file, const Checkpoint& checkpoint);
+// What it writes. Errors name the file for which it is meant.
+std::vector<std::byte> encode_safetensors(const Checkpoint& checkpoint, const std::filesystem::path& file);
 
 // Throws Error(data) naming the file and what is wrong: header length, JSON, dtype, offsets that overlap, leave a gap or pass the end,
 // a size that is not shape * dtype, duplicate names.
