@@ -230,13 +230,17 @@ TEST_F(Fetch, AnErrorInTheProgressCallbackComesOut) {
   EXPECT_TRUE(folder_.list().empty());
 }
 
-TEST_F(Fetch, ReplacesABrokenFileAndALeftoverPart) {
+TEST_F(Fetch, TakesTheNameOfAnotherFileWhichIsKeptAndALeftoverPart) {
   REQUIRE_GOOD_FILE();
-  write_bytes(folder_ / packed_name, "broken");
-  write_bytes(folder_ / (packed_name + ".part"), std::string(100000, 'x'));
-  EXPECT_TRUE(fetch_file(set_, file_name, folder_.path(), options({"good"})));
-  EXPECT_EQ(folder_.list(), std::vector<std::string>{packed_name});
-  EXPECT_EQ(read_bytes(folder_ / packed_name), good_);
+  for (const char* text : {"mine", "mine, too"}) {
+    write_bytes(folder_ / packed_name, text);
+    write_bytes(folder_ / (packed_name + ".part"), std::string(100000, 'x'));
+    EXPECT_TRUE(fetch_file(set_, file_name, folder_.path(), options({"good"})));
+    EXPECT_EQ(read_bytes(folder_ / packed_name), good_);
+  }
+  EXPECT_EQ(folder_.list(), (std::vector<std::string>{packed_name, packed_name + ".before", packed_name + ".before-2"}));
+  EXPECT_EQ(read_bytes(folder_ / (packed_name + ".before")), "mine");
+  EXPECT_EQ(read_bytes(folder_ / (packed_name + ".before-2")), "mine, too");
 }
 
 TEST_F(Fetch, ABrokenFileStaysWhereNoMirrorIsBetter) {

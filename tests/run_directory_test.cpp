@@ -135,7 +135,8 @@ TEST(RunDirectory, WhatStandsInTheWayIsNamed) {
   put(folder / "file", "x");
   expect_error(ErrorKind::failure, "cannot make the run directory " + (folder / "file").string(),
                [&] { RunDirectory::create(folder / "file"); });
-  expect_error(ErrorKind::failure, "cannot make the run directory " + (folder / "file").string() + ": a file of that name exists",
+  expect_error(ErrorKind::failure,
+               "cannot make the run directory " + (folder / "file/run").string() + ": " + (folder / "file").string() + " is a file",
                [&] { RunDirectory::create(folder / "file/run"); });
   expect_error(ErrorKind::failure, "cannot make the run directory /proc/norma", [&] { RunDirectory::create("/proc/norma"); });
   expect_error(ErrorKind::data, "no such folder", [&] { RunDirectory::open(folder / "absent"); });

@@ -15,6 +15,7 @@
 #include <sstream>
 #include <string_view>
 
+#include "apps/norma/folders.h"
 #include "apps/norma/part_file.h"
 #include "norma/dataset.h"
 #include "norma/error.h"
@@ -189,6 +190,18 @@ std::vector<std::string> mirrors_of(const std::string& name, const FetchOptions&
   return mirrors;
 }
 
+// What is there under the name of a published file and is another may be somebody's own: it gets a name that is free. Returns that name, or
+// nothing where nothing is there.
+fs::path set_aside(const fs::path& file) {
+  std::error_code error;
+  if (!fs::exists(fs::symlink_status(file, error))) return {};
+  fs::path kept = file.string() + ".before";
+  for (int k = 2; fs::exists(fs::symlink_status(kept, error)); ++k) kept = fmt::format("{}.before-{}", file.string(), k);
+  fs::rename(file, kept, error);
+  if (error) throw Error(ErrorKind::failure, fmt::format("{}: cannot be kept as {}: {}", file.string(), kept.string(), error.message()));
+  return kept;
+}
+
 // Fetches one file that is not there or not right. The mirror that served it moves to the front of `mirrors`. False: stopped.
 bool fetch_missing(const std::string& name, const FileCheck& wanted, std::vector<std::string>& mirrors, const FetchOptions& options,
                    int number, int files) {
@@ -211,6 +224,8 @@ bool fetch_missing(const std::string& name, const FileCheck& wanted, std::vector
     if (failure.empty()) {
       const FileCheck got = check_dataset_file(name, wanted.file, part.path());
       if (got.status == FileCheck::Status::ok) {
+        if (const fs::path kept = set_aside(target); !kept.empty() && options.on_warning)
+          options.on_warning(fmt::format("{} was not the published file: it is kept as {}", target.string(), kept.string()));
         part.finish();
         std::rotate(mirrors.begin(), mirrors.begin() + static_cast<std::ptrdiff_t>(m),
                     mirrors.begin() + static_cast<std::ptrdiff_t>(m) + 1);
@@ -223,12 +238,6 @@ bool fetch_missing(const std::string& name, const FileCheck& wanted, std::vector
     if (options.on_warning) options.on_warning(failure + (m + 1 < mirrors.size() ? "; trying the next mirror" : ""));
   }
   throw Error(ErrorKind::data, fmt::format("cannot fetch {} of {}:{}", target.filename().string(), name, failures));
-}
-
-void make_folder(const fs::path& folder) {
-  std::error_code error;
-  fs::create_directories(folder, error);
-  if (error) throw Error(ErrorKind::failure, fmt::format("cannot make the folder {}: {}", folder.string(), error.message()));
 }
 
 }  // namespace
@@ -253,7 +262,7 @@ bool fetch_dataset(const std::string& name, const fs::path& root, const FetchOpt
   start_libcurl();
   std::vector<std::string> mirrors = mirrors_of(name, options);
   const std::vector<FileCheck> rows = check_dataset(name, root / name);
-  make_folder(root / name);
+  make_folder(root / name, "the folder");
   for (std::size_t i = 0; i < rows.size(); ++i)
     if (rows[i].status != FileCheck::Status::ok &&
         !fetch_missing(name, rows[i], mirrors, options, static_cast<int>(i) + 1, static_cast<int>(rows.size())))
@@ -265,7 +274,7 @@ bool fetch_file(const std::string& name, const std::string& file, const fs::path
   start_libcurl();
   std::vector<std::string> mirrors = mirrors_of(name, options);
   const FileCheck row = check_dataset_file(name, file, folder / (file + ".gz"));
-  make_folder(folder);
+  make_folder(folder, "the folder");
   return row.status == FileCheck::Status::ok || fetch_missing(name, row, mirrors, options, 1, 1);
 }
 

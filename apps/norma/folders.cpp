@@ -21,31 +21,36 @@ namespace fs = std::filesystem;
 
 fs::path parent_of(const fs::path& folder) { return folder.has_parent_path() ? folder.parent_path() : fs::path("."); }
 
-// False where something of that name was there already.
-bool made(const fs::path& folder, const std::string& what) {
+// False where something of that name was there already. Errors name the folder that was asked for.
+bool made(const fs::path& folder, const fs::path& asked, const std::string& what) {
   if (::mkdir(folder.c_str(), 0777) != 0) {
     if (errno == EEXIST) return false;
-    fail(folder, what, std::generic_category().message(errno));
+    fail(asked, what, std::generic_category().message(errno));
   }
   sync_folder(parent_of(folder), folder);
   return true;
+}
+
+void make(const fs::path& folder, const fs::path& asked, const std::string& what) {
+  std::error_code error;
+  if (fs::is_directory(folder, error)) return;
+  if (const fs::path parent = folder.parent_path(); !parent.empty() && parent != folder) make(parent, asked, what);
+  if (made(folder, asked, what) || fs::is_directory(folder, error)) return;
+  // "EEXIST" says less than what stands in the way.
+  fail(asked, what, folder == asked ? "a file of that name exists" : folder.string() + " is a file");
 }
 
 }  // namespace
 
 void make_folder(const fs::path& path, const std::string& what) {
   const fs::path folder = path.has_filename() ? path : path.parent_path();  // "a/" is "a"
-  std::error_code error;
-  if (fs::is_directory(folder, error)) return;
-  if (const fs::path parent = folder.parent_path(); !parent.empty() && parent != folder) make_folder(parent, what);
-  if (made(folder, what) || fs::is_directory(folder, error)) return;
-  fail(folder, what, "a file of that name exists");  // "EEXIST" says less than what stands in the way
+  make(folder, folder, what);
 }
 
 fs::path claim_folder(const fs::path& stem, const std::string& what) {
   make_folder(parent_of(stem), what);
   fs::path folder = stem;
-  for (int k = 2; !made(folder, what); ++k) folder = fmt::format("{}-{}", stem.string(), k);
+  for (int k = 2; !made(folder, folder, what); ++k) folder = fmt::format("{}-{}", stem.string(), k);
   return folder;
 }
 

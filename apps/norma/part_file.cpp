@@ -11,6 +11,7 @@
 #include <cstring>
 #include <utility>
 
+#include "norma/checkpoint.h"
 #include "norma/error.h"
 
 namespace norma::app {
@@ -79,6 +80,7 @@ void PartFile::finish() {
   if (rename(part_.c_str(), target_.c_str()) != 0) fail(part_, "rename");
   close(fd_);
   fd_ = -1;
+  sync_folder(target_.has_parent_path() ? target_.parent_path() : std::filesystem::path("."), target_);
 }
 
 }  // namespace norma::app

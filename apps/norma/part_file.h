@@ -18,7 +18,7 @@ class PartFile {
   void clear();
   // False leaves the cause in errno.
   bool write(const void* bytes, std::size_t count);
-  // Flushes to disk and takes the target's name.
+  // Flushes to disk and takes the target's name, which the folder on disk has then, too.
   void finish();
 
  private:

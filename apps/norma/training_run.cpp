@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <cstdio>
 #include <ctime>
@@ -13,6 +12,7 @@
 #include "apps/norma/call_times.h"
 #include "apps/norma/folders.h"
 #include "apps/norma/json_lines.h"
+#include "apps/norma/layer_table.h"
 #include "apps/norma/log.h"
 #include "apps/norma/recipe_flags.h"
 #include "apps/norma/run_directory.h"
@@ -92,28 +92,6 @@ bool finite(const Checkpoint& model) {
     const std::vector<float> values = t.floats();
     return std::all_of(values.begin(), values.end(), [](float v) { return std::isfinite(v); });
   });
-}
-
-// Every layer with the shape of its output and the number of its parameters, a line each: nothing is fused yet.
-std::string layer_table(const Graph& graph) {
-  const std::vector<ParameterInfo> parameters = graph.parameters();
-  std::vector<std::array<std::string, 3>> rows{{"layer", "output", "parameters"}};
-  for (std::size_t i = 0; i < graph.nodes.size(); ++i) {
-    std::int64_t count = 0;
-    for (const ParameterInfo& p : parameters)
-      if (p.node == static_cast<std::int32_t>(i) && !p.buffer) count += p.shape.elements();
-    rows.push_back({graph.nodes[i].path, to_string(graph.nodes[i].shape), count ? fmt::format("{}", count) : ""});
-  }
-  std::size_t name_width = 0, shape_width = 0;
-  for (const auto& [name, shape, count] : rows) {
-    name_width = std::max(name_width, name.size());
-    shape_width = std::max(shape_width, shape.size());
-  }
-  std::string text;
-  for (const auto& [name, shape, count] : rows)
-    text += fmt::format("  {:<{}}  {:<{}}{}\n", name, name_width, shape, count.empty() ? 0 : shape_width,
-                        count.empty() ? "" : fmt::format("  {:>10}", count));
-  return text;
 }
 
 // The recipe of the run in a folder.
@@ -394,9 +372,8 @@ TrainingOutcome run_part(const Recipe& recipe, const TrainingPart& part) {
   request.out = part.out;
   request.quiet = true;
   request.progress = ProgressMode::never;
-  std::error_code error;
   std::optional<RunDirectory> begun;
-  if (fs::exists(part.out / "config.toml", error)) begun = RunDirectory::open(part.out);
+  if (std::error_code error; fs::exists(part.out / "config.toml", error)) begun = RunDirectory::open(part.out);
   TrainingRun run(request, recipe, std::move(begun), &part);
   try {
     run.run();
