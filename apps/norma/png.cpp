@@ -11,7 +11,6 @@
 #include <string>
 
 #include "apps/norma/pixel_font.h"
-#include "norma/checkpoint.h"
 #include "norma/error.h"
 
 namespace norma::app {
