@@ -1,5 +1,6 @@
 // Where a Plan's values are in an Executor's memory.
 #pragma once
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <map>
@@ -26,6 +27,13 @@ inline std::vector<std::byte*> locate(const Plan& plan, const std::array<std::by
   return addresses;
 }
 
+inline const PlanValue& value_of(const Plan& plan, int value) {
+  if (value < 0 || static_cast<std::size_t>(value) >= plan.values.size())
+    throw Error(ErrorKind::usage,
+                "this Plan has " + std::to_string(plan.values.size()) + " values, none of number " + std::to_string(value));
+  return plan.values[static_cast<std::size_t>(value)];
+}
+
 // What a region's memory is for, for a message: "the activations of batch size 256 (most: conv1 (256, 6, 24, 24), 3 MB)".
 inline std::string purpose(const Plan& plan, Region region) {
   std::string text = std::string("the ") + name_of(region);
@@ -37,14 +45,57 @@ inline std::string purpose(const Plan& plan, Region region) {
   return most ? text + " (most: " + most->name + " " + to_string(most->shape) + ", " + std::to_string(most->bytes >> 20) + " MB)" : text;
 }
 
-// Throws unless the value may be read and written from outside, and has these bytes.
-inline void check_access(const PlanValue& v, std::size_t bytes, std::size_t offset) {
+// Throws unless the Plan has such a value that may be read and written from outside, and has these bytes.
+inline void check_access(const Plan& plan, int value, std::size_t bytes, std::size_t offset) {
+  const PlanValue& v = value_of(plan, value);
   if (v.region == Region::group)
     throw Error(ErrorKind::usage,
                 "value \"" + v.name + "\" is kept for one group of samples at a time; switch reuse of memory off to read it");
-  if (v.region == Region::data || offset + bytes > v.bytes)
-    throw Error(ErrorKind::failure,
-                "value \"" + v.name + "\" has " + std::to_string(v.bytes) + " bytes, not " + std::to_string(offset + bytes));
+  if (v.region == Region::data || bytes > v.bytes || offset > v.bytes - bytes)
+    throw Error(ErrorKind::failure, "value \"" + v.name + "\" has " + std::to_string(v.bytes) + " bytes, not " + std::to_string(bytes) +
+                                        " from number " + std::to_string(offset) + " on");
+}
+
+// Whether what a value holds is still there at the end of a step: nothing that is touched after it shares its memory.
+inline bool survives(const Plan& plan, const PlanValue& v) {
+  if (v.region == Region::group) return false;
+  return v.region != Region::activations || std::none_of(plan.values.begin(), plan.values.end(), [&](const PlanValue& after) {
+           return after.region == v.region && after.first > v.last && after.offset < v.offset + v.bytes &&
+                  v.offset < after.offset + after.bytes;
+         });
+}
+
+inline void check_survives(const Plan& plan, int value) {
+  const PlanValue& v = value_of(plan, value);
+  if (v.region == Region::activations && !survives(plan, v))
+    throw Error(ErrorKind::usage, "the memory of value \"" + v.name +
+                                      "\" is used again for what comes after it in the step; switch reuse of memory off to read it");
+}
+
+// Only what stands for a data set may be bound.
+inline void check_bind(const Plan& plan, int value) {
+  if (const PlanValue& v = value_of(plan, value); v.region != Region::data)
+    throw Error(ErrorKind::usage, "value \"" + v.name + "\" has memory of its own: write it; what is bound is a data set");
+}
+
+// Throws where a Call would read a data set that nobody bound.
+inline void check_bound(const Plan& plan, const std::vector<std::byte*>& addresses) {
+  for (std::size_t i = 0; i < plan.values.size(); ++i)
+    if (plan.values[i].region == Region::data && !addresses[i])
+      throw Error(ErrorKind::usage, "value \"" + plan.values[i].name + "\" stands for a data set, and none is bound to it");
+}
+
+// What an Executor keeps of a Plan.
+template <class Plans>
+auto& prepared_for(Plans& plans, const Plan& plan) {
+  const auto it = plans.find(&plan);
+  if (it == plans.end()) throw Error(ErrorKind::usage, "this Plan has no memory here: Executor::prepare comes first");
+  return it->second;
+}
+
+inline void check_call(const Plan& plan, std::size_t call) {
+  if (call >= plan.calls.size())
+    throw Error(ErrorKind::usage, "this Plan has " + std::to_string(plan.calls.size()) + " Calls, none of number " + std::to_string(call));
 }
 
 // Throws unless each of the Plan's Calls may be run alone: a value that is kept for one group of samples at a time is never whole.

@@ -120,6 +120,7 @@ class CpuExecutor final : public Executor {
   std::int64_t steps_ahead() const override { return 1; }
 
   void bind(const Plan& plan, int value, const void* source, std::size_t, std::int64_t) override {
+    check_bind(plan, value);
     const std::string& name = plan[ValueId{value}].name;
     std::byte* address = static_cast<std::byte*>(const_cast<void*>(source));  // Region::data is only read
     bound_[name] = address;
@@ -133,11 +134,12 @@ class CpuExecutor final : public Executor {
   }
 
   void read(const Plan& plan, int value, void* destination, std::size_t bytes, std::size_t offset) override {
+    check_survives(plan, value);
     if (bytes) std::memcpy(destination, address(plan, value, bytes, offset), bytes);
   }
 
   void run(const Plan& plan, std::int64_t times, bool check_each) override {
-    const Prepared& prepared = plans_.at(&plan);
+    const Prepared& prepared = ready(plan);
     for (std::int64_t i = 0; i < times; ++i)
       run_stages(
           plan, prepared,
@@ -150,15 +152,17 @@ class CpuExecutor final : public Executor {
 
   void run_call(const Plan& plan, std::size_t call) override {
     check_whole(plan);
+    check_call(plan, call);
+    const Prepared& prepared = ready(plan);
     omp_set_num_threads(threads_);
-    backend_.run(plan.calls.at(call).call, kernels::Part::whole, whole_memory(plans_.at(&plan)));
+    backend_.run(plan.calls[call].call, kernels::Part::whole, whole_memory(prepared));
   }
 
   std::vector<double> run_timed(const Plan& plan) override {
     using Clock = std::chrono::steady_clock;
     std::vector<std::vector<double>> of_thread(static_cast<std::size_t>(threads_), std::vector<double>(plan.calls.size(), 0.0));
     run_stages(
-        plan, plans_.at(&plan),
+        plan, ready(plan),
         [&](const Stage& stage, const Call& call, const kernels::Memory& memory) {
           const Clock::time_point start = Clock::now();
           backend_.run(call, stage.part, memory);
@@ -283,9 +287,16 @@ class CpuExecutor final : public Executor {
     return {.address = prepared.addresses.data(), .scratch = scratch_.data()};
   }
 
+  // To run it.
+  const Prepared& ready(const Plan& plan) const {
+    const Prepared& prepared = prepared_for(plans_, plan);
+    check_bound(plan, prepared.addresses);
+    return prepared;
+  }
+
   std::byte* address(const Plan& plan, int value, std::size_t bytes, std::size_t offset) const {
-    check_access(plan[ValueId{value}], bytes, offset);
-    return plans_.at(&plan).addresses[static_cast<std::size_t>(value)] + offset;
+    check_access(plan, value, bytes, offset);
+    return prepared_for(plans_, plan).addresses[static_cast<std::size_t>(value)] + offset;
   }
 
   // Throws if the stage wrote a float that is not finite.

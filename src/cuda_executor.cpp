@@ -90,6 +90,7 @@ class CudaExecutor final : public Executor {
   }
 
   void bind(const Plan& plan, int value, const void* source, std::size_t bytes, std::int64_t version) override {
+    check_bind(plan, value);
     use_device();
     const std::string& name = plan[ValueId{value}].name;
     std::byte* const address = resident(name, source, bytes, version);
@@ -105,13 +106,15 @@ class CudaExecutor final : public Executor {
   }
 
   void read(const Plan& plan, int value, void* destination, std::size_t bytes, std::size_t offset) override {
+    check_survives(plan, value);
     use_device();
     staging_.to_host(destination, address(plan, value, bytes, offset), bytes, stream_);
   }
 
   void run(const Plan& plan, std::int64_t times, bool check_each) override {
     use_device();
-    Prepared& p = plans_.at(&plan);
+    Prepared& p = prepared_for(plans_, plan);
+    check_bound(plan, p.addresses);
     for (; times > 0 && (check_each || capture_ == Capture::off || !p.ran); --times) {
       for_each_call(plan, p, [&](std::size_t call) {
         if (check_each) check_outputs(plan, plan.calls[call]);
@@ -125,8 +128,9 @@ class CudaExecutor final : public Executor {
 
   void run_call(const Plan& plan, std::size_t call) override {
     check_whole(plan);
+    check_call(plan, call);
     use_device();
-    queue(plan, call, plans_.at(&plan), stream_);
+    queue(plan, call, prepared_for(plans_, plan), stream_);
   }
 
   std::vector<double> run_timed(const Plan& plan) override {
@@ -134,7 +138,8 @@ class CudaExecutor final : public Executor {
     std::vector<cuda::Event> events(plan.calls.size() + 1);
     check(cudaEventRecord(events[0], stream_), "recording an event");
     std::size_t done = 0;
-    for_each_call(plan, plans_.at(&plan), [&](std::size_t) { check(cudaEventRecord(events[++done], stream_), "recording an event"); });
+    for_each_call(plan, prepared_for(plans_, plan),
+                  [&](std::size_t) { check(cudaEventRecord(events[++done], stream_), "recording an event"); });
     synchronize();
     std::vector<double> seconds;
     for (std::size_t i = 0; i < plan.calls.size(); ++i) {
@@ -281,8 +286,8 @@ class CudaExecutor final : public Executor {
   }
 
   std::byte* address(const Plan& plan, int value, std::size_t bytes, std::size_t offset) const {
-    check_access(plan[ValueId{value}], bytes, offset);
-    return plans_.at(&plan).addresses[static_cast<std::size_t>(value)] + offset;
+    check_access(plan, value, bytes, offset);
+    return prepared_for(plans_, plan).addresses[static_cast<std::size_t>(value)] + offset;
   }
 
   int index_;

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 #include <functional>
 #include <memory>
@@ -5,6 +6,7 @@
 
 #include "norma/batch_norm_tools.h"
 #include "norma/error.h"
+#include "src/graph_check.h"
 
 namespace norma {
 namespace {
@@ -130,6 +132,17 @@ class Folding {
 
 }  // namespace
 
-FoldedBatchNorms fold_batch_norms(const Graph& graph, const Checkpoint& model) { return Folding(graph, model).run(); }
+FoldedBatchNorms fold_batch_norms(const Graph& graph, const Checkpoint& model) {
+  check(graph);
+  const auto inputs =
+      std::count_if(graph.nodes.begin(), graph.nodes.end(), [](const Node& n) { return std::holds_alternative<InputNode>(n.op); });
+  if (inputs != 1 || graph.outputs.size() != 1)
+    throw Error(ErrorKind::usage, "batch norms are folded in a graph of one input and output, this one has " + std::to_string(inputs) +
+                                      " and " + std::to_string(graph.outputs.size()));
+  for (const Node& n : graph.nodes)
+    if (const auto* norm = std::get_if<BatchNormNode>(&n.op); norm && (norm->residual || norm->act != Activation::none || norm->pool))
+      throw Error(ErrorKind::usage, "[" + n.path + "] is fused: give the graph of trace() or Trainer::unfused_graph()");
+  return Folding(graph, model).run();
+}
 
 }  // namespace norma

@@ -2,6 +2,7 @@
 #include <vector>
 
 #include "norma/graph.h"
+#include "src/graph_check.h"
 
 namespace norma {
 namespace {
@@ -91,6 +92,9 @@ class Fusion {
 
 }  // namespace
 
-Graph fuse(Graph graph) { return Fusion{std::move(graph)}.run(); }
+Graph fuse(Graph graph) {
+  check(graph);
+  return Fusion{std::move(graph)}.run();
+}
 
 }  // namespace norma

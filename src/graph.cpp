@@ -4,6 +4,9 @@
 #include <algorithm>
 #include <sstream>
 
+#include "norma/error.h"
+#include "src/graph_check.h"
+
 namespace norma {
 namespace {
 
@@ -107,6 +110,24 @@ struct Title {
 
 }  // namespace
 
+const Node& Graph::operator[](Value v) const {
+  if (v.id < 0 || static_cast<std::size_t>(v.id) >= nodes.size())
+    throw Error(ErrorKind::usage,
+                "value number " + std::to_string(v.id) + " is none of this graph, which has " + std::to_string(nodes.size()) + " nodes");
+  return nodes[static_cast<std::size_t>(v.id)];
+}
+
+void check(const Graph& graph) {
+  const auto precedes = [&](Value v, std::size_t i) { return v.id >= 0 && static_cast<std::size_t>(v.id) < i; };
+  for (std::size_t i = 0; i < graph.nodes.size(); ++i) {
+    const Node& n = graph.nodes[i];
+    const bool input = std::holds_alternative<InputNode>(n.op);
+    if (n.inputs.empty() != input || !std::all_of(n.inputs.begin(), n.inputs.end(), [&](Value v) { return precedes(v, i); }))
+      throw Error(ErrorKind::usage, "[" + n.path + "] does not read nodes that come before it: this is no graph of a Builder");
+  }
+  for (const Value v : graph.outputs) (void)graph[v];
+}
+
 std::string parameter_name(std::string_view path, std::string_view what) {
   std::string name(path);
   std::replace(name.begin(), name.end(), '/', '.');
@@ -114,24 +135,31 @@ std::string parameter_name(std::string_view path, std::string_view what) {
 }
 
 std::vector<ParameterInfo> Graph::parameters() const {
+  check(*this);
   std::vector<ParameterInfo> list;
   for (std::size_t i = 0; i < nodes.size(); ++i) std::visit(Parameters{list, *this, nodes[i], static_cast<std::int32_t>(i)}, nodes[i].op);
   return list;
 }
 
 std::vector<BatchNormSite> batch_norms(const Graph& graph) {
+  check(graph);
   std::vector<BatchNormSite> sites;
+  std::vector<std::size_t> site_of(graph.nodes.size());  // by node; from 1
   for (std::int32_t i = 0; i < static_cast<std::int32_t>(graph.nodes.size()); ++i) {
     const Node& node = graph.nodes[static_cast<std::size_t>(i)];
-    if (std::holds_alternative<BatchNormNode>(node.op)) sites.push_back({node.inputs[0], {i}});
+    if (std::holds_alternative<BatchNormNode>(node.op)) {
+      sites.push_back({node.inputs[0], {i}});
+      site_of[static_cast<std::size_t>(i)] = sites.size();
+    }
     if (!std::holds_alternative<ActivationNode>(node.op)) continue;
-    for (BatchNormSite& site : sites)
-      if (site.norm.id == node.inputs[0].id && !site.activation) site.activation = Value{i};
+    if (const std::size_t site = site_of[static_cast<std::size_t>(node.inputs[0].id)]; site > 0 && !sites[site - 1].activation)
+      sites[site - 1].activation = Value{i};
   }
   return sites;
 }
 
 std::string Graph::print() const {
+  check(*this);
   std::ostringstream out;
   for (const Node& n : nodes) {
     out << n.path << ": " << std::visit(Title{}, n.op) << "(";

@@ -1,6 +1,7 @@
 // Shape inference and the checks of every option, with PyTorch's rules.
 #include "src/infer.h"
 
+#include <cmath>
 #include <limits>
 
 #include "norma/error.h"
@@ -17,6 +18,7 @@ class Inference {
 
   Shape operator()(const nn::Conv2d& c) const {
     const Shape& x = image();
+    start("weight_init", c.weight_init), start("bias_init", c.bias_init);
     positive("out", c.out);
     positive("groups", c.groups);
     window(c.kernel, c.stride, c.dilation, c.padding);
@@ -28,6 +30,7 @@ class Inference {
 
   Shape operator()(const nn::Linear& l) const {
     const Shape& x = in_[0];
+    start("weight_init", l.weight_init), start("bias_init", l.bias_init);
     positive("out", l.out);
     if (x.rank() != 2) fail("expects 2-d input, got " + to_string(x) + "; put a Flatten before it");
     return {x[0], l.out};
@@ -35,14 +38,14 @@ class Inference {
 
   Shape operator()(const BatchNormNode& n) const {
     running_statistics(n.options);
-    return normalised(n.options.eps);
+    return normalised(n.options);
   }
 
-  Shape operator()(const nn::LayerNorm& l) const { return normalised(l.eps); }
+  Shape operator()(const nn::LayerNorm& l) const { return normalised(l); }
 
   Shape operator()(const nn::InstanceNorm& l) const {
     running_statistics(l);
-    const Shape& x = normalised(l.eps);
+    const Shape& x = normalised(l);
     if (x.rank() != 4)
       fail("expects 4-d input, got " + to_string(x) + "; a channel of one element has no variance: use layer or group norm there");
     if (!l.track_running_stats) check(x[2] * x[3] > 1, single_elements(x));
@@ -50,7 +53,7 @@ class Inference {
   }
 
   Shape operator()(const nn::GroupNorm& l) const {
-    const Shape& x = normalised(l.eps);
+    const Shape& x = normalised(l);
     positive("groups", l.groups);
     check(x[1] % l.groups == 0, std::to_string(x[1]) + " channels cannot be divided into " + std::to_string(l.groups) + " groups");
     check(x.elements() > x[0] * l.groups, "expects more than one value in each of its " + std::to_string(l.groups) + " groups, got input " +
@@ -82,10 +85,16 @@ class Inference {
   void positive(const char* option, std::int64_t v) const {
     check(v > 0 && v <= std::numeric_limits<std::int32_t>::max(), std::string(option) + " must be positive, got " + std::to_string(v));
   }
-  const Shape& normalised(double eps) const {
+  void start(const char* option, const Init& i) const {
+    check(std::isfinite(i.a) && std::isfinite(i.b),
+          std::string(option) + " must be of finite numbers, got " + std::to_string(i.a) + " and " + std::to_string(i.b));
+  }
+  template <class Norm>
+  const Shape& normalised(const Norm& n) const {
     const Shape& x = in_[0];
+    start("weight_init", n.weight_init), start("bias_init", n.bias_init);
     if (x.rank() != 2 && x.rank() != 4) fail("expects 2-d or 4-d input, got " + to_string(x));
-    check(eps >= 0, "eps must not be negative, got " + std::to_string(eps));
+    check(n.eps >= 0, "eps must not be negative, got " + std::to_string(n.eps));
     return x;
   }
   template <class Norm>
@@ -120,6 +129,8 @@ class Inference {
   Shape pool(Size2 kernel, Size2 stride, Size2 padding, Size2 dilation, bool ceil_mode) const {
     const Shape& x = image();
     window(kernel, stride, dilation, padding);
+    check(kernel.h * kernel.w <= std::numeric_limits<std::int32_t>::max(),
+          "kernel " + std::to_string(kernel.h) + "x" + std::to_string(kernel.w) + " has more than 2^31 - 1 elements");
     check(padding.h <= kernel.h / 2 && padding.w <= kernel.w / 2,
           "padding must be at most half the kernel, got padding " + std::to_string(padding.h) + "x" + std::to_string(padding.w) +
               " and kernel " + std::to_string(kernel.h) + "x" + std::to_string(kernel.w));
@@ -140,6 +151,24 @@ kernels::Window make_window(Size2 kernel, Size2 stride, Size2 padding, Size2 dil
 }  // namespace
 
 Shape infer(const NodeOp& op, const std::vector<Shape>& inputs, const std::string& path) { return std::visit(Inference{inputs, path}, op); }
+
+double parameter_elements(const NodeOp& op, const Shape& x) {
+  const auto d = [&](int i) { return static_cast<double>(x[i]); };
+  if (const auto* c = std::get_if<nn::Conv2d>(&op))
+    return static_cast<double>(c->out) *
+           (d(1) / static_cast<double>(c->groups) * static_cast<double>(c->kernel.h) * static_cast<double>(c->kernel.w) + 1);
+  if (const auto* l = std::get_if<nn::Linear>(&op)) return static_cast<double>(l->out) * (d(1) + 1);
+  return 4 * d(1) * d(2) * d(3);  // of a norm at most
+}
+
+double multiply_adds(const NodeOp& op, const Shape& x, const Shape& y) {
+  const double of_one = std::holds_alternative<nn::Conv2d>(op) || std::holds_alternative<nn::Linear>(op)
+                            ? parameter_elements(op, x) / static_cast<double>(y[1])
+                            : 1;
+  double outputs = 1;
+  for (const std::int64_t n : y) outputs *= static_cast<double>(n);
+  return of_one * outputs;
+}
 
 std::string single_elements(const Shape& input) { return "expects more than one spatial element, got input " + to_string(input); }
 

@@ -13,6 +13,9 @@ std::vector<double> elements(const PlanValue& v, std::span<const std::byte> stor
 // The opposite, each rounded to the value's type; padding lanes stay as they are.
 void set_elements(const PlanValue& v, std::span<const double> nchw, std::span<std::byte> stored);
 
+// The lanes of a net's Plans for the Executor: its own where 0 are wanted. Throws Error(usage) for others than those it has.
+int lanes_for(const Executor& executor, const Device& device, int wanted);
+
 // Writes a value given in NCHW order; padding lanes become 0. Integers are rounded.
 // Throws Error(usage) on a wrong number of elements.
 void write_tensor(Executor& executor, const Plan& plan, ValueId value, std::span<const float> nchw);

@@ -44,6 +44,12 @@ Plan Lowering::run() {
   return std::move(plan_);
 }
 
+void Lowering::name(const std::string& text, ValueId id) {
+  const auto [known, is_new] = plan_.names.emplace(text, id);
+  if (!is_new && !(known->second == id))
+    throw Error(ErrorKind::usage, "\"" + text + "\" is the name of two values of this net's step: give the module, or input, another name");
+}
+
 void Lowering::find_live_nodes() {
   live_.assign(graph_.nodes.size(), false);
   needs_gradient_.assign(graph_.nodes.size(), false);
@@ -80,12 +86,15 @@ void Lowering::add_persistent_values() {
   all_parameters_ = bytes;
 }
 
+void check_output(const Graph& graph) {
+  if (const Shape& y = graph[graph.outputs.at(0)].shape; y.rank() != 2)
+    throw Error(ErrorKind::usage, "the loss expects the net's output to be (N, C), got " + to_string(y) + "; put a Flatten at the end");
+}
+
 ValueId Lowering::lower_loss() {
   const std::size_t out = output_index();
   const Dims d = dims(out);
-  if (node_shape(out).rank() != 2)
-    throw Error(ErrorKind::usage,
-                "the loss expects the net's output to be (N, C), got " + to_string(node_shape(out)) + "; put a Flatten at the end");
+  check_output(graph_);
   const ValueId loss = add_value(
       {.name = "loss", .dtype = DType::bytes, .shape = Shape{sizeof(LossResult)}, .region = Region::state, .bytes = sizeof(LossResult)});
   const ValueId partial = flat("loss.partial", d.n * 8, DType::bytes);

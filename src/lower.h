@@ -39,6 +39,9 @@ struct LowerOptions {
 // Throws Error(usage) naming the layer where training is impossible (one value per channel before a batch norm).
 Plan lower(const Graph& graph, const LowerOptions& options);
 
+// Throws Error(usage) for an output that no loss can be of.
+void check_output(const Graph& graph);
+
 // (C,H,W) of a sample after the transform: what the net's input has to be.
 Shape transformed(const Shape& sample, const std::optional<Size2>& resize);
 

@@ -56,7 +56,7 @@ void Lowering::backward(std::size_t i, const nn::Conv2d& c) {
                               .precision = options_.precision};
   const std::int64_t sums = weight.shape.weights() + c.out, groups = weight.shape.x.groups();
   const std::int64_t parts = std::min(groups / groups_per_weight_chunk, max_partial_elements / sums);
-  weight.chunks = groups * sums <= max_floats_by_group ? groups : std::clamp<std::int64_t>(parts, 1, max_weight_chunks);
+  weight.chunks = groups <= max_floats_by_group / sums ? groups : std::clamp<std::int64_t>(parts, 1, max_weight_chunks);
   weight.partial = partial_sums(node(i).path + ".weight.partial", weight.chunks, weight.partial_elements() * 4);
   emit(i, weight);
   if (!needs_gradient_[input(i)]) return;

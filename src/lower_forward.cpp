@@ -8,7 +8,7 @@ using namespace kernels;
 
 void Lowering::forward(std::size_t i) {
   std::visit([&](const auto& op) { forward(i, op); }, node(i).op);
-  if (const auto* norm = std::get_if<BatchNormNode>(&node(i).op); !norm || !(norm->residual || norm->pool)) name(node(i).path, value_[i]);
+  if (node(i).path == node(i).output_path) name(node(i).path, value_[i]);  // else fuse made it part of what follows
   name(node(i).output_path, value_[i]);
 }
 

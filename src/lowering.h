@@ -37,11 +37,12 @@ class Lowering {
 
   ValueId add_value(PlanValue v) {
     const ValueId id{static_cast<std::int32_t>(plan_.values.size())};
-    plan_.names.emplace(v.name, id);
+    name(v.name, id);
     plan_.values.push_back(std::move(v));
     return id;
   }
-  void name(const std::string& text, ValueId id) { plan_.names.emplace(text, id); }
+  // Throws Error(usage) where the name stands for another value: a module is called as something of the step itself.
+  void name(const std::string& text, ValueId id);
 
   ValueId activation(const std::string& text, const Dims& d, const Shape& shape, DType type = DType::f32) {
     return add_value({.name = text,

@@ -9,6 +9,7 @@
 #include "src/initialise.h"
 #include "src/layout.h"
 #include "src/lower.h"
+#include "src/one_thread.h"
 
 namespace norma {
 
@@ -37,6 +38,7 @@ Plan pass_of(const Plan& plan, bool backward) {
 }  // namespace
 
 struct ModuleTimer::State {
+  User user{};
   Options options;
   std::unique_ptr<Executor> executor;
   Plan plan, forward, backward;
@@ -67,9 +69,12 @@ struct ModuleTimer::State {
   }
 };
 
-ModuleTimer::ModuleTimer(const Module& module, const Shape& x, Options options) : state_(std::make_unique<State>()) {
+ModuleTimer::ModuleTimer(const Module& module, const Shape& x, Options options) : state_(std::make_shared<State>()) {
   State& s = *state_;
-  if (options.copies < 1) throw Error(ErrorKind::usage, "copies must be at least 1, got " + std::to_string(options.copies));
+  constexpr std::int64_t most_copies = 1 << 20;
+  if (options.copies < 1 || options.copies > most_copies)
+    throw Error(ErrorKind::usage, "copies must lie in 1.." + std::to_string(most_copies) + ", got " + std::to_string(options.copies));
+  if (!(options.seconds >= 0)) throw Error(ErrorKind::usage, "seconds must not be negative, got " + std::to_string(options.seconds));
   // Copies do not need each other, and would run at the same time: one pass alone is what is asked for.
   if (options.executor.capture == Capture::branches) options.executor.capture = Capture::chain;
   s.options = options;
@@ -78,9 +83,7 @@ ModuleTimer::ModuleTimer(const Module& module, const Shape& x, Options options) 
   for (std::int64_t k = 0; k < options.copies; ++k) outputs.push_back(module(builder, builder.input("x" + std::to_string(k), x)));
   const Graph graph = fuse(std::move(builder).finish(std::move(outputs)));
   s.executor = make_executor(options.device, options.executor);
-  const int lanes = options.lanes ? options.lanes : s.executor->lanes();
-  if (options.device.kind == Device::Kind::cpu && lanes != s.executor->lanes())
-    throw Error(ErrorKind::usage, "the CPU's kernels take " + std::to_string(s.executor->lanes()) + " lanes, not " + std::to_string(lanes));
+  const int lanes = lanes_for(*s.executor, options.device, options.lanes);
   s.plan = lower(graph, {.mode = Mode::train,
                          .lanes = lanes,
                          .backward = true,
@@ -109,13 +112,23 @@ ModuleTimer::~ModuleTimer() = default;
 ModuleTimer::ModuleTimer(ModuleTimer&&) noexcept = default;
 ModuleTimer& ModuleTimer::operator=(ModuleTimer&&) noexcept = default;
 
-double ModuleTimer::forward() { return state_->measure(state_->forward, state_->turns_forward); }
-double ModuleTimer::backward() { return state_->measure(state_->backward, state_->turns_backward); }
+double ModuleTimer::forward() {
+  const Use s(state_, "ModuleTimer");
+  return s->measure(s->forward, s->turns_forward);
+}
+double ModuleTimer::backward() {
+  const Use s(state_, "ModuleTimer");
+  return s->measure(s->backward, s->turns_backward);
+}
 
 std::vector<float> ModuleTimer::read(std::string_view name) const {
-  return read_tensor(*state_->executor, state_->plan, state_->plan.find(name));
+  const Use s(state_, "ModuleTimer");
+  const ValueId id = s->plan.find(name);
+  if (s->turns_backward == 0 && written_values(s->backward)[static_cast<std::size_t>(id.index)])
+    throw Error(ErrorKind::usage, "\"" + std::string(name) + "\" is made by a backward pass, and none has run: call backward() first");
+  return read_tensor(*s->executor, s->plan, id);
 }
-const Plan& ModuleTimer::forward_plan() const { return state_->forward; }
-const Plan& ModuleTimer::backward_plan() const { return state_->backward; }
+const Plan& ModuleTimer::forward_plan() const { return Use(state_, "ModuleTimer")->forward; }
+const Plan& ModuleTimer::backward_plan() const { return Use(state_, "ModuleTimer")->backward; }
 
 }  // namespace norma

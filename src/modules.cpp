@@ -1,10 +1,21 @@
 // What each module writes into the graph. Options are checked, and shapes inferred, by Builder::emit.
 #include <map>
 
+#include "norma/error.h"
 #include "norma/graph.h"
 #include "norma/module.h"
 
-namespace norma::nn {
+namespace norma {
+
+void Module::refuse_empty() { throw Error(ErrorKind::usage, "a module must be callable: this function is empty"); }
+
+Value Module::operator()(Builder& b, Value x) const {
+  const Value y = call_(b, x);
+  b.check(y, "a module (" + kind_ + ") returns");
+  return y;
+}
+
+namespace nn {
 
 Value Conv2d::operator()(Builder& b, Value x) const { return b.emit(*this, {x}); }
 Value Linear::operator()(Builder& b, Value x) const { return b.emit(*this, {x}); }
@@ -26,12 +37,24 @@ Value GlobalAvgPool2d::operator()(Builder& b, Value x) const {
   return b.emit(AvgPool2d{.kernel = {s[2], s[3]}}, {x});
 }
 
+// Compilers do not agree whether Sequential{other} is a copy or a list of one child: it is a copy with all.
+Sequential::Sequential(std::initializer_list<Child> children) : children_(children) {
+  if (children_.size() != 1 || !children_[0].name.empty()) return;
+  if (const auto* other = children_[0].module.call_.target<Sequential>()) children_ = std::vector<Child>(other->children_);
+}
+
 Value Sequential::operator()(Builder& b, Value x) const {
   std::map<std::string, int> count;
+  std::map<std::string, std::size_t> named;  // number of the child, from 1
   for (const Child& child : children_) {
     const std::string& stem = child.module.kind();
     const int number = ++count[stem];
-    Builder::Scope scope{b, child.name.empty() ? stem + std::to_string(number) : child.name};
+    const std::string name = child.name.empty() ? stem + std::to_string(number) : child.name;
+    const auto [other, first] = named.emplace(name, named.size() + 1);
+    if (!first)
+      b.fail("two children are called \"" + name + "\", numbers " + std::to_string(other->second) + " and " +
+             std::to_string(named.size() + 1) + " of a Sequential: give one another name");
+    Builder::Scope scope{b, name};
     x = child.module(b, x);
   }
   return x;
@@ -50,4 +73,5 @@ Value Residual::operator()(Builder& b, Value x) const {
   return b.add(y, shortcut);
 }
 
-}  // namespace norma::nn
+}  // namespace nn
+}  // namespace norma

@@ -60,6 +60,9 @@ void validate(const Schedule& s) {
 }
 
 double Schedule::factor(std::int64_t step, std::int64_t per_epoch, std::int64_t total) const {
+  if (step < 0 || per_epoch < 1 || total < 1)
+    throw Error(ErrorKind::usage, "there is no learning rate for step " + std::to_string(step) + " of " + std::to_string(total) + ", " +
+                                      std::to_string(per_epoch) + " an epoch");
   const double warmup = warmup_epochs * static_cast<double>(per_epoch);
   const auto at = static_cast<double>(step);
   if (at < warmup) return warmup_start + (1 - warmup_start) * at / warmup;

@@ -76,6 +76,16 @@ void for_each_operand(const Call& call, F f) {
       call);
 }
 
+// By number, whether a Call writes the value.
+inline std::vector<bool> written_values(const Plan& plan) {
+  std::vector<bool> written(plan.values.size());
+  for (const PlanCall& c : plan.calls)
+    for_each_operand(c.call, [&](const kernels::Operand& o) {
+      if (o.value && o.access != kernels::Access::read) written[static_cast<std::size_t>(o.value.index)] = true;
+    });
+  return written;
+}
+
 inline const char* name_of(const Call& call) {
   return std::visit([](const auto& c) { return std::decay_t<decltype(c)>::name; }, call);
 }

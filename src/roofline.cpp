@@ -109,6 +109,9 @@ Roofline measure_roofline(const Device& device, const ExecutorOptions& options) 
 }
 
 std::function<double()> copy_probe(const Device& device, const ExecutorOptions& options, std::size_t array_bytes, std::int64_t copies) {
+  if (array_bytes == 0 || copies < 1)
+    throw Error(ErrorKind::usage,
+                "a copy is of at least one array of one byte, got " + std::to_string(copies) + " of " + std::to_string(array_bytes));
   if (device.kind == Device::Kind::cuda) return cuda_copy_probe(device.index, array_bytes, copies);
   Roofline r;
   const kernels::cpu::Probes& probes = probes_of(options, r);
@@ -131,6 +134,7 @@ std::size_t cache_bytes(const Device& device) {
 std::vector<Latency> measure_latencies(const Device& device, std::int64_t rounds) {
   if (device.kind != Device::Kind::cuda)
     throw Error(ErrorKind::usage, "launches and barriers are a GPU's; " + to_string(device) + " has none to measure");
+  if (rounds < 1) throw Error(ErrorKind::usage, "rounds must be at least 1, got " + std::to_string(rounds));
   return cuda_latencies(device.index, rounds);
 }
 

@@ -47,6 +47,20 @@ Graph traced(const Module& net, const TrainerOptions& options, std::int64_t batc
   return options.fuse ? fuse(std::move(graph)) : graph;
 }
 
+std::int64_t samples_of(const Dataset& data) {
+  if (!data.labels.empty()) return data.size();
+  return static_cast<std::int64_t>(std::max(data.bytes.size(), data.floats.size())) / std::max<std::int64_t>(1, data.sample.elements());
+}
+
+// True for as long as it lives.
+struct Within {
+  explicit Within(bool& f) : flag(f) { flag = true; }
+  ~Within() { flag = false; }
+  Within(const Within&) = delete;
+  Within& operator=(const Within&) = delete;
+  bool& flag;
+};
+
 // What an Executor asks of its Plans.
 struct Style {
   int lanes;
@@ -104,6 +118,7 @@ Trainer::State::State(Module n, TrainerOptions o, std::unique_ptr<Executor> e)
   stored = checked(options);
   affine = Affine(options.transform, options.input[0], stored);
   graph = traced(net, options, options.batch);
+  check_output(*graph);  // as it was asked for, not as the first Plan has it
   parameters = graph->parameters();
   base = &plan(Mode::train, std::min(options.batch, base_batch));
   std::int64_t number = 0;
@@ -127,16 +142,23 @@ const Plan& Trainer::State::plan(Mode mode, std::int64_t batch) {
   return m.plan;
 }
 
-// The set fits the net: sample shape, type, label range.
-void Trainer::State::check(const Dataset& data) const {
+void Trainer::State::check(const Dataset& data, bool labelled) const {
   const auto fail = [&](const std::string& message) { throw Error(ErrorKind::usage, "data set " + data.name + ": " + message); };
-  if (data.size() == 0) throw Error(ErrorKind::data, "data set " + data.name + " is empty");
+  const bool no_values = data.bytes.empty() && data.floats.empty();
+  if (data.labels.empty() && no_values) throw Error(ErrorKind::data, "data set " + data.name + " is empty");
+  if (data.labels.empty() && labelled)
+    throw Error(ErrorKind::data, "data set " + data.name + " has samples but no labels: only predict does without");
   if (!(data.sample == options.input)) fail("samples are " + to_string(data.sample) + ", the net was made for " + to_string(options.input));
-  const std::size_t wanted = static_cast<std::size_t>(data.size() * data.sample.elements());
-  const std::size_t given = stored == DType::u8 ? data.bytes.size() : data.floats.size();
+  if (!data.bytes.empty() && !data.floats.empty()) fail("it holds both bytes and floats: leave those empty that are not the samples");
+  const bool bytes = stored == DType::u8;
+  const std::size_t given = bytes ? data.bytes.size() : data.floats.size();
+  if (given == 0 && !no_values)
+    fail(bytes ? "its samples are floats and the net was made for bytes: set TrainerOptions::sample_type = DType::f32"
+               : "its samples are bytes and the net was made for floats: set TrainerOptions::sample_type = DType::u8");
+  const auto wanted = static_cast<std::size_t>(data.sample.prepend(samples_of(data)).elements());
   if (given != wanted)
-    fail(std::string(stored == DType::u8 ? "bytes" : "floats") + " hold " + std::to_string(given) + " values, " +
-         std::to_string(data.size()) + " samples need " + std::to_string(wanted));
+    fail(std::string(bytes ? "bytes" : "floats") + " hold " + std::to_string(given) + " values, " + std::to_string(samples_of(data)) +
+         " samples need " + std::to_string(wanted));
   const std::int64_t classes = (*graph)[graph->outputs[0]].shape[1];
   const auto* ce = std::get_if<CrossEntropy>(&options.loss);
   for (std::size_t i = 0; i < data.labels.size(); ++i)
@@ -144,6 +166,31 @@ void Trainer::State::check(const Dataset& data) const {
       throw Error(ErrorKind::data, "data set " + data.name + ": label " + std::to_string(label) + " of sample " + std::to_string(i) +
                                        " is outside 0.." + std::to_string(classes - 1) + ", the classes of the net's output" +
                                        label_range(data.labels));
+}
+
+void Trainer::State::check_training(const Dataset& train, std::int64_t epochs) const {
+  if (epochs < 0) throw Error(ErrorKind::usage, "epochs must not be negative, got " + std::to_string(epochs));
+  if (std::all_of(parameters.begin(), parameters.end(), [](const ParameterInfo& p) { return p.buffer; }))
+    throw Error(ErrorKind::usage, "the net has no parameters: there is nothing to train");
+  const bool laid_out = options.schedule.kind == Schedule::Kind::cosine || options.schedule.kind == Schedule::Kind::one_cycle;
+  if (laid_out && schedule_epochs && epochs_done > 0 && epochs > epochs_done && epochs != schedule_epochs)
+    throw Error(ErrorKind::usage, "the schedule was laid out for " + std::to_string(schedule_epochs) +
+                                      " epochs in total, this fit is for " + std::to_string(epochs) +
+                                      ": give the same total, and stop in between by on_step");
+  if (!std::holds_alternative<MeanSquared>(options.loss)) return;
+  const std::int64_t outputs = (*graph)[graph->outputs[0]].shape[1];
+  const std::int64_t classes = train.classes.empty() ? std::int64_t{*std::max_element(train.labels.begin(), train.labels.end())} + 1
+                                                     : static_cast<std::int64_t>(train.classes.size());
+  if (classes != outputs)
+    throw Error(ErrorKind::usage, "data set " + train.name + " has " + std::to_string(classes) + " classes and the net " +
+                                      std::to_string(outputs) +
+                                      " outputs: MeanSquared trains towards the label's column, one for each class; where the set has not "
+                                      "all its labels, name them in Dataset::classes");
+}
+
+void Trainer::State::refuse_within_step(const char* what) const {
+  if (within_step)
+    throw Error(ErrorKind::usage, std::string(what) + " cannot run within on_step, in the middle of an epoch: let it stop the fit first");
 }
 
 void Trainer::State::bind(const Plan& p, const Dataset& data, std::span<const float> rates) {
@@ -157,12 +204,13 @@ void Trainer::State::bind(const Plan& p, const Dataset& data, std::span<const fl
   else set("data/samples", data.floats.data(), data.floats.size() * sizeof(float), version);
   set("data/scale", affine.scale.data(), affine.scale.size() * sizeof(float));
   set("data/offset", affine.offset.data(), affine.offset.size() * sizeof(float));
-  set("data/labels", data.labels.data(), data.labels.size() * sizeof(std::int32_t), version);
+  const std::vector<std::int32_t>& labels = data.labels.empty() ? unlabelled : data.labels;
+  set("data/labels", labels.data(), labels.size() * sizeof(std::int32_t), version);
   set("data/rates", rates.data(), rates.size_bytes());
   if (std::holds_alternative<MeanSquared>(options.loss)) {
     const auto classes = static_cast<std::size_t>((*graph)[graph->outputs[0]].shape[1]);
-    targets.assign(data.labels.size() * classes, 0.0f);
-    for (std::size_t i = 0; i < data.labels.size(); ++i) targets[i * classes + static_cast<std::size_t>(data.labels[i])] = 1.0f;
+    targets.assign(labels.size() * classes, 0.0f);
+    for (std::size_t i = 0; i < labels.size(); ++i) targets[i * classes + static_cast<std::size_t>(labels[i])] = 1.0f;
     set("data/targets", targets.data(), targets.size() * sizeof(float));
   }
 }
@@ -173,6 +221,7 @@ void Trainer::State::run_steps(kernels::Range batches, std::int64_t full, const 
   std::string cause = "a loss, gradient or variance was not finite";
   StepState at;
   try {
+    has_gradients = true;
     const std::int64_t of_whole = std::max<std::int64_t>(0, std::min(batches.end, full) - batches.begin);
     if (of_whole > 0) executor->run(whole, of_whole, options.check_each);
     if (batches.end > full) executor->run(last, 1, options.check_each);
@@ -220,6 +269,7 @@ EpochMetrics Trainer::State::run_epoch(const Dataset& train, const FitOptions& f
     if (!fit.on_step) continue;
     const std::int64_t bindings_before = bindings;
     s = counters();
+    const Within within(within_step);
     const double seconds = since(start), counted = static_cast<double>(std::max<std::int64_t>(1, s.counted));
     stopped = !fit.on_step({.epoch = epochs_done + 1,
                             .epochs = fit.epochs,
@@ -251,12 +301,14 @@ EpochMetrics Trainer::State::run_epoch(const Dataset& train, const FitOptions& f
   return m;
 }
 
-Evaluation Trainer::State::evaluate(const Dataset& data, const std::function<void(const Plan&)>& after_batch) {
-  check(data);
+Evaluation Trainer::State::evaluate(const Dataset& data, const std::function<void(const Plan&)>& after_batch, bool labelled) {
+  check(data, labelled);
+  const std::int64_t samples = samples_of(data);
+  if (data.labels.empty()) unlabelled.assign(static_cast<std::size_t>(samples), 0);
   const Clock::time_point start = Clock::now();
   const StepState kept = counters();
   StepState s = kept;
-  s.population = data.size();
+  s.population = samples;
   s.position = s.samples = s.correct = s.counted = 0, s.loss_sum = 0;
   set_counters(s);
   const auto run = [&](std::int64_t batch, std::int64_t times) {
@@ -267,8 +319,8 @@ Evaluation Trainer::State::evaluate(const Dataset& data, const std::function<voi
     else
       for (std::int64_t i = 0; i < times; ++i) executor->run(p), after_batch(p);
   };
-  const std::int64_t tail = data.size() % evaluation_batch;
-  run(evaluation_batch, data.size() / evaluation_batch);
+  const std::int64_t tail = samples % evaluation_batch;
+  run(evaluation_batch, samples / evaluation_batch);
   run(tail, tail ? 1 : 0);
   s = counters();
   set_counters(kept);
@@ -294,14 +346,37 @@ std::string Trainer::State::hash() const {
   return sha.hex().substr(0, 16);
 }
 
-Trainer::Trainer(Module net, TrainerOptions options) : state_(std::make_unique<State>(std::move(net), std::move(options))) {}
+ValueId Trainer::State::readable(std::string_view name) const {
+  const auto outlives_step = [](const PlanValue& v) {
+    return v.dtype != DType::bytes && v.region != Region::data && v.region != Region::activations && v.region != Region::group;
+  };
+  if (base->has(name) && outlives_step((*base)[id(name)])) {
+    if ((*base)[id(name)].region == Region::gradients && !has_gradients)
+      throw Error(ErrorKind::usage, "\"" + std::string(name) + "\" is of the last step, and this Trainer has run none");
+    return id(name);
+  }
+  const std::vector<Node> nodes = unfused(std::min(options.batch, base_batch)).nodes;
+  if (base->has(name) || std::any_of(nodes.begin(), nodes.end(), [&](const Node& n) { return n.path == name; }))
+    throw Error(ErrorKind::usage, "\"" + std::string(name) +
+                                      "\" is not kept after a step, which uses its memory again: Trainer::tap reads activations, read "
+                                      "gives parameters, buffers and gradients");
+  std::vector<std::string> known;
+  for (const auto& [text, value] : base->names)
+    if (outlives_step((*base)[value])) known.push_back(text);
+  throw Error(ErrorKind::usage, "no value called \"" + std::string(name) + "\"" + did_you_mean(name, known));
+}
+
+Trainer::Trainer(Module net, TrainerOptions options) : state_(std::make_shared<State>(std::move(net), std::move(options))) {}
 Trainer::~Trainer() = default;
 Trainer::Trainer(Trainer&&) noexcept = default;
 Trainer& Trainer::operator=(Trainer&&) noexcept = default;
 
 bool Trainer::fit(const Dataset& train, const Dataset* test, const FitOptions& options) {
-  State& s = *state_;
+  const Use use(state_, "Trainer");
+  State& s = *use;
+  s.refuse_within_step("fit");
   s.check(train);
+  s.check_training(train, options.epochs);
   if (test) s.check(*test);
   const StepState at = s.counters();
   if (at.batch != 0 && s.epoch_samples != train.size())
@@ -310,6 +385,7 @@ bool Trainer::fit(const Dataset& train, const Dataset* test, const FitOptions& o
   if (const std::int64_t tail = train.size() % s.options.batch; tail && !(s.options.drop_last && train.size() >= s.options.batch))
     s.plan(Mode::train, tail);  // an epoch's last batch fails now, not after an epoch
   const State::SetsStay sets_stay(s, &train, test);
+  if (s.epochs_done < options.epochs) s.schedule_epochs = options.epochs;
   bool stopped = false;
   while (s.epochs_done < options.epochs) {
     const Clock::time_point start = Clock::now();
@@ -335,31 +411,39 @@ bool Trainer::fit(const Dataset& train, const Dataset* test, const FitOptions& o
   return true;
 }
 
-Evaluation Trainer::evaluate(const Dataset& data) { return state_->evaluate(data); }
+Evaluation Trainer::evaluate(const Dataset& data) { return Use(state_, "Trainer")->evaluate(data); }
 
 std::vector<float> Trainer::predict(const Dataset& data) {
+  const Use s(state_, "Trainer");
   std::vector<float> all;
-  state_->evaluate(data, [&](const Plan& p) {
-    const std::vector<float> y = read_tensor(*state_->executor, p, p.find("y"));
+  const auto keep = [&](const Plan& p) {
+    const std::vector<float> y = read_tensor(*s->executor, p, p.find("y"));
     all.insert(all.end(), y.begin(), y.end());
-  });
+  };
+  s->evaluate(data, keep, false);
   return all;
 }
 
 std::vector<float> Trainer::read(std::string_view name) const {
-  return read_tensor(*state_->executor, *state_->base, state_->base->find(name));
+  const Use s(state_, "Trainer");
+  return read_tensor(*s->executor, *s->base, s->readable(name));
 }
-std::int64_t Trainer::epochs_done() const { return state_->epochs_done; }
-std::int64_t Trainer::steps_done() const { return state_->counters().step; }
-const std::vector<EpochMetrics>& Trainer::history() const { return state_->history; }
-std::string Trainer::parameters_hash() const { return state_->hash(); }
-std::string Trainer::device_description() const { return state_->executor->description(); }
-const Graph& Trainer::graph() const { return *state_->graph; }
-const Plan& Trainer::plan(Mode mode, std::int64_t batch) const { return state_->compiled(mode, batch > 0 ? batch : state_->options.batch); }
+std::int64_t Trainer::epochs_done() const { return Use(state_, "Trainer")->epochs_done; }
+std::int64_t Trainer::steps_done() const { return Use(state_, "Trainer")->counters().step; }
+const std::vector<EpochMetrics>& Trainer::history() const { return Use(state_, "Trainer")->history; }
+std::string Trainer::parameters_hash() const { return Use(state_, "Trainer")->hash(); }
+std::string Trainer::device_description() const { return Use(state_, "Trainer")->executor->description(); }
+const Graph& Trainer::graph() const { return *Use(state_, "Trainer")->graph; }
+const Plan& Trainer::plan(Mode mode, std::int64_t batch) const {
+  const Use s(state_, "Trainer");
+  if (batch < 0) throw Error(ErrorKind::usage, "a Plan's batch must be at least 1, or 0 for the options', got " + std::to_string(batch));
+  return s->compiled(mode, batch > 0 ? batch : s->options.batch);
+}
 
 std::int64_t Trainer::parameter_count() const {
+  const Use s(state_, "Trainer");
   std::int64_t n = 0;
-  for (const ParameterInfo& p : state_->parameters)
+  for (const ParameterInfo& p : s->parameters)
     if (!p.buffer) n += p.shape.elements();
   return n;
 }

@@ -42,6 +42,7 @@ std::vector<std::int64_t> dims_of(const Shape& s) { return {s.begin(), s.end()};
 }  // namespace
 
 Checkpoint Trainer::model() const {
+  const Use use(state_, "Trainer");
   Checkpoint c;
   for (const ParameterInfo& p : state_->parameters) {
     StoredTensor t{p.name, p.dtype, dims_of(p.shape), std::vector<std::byte>((*state_->base)[state_->id(p.name)].bytes)};
@@ -52,7 +53,8 @@ Checkpoint Trainer::model() const {
 }
 
 Checkpoint Trainer::training() const {
-  const State& s = *state_;
+  const Use use(state_, "Trainer");
+  const State& s = *use;
   Checkpoint c;
   const auto scalar = [&](const std::string& name, std::int64_t v) {
     c.tensors.push_back(StoredTensor::from(name, {}, std::span<const std::int64_t>{&v, 1}));
@@ -75,7 +77,8 @@ Checkpoint Trainer::training() const {
 }
 
 void Trainer::load_model(const Checkpoint& model) {
-  State& s = *state_;
+  const Use use(state_, "Trainer");
+  State& s = *use;
   for (const ParameterInfo& p : s.parameters) require(model, p.name, p.dtype, dims_of(p.shape));
   for (const StoredTensor& t : model.tensors)
     if (std::none_of(s.parameters.begin(), s.parameters.end(), [&](const ParameterInfo& p) { return p.name == t.name; }))
@@ -88,7 +91,9 @@ void Trainer::load_model(const Checkpoint& model) {
 }
 
 void Trainer::load_training(const Checkpoint& training) {
-  State& s = *state_;
+  const Use use(state_, "Trainer");
+  State& s = *use;
+  s.refuse_within_step("load_training");
   const auto scalar = [&](const std::string& name) { return require(training, name, DType::i64, {}).integers().at(0); };
   StepState at;
   at.seed = static_cast<std::uint64_t>(scalar("seed"));
@@ -109,6 +114,7 @@ void Trainer::load_training(const Checkpoint& training) {
     }
   s.set_counters(at);
   s.epochs_done = epochs;
+  s.schedule_epochs = 0;
   s.epoch_samples = samples;
 }
 

@@ -28,7 +28,8 @@ struct Moments {
 }  // namespace
 
 std::vector<RecalibratedBatchNorm> Trainer::recalibrate(const Dataset& data, std::int64_t samples) {
-  State& s = *state_;
+  const Use use(state_, "Trainer");
+  State& s = *use;
   s.check(data);
   if (samples < 0 || samples > data.size())
     throw Error(ErrorKind::usage,

@@ -12,6 +12,7 @@
 #include "kernels/chunks.h"
 #include "norma/trainer.h"
 #include "src/layout.h"
+#include "src/one_thread.h"
 #include "src/plan.h"
 
 namespace norma {
@@ -44,13 +45,20 @@ struct Trainer::State {
     bool prepared = false;
   };
   const Tap& tap(Mode mode, std::int64_t samples);
-  void check(const Dataset& data) const;
+  // The set fits the net: sample shape, type, label range. labelled: labels are needed.
+  void check(const Dataset& data, bool labelled = true) const;
+  // It can be trained on, for so many epochs in total.
+  void check_training(const Dataset& train, std::int64_t epochs) const;
+  // Throws Error(usage) in on_step, where an epoch is not whole.
+  void refuse_within_step(const char* what) const;
+  // A parameter, a buffer, or a gradient once there are any; throws Error(usage).
+  ValueId readable(std::string_view name) const;
   void bind(const Plan& plan, const Dataset& data, std::span<const float> rates);
   // Of an epoch whose first `full` batches run `whole` and whose last runs `last`.
   void run_steps(kernels::Range batches, std::int64_t full, const Plan& whole, const Plan& last);
   EpochMetrics run_epoch(const Dataset& train, const FitOptions& options, bool& stopped);
   // after_batch may read the Plan's values.
-  Evaluation evaluate(const Dataset& data, const std::function<void(const Plan&)>& after_batch = {});
+  Evaluation evaluate(const Dataset& data, const std::function<void(const Plan&)>& after_batch = {}, bool labelled = true);
 
   ValueId id(std::string_view name) const { return base->find(name); }
   kernels::StepState counters() const { return read_struct<kernels::StepState>(*executor, *base, id("state")); }
@@ -58,6 +66,7 @@ struct Trainer::State {
   std::vector<std::string> optimizer_values() const;
   std::string hash() const;
 
+  User user{};
   Module net;
   TrainerOptions options;
   std::unique_ptr<Executor> executor;
@@ -74,9 +83,12 @@ struct Trainer::State {
   std::vector<ParameterInfo> parameters;
   const Plan* base = nullptr;  // training of a few samples; knows every persistent value, which are alike in all Plans of the net
   std::int64_t epochs_done = 0;
-  std::int64_t epoch_samples = 0;  // size of the training set the counters belong to
-  std::int64_t ahead = 1;          // steps queued at a time: as many as take about 20 ms, so that somebody who watches is served
-  std::int64_t bindings = 0;       // calls of bind: whoever ran in between, Region::data is his
+  std::int64_t epoch_samples = 0;    // size of the training set the counters belong to
+  std::int64_t schedule_epochs = 0;  // that the schedule was laid out for, of the epochs trained here; 0: of none
+  bool has_gradients = false;        // a step has run here
+  bool within_step = false;          // on_step is running
+  std::int64_t ahead = 1;            // steps queued at a time: as many as take about 20 ms, so that somebody who watches is served
+  std::int64_t bindings = 0;         // calls of bind: whoever ran in between, Region::data is his
   struct Fitted {
     const Dataset *train = nullptr, *test = nullptr;
     std::int64_t number = 0;
@@ -90,7 +102,8 @@ struct Trainer::State {
     State& state;
   };
   std::vector<EpochMetrics> history;
-  std::vector<float> targets;  // one-hot labels, for MeanSquared
+  std::vector<float> targets;            // one-hot labels, for MeanSquared
+  std::vector<std::int32_t> unlabelled;  // what stands for the labels of a set without
 };
 
 }  // namespace norma

@@ -89,16 +89,18 @@ Tapped Trainer::tap(Mode mode, const Dataset& data, std::span<const std::string>
 }
 
 Tapped Trainer::tap(Mode mode, const Dataset& data, std::span<const TapRequest> values, std::int64_t first, std::int64_t count) {
-  State& s = *state_;
+  const Use use(state_, "Trainer");
+  State& s = *use;
   s.check(data);
-  if (count == 0) count = data.size() - first;
+  if (count == 0 && first >= 0) count = data.size() - first;
   if (first < 0 || count < 1 || first > data.size() - count)
     throw Error(ErrorKind::usage, "data set " + data.name + " has " + std::to_string(data.size()) + " samples, a tap asks for " +
                                       std::to_string(count) + " from number " + std::to_string(first) + " on");
   const State::Tap& tap = s.tap(mode, count);
   const Plan& p = tap.plan;
   for (const TapRequest& v : values)
-    if (!p.has(v.name) || !readable(p[p.find(v.name)])) unknown(v.name, p);
+    if (v.samples < 0) throw Error(ErrorKind::usage, "a tap of \"" + v.name + "\" asks for " + std::to_string(v.samples) + " samples");
+    else if (!p.has(v.name) || !readable(p[p.find(v.name)])) unknown(v.name, p);
 
   const Kept kept(s);
   StepState at = kept.counters();
@@ -121,7 +123,8 @@ Tapped Trainer::tap(Mode mode, const Dataset& data, std::span<const TapRequest> 
 }
 
 const Graph& Trainer::unfused_graph() const {
-  State& s = *state_;
+  const Use use(state_, "Trainer");
+  State& s = *use;
   if (!s.plain) s.plain = s.unfused(s.options.batch);
   return *s.plain;
 }

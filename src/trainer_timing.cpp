@@ -1,5 +1,6 @@
 // What a Trainer tells of its running to those who measure or repeat it.
 #include <chrono>
+#include <limits>
 
 #include "kernels/batch_order.h"
 #include "norma/error.h"
@@ -17,6 +18,9 @@ double since(Clock::time_point start) { return std::chrono::duration<double>(Clo
 }  // namespace
 
 std::vector<std::int32_t> Trainer::sample_order(std::int64_t samples, std::int64_t epoch) const {
+  const Use use(state_, "Trainer");
+  if (samples < 0 || samples > std::numeric_limits<std::int32_t>::max() || epoch < 0)
+    throw Error(ErrorKind::usage, "there is no order of " + std::to_string(samples) + " samples in epoch " + std::to_string(epoch));
   const kernels::BatchOrder order({.seed = state_->options.seed, .population = samples, .epoch = epoch}, state_->options.shuffle);
   std::vector<std::int32_t> all;
   for (std::int64_t i = 0; i < samples; ++i) all.push_back(static_cast<std::int32_t>(order[i]));
@@ -25,11 +29,16 @@ std::vector<std::int32_t> Trainer::sample_order(std::int64_t samples, std::int64
 
 namespace {
 
+void not_negative(const char* what, std::int64_t n) {
+  if (n < 0) throw Error(ErrorKind::usage, std::string(what) + " to time must not be negative, got " + std::to_string(n));
+}
+
 // Whole batches of a set, as training takes them, until a step is not finite; then the Trainer is as it was before.
 class Rehearsal {
  public:
   Rehearsal(Trainer& trainer, Trainer::State& state, const Dataset& data)
       : trainer_(trainer), state_(state), stay_(state, &data, nullptr), batches_(data.size() / state.options.batch) {
+    state.refuse_within_step("timing steps");
     state.check(data);
     if (batches_ == 0)
       throw Error(ErrorKind::usage, "data set " + data.name + " has " + std::to_string(data.size()) + " samples, fewer than a batch of " +
@@ -79,7 +88,9 @@ class Rehearsal {
 }  // namespace
 
 std::vector<TimedStep> Trainer::time_calls(Mode mode, const Dataset& data, std::int64_t steps) {
-  State& s = *state_;
+  not_negative("steps", steps);
+  const Use use(state_, "Trainer");
+  State& s = *use;
   Rehearsal rehearsal(*this, s, data);
   const Plan& p = s.plan(mode, s.options.batch);
   s.bind(p, data, rehearsal.rates());
@@ -97,7 +108,9 @@ std::vector<TimedStep> Trainer::time_calls(Mode mode, const Dataset& data, std::
 }
 
 std::vector<double> Trainer::time_steps(const Dataset& data, std::int64_t steps, std::int64_t bursts) {
-  State& s = *state_;
+  not_negative("bursts", bursts);
+  const Use use(state_, "Trainer");
+  State& s = *use;
   Rehearsal rehearsal(*this, s, data);
   if (steps < 1 || steps > rehearsal.batches())
     throw Error(ErrorKind::usage, std::to_string(steps) + " steps at a time: an epoch of " + data.name + " has " +
@@ -119,7 +132,9 @@ std::vector<double> Trainer::time_steps(const Dataset& data, std::int64_t steps,
 }
 
 std::vector<double> Trainer::time_evaluations(const Dataset& data, std::int64_t times) {
-  const State::SetsStay stay(*state_, nullptr, &data);
+  const Use use(state_, "Trainer");
+  not_negative("times", times);
+  const State::SetsStay stay(*use, nullptr, &data);
   std::vector<double> seconds;
   for (std::int64_t i = 0; i < times; ++i) seconds.push_back(evaluate(data).seconds);
   return seconds;

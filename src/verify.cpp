@@ -30,6 +30,7 @@ Dataset first_samples(const Dataset& data, std::int64_t count) {
 class Verification {
  public:
   Verification(const Module& net, TrainerOptions options, const Dataset& data, std::span<const VerifyBackend> backends) {
+    if (backends.empty()) throw Error(ErrorKind::usage, "verify was given no device to check");
     if (data.size() > 0) options.batch = std::min(options.batch, data.size());
     if (options.batch > 0 && !options.drop_last) tail_ = data.size() % options.batch;
     data_ = first_samples(data, options.batch + tail_);
@@ -166,6 +167,7 @@ bool VerifyReport::passed() const {
 
 VerifyReport verify(const Module& net, const TrainerOptions& options, const Dataset& data, std::span<const VerifyBackend> backends,
                     const OtherLibrary* other) {
+  if (other && !other->run) throw Error(ErrorKind::usage, "the other library " + other->name + " has no function to run");
   return Verification(net, options, data, backends).run(other);
 }
 

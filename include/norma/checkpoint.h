@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "norma/error.h"
 #include "norma/types.h"
 
 namespace norma {

@@ -1,5 +1,8 @@
 // Every error norma throws on purpose. The kind is the exit code of the command line.
 #pragma once
+#if __cplusplus < 202002L
+#error norma needs C++20: compile with -std=c++20
+#endif
 #include <span>
 #include <stdexcept>
 #include <string>

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -58,7 +59,8 @@ struct Graph {
   std::vector<Node> nodes;
   std::vector<Value> outputs;
 
-  const Node& operator[](Value v) const { return nodes[static_cast<std::size_t>(v.id)]; }
+  // Throws Error(usage) for a Value that is none of its nodes.
+  const Node& operator[](Value v) const;
   // Parameters and buffers of all nodes in node order; names are unique. PyTorch's state_dict names and shapes, '.' between path parts.
   std::vector<ParameterInfo> parameters() const;
   // One line a node: path, operation, shape.
@@ -67,13 +69,17 @@ struct Graph {
 
 class Builder {
  public:
+  Builder();
   // An input of the net; shape includes the batch.
   Value input(std::string name, const Shape& shape);
-  // The output shape is inferred from op and inputs; throws Error(usage) naming the current path.
+  // The output shape is inferred from op and inputs; throws Error(usage) naming the current path, also for Values of another net, too few
+  // or too many of them, and sizes that 64 bits cannot count.
   Value emit(NodeOp op, std::vector<Value> inputs);
   Value add(Value a, Value b) { return emit(AddNode{}, {a, b}); }
   Value activation(Activation act, Value x) { return emit(ActivationNode{act}, {x}); }
-  const Shape& shape(Value v) const { return graph_[v].shape; }
+  const Shape& shape(Value v) const;
+  // Throws Error(usage) naming the current path unless the Value is one of this net. what: "a module returns".
+  void check(Value v, const std::string& what) const;
 
   // Path parts are pushed for the lifetime of a Scope.
   class Scope {
@@ -85,7 +91,7 @@ class Builder {
 
    private:
     Builder& builder_;
-    std::size_t length_;
+    std::size_t length_;  // of the path outside
   };
   const std::string& path() const { return path_; }
   // Throws Error(usage, "[path] message").
@@ -95,9 +101,16 @@ class Builder {
 
  private:
   std::string unique_path(std::string_view fallback);
+  Value last() const { return {static_cast<std::int32_t>(graph_.nodes.size()) - 1, net_}; }
+  void count(const std::string& path, double elements);
+
   Graph graph_;
   std::string path_;
+  int depth_ = 0;  // Scopes
   std::map<std::string, int> used_;
+  std::set<std::string> inputs_;  // names
+  std::uint32_t net_;
+  double elements_ = 0;  // of all values and parameters
 };
 
 // Runs the module on inputs of the given shape (batch included) and returns the graph. Input name: "x"; output: the last node.

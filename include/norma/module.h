@@ -1,7 +1,8 @@
 // Modules: plain values that say what a layer is. A module has no data and no base class; it is anything with
 //   Value operator()(Builder&, Value) const
-// Channels and input sizes are inferred. Options and defaults are PyTorch's. Names of parameters come from the place in the net:
-// nn::Sequential calls its children by kind and number (conv1, bn1, relu1, pool1, fc1, ...) unless given names.
+// It returns the Value its last layer gave, or the one it was given. Channels and input sizes are inferred. Options and defaults are
+// PyTorch's. Names of parameters come from the place in the net: nn::Sequential calls its children by kind and number (conv1, bn1, relu1,
+// pool1, fc1, ...) unless given names.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -12,15 +13,20 @@
 #include <utility>
 #include <vector>
 
+#include "norma/error.h"
 #include "norma/types.h"
 
 namespace norma {
 
 class Builder;
+namespace nn {
+class Sequential;
+}
 
-// A node of the graph under construction.
+// A node of the graph under construction. Values come from the Builder and are good with it alone.
 struct Value {
   std::int32_t id = -1;
+  std::uint32_t net = 0;  // whose: every Builder has a number of its own
 };
 
 // (height, width); one number means both.
@@ -59,17 +65,25 @@ struct Init {
 // Any module, held by value.
 class Module {
  public:
+  // Throws Error(usage) for an empty std::function or a null pointer.
   template <class M>
-  requires(!std::is_same_v<std::remove_cvref_t<M>, Module> && std::is_invocable_r_v<Value, const M&, Builder&, Value>) Module(M module)
+  requires(!std::is_same_v<std::remove_cvref_t<M>, Module> && std::is_invocable_r_v<Value, M&, Builder&, Value>) Module(M module)
       : call_(std::move(module)) {  // NOLINT: modules convert
+    static_assert(std::is_invocable_r_v<Value, const M&, Builder&, Value>,
+                  "a module's operator() must be const: Value operator()(Builder&, Value) const");
     if constexpr (requires { M::kind; }) kind_ = M::kind;
+    if (!call_) refuse_empty();
   }
 
-  Value operator()(Builder& b, Value x) const { return call_(b, x); }
+  // Throws Error(usage) naming the module if what it returns is no Value of the Builder.
+  Value operator()(Builder& b, Value x) const;
   // Stem of the name a Sequential gives it.
   const std::string& kind() const { return kind_; }
 
  private:
+  friend class nn::Sequential;
+  [[noreturn]] static void refuse_empty();
+
   std::function<Value(Builder&, Value)> call_;
   std::string kind_ = "module";
 };
@@ -200,7 +214,8 @@ struct Flatten {
   Value operator()(Builder& b, Value x) const;
 };
 
-// Children one after another.
+// Children one after another. Their names are part of the parameters' and must differ. A Sequential in braces by itself, Sequential{other},
+// is a copy; append, or a name, makes it a child.
 class Sequential {
  public:
   static constexpr const char* kind = "sequential";
@@ -214,7 +229,7 @@ class Sequential {
   };
 
   Sequential() = default;
-  Sequential(std::initializer_list<Child> children) : children_(children) {}
+  Sequential(std::initializer_list<Child> children);
   Sequential& append(Child child) {
     children_.push_back(std::move(child));
     return *this;

@@ -19,6 +19,7 @@
 
 namespace norma {
 
+// One thread at a time; a call while another thread's runs, or of a runner that was moved from, throws Error(usage).
 class ModuleRunner {
  public:
   struct Options {
@@ -29,7 +30,7 @@ class ModuleRunner {
     std::uint64_t seed = 0;
     bool fuse = true, reuse = false;  // without reuse every value can be read after the step
     bool backward = true;
-    int lanes = 0;                // 0: the device's own
+    int lanes = 0;                // 0: the device's own; 1: NCHW, on a GPU only
     bool input_gradients = true;  // with backward: also those of the inputs, which the first layer of a net has no use for
   };
   using Function = std::function<Value(Builder&, const std::vector<Value>&)>;
@@ -43,14 +44,15 @@ class ModuleRunner {
   ModuleRunner(ModuleRunner&&) noexcept;
   ModuleRunner& operator=(ModuleRunner&&) noexcept;
 
-  // Names: inputs ("x"), upstream gradient "dy", parameters and buffers ("conv.weight", "bn.running_var"). NCHW order.
-  // Throws Error(usage) for an unknown name or a wrong number of elements.
+  // Names: inputs ("x"), upstream gradient "dy", parameters and buffers ("conv.weight", "bn.running_var"). NCHW order. An input that is
+  // never written is 0. Throws Error(usage) for an unknown name, a wrong number of elements and what step() computes.
   void write(std::string_view name, std::span<const float> values);
-  // Also: "y", gradients of inputs ("dx"; for an input "a": "da") and of parameters ("conv.weight.grad"), any node by its path.
+  // Also: "y", gradients of inputs ("dx"; for an input "a": "da") and of parameters ("conv.weight.grad"), any node by its path. Throws
+  // Error(usage) for what no step has computed, gradients without a "dy", and values whose memory was used again (Options::reuse).
   std::vector<float> read(std::string_view name) const;
   Shape shape(std::string_view name) const;
 
-  // Forward, backward, running statistics.
+  // Forward, backward, running statistics. Throws Error(usage) where an input's memory was used again and it was not written since.
   void step();
   // The same; returns the seconds of each Call of the Plan, in its order.
   std::vector<double> step_timed();
@@ -60,7 +62,7 @@ class ModuleRunner {
 
  private:
   struct State;
-  std::unique_ptr<State> state_;
+  std::shared_ptr<State> state_;
 };
 
 }  // namespace norma

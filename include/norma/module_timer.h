@@ -14,6 +14,7 @@
 
 namespace norma {
 
+// One thread at a time, as ModuleRunner.
 class ModuleTimer {
  public:
   struct Options {
@@ -37,14 +38,14 @@ class ModuleTimer {
   double forward();
   double backward();
 
-  // "bn_2.weight.grad", "dx1", "y1" (of copy number 1, counted from 0), ..., in NCHW order.
+  // Gradients after a backward(): "bn_2.weight.grad", "dx1", "y1" (of copy number 1, counted from 0), ..., in NCHW order.
   std::vector<float> read(std::string_view name) const;
   const Plan& forward_plan() const;
   const Plan& backward_plan() const;
 
  private:
   struct State;
-  std::unique_ptr<State> state_;
+  std::shared_ptr<State> state_;
 };
 
 }  // namespace norma

@@ -1,8 +1,12 @@
-// A tensor's logical shape, at most four dimensions: (N), (N,F) or (N,C,H,W). Plain data, usable in constant expressions.
+// A tensor's logical shape, at most four dimensions: (N), (N,F) or (N,C,H,W). Plain data, usable in constant expressions. More dimensions,
+// negative ones, and a product beyond 64 bits throw Error(usage), or do not compile where the shape is a constant.
 #pragma once
+#include <cstddef>
 #include <cstdint>
 #include <initializer_list>
 #include <string>
+
+#include "norma/error.h"
 
 namespace norma {
 
@@ -12,33 +16,38 @@ class Shape {
 
   constexpr Shape() = default;
   constexpr Shape(std::initializer_list<std::int64_t> dims) {
-    for (std::int64_t d : dims)
-      if (rank_ < max_rank) dims_[rank_++] = d;
+    if (dims.size() > max_rank) refuse_rank(dims.size());
+    for (std::int64_t d : dims) add(d);
   }
 
   constexpr int rank() const { return rank_; }
-  constexpr std::int64_t operator[](int i) const { return dims_[i]; }
+  // 1 beyond the rank.
+  constexpr std::int64_t operator[](int i) const {
+    if (i < 0 || i >= max_rank) refuse_index(i);
+    return dims_[i];
+  }
   constexpr const std::int64_t* begin() const { return dims_; }
   constexpr const std::int64_t* end() const { return dims_ + rank_; }
 
   // Product of all dimensions; 1 for the empty shape.
   constexpr std::int64_t elements() const {
     std::int64_t n = 1;
-    for (int i = 0; i < rank_; ++i) n *= dims_[i];
+    for (int i = 0; i < rank_; ++i)
+      if (__builtin_mul_overflow(n, dims_[i], &n)) refuse_product();
     return n;
   }
 
   // The same shape with its first dimension (the batch) set to n, or with one put in front.
   constexpr Shape with_batch(std::int64_t n) const {
-    Shape s = *this;
-    s.dims_[0] = n;
+    Shape s{n};
+    if (rank_ == 0) refuse_index(0);
+    for (int i = 1; i < rank_; ++i) s.add(dims_[i]);
     return s;
   }
   constexpr Shape prepend(std::int64_t n) const {
-    Shape s;
-    s.dims_[s.rank_++] = n;
-    for (std::int64_t d : *this)
-      if (s.rank_ < max_rank) s.dims_[s.rank_++] = d;
+    Shape s{n};
+    if (rank_ == max_rank) refuse_rank(max_rank + 1);
+    for (std::int64_t d : *this) s.add(d);
     return s;
   }
 
@@ -50,6 +59,15 @@ class Shape {
   }
 
  private:
+  constexpr void add(std::int64_t d) {
+    if (d < 0) refuse_dimension(d);
+    dims_[rank_++] = d;
+  }
+  [[noreturn]] static void refuse_rank(std::size_t rank);
+  [[noreturn]] static void refuse_dimension(std::int64_t d);
+  [[noreturn]] static void refuse_index(int i);
+  [[noreturn]] void refuse_product() const;
+
   std::int64_t dims_[max_rank] = {1, 1, 1, 1};
   int rank_ = 0;
 };

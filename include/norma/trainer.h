@@ -117,6 +117,8 @@ struct RecalibratedBatchNorm {
   double mean_change = 0, variance_ratio = 1;
 };
 
+// One thread at a time: a call while another thread's runs throws Error(usage), as does any call of a Trainer that was moved from. A
+// callback may call the Trainer that calls it.
 class Trainer {
  public:
   struct State;  // src/trainer_state.h
@@ -129,12 +131,13 @@ class Trainer {
 
   // Trains until options.epochs; false if on_step stopped it. Before the first step, throws Error(usage) if the last batch of an epoch
   // could not be normalised. A non-finite loss or gradient throws Error(diverged) naming layer and step, with the state before that step.
-  // The sets must not change before it returns.
+  // Error(usage) also for a net without parameters, for MeanSquared where the set's classes are not the net's outputs, for another number
+  // of epochs than the epochs so far had where the schedule depends on it, and within on_step. The sets must not change before it returns.
   bool fit(const Dataset& train, const Dataset* test, const FitOptions& options);
   bool fit(const DatasetPair& data, const FitOptions& options) { return fit(data.train, &data.test, options); }
 
   Evaluation evaluate(const Dataset& data);
-  // The net's output, (count, classes), in evaluation mode.
+  // The net's output, (count, classes), in evaluation mode. Needs no labels.
   std::vector<float> predict(const Dataset& data);
 
   // Runs `count` samples of data (0: all from there on), the first of them number `first`, as one batch in stored order through the net,
@@ -167,11 +170,13 @@ class Trainer {
   // model: parameters and buffers under their state_dict names; training: optimizer state and counters.
   Checkpoint model() const;
   Checkpoint training() const;
-  // Throws Error(data) naming the first tensor that is missing, unknown or of another shape; nothing is changed then.
+  // Throws Error(data) naming the first tensor that is missing, unknown or of another shape; nothing is changed then. load_training throws
+  // Error(usage) within on_step.
   void load_model(const Checkpoint& model);
   void load_training(const Checkpoint& training);
 
-  // One tensor by name: parameters ("conv1.weight"), buffers, and after a step gradients ("conv1.weight.grad").
+  // One tensor by name: parameters ("conv1.weight"), buffers, and after a step gradients ("conv1.weight.grad"). Activations share memory
+  // within a step: tap reads those. Throws Error(usage) for any other name, and for a gradient before the first step.
   std::vector<float> read(std::string_view name) const;
 
   std::int64_t epochs_done() const;
@@ -187,7 +192,7 @@ class Trainer {
   const Plan& plan(Mode mode, std::int64_t batch = 0) const;
 
  private:
-  std::unique_ptr<State> state_;
+  std::shared_ptr<State> state_;
 };
 
 // The Plan that a Trainer with these options would run, on any machine: a GPU in options.device need not be there. Throws as Trainer.

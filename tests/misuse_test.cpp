@@ -1,0 +1,229 @@
+// Misuse of the public API: each ends in an Error of the right kind that names what is at fault.
+#include "tests/misuse.h"
+
+#include <cmath>
+#include <limits>
+#include <thread>
+
+namespace norma::test {
+namespace {
+
+using namespace nn;
+
+Dataset points(std::int64_t n, std::int64_t features = 4) {
+  Dataset d;
+  d.name = "points";
+  d.sample = {features};
+  d.classes = {"a", "b", "c"};
+  for (std::int64_t i = 0; i < n * features; ++i) d.floats.push_back(static_cast<float>(i * 37 % 251) / 251);
+  for (std::int64_t i = 0; i < n; ++i) d.labels.push_back(static_cast<std::int32_t>(i % 3));
+  return d;
+}
+
+Trainer trainer(const TrainerOptions& o = {.input = {4}, .batch = 8}) { return {mlp(), o}; }
+
+constexpr ErrorKind usage = ErrorKind::usage;
+
+TEST(Misuse, Data) {
+  Dataset unlabelled = points(16), both = points(16), pictures = points(16), cut = points(16), nameless = points(16);
+  unlabelled.labels.clear();
+  both.bytes.assign(64, 1);
+  pictures.bytes.assign(64, 1), pictures.floats.clear();
+  cut.floats.pop_back();
+  nameless.classes.clear();
+  Trainer t = trainer();
+  expect_all({
+      {"no labels", ErrorKind::data, {"points", "no labels"}, [&] { t.evaluate(unlabelled); }},
+      {"no labels to train by", ErrorKind::data, {"points", "no labels"}, [&] { t.fit(unlabelled, nullptr, {}); }},
+      {"bytes and floats", usage, {"points", "both bytes and floats"}, [&] { t.evaluate(both); }},
+      {"bytes for floats", usage, {"points", "sample_type = DType::u8"}, [&] { t.evaluate(pictures); }},
+      {"floats for bytes",
+       usage,
+       {"points", "sample_type = DType::f32"},
+       [&] { trainer({.input = {4}, .sample_type = DType::u8}).evaluate(points(3)); }},
+      {"a float too few", usage, {"63", "64"}, [&] { t.predict(cut); }},
+      {"a tap before the set", usage, {"16 samples"}, [&] { t.tap(Mode::eval, points(16), std::vector<std::string>{"fc1"}, -1); }},
+      {"a tap beyond the set",
+       usage,
+       {"16 samples"},
+       [&] { t.tap(Mode::eval, points(16), std::vector<std::string>{"fc1"}, 10, std::numeric_limits<std::int64_t>::max()); }},
+      {"a tap of fewer than none",
+       usage,
+       {"\"fc1\"", "-2"},
+       [&] {
+         t.tap(Mode::eval, points(16), std::vector<TapRequest>{{"fc1", -2}});
+       }},
+      {"targets that are no columns",
+       usage,
+       {"points", "3 classes", "784 outputs"},
+       [&] { Trainer(Linear{.out = 784}, {.input = {4}, .batch = 8, .loss = MeanSquared{}}).fit(points(16), nullptr, {}); }},
+      {"the same without classes' names",
+       usage,
+       {"3 classes", "4 outputs"},
+       [&] { Trainer(Linear{.out = 4}, {.input = {4}, .batch = 8, .loss = MeanSquared{}}).fit(nameless, nullptr, {}); }},
+      {"fewer samples than none", usage, {"make_digits", "-1"}, [] { make_digits(-1, 1, 0); }},
+      {"noise that is no number", usage, {"make_circles", "nan"}, [] { make_circles(10, std::nan(""), 0.5, 0.2, 0); }},
+  });
+  EXPECT_EQ(t.predict(unlabelled), t.predict(points(16)));
+  EXPECT_EQ(t.predict(unlabelled).size(), 48U);
+}
+
+TEST(Misuse, Training) {
+  const Dataset data = points(32);
+  Trainer t = trainer(), cosine = trainer({.input = {4}, .batch = 8, .schedule = {.kind = Schedule::Kind::cosine}});
+  cosine.fit(data, nullptr, {.epochs = 1});
+  const Checkpoint before = t.training();
+  const auto in_step = [&](const std::function<void()>& f) {
+    return [&t, &data, f] { t.fit(data, nullptr, {.epochs = 9, .on_step = [&](const Progress&) { return f(), true; }}); };
+  };
+  expect_all({
+      {"nothing to train",
+       usage,
+       {"no parameters"},
+       [&] { Trainer(Sequential{}, {.input = {4}, .batch = 8}).fit(points(16), nullptr, {}); }},
+      {"epochs below none", usage, {"epochs", "-5"}, [&] { t.fit(data, nullptr, {.epochs = -5}); }},
+      {"another total under a schedule", usage, {"1 epochs", "4"}, [&] { cosine.fit(data, nullptr, {.epochs = 4}); }},
+      {"a gradient before a step", usage, {"fc1.weight.grad", "none"}, [&] { t.read("fc1.weight.grad"); }},
+      {"fit within on_step", usage, {"fit", "on_step"}, in_step([&] { t.fit(data, nullptr, {.epochs = 20}); })},
+      {"loading within on_step", usage, {"load_training", "on_step"}, in_step([&] { t.load_training(before); })},
+      {"an activation", usage, {"\"relu1\"", "tap"}, [&] { t.read("relu1"); }},
+      {"one that is folded away", usage, {"\"bn1\"", "tap"}, [&] { t.read("bn1"); }},
+      {"its gradient", usage, {"\"fc1.grad\"", "tap"}, [&] { t.read("fc1.grad"); }},
+      {"an unknown name", usage, {"did you mean \"fc1.weight\""}, [&] { t.read("fc1.wieght"); }},
+      {"a Plan of fewer samples than none", usage, {"-3"}, [&] { (void)t.plan(Mode::train, -3); }},
+      {"steps below none", usage, {"steps", "-1"}, [&] { t.time_calls(Mode::train, data, -1); }},
+      {"bursts below none", usage, {"bursts", "-1"}, [&] { t.time_steps(data, 1, -1); }},
+      {"times below none", usage, {"times", "-1"}, [&] { t.time_evaluations(data, -1); }},
+      {"more samples than there are", usage, {"32", "33"}, [&] { t.recalibrate(data, 33); }},
+      {"an order of fewer than none", usage, {"-1"}, [&] { (void)t.sample_order(-1, 0); }},
+      {"a rate after the end", usage, {"step -1"}, [] { (void)Schedule{}.factor(-1, 1, 1); }},
+      {"verify without devices", usage, {"no device"}, [&] { (void)verify(mlp(), {.input = {4}, .batch = 8}, data, {}); }},
+      {"a device of no kind", usage, {"tpu"}, [] { (void)Device::parse("tpu"); }},
+      {"a copy of nothing", usage, {"at least one"}, [] { (void)copy_probe(Device::cpu(), {}, 0); }},
+  });
+  t.fit(data, nullptr, {.epochs = 1});
+  EXPECT_EQ(t.read("fc1.weight.grad").size(), 32U);
+}
+
+TEST(Misuse, OfWhatWasMovedFrom) {
+  Trainer t = trainer(), u = std::move(t);
+  ModuleRunner r(ReLU{}, {2, 3}), s = std::move(r);
+  ModuleTimer m(ReLU{}, {2, 3}, {.seconds = 0}), n = std::move(m);
+  expect_all({
+      {"Trainer", usage, {"Trainer", "moved from"}, [&] { t.predict(points(3)); }},  // NOLINT: that it was moved is the point
+      {"its graph", usage, {"Trainer", "moved from"}, [&] { (void)t.graph(); }},
+      {"its model", usage, {"Trainer", "moved from"}, [&] { (void)t.model(); }},
+      {"ModuleRunner", usage, {"ModuleRunner", "moved from"}, [&] { r.step(); }},
+      {"ModuleTimer", usage, {"ModuleTimer", "moved from"}, [&] { m.forward(); }},
+  });
+  EXPECT_EQ(u.predict(points(3)).size(), 9U);
+  s.step();
+}
+
+TEST(Misuse, OfOneObjectByTwoThreads) {
+  Trainer t = trainer();
+  const Dataset data = points(32);
+  std::string refused;
+  // While fit is within its callback, another thread comes.
+  const auto from_another_thread = [&](const Progress&) {
+    std::thread([&] {
+      try {
+        t.predict(data);
+      } catch (const Error& e) {
+        refused = e.what();
+      }
+    }).join();
+    return (void)t.evaluate(data), (void)t.read("fc1.weight"), true;  // the thread that trains may
+  };
+  t.fit(data, nullptr, {.epochs = 1, .on_step = from_another_thread});
+  EXPECT_NE(refused.find("in use by another thread"), std::string::npos) << refused;
+  EXPECT_EQ(t.predict(data).size(), 96U) << "and after that it is free";
+}
+
+TEST(Misuse, ATrainerMayEndInItsOwnCallback) {
+  const Dataset data = points(32);
+  auto t = std::make_unique<Trainer>(trainer());
+  EXPECT_TRUE(t->fit(data, nullptr, {.epochs = 1, .on_epoch = [&](const EpochMetrics&) { t.reset(); }}));
+}
+
+TEST(Misuse, OneModuleAlone) {
+  const std::vector<float> ones(16, 1);
+  const auto runner = [](const ModuleRunner::Options& o) { return ModuleRunner(mlp(), {4, 4}, o); };
+  ModuleRunner r = runner({}), forward = runner({.backward = false}), inner = runner({.input_gradients = false}),
+               reusing = runner({.reuse = true});
+  ModuleTimer timer(mlp(), {4, 4}, {.seconds = 0});
+  expect_all({
+      {"before a step", usage, {"\"y\"", "none has run"}, [&] { r.read("y"); }},
+      {"no upstream gradient", usage, {"\"dx\"", "\"dy\""}, [&] { r.step(), r.read("dx"); }},
+      {"nor for parameters", usage, {"fc1.weight.grad", "\"dy\""}, [&] { r.read("fc1.weight.grad"); }},
+      {"an output written", usage, {"\"y\"", "step() computes"}, [&] { r.write("y", ones); }},
+      {"a gradient written", usage, {"fc1.bias.grad", "step() computes"}, [&] { r.write("fc1.bias.grad", ones); }},
+      {"what is folded away", usage, {"\"bn1\"", "\"relu1\"", "fuse"}, [&] { r.read("bn1"); }},
+      {"no backward pass", usage, {"\"dx\"", "Options::backward"}, [&] { forward.read("dx"); }},
+      {"no backward pass to write for", usage, {"\"dy\"", "Options::backward"}, [&] { forward.write("dy", ones); }},
+      {"no input gradients", usage, {"\"dx\"", "Options::input_gradients"}, [&] { inner.read("dx"); }},
+      {"lanes the CPU has not", usage, {"16 lanes, not 7"}, [&] { runner({.lanes = 7}); }},
+      {"negative lanes", usage, {"-1"}, [&] { runner({.lanes = -1}); }},
+      {"an empty function",
+       usage,
+       {"empty function"},
+       [] {
+         ModuleRunner(ModuleRunner::Function{}, {{"x", {2, 3}}}, {});
+       }},
+      {"copies",
+       usage,
+       {"copies", "0"},
+       [] {
+         ModuleTimer(ReLU{}, {2, 3}, {.copies = 0});
+       }},
+      {"seconds",
+       usage,
+       {"seconds", "nan"},
+       [] {
+         ModuleTimer(ReLU{}, {2, 3}, {.seconds = std::nan("")});
+       }},
+      {"a backward pass to come", usage, {"dx0", "backward()"}, [&] { timer.read("dx0"); }},
+  });
+  timer.backward();
+  EXPECT_EQ(timer.read("dx0").size(), 16U);
+
+  // Where memory is used again: what is whole is right, the rest refused.
+  ModuleRunner whole = runner({});
+  for (ModuleRunner* run : {&whole, &reusing}) run->write("x", ones), run->write("dy", std::vector<float>(12, 0.5f)), run->step();
+  int refused = 0;
+  for (const char* name : {"x", "y", "fc1", "relu1", "dx", "relu1.grad", "fc2.weight.grad", "bn1.running_mean"}) {
+    std::vector<float> values;
+    try {
+      values = reusing.read(name);
+    } catch (const Error& e) {
+      EXPECT_NE(std::string(e.what()).find(name), std::string::npos) << e.what();
+      ++refused;
+      continue;
+    }
+    EXPECT_EQ(values, whole.read(name)) << name;
+  }
+  EXPECT_GE(refused, 1);
+  expect_error(usage, {"was used again", "write it before each step"}, [&] { reusing.step(); });
+}
+
+TEST(Misuse, OfAnExecutor) {
+  const auto plan = compile(mlp(), {.input = {4}, .batch = 8}, Mode::train);
+  const auto executor = make_executor(Device::cpu());
+  float one = 0;
+  expect_all({
+      {"run before prepare", usage, {"prepare"}, [&] { executor->run(*plan); }},
+      {"read before prepare", usage, {"prepare"}, [&] { executor->read(*plan, 1, &one, 4); }},
+      {"run without data", usage, {"data/", "bound"}, [&] { executor->prepare(*plan), executor->run(*plan); }},
+      {"timed without data", usage, {"data/", "bound"}, [&] { (void)executor->run_timed(*plan); }},
+      {"no such value", usage, {"number -1"}, [&] { executor->read(*plan, -1, &one, 4); }},
+      {"no such value to write", usage, {"number 100000"}, [&] { executor->write(*plan, 100000, &one, 4); }},
+      {"beyond its end",
+       ErrorKind::failure,
+       {"bytes"},
+       [&] { executor->read(*plan, 1, &one, 4, std::numeric_limits<std::size_t>::max() - 1); }},
+      {"bound memory that is not data", usage, {"write it"}, [&] { executor->bind(*plan, 1, &one, 4); }},
+  });
+}
+
+}  // namespace
+}  // namespace norma::test
