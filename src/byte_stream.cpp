@@ -4,14 +4,13 @@
 #include <zlib.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <cstdio>
 #include <cstring>
 #include <limits>
 #include <string>
 #include <vector>
 
 #include "norma/error.h"
+#include "src/input_file.h"
 
 namespace norma {
 
@@ -22,27 +21,24 @@ constexpr int gzip_only = 15 + 16;                 // window of 32 KiB, gzip hea
 }  // namespace
 
 struct ByteStream::State {
-  std::filesystem::path path;
-  std::FILE* file = nullptr;
+  InputFile file;
   std::vector<std::uint8_t> input = std::vector<std::uint8_t>(input_bytes);
   std::size_t begin = 0, end = 0;  // bytes of `input` not yet used
-  std::uint64_t file_bytes = 0;
-  std::uint64_t taken = 0;  // bytes read from the file, those in `input` included
+  std::uint64_t taken = 0;         // bytes read from the file, those in `input` included
   bool gzip = false, inflating = false, between_members = false, at_end = false;
   z_stream zlib{};
 
-  State() = default;
+  explicit State(const std::filesystem::path& path) : file(path, ErrorKind::data) {}
   State(const State&) = delete;
   State& operator=(const State&) = delete;
   ~State() {
     if (inflating) inflateEnd(&zlib);
-    if (file) std::fclose(file);
   }
 
   std::uint64_t offset() const { return taken - (end - begin); }  // in the file, of the next unused byte
 
   [[noreturn]] void fail(const std::string& what) const {
-    throw Error(ErrorKind::data, path.string() + ": " + what + " at byte " + std::to_string(offset()) + " of the file");
+    throw Error(ErrorKind::data, file.path().string() + ": " + what + " at byte " + std::to_string(offset()) + " of the file");
   }
 
   // Moves what is unused to the front and reads more behind it; false at the end of the file.
@@ -50,11 +46,9 @@ struct ByteStream::State {
     std::memmove(input.data(), input.data() + begin, end - begin);
     end -= begin;
     begin = 0;
-    const std::size_t got = std::fread(input.data() + end, 1, input.size() - end, file);
-    const int error = errno;
+    const std::size_t got = file.read(input.data() + end, input.size() - end);
     end += got;
     taken += got;
-    if (got == 0 && std::ferror(file)) fail(std::string("read error (") + std::strerror(error) + ")");
     return got > 0;
   }
 
@@ -108,7 +102,7 @@ struct ByteStream::State {
       if (status == Z_STREAM_END) {
         between_members = true;
       } else if (status == Z_MEM_ERROR) {
-        throw Error(ErrorKind::failure, path.string() + ": out of memory while inflating");
+        throw Error(ErrorKind::failure, file.path().string() + ": out of memory while inflating");
       } else if (status != Z_OK && status != Z_BUF_ERROR) {  // Z_BUF_ERROR: more input is needed, which the loop brings
         fail(std::string("corrupt gzip stream (") + (zlib.msg ? zlib.msg : zError(status)) + ")");
       }
@@ -117,16 +111,8 @@ struct ByteStream::State {
   }
 };
 
-ByteStream::ByteStream(const std::filesystem::path& path) : state_(std::make_unique<State>()) {
+ByteStream::ByteStream(const std::filesystem::path& path) : state_(std::make_unique<State>(path)) {
   State& s = *state_;
-  s.path = path;
-  std::error_code status;
-  if (std::filesystem::is_directory(path, status)) throw Error(ErrorKind::data, path.string() + ": is a folder, not a file");
-  s.file = std::fopen(path.c_str(), "rb");
-  if (!s.file) throw Error(ErrorKind::data, path.string() + ": cannot be opened (" + std::strerror(errno) + ")");
-  std::setvbuf(s.file, nullptr, _IONBF, 0);
-  s.file_bytes = std::filesystem::file_size(path, status);
-  if (status) throw Error(ErrorKind::data, path.string() + ": not a regular file (" + status.message() + ")");
   while (s.end < 2 && s.fill()) {
   }
   s.gzip = s.magic_next();
@@ -143,7 +129,7 @@ std::size_t ByteStream::read(std::uint8_t* destination, std::size_t count) {
 }
 
 bool ByteStream::compressed() const { return state_->gzip; }
-std::uint64_t ByteStream::file_bytes() const { return state_->file_bytes; }
-std::uint64_t ByteStream::largest_content() const { return state_->gzip ? state_->file_bytes * deflate_expansion : state_->file_bytes; }
+std::uint64_t ByteStream::file_bytes() const { return state_->file.size(); }
+std::uint64_t ByteStream::largest_content() const { return state_->gzip ? state_->file.size() * deflate_expansion : state_->file.size(); }
 
 }  // namespace norma

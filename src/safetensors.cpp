@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
-#include <fstream>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <numeric>
@@ -15,6 +14,7 @@
 
 #include "norma/checkpoint.h"
 #include "norma/error.h"
+#include "src/input_file.h"
 
 namespace norma {
 namespace {
@@ -361,17 +361,12 @@ Checkpoint load_safetensors(const fs::path& path) {
   std::error_code error;
   const fs::file_status status = fs::status(path, error);
   if (status.type() == fs::file_type::not_found) corrupt(file, "no such file");
-  if (error) corrupt(file, error.message());
   if (fs::is_directory(status)) corrupt(file, "is a folder, expected a safetensors file");
-  if (!fs::is_regular_file(status)) corrupt(file, "is not a regular file");
-  std::ifstream in(path, std::ios::binary);
-  if (!in) corrupt(file, "cannot be opened for reading");
-  const std::uint64_t file_bytes = fs::file_size(path, error);
-  if (error) corrupt(file, error.message());
+  InputFile in(path, ErrorKind::data);
+  const std::uint64_t file_bytes = in.size();
 
   const auto read = [&](void* to, std::uint64_t n, const std::string& what) {
-    in.read(static_cast<char*>(to), static_cast<std::streamsize>(n));
-    if (static_cast<std::uint64_t>(in.gcount()) != n) corrupt(file, "reading " + what + " stopped short; did the file change meanwhile?");
+    if (in.read(to, n) != n) corrupt(file, "reading " + what + " stopped short; did the file change meanwhile?");
   };
   std::uint64_t header_bytes = 0;
   if (file_bytes < sizeof header_bytes)

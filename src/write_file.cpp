@@ -10,7 +10,7 @@
 #include <system_error>
 
 #include "norma/checkpoint.h"
-#include "norma/error.h"
+#include "norma/files.h"
 
 namespace norma {
 namespace {
@@ -31,7 +31,7 @@ class TemporaryFile {
     static std::atomic<unsigned> counter{0};
     for (int attempt = 0; attempt < 1000; ++attempt) {
       path_ = folder / (".norma-" + std::to_string(::getpid()) + "-" + std::to_string(counter++) + ".tmp");
-      descriptor_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+      descriptor_ = uninterrupted([&] { return ::open(path_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666); });
       if (descriptor_ >= 0) return;
       if (errno != EEXIST) fail(target_, errno);
     }
@@ -39,20 +39,19 @@ class TemporaryFile {
   }
   ~TemporaryFile() {
     if (descriptor_ >= 0) ::close(descriptor_);
-    if (!renamed_) ::unlink(path_.c_str());
+    if (!renamed_) uninterrupted([&] { return ::unlink(path_.c_str()); });
   }
   TemporaryFile(const TemporaryFile&) = delete;
   TemporaryFile& operator=(const TemporaryFile&) = delete;
 
   void set_mode(mode_t mode) {
-    if (::fchmod(descriptor_, mode) != 0) fail(target_, errno);
+    if (uninterrupted([&] { return ::fchmod(descriptor_, mode); }) != 0) fail(target_, errno);
   }
 
   void write(std::span<const std::byte> bytes) {
     constexpr std::size_t most = std::size_t{1} << 30;  // Linux writes at most 2^31 - 4096 bytes a call
     while (!bytes.empty()) {
-      const ssize_t n = ::write(descriptor_, bytes.data(), std::min(bytes.size(), most));
-      if (n < 0 && errno == EINTR) continue;
+      const ssize_t n = uninterrupted([&] { return ::write(descriptor_, bytes.data(), std::min(bytes.size(), most)); });
       if (n < 0) fail(target_, errno);
       if (n == 0) fail(target_, "the write made no progress");
       bytes = bytes.subspan(static_cast<std::size_t>(n));
@@ -61,14 +60,14 @@ class TemporaryFile {
 
   // Some network file systems report a full disk only in fsync or close.
   void sync_and_close() {
-    if (::fsync(descriptor_) != 0) fail(target_, errno);
+    if (uninterrupted([&] { return ::fsync(descriptor_); }) != 0) fail(target_, errno);
     const int d = descriptor_;
     descriptor_ = -1;
     if (::close(d) != 0 && errno != EINTR) fail(target_, errno);
   }
 
   void rename_to(const fs::path& destination) {
-    if (::rename(path_.c_str(), destination.c_str()) != 0) fail(target_, errno);
+    if (uninterrupted([&] { return ::rename(path_.c_str(), destination.c_str()); }) != 0) fail(target_, errno);
     renamed_ = true;
   }
 
@@ -81,12 +80,12 @@ class TemporaryFile {
 }  // namespace
 
 void sync_folder(const fs::path& folder, const fs::path& target) {
-  const int d = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  const int d = uninterrupted([&] { return ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); });
   if (d < 0) {
     if (errno == EACCES) return;  // a folder one may write but not read cannot be opened for fsync
     fail(target, errno);
   }
-  const int status = ::fsync(d), error = errno;
+  const int status = uninterrupted([&] { return ::fsync(d); }), error = errno;
   ::close(d);
   if (status != 0 && error != EINVAL) fail(target, error);  // EINVAL: this file system has no fsync for folders
 }

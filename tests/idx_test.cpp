@@ -76,7 +76,7 @@ TEST_F(Idx, Sha256IsTheStandardOne) {  // FIPS 180-4's example
 }
 
 TEST_F(Idx, RefusesWhatIsNoFile) {
-  expect_error(ErrorKind::data, {(folder_ / "absent").string(), "cannot be opened"},
+  expect_error(ErrorKind::data, {(folder_ / "absent").string(), "cannot be read: No such file"},
                [&] { read_idx(folder_ / "absent", IdxKind::images); });
   expect_error(ErrorKind::data, {folder_.path().string(), "folder"}, [&] { read_idx(folder_.path(), IdxKind::images); });
 }

@@ -1,16 +1,20 @@
 // write_file: all of the next contents or all of the previous ones, whatever fails.
 #include <errno.h>
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <limits.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <fstream>
 #include <sstream>
 #include <thread>
 
 #include "norma/checkpoint.h"
-#include "norma/error.h"
+#include "norma/files.h"
 #include "tests/file_size_limit.h"
 #include "tests/temporary_folder.h"
 
@@ -136,6 +140,42 @@ TEST(WriteFile, NeverReplacesADevice) {
   expect_contains(failure(folder / "null", "x"), "it is not a regular file");
   EXPECT_EQ(fs::status("/dev/null").type(), fs::file_type::character);
   EXPECT_EQ(folder.list(), (std::vector<std::string>{"null", "pipe"}));
+}
+
+// The name of the temporary file that writing this file makes, as the system reports it.
+std::string temporary_name(const fs::path& file) {
+  const int watch = ::inotify_init1(IN_CLOEXEC);
+  EXPECT_GE(::inotify_add_watch(watch, file.parent_path().c_str(), IN_CREATE), 0);
+  write_file(file, "x");
+  alignas(inotify_event) char buffer[sizeof(inotify_event) + NAME_MAX + 1];
+  EXPECT_GT(::read(watch, buffer, sizeof buffer), 0);
+  ::close(watch);
+  return reinterpret_cast<const inotify_event*>(buffer)->name;
+}
+
+TEST(WriteFile, NeverTouchesAFileOfTheTemporaryOnesName) {
+  const TemporaryFolder folder;
+  const std::string name = temporary_name(folder / "file");  // ".norma-<process>-<number>.tmp"
+  const std::size_t number = name.rfind('-') + 1;
+  const auto nth_after = [&](int n) { return name.substr(0, number) + std::to_string(std::stoi(name.substr(number)) + n) + ".tmp"; };
+  const std::vector<std::string> taken{nth_after(1), nth_after(2), nth_after(3)};
+  for (const std::string& other : taken) std::ofstream(folder / other) << "another's";
+  write_file(folder / "file", "mine");
+  EXPECT_EQ(contents(folder / "file"), "mine");
+  for (const std::string& other : taken) EXPECT_EQ(contents(folder / other), "another's") << other;
+  EXPECT_EQ(folder.list().size(), 4u);
+}
+
+TEST(WriteFile, WritesWithStandardInputClosed) {
+  const TemporaryFolder folder;
+  const int kept = ::fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 10);
+  ::close(STDIN_FILENO);
+  write_file(folder / "file", "text");  // as descriptor 0
+  if (kept >= 0) {
+    ::dup2(kept, STDIN_FILENO);
+    ::close(kept);
+  }
+  EXPECT_EQ(contents(folder / "file"), "text");
 }
 
 TEST(WriteFile, AReaderNeverSeesAPart) {

@@ -9,14 +9,14 @@
 #include <chrono>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
 
 #include "apps/norma/bench.h"
 #include "apps/norma/json_lines.h"
 #include "apps/norma/log.h"
 #include "apps/norma/recipe_flags.h"
 #include "apps/norma/terminal.h"
-#include "norma/error.h"
+#include "norma/checkpoint.h"
+#include "norma/files.h"
 
 namespace norma::app {
 namespace {
@@ -47,11 +47,6 @@ class Scratch {
   fs::path path_;
 };
 
-std::string contents(const fs::path& file) {
-  std::ifstream in(file);
-  return {std::istreambuf_iterator<char>(in), {}};
-}
-
 // Runs this program with these arguments, its output in files; the seconds from its start to its exit. Throws Error with its last words if
 // it fails.
 double run_process(std::vector<std::string> arguments, const fs::path& out, const fs::path& err) {
@@ -74,7 +69,7 @@ double run_process(std::vector<std::string> arguments, const fs::path& out, cons
     if (errno != EINTR) throw Error(ErrorKind::failure, fmt::format("waiting for {}: {}", program, std::strerror(errno)));
   const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
   if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
-    throw Error(ErrorKind::failure, fmt::format("norma {} failed: {}", arguments[1], contents(err)));
+    throw Error(ErrorKind::failure, fmt::format("norma {} failed: {}", arguments[1], read_file(err)));
   return seconds;
 }
 
@@ -85,9 +80,9 @@ std::vector<double> time_processes(const Recipe& recipe, std::int64_t runs, cons
     log_info(fmt::format("run {} of {} in a process of its own", r + 1, runs));
     const Scratch folder;
     const fs::path config = folder / "recipe.toml", out = folder / "stdout";
-    std::ofstream(config) << write_toml(recipe);
+    write_file(config, write_toml(recipe));
     seconds.push_back(run_process({"train", config, "--out", folder / "run", "--json", "--quiet"}, out, folder / "stderr"));
-    const std::string printed = contents(out);
+    const std::string printed = read_file(out);
     if (printed.find("\"parameters_hash\": \"" + hash) == std::string::npos &&
         printed.find("\"parameters_hash\":\"" + hash) == std::string::npos)
       throw Error(ErrorKind::verification, "norma train ended with other parameters than the same epochs here, whose hash is " + hash);

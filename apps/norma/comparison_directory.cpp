@@ -100,6 +100,7 @@ ComparisonDirectory ComparisonDirectory::create(const fs::path& path, const Comp
   if (there(path / config_name)) throw Error(ErrorKind::usage, path.string() + " holds a run of norma train: --out another folder");
   make_folder(path, "the folder");
   ComparisonDirectory made(path);
+  remove_leftovers(path);
   refuse(path, made.files_, overwrite);
   made.remove_files();
   made.files_.write(comparison_name, write_toml(comparison));
@@ -124,6 +125,7 @@ ComparisonDirectory ComparisonDirectory::open(const fs::path& path) {
   if (!there(path / comparison_name))
     throw Error(ErrorKind::data, fmt::format("cannot resume {}: it holds no comparison (no {})", path.string(), comparison_name));
   ComparisonDirectory opened(path);
+  remove_leftovers(path);
   FileList& files = opened.files_;
   opened.listed_ = files.names(comparison_name);
   for (const char* name : {report_name, picture_name})

@@ -18,7 +18,7 @@
 #include "apps/norma/folders.h"
 #include "apps/norma/part_file.h"
 #include "norma/dataset.h"
-#include "norma/error.h"
+#include "norma/files.h"
 #include "norma/norma.h"
 
 namespace norma::app {

@@ -5,14 +5,13 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <fstream>
-#include <iterator>
 #include <system_error>
 #include <utility>
 
 #include "apps/norma/json_lines.h"
 #include "norma/checkpoint.h"
 #include "norma/error.h"
+#include "norma/files.h"
 
 namespace norma::app {
 namespace {
@@ -40,13 +39,12 @@ FileList::FileList(fs::path folder) : folder_(std::move(folder)) {
   const fs::file_status status = fs::symlink_status(file, error);
   if (!fs::exists(status)) return;
   if (!fs::is_regular_file(status)) damaged(1);
-  std::ifstream in(file, std::ios::binary);
-  if (!in) throw Error(ErrorKind::data, file.string() + ": cannot be opened for reading");
-  std::string line;
-  bool cut = false;
-  while (!cut && std::getline(in, line)) {
+  const std::string text = read_file(file);
+  const bool cut = !text.empty() && text.back() != '\n';  // by a crash: the last line is without its line feed
+  std::size_t next = 0;
+  for (std::size_t line_end; (line_end = text.find('\n', next)) != std::string::npos; next = line_end + 1) {
+    const std::string line = text.substr(next, line_end - next);
     ++lines_;
-    if ((cut = in.eof())) break;  // by a crash: without its line feed
     const std::size_t end = line.find(' ');
     const std::size_t begin = end == std::string::npos ? end : line.find_first_not_of(' ', end);
     if (begin == std::string::npos) damaged(lines_);
@@ -56,7 +54,6 @@ FileList::FileList(fs::path folder) : folder_(std::move(folder)) {
     std::erase(all, what);
     all.push_back(std::move(what));
   }
-  if (in.bad()) throw Error(ErrorKind::data, file.string() + ": reading failed");
   if (cut) shorten();
 }
 
@@ -86,11 +83,7 @@ bool FileList::ours(const std::string& name) const {
   if (found == entries_.end()) return false;
   if (const auto w = written_.find(name); w != written_.end() && w->second == stamp(name)) return true;
   const std::vector<std::string>& all = found->second;
-  try {
-    return std::find(all.begin(), all.end(), sha256_of_file(file)) != all.end();
-  } catch (const Error&) {
-    return false;  // cannot be read
-  }
+  return std::find(all.begin(), all.end(), sha256_of_file(file)) != all.end();
 }
 
 void FileList::write(const std::string& name, std::span<const std::byte> bytes) {
@@ -134,7 +127,7 @@ void FileList::shorten() {
 
 void FileList::remove(const std::string& name) const {
   std::error_code error;
-  fs::remove(folder_ / name, error);
+  uninterrupted(error, [&] { return fs::remove(folder_ / name, error); });
   if (error) throw Error(ErrorKind::failure, fmt::format("cannot remove {}: {}", (folder_ / name).string(), error.message()));
 }
 

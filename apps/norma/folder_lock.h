@@ -21,4 +21,7 @@ class FolderLock {
   int descriptor_ = -1;
 };
 
+// Of a folder that one holds, so that no one is writing to it: the temporary files of write_file that a kill left behind.
+void remove_leftovers(const std::filesystem::path& folder);
+
 }  // namespace norma::app

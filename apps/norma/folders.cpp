@@ -9,6 +9,7 @@
 
 #include "norma/checkpoint.h"
 #include "norma/error.h"
+#include "norma/files.h"
 
 namespace norma::app {
 namespace {
@@ -23,7 +24,7 @@ fs::path parent_of(const fs::path& folder) { return folder.has_parent_path() ? f
 
 // False where something of that name was there already. Errors name the folder that was asked for.
 bool made(const fs::path& folder, const fs::path& asked, const std::string& what) {
-  if (::mkdir(folder.c_str(), 0777) != 0) {
+  if (uninterrupted([&] { return ::mkdir(folder.c_str(), 0777); }) != 0) {
     if (errno == EEXIST) return false;
     fail(asked, what, std::generic_category().message(errno));
   }

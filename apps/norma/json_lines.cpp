@@ -5,14 +5,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <system_error>
 
 #include "norma/checkpoint.h"
 #include "norma/error.h"
+#include "norma/files.h"
 #include "norma/text.h"
 
 namespace norma::app {
@@ -36,13 +37,15 @@ void make_utf8(json& value) {
 bool scan(const fs::path& file, const std::function<void(const std::string&, const json&)>& f) {
   std::error_code error;
   if (!fs::exists(file, error) && !error) return true;
-  std::ifstream in(file, std::ios::binary);
-  if (!in) throw Error(ErrorKind::data, file.string() + ": cannot be opened for reading");
-  std::string line;
+  const std::string text = read_file(file);
   bool whole = true;
-  for (int number = 1; std::getline(in, line); ++number) {
+  std::size_t next = 0;
+  for (int number = 1; next < text.size(); ++number) {
+    const std::size_t end = std::min(text.find('\n', next), text.size());
+    const std::string line = text.substr(next, end - next);
+    next = end + 1;
     const json value = json::parse(line, nullptr, false);
-    if (in.eof()) {  // no line feed; an object without its end is no JSON
+    if (end == text.size()) {  // no line feed; an object without its end is no JSON
       whole = false;
       if (!value.is_object()) break;
     }
@@ -55,7 +58,6 @@ bool scan(const fs::path& file, const std::function<void(const std::string&, con
       throw Error(ErrorKind::data, fmt::format("{}:{}: {}", file.string(), number, e.what()));
     }
   }
-  if (in.bad()) throw Error(ErrorKind::data, file.string() + ": reading failed");
   return whole;
 }
 
@@ -88,25 +90,26 @@ void keep_json_lines(const fs::path& file, const std::function<bool(const json&)
 }
 
 void append_line(const fs::path& file, std::string_view line) {
-  const int d = ::open(file.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
+  const int d = uninterrupted([&] { return ::open(file.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666); });
   if (d < 0) cannot_write(file, errno);
   struct stat before {};
   int failed = ::fstat(d, &before) == 0 ? 0 : errno;
   for (std::size_t done = 0; !failed && done < line.size();) {
-    const ssize_t n = ::write(d, line.data() + done, line.size() - done);
-    if (n > 0) done += static_cast<std::size_t>(n);
-    else if (n < 0 && errno != EINTR) failed = errno;
+    const ssize_t n = uninterrupted([&] { return ::write(d, line.data() + done, line.size() - done); });
+    if (n >= 0) done += static_cast<std::size_t>(n);
+    else failed = errno;
   }
-  if (failed && ::ftruncate(d, before.st_size) != 0) failed = errno;  // the cut line that stays is the last one, which a reader leaves out
-  ::close(d);
+  // Where even this fails, the cut line that stays is the last one, which a reader leaves out.
+  if (failed && uninterrupted([&] { return ::ftruncate(d, before.st_size); }) != 0) failed = errno;
+  if (::close(d) != 0 && errno != EINTR && !failed) failed = errno;
   if (failed) cannot_write(file, failed);
 }
 
 void sync_file(const fs::path& file) {
-  const int d = ::open(file.c_str(), O_WRONLY | O_CLOEXEC);
-  if (d < 0) return;
-  const int failed = ::fsync(d) == 0 ? 0 : errno;
-  ::close(d);
+  const int d = uninterrupted([&] { return ::open(file.c_str(), O_WRONLY | O_CLOEXEC); });
+  if (d < 0 && errno == ENOENT) return;
+  int failed = d < 0 || uninterrupted([&] { return ::fsync(d); }) != 0 ? errno : 0;
+  if (d >= 0 && ::close(d) != 0 && errno != EINTR && !failed) failed = errno;
   if (failed) cannot_write(file, failed);
 }
 

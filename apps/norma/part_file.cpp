@@ -12,7 +12,7 @@
 #include <utility>
 
 #include "norma/checkpoint.h"
-#include "norma/error.h"
+#include "norma/files.h"
 
 namespace norma::app {
 namespace {
@@ -29,9 +29,9 @@ bool still_named(int fd, const std::filesystem::path& file) {
 
 int open_locked(const std::filesystem::path& file) {
   for (;;) {
-    const int fd = open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
+    const int fd = uninterrupted([&] { return open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666); });
     if (fd < 0) fail(file, "open");
-    if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+    if (uninterrupted([&] { return flock(fd, LOCK_EX | LOCK_NB); }) != 0) {
       const int error = errno;
       close(fd);
       if (error == EWOULDBLOCK) throw Error(ErrorKind::failure, file.string() + ": another process is writing this file");
@@ -46,7 +46,7 @@ int open_locked(const std::filesystem::path& file) {
 }  // namespace
 
 PartFile::PartFile(std::filesystem::path target) : target_(std::move(target)), part_(target_.string() + ".part"), fd_(open_locked(part_)) {
-  if (ftruncate(fd_, 0) == 0) return;
+  if (uninterrupted([&] { return ftruncate(fd_, 0); }) == 0) return;
   const int error = errno;
   close(fd_);
   errno = error;
@@ -55,19 +55,18 @@ PartFile::PartFile(std::filesystem::path target) : target_(std::move(target)), p
 
 PartFile::~PartFile() {
   if (fd_ < 0) return;
-  unlink(part_.c_str());
+  uninterrupted([&] { return unlink(part_.c_str()); });
   close(fd_);
 }
 
 void PartFile::clear() {
-  if (ftruncate(fd_, 0) != 0 || lseek(fd_, 0, SEEK_SET) != 0) fail(part_, "empty");
+  if (uninterrupted([&] { return ftruncate(fd_, 0); }) != 0 || lseek(fd_, 0, SEEK_SET) != 0) fail(part_, "empty");
 }
 
 bool PartFile::write(const void* bytes, std::size_t count) {
   const char* next = static_cast<const char*>(bytes);
   while (count > 0) {
-    const ssize_t done = ::write(fd_, next, count);
-    if (done < 0 && errno == EINTR) continue;
+    const ssize_t done = uninterrupted([&] { return ::write(fd_, next, count); });
     if (done < 0) return false;
     next += done;
     count -= static_cast<std::size_t>(done);
@@ -76,10 +75,9 @@ bool PartFile::write(const void* bytes, std::size_t count) {
 }
 
 void PartFile::finish() {
-  if (fsync(fd_) != 0) fail(part_, "flush");
-  if (rename(part_.c_str(), target_.c_str()) != 0) fail(part_, "rename");
-  close(fd_);
-  fd_ = -1;
+  if (uninterrupted([&] { return fsync(fd_); }) != 0) fail(part_, "flush");
+  if (uninterrupted([&] { return rename(part_.c_str(), target_.c_str()); }) != 0) fail(part_, "rename");
+  close(std::exchange(fd_, -1));
   sync_folder(target_.has_parent_path() ? target_.parent_path() : std::filesystem::path("."), target_);
 }
 

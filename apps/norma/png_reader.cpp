@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
 #include <csetjmp>
 #include <cstdlib>
 #include <cstring>
@@ -18,6 +17,7 @@
 
 #include "norma/error.h"
 #include "norma/file_kind.h"
+#include "norma/files.h"
 
 namespace norma::app {
 namespace {
@@ -30,13 +30,9 @@ constexpr std::array<png_byte, 14 * 5> passed_over = {"gAMA\0cHRM\0sRGB\0iCCP\0s
 
 std::string contents(const std::filesystem::path& file) {
   std::error_code error;
-  const auto fail = [&](const std::string& what) { return Error(ErrorKind::data, file.string() + ": " + what); };
-  if (std::filesystem::exists(file, error) && !std::filesystem::is_regular_file(file, error)) throw fail("is not a regular file");
-  std::ifstream in(file, std::ios::binary);
-  if (!in) throw fail(fmt::format("cannot be read: {}", std::strerror(errno)));
-  std::string bytes{std::istreambuf_iterator<char>(in), {}};
-  if (in.bad()) throw fail("cannot be read");
-  return bytes;
+  if (std::filesystem::exists(file, error) && !std::filesystem::is_regular_file(file, error))
+    throw Error(ErrorKind::data, file.string() + ": is not a regular file");
+  return read_file(file);
 }
 
 // One reading of a file in memory by libpng.

@@ -2,13 +2,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <charconv>
 #include <cstdlib>
-#include <cstring>
-#include <fstream>
 
 #include "apps/norma/recipe_reader.h"
+#include "norma/files.h"
 #include "norma/text.h"
 
 namespace norma::app {
@@ -23,9 +21,7 @@ std::string read_text(const fs::path& file) {
   if (fs::is_directory(file, ec)) usage(file.string() + ": is a folder, a recipe is a file");
   if (const auto size = fs::file_size(file, ec); !ec && size > largest)
     usage(fmt::format("{}: {} bytes; a recipe is at most {}", file.string(), size, largest));
-  std::ifstream in(file, std::ios::binary);
-  if (!in) usage(file.string() + ": cannot be read: " + std::strerror(errno));
-  return {std::istreambuf_iterator<char>(in), {}};
+  return read_file(file, ErrorKind::usage, largest);
 }
 
 RecipeSource source_of(const fs::path& file) {

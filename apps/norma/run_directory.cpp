@@ -1,18 +1,11 @@
 // RunDirectory: creation, the lock, checkpoints, metrics.
 #include "apps/norma/run_directory.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
-#include <fstream>
-#include <iterator>
 #include <nlohmann/json.hpp>
-#include <sstream>
 #include <system_error>
 #include <utility>
 
@@ -20,6 +13,7 @@
 #include "apps/norma/json_lines.h"
 #include "apps/norma/run_files.h"
 #include "norma/error.h"
+#include "norma/files.h"
 
 namespace norma::app {
 namespace {
@@ -88,7 +82,7 @@ void RunDirectory::check(const fs::path& path, bool overwrite) { refuse_run(path
 RunDirectory RunDirectory::create(const fs::path& path, bool overwrite) {
   make_folder(path, "the run directory");
   RunDirectory run(path);
-  run.remove_leftovers();
+  remove_leftovers(path);
   refuse_run(path, run.files_, overwrite);
   run.remove_files();
   return run;
@@ -107,7 +101,7 @@ RunDirectory RunDirectory::open(const fs::path& path) {
   RunDirectory run(path);
   if (!fs::exists(path / config_name, error))
     throw Error(ErrorKind::data, fmt::format("cannot resume {}: it holds no run (no {})", path.string(), config_name));
-  run.remove_leftovers();
+  remove_leftovers(path);
   if (!run.files_.names(config_name)) {
     if (!begun_without_a_list(path))
       throw Error(ErrorKind::data,
@@ -156,23 +150,6 @@ void RunDirectory::leave_no_trace() {
   remove_files();
   std::error_code ignored;
   fs::remove(path_, ignored);  // only where nothing else is in it
-}
-
-// Temporary files of write_file that a kill left behind. The lock says that no one is writing them now.
-void RunDirectory::remove_leftovers() const {
-  const auto number = [](std::string_view text) { return !text.empty() && text.find_first_not_of("0123456789") == std::string_view::npos; };
-  std::error_code error;
-  std::vector<fs::path> leftovers;
-  for (fs::directory_iterator it(path_, error), end; !error && it != end; it.increment(error)) {
-    constexpr std::string_view before = ".norma-", after = ".tmp";
-    const std::string name = it->path().filename().string();
-    if (!name.starts_with(before) || !name.ends_with(after) || !it->is_regular_file(error) || it->is_symlink(error)) continue;
-    const std::string_view numbers = std::string_view(name).substr(before.size(), name.size() - before.size() - after.size());
-    const std::size_t dash = numbers.find('-');
-    if (dash != std::string_view::npos && number(numbers.substr(0, dash)) && number(numbers.substr(dash + 1)))
-      leftovers.push_back(it->path());
-  }
-  for (const fs::path& file : leftovers) fs::remove(file, error);
 }
 
 fs::path RunDirectory::write_config(std::string_view toml) {

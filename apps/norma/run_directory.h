@@ -78,7 +78,6 @@ class RunDirectory {
  private:
   explicit RunDirectory(std::filesystem::path path);
   void remove_files();
-  void remove_leftovers() const;
   void adopt();
   void append(const char* name, std::string_view line);
 

@@ -3,9 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <fstream>
-#include <iterator>
 #include <nlohmann/json.hpp>
 #include <system_error>
 
@@ -15,6 +12,7 @@
 #include "apps/norma/svg.h"
 #include "norma/checkpoint.h"
 #include "norma/error.h"
+#include "norma/files.h"
 
 namespace norma::app {
 
@@ -32,18 +30,9 @@ bool is_regular(const fs::path& file) {
 }
 
 std::optional<std::string> read_text(const fs::path& file) {
-  const auto fail = [&](const std::string& cause) { return Error(ErrorKind::data, file.string() + ": cannot be read: " + cause); };
   std::error_code error;
   if (!fs::exists(file, error) && !error) return {};
-  std::ifstream in(file, std::ios::binary);
-  if (!in) throw fail(std::generic_category().message(errno));
-  try {
-    std::string text{std::istreambuf_iterator<char>(in), {}};
-    if (in.bad()) throw fail("reading failed");
-    return text;
-  } catch (const std::ios_base::failure& e) {  // libstdc++ throws where the first read fails
-    throw fail(e.code().message());
-  }
+  return read_file(file);
 }
 
 bool has_lines(const fs::path& file, const std::string& name) {

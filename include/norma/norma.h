@@ -6,6 +6,7 @@
 #include "norma/error.h"             // IWYU pragma: export
 #include "norma/executor.h"          // IWYU pragma: export
 #include "norma/file_kind.h"         // IWYU pragma: export
+#include "norma/files.h"             // IWYU pragma: export
 #include "norma/graph.h"             // IWYU pragma: export
 #include "norma/launches.h"          // IWYU pragma: export
 #include "norma/module.h"            // IWYU pragma: export
