@@ -10,6 +10,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <exception>
 #include <map>
 #include <new>
 #include <unordered_map>
@@ -242,8 +243,15 @@ class CpuExecutor final : public Executor {
       if (!phase.groups.empty() && threads == 1) {
         run_groups(plan, prepared, p, 0, 1, f);
       } else if (!phase.groups.empty()) {
+        std::exception_ptr failure;  // out of memory: an exception that left the region would end the process
 #pragma omp parallel num_threads(threads)
-        run_groups(plan, prepared, p, omp_get_thread_num(), omp_get_num_threads(), f);
+        try {
+          run_groups(plan, prepared, p, omp_get_thread_num(), omp_get_num_threads(), f);
+        } catch (...) {
+#pragma omp critical(norma_groups)
+          failure = std::current_exception();
+        }
+        if (failure) std::rethrow_exception(failure);
       }
       for (const Stage& stage : phase.whole) f(stage, plan.calls[static_cast<std::size_t>(stage.call)].call, whole_memory(prepared));
     }

@@ -1,25 +1,25 @@
 // SHA-256 (FIPS 180-4) by OpenSSL's libcrypto, which uses the processor's SHA instructions.
 #pragma once
+// Not EVP: that fetches the algorithm from a provider, takes memory for it, and libcrypto 3.0 crashes where there is none. These functions
+// work in their caller's memory, so they cannot fail.
+#define OPENSSL_SUPPRESS_DEPRECATED
+#include <openssl/sha.h>
+
 #include <cstddef>
-#include <memory>
 #include <string>
 
 namespace norma {
 
 class Sha256 {
  public:
-  Sha256();
-  ~Sha256();
-  Sha256(Sha256&&) noexcept;
-  Sha256& operator=(Sha256&&) noexcept;
+  Sha256() { SHA256_Init(&context_); }
 
-  void update(const void* bytes, std::size_t count);
+  void update(const void* bytes, std::size_t count) { SHA256_Update(&context_, bytes, count); }
   // 64 lower-case hex digits of all bytes so far. Call it once, last.
   std::string hex();
 
  private:
-  struct Context;
-  std::unique_ptr<Context> context_;
+  SHA256_CTX context_;
 };
 
 }  // namespace norma

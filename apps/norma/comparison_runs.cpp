@@ -87,6 +87,15 @@ class DataCache {
   std::map<std::string, std::shared_ptr<const DatasetPair>> sets_;
 };
 
+// The error with its run's name before it, or std::bad_alloc where there is no memory for that.
+std::exception_ptr named(const std::string& run, const Error& e) noexcept {
+  try {
+    return std::make_exception_ptr(Error(e.kind(), fmt::format("{}: {}", run, e.what())));
+  } catch (const std::bad_alloc&) {
+    return std::current_exception();
+  }
+}
+
 // Takes runs from a list until it is empty, a signal came or one failed.
 class Pool {
  public:
@@ -94,26 +103,33 @@ class Pool {
       : runs_(std::move(runs)), directory_(directory), options_(options), threads_each_(threads_each) {}
 
   void run(int jobs) {
-    std::vector<std::thread> workers;
-    for (int j = 0; j < jobs; ++j)
-      workers.emplace_back([this] {
-        work();
-        const std::lock_guard lock(mutex_);
-        ++ended_;
-        changed_.notify_all();
-      });
-    {
-      std::unique_lock lock(mutex_);
-      while (ended_ < jobs) {
-        changed_.wait_for(lock, std::chrono::milliseconds(100));
-        if (options_.on_wait) options_.on_wait();
-      }
+    std::vector<std::jthread> workers;
+    workers.reserve(static_cast<std::size_t>(jobs));
+    try {
+      while (static_cast<int>(workers.size()) < jobs)
+        workers.emplace_back([this] {
+          work();
+          const std::lock_guard lock(mutex_);
+          ++ended_;
+          changed_.notify_all();
+        });
+      wait(jobs);
+    } catch (...) {
+      fail(std::current_exception());  // those that have begun save and end
     }
-    for (std::thread& w : workers) w.join();
+    workers.clear();
     if (failure_) std::rethrow_exception(failure_);
   }
 
  private:
+  void wait(int jobs) {
+    std::unique_lock lock(mutex_);
+    while (ended_ < jobs) {
+      changed_.wait_for(lock, std::chrono::milliseconds(100));
+      if (options_.on_wait) options_.on_wait();
+    }
+  }
+
   void work() {
     while (stop_signal() == 0 && !stop_) {
       const std::size_t i = next_++;
@@ -134,7 +150,7 @@ class Pool {
         directory_.append(result);
         if (options_.on_result) options_.on_result(run, result);
       } catch (const Error& e) {
-        fail(std::make_exception_ptr(Error(e.kind(), fmt::format("{}: {}", run.name, e.what()))));
+        fail(named(run.name, e));
       } catch (...) {
         fail(std::current_exception());
       }

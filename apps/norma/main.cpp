@@ -8,12 +8,16 @@
 
 #include "apps/norma/commands.h"
 #include "apps/norma/log.h"
+#include "apps/norma/out_of_memory.h"
 #include "apps/norma/terminal.h"
 #include "apps/norma/words.h"
 #include "norma/norma.h"
 
 namespace norma::app {
 namespace {
+
+// Before all other initialisers, which take memory.
+[[gnu::init_priority(101)]] EndsWithoutMemory ends_without_memory;
 
 constexpr const char* footer = R"(Examples:
   norma train fashion-lenet-bn-sigmoid        train; results in runs/
