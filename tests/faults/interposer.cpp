@@ -1,0 +1,425 @@
+// Makes one chosen call of a program fail: put before libc by LD_PRELOAD. tests/faults.sh says what is done with it.
+//   NORMA_FAULT_FOLDER     only calls on files below this folder count
+//   NORMA_FAULT_CALL=K     the K-th of them, from 1, is disturbed
+//   NORMA_FAULT_KIND       enospc, eio: it fails so; eio-on: it and all after it; eintr: it is interrupted, once; short: it reads or writes
+//                          half of what it was asked to; kill-before, kill-after: the process is killed
+//   NORMA_FAULT_ALLOCATION=K         the K-th allocation after main began to load fails; with NORMA_FAULT_KIND=on all after it, too
+//   NORMA_FAULT_CALLS=FILE           a line a call: its number, its name, the file
+//   NORMA_FAULT_ALLOCATIONS=FILE     a line for the first allocation of each call stack: its number
+// What libstdc++ and the other libraries call is seen, what libc calls inside itself is not: so fopen stands here beside open.
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <unistd.h>
+#include <unwind.h>
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+extern "C" {
+void* __libc_malloc(size_t);
+void* __libc_calloc(size_t, size_t);
+void* __libc_realloc(void*, size_t);
+void* __libc_memalign(size_t, size_t);
+}
+
+namespace {
+
+enum class Kind { none, enospc, eio, eio_on, eintr, half, kill_before, kill_after, on };
+
+struct Settings {
+  const char* folder = nullptr;
+  std::size_t folder_length = 0;
+  long call = 0, allocation = 0;
+  Kind kind = Kind::none;
+  int calls = -1, allocations = -1;  // descriptors of the two lists
+};
+
+Settings settings;
+std::atomic<bool> begun{false};
+std::atomic<long> calls{0}, allocations{0};
+constexpr int most_descriptors = 1024;
+std::atomic<bool> watched[most_descriptors];
+
+void say(int descriptor, const char* text) {
+  const auto ignored = syscall(SYS_write, descriptor, text, strlen(text));
+  static_cast<void>(ignored);
+}
+
+[[noreturn]] void give_up(const char* what) {
+  say(2, "interposer: ");
+  say(2, what);
+  say(2, "\n");
+  _exit(99);
+}
+
+int list(const char* variable) {
+  const char* file = getenv(variable);
+  if (!file) return -1;
+  const long d = syscall(SYS_openat, AT_FDCWD, file, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0666);
+  if (d < 0) give_up(file);
+  const long high = syscall(SYS_fcntl, d, F_DUPFD_CLOEXEC, 900);  // out of the way of the numbers the program gets
+  syscall(SYS_close, d);
+  return static_cast<int>(high);
+}
+
+long number(const char* variable) {
+  const char* text = getenv(variable);
+  return text ? atol(text) : 0;
+}
+
+void begin() {
+  struct Name {
+    const char* text;
+    Kind kind;
+  };
+  constexpr Name names[] = {
+      {"enospc", Kind::enospc}, {"eio", Kind::eio}, {"eio-on", Kind::eio_on},           {"eintr", Kind::eintr},
+      {"short", Kind::half},    {"on", Kind::on},   {"kill-before", Kind::kill_before}, {"kill-after", Kind::kill_after},
+      {"once", Kind::none}};
+  settings.folder = getenv("NORMA_FAULT_FOLDER");
+  settings.folder_length = settings.folder ? strlen(settings.folder) : 0;
+  settings.call = number("NORMA_FAULT_CALL");
+  settings.allocation = number("NORMA_FAULT_ALLOCATION");
+  if (const char* kind = getenv("NORMA_FAULT_KIND")) {
+    bool known = false;
+    for (const Name& n : names)
+      if (strcmp(kind, n.text) == 0) settings.kind = n.kind, known = true;
+    if (!known) give_up("NORMA_FAULT_KIND is none of those it knows");
+  }
+  settings.calls = list("NORMA_FAULT_CALLS");
+  settings.allocations = list("NORMA_FAULT_ALLOCATIONS");
+  begun = true;
+}
+
+template <class F>
+F next(const char* name) {
+  void* const f = dlsym(RTLD_NEXT, name);
+  if (!f) give_up(name);
+  return reinterpret_cast<F>(f);
+}
+
+// ---- calls on files
+
+bool below_folder(const char* path) {
+  if (!begun || !settings.folder || !path) return false;
+  char whole[2 * PATH_MAX];
+  if (path[0] == '/') {
+    snprintf(whole, sizeof whole, "%s", path);
+  } else {
+    char here[PATH_MAX];
+    if (syscall(SYS_getcwd, here, sizeof here) < 0) return false;
+    snprintf(whole, sizeof whole, "%s/%s", here, path);
+  }
+  return strncmp(whole, settings.folder, settings.folder_length) == 0 &&
+         (whole[settings.folder_length] == '/' || whole[settings.folder_length] == 0);
+}
+
+bool is_watched(int descriptor) { return begun && descriptor >= 0 && descriptor < most_descriptors && watched[descriptor]; }
+
+int watch(int descriptor, bool yes) {
+  if (descriptor >= 0 && descriptor < most_descriptors) watched[descriptor] = yes;
+  return descriptor;
+}
+
+// Of an open file.
+struct Path {
+  char text[PATH_MAX];
+  explicit Path(int descriptor) {
+    char link[64];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", descriptor);
+    const long n = syscall(SYS_readlink, link, text, sizeof text - 1);
+    text[n > 0 ? n : 0] = 0;
+  }
+};
+
+// The disturbance of this call: what must happen before it, instead of it and after it.
+class Fault {
+ public:
+  Fault(const char* name, const char* file) {
+    const long number = ++calls;
+    if (settings.calls >= 0) {
+      char line[PATH_MAX + 64];
+      snprintf(line, sizeof line, "%ld %s %s\n", number, name, file ? file : "");
+      say(settings.calls, line);
+    }
+    if (settings.call == 0) return;
+    if (number == settings.call) kind_ = settings.kind;
+    if (number > settings.call && settings.kind == Kind::eio_on) kind_ = Kind::eio_on;
+    if (kind_ == Kind::kill_before) syscall(SYS_kill, getpid(), SIGKILL);
+  }
+  Fault(const char* name, int descriptor) : Fault(name, Path(descriptor).text) {}
+  ~Fault() {
+    if (kind_ == Kind::kill_after) syscall(SYS_kill, getpid(), SIGKILL);
+  }
+  // Non-zero: the call fails with it.
+  int error() const {
+    switch (kind_) {
+      case Kind::enospc: return ENOSPC;
+      case Kind::eio:
+      case Kind::eio_on: return EIO;
+      case Kind::eintr: return EINTR;
+      default: return 0;
+    }
+  }
+  std::size_t count(std::size_t asked) const { return kind_ == Kind::half && asked > 1 ? asked / 2 : asked; }
+
+ private:
+  Kind kind_ = Kind::none;
+};
+
+// `call` disturbed, where it is about files that count.
+template <class Result, class Target, class Call>
+Result disturbed(bool counts, const char* name, Target target, Result failure, Call call) {
+  if (!counts) return call([](std::size_t n) { return n; });
+  const Fault fault(name, target);
+  if (const int error = fault.error()) {
+    errno = error;
+    return failure;
+  }
+  return call([&](std::size_t n) { return fault.count(n); });
+}
+
+mode_t mode_of(int flags, va_list arguments) { return flags & (O_CREAT | O_TMPFILE) ? static_cast<mode_t>(va_arg(arguments, int)) : 0; }
+
+int open_any(const char* name, int folder, const char* path, int flags, mode_t mode) {
+  const bool counts = below_folder(path);
+  return disturbed(counts, name, path, -1,
+                   [&](auto) { return watch(static_cast<int>(syscall(SYS_openat, folder, path, flags, mode)), counts); });
+}
+
+FILE* fopen_any(const char* name, const char* path, const char* mode) {
+  static const auto real = next<FILE* (*)(const char*, const char*)>("fopen");
+  const bool counts = below_folder(path);
+  return disturbed(counts, name, path, static_cast<FILE*>(nullptr), [&](auto) {
+    FILE* const file = real(path, mode);
+    if (file) watch(fileno(file), counts);
+    return file;
+  });
+}
+
+long result(long value) { return value; }
+
+}  // namespace
+
+extern "C" {
+
+int open(const char* path, int flags, ...) {
+  va_list arguments;
+  va_start(arguments, flags);
+  const mode_t mode = mode_of(flags, arguments);
+  va_end(arguments);
+  return open_any("open", AT_FDCWD, path, flags, mode);
+}
+int open64(const char* path, int flags, ...) {
+  va_list arguments;
+  va_start(arguments, flags);
+  const mode_t mode = mode_of(flags, arguments);
+  va_end(arguments);
+  return open_any("open", AT_FDCWD, path, flags, mode);
+}
+int openat(int folder, const char* path, int flags, ...) {
+  va_list arguments;
+  va_start(arguments, flags);
+  const mode_t mode = mode_of(flags, arguments);
+  va_end(arguments);
+  return open_any("openat", folder, path, flags, mode);
+}
+int openat64(int folder, const char* path, int flags, ...) {
+  va_list arguments;
+  va_start(arguments, flags);
+  const mode_t mode = mode_of(flags, arguments);
+  va_end(arguments);
+  return open_any("openat", folder, path, flags, mode);
+}
+int creat(const char* path, mode_t mode) { return open_any("creat", AT_FDCWD, path, O_CREAT | O_WRONLY | O_TRUNC, mode); }
+FILE* fopen(const char* path, const char* mode) { return fopen_any("fopen", path, mode); }
+FILE* fopen64(const char* path, const char* mode) { return fopen_any("fopen", path, mode); }
+
+ssize_t read(int d, void* to, size_t n) {
+  return disturbed(is_watched(d), "read", d, ssize_t{-1}, [&](auto count) { return result(syscall(SYS_read, d, to, count(n))); });
+}
+ssize_t pread(int d, void* to, size_t n, off_t at) {
+  return disturbed(is_watched(d), "pread", d, ssize_t{-1}, [&](auto count) { return result(syscall(SYS_pread64, d, to, count(n), at)); });
+}
+ssize_t pread64(int d, void* to, size_t n, off_t at) { return pread(d, to, n, at); }
+ssize_t write(int d, const void* from, size_t n) {
+  return disturbed(is_watched(d), "write", d, ssize_t{-1}, [&](auto count) { return result(syscall(SYS_write, d, from, count(n))); });
+}
+ssize_t pwrite(int d, const void* from, size_t n, off_t at) {
+  return disturbed(is_watched(d), "pwrite", d, ssize_t{-1},
+                   [&](auto count) { return result(syscall(SYS_pwrite64, d, from, count(n), at)); });
+}
+ssize_t pwrite64(int d, const void* from, size_t n, off_t at) { return pwrite(d, from, n, at); }
+ssize_t writev(int d, const struct iovec* parts, int n) {
+  return disturbed(is_watched(d), "writev", d, ssize_t{-1},
+                   [&](auto count) { return result(syscall(SYS_writev, d, parts, static_cast<int>(count(static_cast<std::size_t>(n))))); });
+}
+ssize_t readv(int d, const struct iovec* parts, int n) {
+  return disturbed(is_watched(d), "readv", d, ssize_t{-1},
+                   [&](auto count) { return result(syscall(SYS_readv, d, parts, static_cast<int>(count(static_cast<std::size_t>(n))))); });
+}
+size_t fread(void* to, size_t size, size_t n, FILE* file) {
+  static const auto real = next<size_t (*)(void*, size_t, size_t, FILE*)>("fread");
+  if (!is_watched(fileno(file))) return real(to, size, n, file);
+  const Fault fault("fread", fileno(file));
+  if (const int error = fault.error()) {
+    file->_flags |= 0x20;  // what ferror looks at
+    errno = error;
+    return 0;
+  }
+  return real(to, size, n, file);
+}
+
+int fsync(int d) {
+  return disturbed(is_watched(d), "fsync", d, -1, [&](auto) { return static_cast<int>(syscall(SYS_fsync, d)); });
+}
+int fdatasync(int d) {
+  return disturbed(is_watched(d), "fdatasync", d, -1, [&](auto) { return static_cast<int>(syscall(SYS_fdatasync, d)); });
+}
+int ftruncate(int d, off_t n) {
+  return disturbed(is_watched(d), "ftruncate", d, -1, [&](auto) { return static_cast<int>(syscall(SYS_ftruncate, d, n)); });
+}
+int ftruncate64(int d, off_t n) { return ftruncate(d, n); }
+int flock(int d, int operation) {
+  return disturbed(is_watched(d), "flock", d, -1, [&](auto) { return static_cast<int>(syscall(SYS_flock, d, operation)); });
+}
+// The descriptor is gone even where the call fails.
+int close(int d) {
+  if (!is_watched(d)) return static_cast<int>(syscall(SYS_close, d));
+  const Fault fault("close", d);
+  watch(d, false);
+  const int status = static_cast<int>(syscall(SYS_close, d));
+  if (const int error = fault.error()) {
+    errno = error;
+    return -1;
+  }
+  return status;
+}
+int fclose(FILE* file) {
+  static const auto real = next<int (*)(FILE*)>("fclose");
+  const int d = fileno(file);
+  if (!is_watched(d)) return real(file);
+  const Fault fault("fclose", d);
+  watch(d, false);
+  const int status = real(file);
+  if (const int error = fault.error()) {
+    errno = error;
+    return EOF;
+  }
+  return status;
+}
+
+int rename(const char* from, const char* to) {
+  return disturbed(below_folder(from) || below_folder(to), "rename", to, -1,
+                   [&](auto) { return static_cast<int>(syscall(SYS_renameat, AT_FDCWD, from, AT_FDCWD, to)); });
+}
+int renameat(int a, const char* from, int b, const char* to) {
+  return disturbed(below_folder(from) || below_folder(to), "renameat", to, -1,
+                   [&](auto) { return static_cast<int>(syscall(SYS_renameat, a, from, b, to)); });
+}
+int unlink(const char* path) {
+  return disturbed(below_folder(path), "unlink", path, -1,
+                   [&](auto) { return static_cast<int>(syscall(SYS_unlinkat, AT_FDCWD, path, 0)); });
+}
+int unlinkat(int folder, const char* path, int flags) {
+  return disturbed(below_folder(path), "unlinkat", path, -1,
+                   [&](auto) { return static_cast<int>(syscall(SYS_unlinkat, folder, path, flags)); });
+}
+int remove(const char* path) {
+  static const auto real = next<int (*)(const char*)>("remove");
+  return disturbed(below_folder(path), "remove", path, -1, [&](auto) { return real(path); });
+}
+int rmdir(const char* path) {
+  return disturbed(below_folder(path), "rmdir", path, -1,
+                   [&](auto) { return static_cast<int>(syscall(SYS_unlinkat, AT_FDCWD, path, AT_REMOVEDIR)); });
+}
+int mkdir(const char* path, mode_t mode) {
+  return disturbed(below_folder(path), "mkdir", path, -1,
+                   [&](auto) { return static_cast<int>(syscall(SYS_mkdirat, AT_FDCWD, path, mode)); });
+}
+
+}  // extern "C"
+
+// ---- allocations
+namespace {
+
+thread_local bool inside __attribute__((tls_model("initial-exec"))) = false;
+
+struct Stack {
+  std::uint64_t hash = 14695981039346656037u;
+  int depth = 0;
+};
+
+_Unwind_Reason_Code add_frame(_Unwind_Context* context, void* to) {
+  Stack& stack = *static_cast<Stack*>(to);
+  stack.hash = (stack.hash ^ _Unwind_GetIP(context)) * 1099511628211u;
+  return ++stack.depth < 64 ? _URC_NO_REASON : _URC_END_OF_STACK;
+}
+
+// True the first time that a call stack comes by.
+bool new_stack() {
+  constexpr std::size_t slots = 1 << 18;
+  static std::atomic<std::uint64_t> seen[slots];
+  Stack stack;
+  _Unwind_Backtrace(add_frame, &stack);
+  const std::uint64_t hash = stack.hash | 1;
+  for (std::size_t i = hash % slots;; i = (i + 1) % slots) {
+    std::uint64_t held = 0;
+    if (seen[i].compare_exchange_strong(held, hash)) return true;
+    if (held == hash) return false;
+  }
+}
+
+bool fails() {
+  if (!begun || inside) return false;
+  const long number = ++allocations;
+  if (settings.allocations >= 0) {
+    inside = true;
+    if (new_stack()) {
+      char line[32];
+      snprintf(line, sizeof line, "%ld\n", number);
+      say(settings.allocations, line);
+    }
+    inside = false;
+  }
+  if (settings.allocation == 0 || number < settings.allocation) return false;
+  if (number > settings.allocation && settings.kind != Kind::on) return false;
+  errno = ENOMEM;
+  return true;
+}
+
+}  // namespace
+
+extern "C" {
+
+void* malloc(size_t n) { return fails() ? nullptr : __libc_malloc(n); }
+void* calloc(size_t n, size_t size) { return fails() ? nullptr : __libc_calloc(n, size); }
+void* realloc(void* p, size_t n) { return fails() ? nullptr : __libc_realloc(p, n); }
+void* memalign(size_t alignment, size_t n) { return fails() ? nullptr : __libc_memalign(alignment, n); }
+void* aligned_alloc(size_t alignment, size_t n) { return fails() ? nullptr : __libc_memalign(alignment, n); }
+int posix_memalign(void** p, size_t alignment, size_t n) {
+  if (fails()) return ENOMEM;
+  *p = __libc_memalign(alignment, n);
+  return *p ? 0 : ENOMEM;
+}
+
+// The libraries are loaded and initialised; the program's own initialisers and main come now.
+int __libc_start_main(int (*main)(int, char**, char**), int argc, char** argv, void (*init)(), void (*fini)(), void (*rtld)(), void* end) {
+  using Start = int (*)(int (*)(int, char**, char**), int, char**, void (*)(), void (*)(), void (*)(), void*);
+  const Start real = next<Start>("__libc_start_main");
+  begin();
+  return real(main, argc, argv, init, fini, rtld, end);
+}
+
+}  // extern "C"
