@@ -6,9 +6,9 @@
 
 namespace norma {
 
-std::string read_file(const std::filesystem::path& file, ErrorKind kind, std::uint64_t most) {
+std::string read_file(const std::filesystem::path& file, ErrorKind kind, std::uint64_t most, Accept accept) {
   constexpr std::size_t step = std::size_t{1} << 16;
-  InputFile in(file, kind, FileTypes::all);
+  InputFile in(file, kind, accept);
   const auto too_long = [&](std::uint64_t bytes, const char* word) {
     throw Error(kind, file.string() + ": " + std::to_string(bytes) + word + " bytes, at most " + std::to_string(most) + " are read");
   };

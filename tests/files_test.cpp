@@ -2,11 +2,19 @@
 #include "norma/files.h"
 
 #include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
 
+#include <chrono>
 #include <fstream>
+#include <functional>
 #include <new>
 #include <nlohmann/json.hpp>
 #include <stdexcept>
+#include <thread>
 
 #include "apps/norma/comparison_runs.h"
 #include "apps/norma/json_lines.h"
@@ -40,7 +48,6 @@ TEST(ReadFile, ReadsNoMoreThanIsAskedFor) {
   write_file(folder / "file", std::string(1000, 'x'));
   expect_error(ErrorKind::data, {(folder / "file").string(), "1000 bytes", "at most 999"},
                [&] { read_file(folder / "file", ErrorKind::data, 999); });
-  expect_error(ErrorKind::data, {"/dev/zero", "at most 100000"}, [&] { read_file("/dev/zero", ErrorKind::data, 100'000); });
 }
 
 TEST(ReadFile, NamesTheFileAndTheReason) {
@@ -70,6 +77,99 @@ TEST(ReadFile, IsBehindEveryReader) {
   expect_error(ErrorKind::data, {picture + reason}, [&] { const app::PngReader reader(picture); });
   expect_error(ErrorKind::data, {comparison + reason}, [&] { app::ComparisonDirectory::open(folder.path()).comparison(); });
   expect_error(ErrorKind::data, {weights}, [&] { load_safetensors(weights); });
+}
+
+TEST(ReadFile, RefusesAtOnceWhatIsNoRegularFile) {
+  const TemporaryFolder folder;
+  ASSERT_EQ(::mkfifo((folder / "fifo").c_str(), 0600), 0);
+  const int listener = ::socket(AF_UNIX, SOCK_STREAM, 0);
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  const std::string name = (folder / "socket").string();
+  ASSERT_LT(name.size(), sizeof address.sun_path);
+  name.copy(address.sun_path, name.size());
+  ASSERT_EQ(::bind(listener, reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+  fs::create_symlink("/dev/zero", folder / "link");
+  const std::pair<fs::path, std::string> kinds[] = {{folder.path(), "a folder"}, {"/dev/zero", "a device"},
+                                                    {"/dev/null", "a device"},   {folder / "link", "a device"},
+                                                    {folder / "fifo", "a pipe"}, {folder / "socket", "a socket"}};
+  for (const auto& entry : kinds) {
+    const fs::path& file = entry.first;
+    const std::string words = file.string() + ": is " + entry.second;
+    expect_error(ErrorKind::data, {words + ", not a regular file"}, [&] { read_file(file); });
+    expect_error(ErrorKind::usage, {words + ", not a regular file"},
+                 [&] { read_file(file, ErrorKind::usage, 1000, Accept::files_and_pipes); });
+    expect_error(ErrorKind::data, {words}, [&] { read_idx(file, IdxKind::images); });
+    expect_error(ErrorKind::data, {words}, [&] { load_safetensors(file); });
+    expect_error(ErrorKind::data, {words}, [&] { app::PngReader png(file); });
+    expect_error(ErrorKind::data, {words}, [&] { app::for_each_json_line(file, [](const auto&) {}); });
+    expect_error(ErrorKind::usage, {words}, [&] { app::find_recipe(file.string()); });
+  }
+  ::close(listener);
+}
+
+// A shell's pipe: <(...) is /dev/fd/63.
+class Pipe {
+ public:
+  explicit Pipe(std::function<void(int)> write) {
+    EXPECT_EQ(::pipe(ends_), 0);
+    writer_ = std::thread([this, write = std::move(write)] {
+      write(ends_[1]);
+      ::close(ends_[1]);
+    });
+  }
+  ~Pipe() {
+    ::close(ends_[0]);
+    writer_.join();
+    ::signal(SIGPIPE, before_);
+  }
+  Pipe(const Pipe&) = delete;
+  Pipe& operator=(const Pipe&) = delete;
+  std::string path() const { return "/dev/fd/" + std::to_string(ends_[0]); }
+
+ private:
+  const sighandler_t before_ = ::signal(SIGPIPE, SIG_IGN);  // whoever writes is told by the write
+  int ends_[2] = {-1, -1};
+  std::thread writer_;
+};
+
+bool put(int pipe, std::string_view text) { return ::write(pipe, text.data(), text.size()) == static_cast<ssize_t>(text.size()); }
+
+TEST(ReadFile, ReadsAShellsPipeUpToALimitWhereItMay) {
+  const auto read = [](const Pipe& pipe, std::uint64_t most) {
+    return read_file(pipe.path(), ErrorKind::usage, most, Accept::files_and_pipes);
+  };
+  const auto late = [](int to) {
+    for (const char* part : {"epochs", " = ", "2"}) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+      EXPECT_TRUE(put(to, part));
+    }
+  };
+  EXPECT_EQ(read(Pipe(late), 100), "epochs = 2");
+  EXPECT_EQ(read(Pipe([](int) {}), 100), "");
+  const auto endless = [](int to) {
+    while (put(to, std::string(10'000, 'x'))) {
+    }
+  };
+  expect_error(ErrorKind::usage, {"/dev/fd/", "at most 100000"}, [&] { read(Pipe(endless), 100'000); });
+  const Pipe refused(endless);
+  expect_error(ErrorKind::data, {refused.path() + ": is a pipe, not a regular file"}, [&] { read_file(refused.path()); });
+  expect_error(ErrorKind::data, {refused.path() + ": is a pipe"}, [&] { read_idx(refused.path(), IdxKind::images); });
+  const Pipe recipe([](int to) { put(to, "[data]\nname = \"digits\"\n"); });
+  const app::RecipeSource source = app::find_recipe(recipe.path());
+  EXPECT_EQ(source.text, "[data]\nname = \"digits\"\n");
+  EXPECT_EQ(source.folder, fs::current_path());
+}
+
+TEST(ReadFile, ARecipeThatIsAnotherKindOfFileIsSaidToBeSo) {
+  const TemporaryFolder folder;
+  for (const auto& [bytes, words] : {std::pair{std::string("\x89PNG\r\n\x1a\n"), "a PNG picture"},
+                                     {std::string("PK\x03\x04"), "a zip archive"},
+                                     {std::string(), "an empty file"}}) {
+    write_file(folder / "recipe.toml", bytes);
+    expect_error(ErrorKind::usage, {(folder / "recipe.toml").string() + ": is " + words, "a recipe is text"},
+                 [&] { app::find_recipe((folder / "recipe.toml").string()); });
+  }
 }
 
 // Throws where nothing can catch it, as a destructor that takes memory does.

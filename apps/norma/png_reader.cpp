@@ -9,7 +9,6 @@
 #include <csetjmp>
 #include <cstdlib>
 #include <cstring>
-#include <fstream>
 #include <new>
 #include <string>
 #include <string_view>
@@ -27,13 +26,6 @@ constexpr std::uint64_t interlaced_bytes = std::uint64_t{1} << 26, interlaced_ex
 
 // Chunks that are passed over unread: colour management, text and dates, some of them compressed.
 constexpr std::array<png_byte, 14 * 5> passed_over = {"gAMA\0cHRM\0sRGB\0iCCP\0sBIT\0bKGD\0hIST\0pHYs\0sPLT\0tIME\0tEXt\0zTXt\0iTXt\0eXIf"};
-
-std::string contents(const std::filesystem::path& file) {
-  std::error_code error;
-  if (std::filesystem::exists(file, error) && !std::filesystem::is_regular_file(file, error))
-    throw Error(ErrorKind::data, file.string() + ": is not a regular file");
-  return read_file(file);
-}
 
 // One reading of a file in memory by libpng.
 class Decoder {
@@ -164,7 +156,7 @@ struct PngReader::State {
 PngReader::PngReader(const std::filesystem::path& file) : state_(std::make_unique<State>()) {
   State& s = *state_;
   s.path = file;
-  s.file = contents(file);
+  s.file = read_file(file);
   if (png_sig_cmp(reinterpret_cast<png_const_bytep>(s.file.data()), 0, std::min<std::size_t>(s.file.size(), 8)) != 0 || s.file.size() < 8) {
     const std::string kind = file_kind(s.file);
     s.fail("is not a PNG picture" + (kind.empty() ? "" : " but " + kind) + (kind.ends_with("picture") ? "; save it as PNG" : ""));

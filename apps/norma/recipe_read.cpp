@@ -6,6 +6,7 @@
 #include <cstdlib>
 
 #include "apps/norma/recipe_reader.h"
+#include "norma/file_kind.h"
 #include "norma/files.h"
 #include "norma/text.h"
 
@@ -17,15 +18,17 @@ namespace {
 
 std::string read_text(const fs::path& file) {
   constexpr std::uintmax_t largest = 1 << 20;  // a recipe is a page; this is somebody's data set
-  std::error_code ec;
-  if (fs::is_directory(file, ec)) usage(file.string() + ": is a folder, a recipe is a file");
-  if (const auto size = fs::file_size(file, ec); !ec && size > largest)
-    usage(fmt::format("{}: {} bytes; a recipe is at most {}", file.string(), size, largest));
-  return read_file(file, ErrorKind::usage, largest);
+  const std::string text = read_file(file, ErrorKind::usage, largest, Accept::files_and_pipes);
+  const std::string kind = file_kind(text);
+  if (!kind.empty() && !kind.starts_with("text")) usage(fmt::format("{}: is {}, a recipe is text", file.string(), kind));
+  return text;
 }
 
+// Paths in a recipe start from its folder; in one from /dev/stdin or a shell's pipe, from here.
 RecipeSource source_of(const fs::path& file) {
-  return {printable(file.stem().string()), read_text(file), file.string(), fs::absolute(file).parent_path()};
+  const fs::path folder = fs::absolute(file).parent_path();
+  const bool given = folder == "/dev" || folder == "/dev/fd" || folder == "/proc/self/fd";
+  return {printable(file.stem().string()), read_text(file), file.string(), given ? fs::current_path() : folder};
 }
 
 // "model.layers[0].out" and "model.layers.0.out" -> model, layers, 0, out
