@@ -241,12 +241,12 @@ check "train.log_loss" "$(grep -c 'vertical axis logarithmic' logarithmic/curves
 mkdir named && cp whole/model.safetensors named && sed 's/^name = "digits"/name = "fashion-mnist"/; /^seed/d' whole/config.toml >named/config.toml
 check "predict names classes without their set" "$(NORMA_DATA_DIR=/nowhere "$norma" predict named cell.png --top 10 --quiet | grep -c 'T-shirt/top .*Ankle boot \|Ankle boot .*T-shirt/top ')" 1
 expect "predict without an image" 2 "image is required" predict whole
-expect "predict with no such file" 3 "absent.png: No such file" predict whole cell.png absent.png
+expect "predict with no such file" 3 "absent.png: cannot be read: No such file" predict whole cell.png absent.png
 head -c 200 cell.png >short.png
 expect "predict with a PNG cut short" 3 "short.png: is cut short" predict whole short.png
 echo text >text.png
 expect "predict with what is no picture" 3 "text.png: is not a PNG picture" predict whole text.png
-expect "predict with a folder" 3 "whole: is a directory" predict whole whole
+expect "predict with a folder" 3 "whole: is a folder" predict whole whole
 expect "predict --invert with a wrong word" 2 "--invert must be one of auto, always, never" predict whole cell.png --invert no
 check "eval repeats the run's accuracy" "$(key eval.json accuracy)" "$(key whole.json test_accuracy)"
 expect "inspect" 0 "" inspect whole
