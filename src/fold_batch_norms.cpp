@@ -109,7 +109,8 @@ class Folding {
     if (weight.empty() || weight.size() % c_end != 0)
       throw Error(ErrorKind::data, "checkpoint tensor " + w.name + " does not have " + std::to_string(channels) + " rows");
     for (std::size_t c = 0, each = weight.size() / c_end; c < c_end; ++c) {
-      const double scale = static_cast<double>(gamma[c]) / std::sqrt(static_cast<double>(var[c]) + options.eps);
+      const double root = std::sqrt(static_cast<double>(var[c]) + options.eps);
+      const double scale = root == 0 ? 0 : static_cast<double>(gamma[c]) / root;  // 0: as the batch norm itself
       for (std::size_t i = c * each; i < (c + 1) * each; ++i) weight[i] = static_cast<float>(static_cast<double>(weight[i]) * scale);
       bias[c] = static_cast<float>((static_cast<double>(bias[c]) - static_cast<double>(mean[c])) * scale + static_cast<double>(beta[c]));
     }
@@ -142,7 +143,13 @@ FoldedBatchNorms fold_batch_norms(const Graph& graph, const Checkpoint& model) {
   for (const Node& n : graph.nodes)
     if (const auto* norm = std::get_if<BatchNormNode>(&n.op); norm && (norm->residual || norm->act != Activation::none || norm->pool))
       throw Error(ErrorKind::usage, "[" + n.path + "] is fused: give the graph of trace() or Trainer::unfused_graph()");
-  return Folding(graph, model).run();
+  const auto check_finite = [](const Checkpoint& c, const char* when) {
+    if (const std::string fault = first_fault(c); !fault.empty()) throw Error(ErrorKind::diverged, when + fault);
+  };
+  check_finite(model, "cannot fold: ");
+  FoldedBatchNorms folded = Folding(graph, model).run();
+  check_finite(folded.model, "folded, ");
+  return folded;
 }
 
 }  // namespace norma

@@ -166,6 +166,7 @@ void Trainer::State::check(const Dataset& data, bool labelled) const {
       throw Error(ErrorKind::data, "data set " + data.name + ": label " + std::to_string(label) + " of sample " + std::to_string(i) +
                                        " is outside 0.." + std::to_string(classes - 1) + ", the classes of the net's output" +
                                        label_range(data.labels));
+  check_features(data);
 }
 
 void Trainer::State::check_training(const Dataset& train, std::int64_t epochs) const {
@@ -217,7 +218,7 @@ void Trainer::State::bind(const Plan& p, const Dataset& data, std::span<const fl
 
 // Optimizer steps, one after the other. One that was not finite changes nothing but state.status, and so do those queued behind it: it is
 // run again, looking at each Call's outputs.
-void Trainer::State::run_steps(kernels::Range batches, std::int64_t full, const Plan& whole, const Plan& last) {
+void Trainer::State::run_steps(const Dataset& train, kernels::Range batches, std::int64_t full, const Plan& whole, const Plan& last) {
   std::string cause = "a loss, gradient or variance was not finite";
   StepState at;
   try {
@@ -235,6 +236,7 @@ void Trainer::State::run_steps(kernels::Range batches, std::int64_t full, const 
   }
   at.status = 0;
   set_counters(at);
+  check_counted(train, epochs_done, at.position, at.position + std::min(options.batch, train.size()));
   throw Error(ErrorKind::diverged, "training diverged at step " + std::to_string(at.step + 1) + " (epoch " +
                                        std::to_string(epochs_done + 1) + ", batch " + std::to_string(at.batch + 1) + "): " + cause +
                                        "; the parameters are those before this step; try a lower learning rate");
@@ -261,7 +263,7 @@ EpochMetrics Trainer::State::run_epoch(const Dataset& train, const FitOptions& f
   for (std::int64_t b = first; b < batches && !stopped;) {
     const Clock::time_point queued = Clock::now();
     const std::int64_t end = std::min(batches, b + (fit.on_step ? ahead : executor->steps_ahead()));
-    run_steps({b, end}, full, whole, last);
+    run_steps(train, {b, end}, full, whole, last);
     b = end;
     const double took = since(queued);
     if (took < 0.01) ahead = std::min(2 * ahead, executor->steps_ahead());
@@ -301,7 +303,8 @@ EpochMetrics Trainer::State::run_epoch(const Dataset& train, const FitOptions& f
   return m;
 }
 
-Evaluation Trainer::State::evaluate(const Dataset& data, const std::function<void(const Plan&)>& after_batch, bool labelled) {
+Evaluation Trainer::State::evaluate(const Dataset& data, const std::function<void(const Plan&)>& after_batch, bool labelled,
+                                    bool check_each) {
   check(data, labelled);
   const std::int64_t samples = samples_of(data);
   if (data.labels.empty()) unlabelled.assign(static_cast<std::size_t>(samples), 0);
@@ -315,13 +318,18 @@ Evaluation Trainer::State::evaluate(const Dataset& data, const std::function<voi
     if (times == 0) return;
     const Plan& p = plan(Mode::eval, batch);
     bind(p, data, {});
-    if (!after_batch) executor->run(p, times);
+    if (!after_batch) executor->run(p, times, check_each);
     else
       for (std::int64_t i = 0; i < times; ++i) executor->run(p), after_batch(p);
   };
   const std::int64_t tail = samples % evaluation_batch;
-  run(evaluation_batch, samples / evaluation_batch);
-  run(tail, tail ? 1 : 0);
+  try {
+    run(evaluation_batch, samples / evaluation_batch);
+    run(tail, tail ? 1 : 0);
+  } catch (...) {
+    set_counters(kept);
+    throw;
+  }
   s = counters();
   set_counters(kept);
   const auto counted = static_cast<double>(s.counted);
@@ -378,12 +386,16 @@ bool Trainer::fit(const Dataset& train, const Dataset* test, const FitOptions& o
   s.check(train);
   s.check_training(train, options.epochs);
   if (test) s.check(*test);
+  for (const Dataset* set : {&train, test})
+    if (set) s.check_counted(*set);
+  if (const std::string fault = s.first_fault(); !fault.empty()) throw Error(ErrorKind::diverged, "this net cannot be trained: " + fault);
   const StepState at = s.counters();
   if (at.batch != 0 && s.epoch_samples != train.size())
     throw Error(ErrorKind::data, "this run stopped in the middle of an epoch of " + std::to_string(s.epoch_samples) +
                                      " samples and cannot go on with " + std::to_string(train.size()));
   if (const std::int64_t tail = train.size() % s.options.batch; tail && !(s.options.drop_last && train.size() >= s.options.batch))
     s.plan(Mode::train, tail);  // an epoch's last batch fails now, not after an epoch
+  if (const std::int64_t tail = test ? test->size() % evaluation_batch : 0; tail) s.plan(Mode::eval, tail);  // so does the test set's
   const State::SetsStay sets_stay(s, &train, test);
   if (s.epochs_done < options.epochs) s.schedule_epochs = options.epochs;
   bool stopped = false;
@@ -396,8 +408,11 @@ bool Trainer::fit(const Dataset& train, const Dataset* test, const FitOptions& o
         {}};
     EpochMetrics m = s.run_epoch(train, watched, stopped);
     if (stopped) return false;
+    if (const std::string fault = s.first_fault(); !fault.empty())
+      throw Error(ErrorKind::diverged, "training diverged at step " + std::to_string(s.counters().step) + ", the last of epoch " +
+                                           std::to_string(s.epochs_done) + ": after it " + fault + "; try a lower learning rate");
     if (test) {
-      const Evaluation e = s.evaluate(*test);
+      const Evaluation e = s.measure(*test);
       m.test_loss = e.loss;
       m.test_accuracy = e.accuracy;
       m.evaluation_seconds = e.seconds;
@@ -411,7 +426,7 @@ bool Trainer::fit(const Dataset& train, const Dataset* test, const FitOptions& o
   return true;
 }
 
-Evaluation Trainer::evaluate(const Dataset& data) { return Use(state_, "Trainer")->evaluate(data); }
+Evaluation Trainer::evaluate(const Dataset& data) { return Use(state_, "Trainer")->measure(data); }
 
 std::vector<float> Trainer::predict(const Dataset& data) {
   const Use s(state_, "Trainer");
@@ -421,7 +436,11 @@ std::vector<float> Trainer::predict(const Dataset& data) {
     all.insert(all.end(), y.begin(), y.end());
   };
   s->evaluate(data, keep, false);
-  return all;
+  const auto bad = std::ranges::find_if(all, [](float y) { return !std::isfinite(y); });
+  if (bad == all.end()) return all;
+  const std::size_t outputs = all.size() / static_cast<std::size_t>(samples_of(data)), at = static_cast<std::size_t>(bad - all.begin());
+  s->fail_not_finite(data, "the net's output " + std::to_string(at % outputs) + " for sample " + std::to_string(at / outputs) + " is " +
+                               std::to_string(*bad));
 }
 
 std::vector<float> Trainer::read(std::string_view name) const {

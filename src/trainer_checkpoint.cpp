@@ -41,20 +41,21 @@ std::vector<std::int64_t> dims_of(const Shape& s) { return {s.begin(), s.end()};
 
 }  // namespace
 
-Checkpoint Trainer::model() const {
-  const Use use(state_, "Trainer");
+Checkpoint Trainer::model() const { return Use(state_, "Trainer")->saved_model(); }
+Checkpoint Trainer::training() const { return Use(state_, "Trainer")->saved_training(); }
+
+Checkpoint Trainer::State::saved_model() const {
   Checkpoint c;
-  for (const ParameterInfo& p : state_->parameters) {
-    StoredTensor t{p.name, p.dtype, dims_of(p.shape), std::vector<std::byte>((*state_->base)[state_->id(p.name)].bytes)};
-    state_->executor->read(*state_->base, state_->id(p.name).index, t.bytes.data(), t.bytes.size());
+  for (const ParameterInfo& p : parameters) {
+    StoredTensor t{p.name, p.dtype, dims_of(p.shape), std::vector<std::byte>((*base)[id(p.name)].bytes)};
+    executor->read(*base, id(p.name).index, t.bytes.data(), t.bytes.size());
     c.tensors.push_back(std::move(t));
   }
   return c;
 }
 
-Checkpoint Trainer::training() const {
-  const Use use(state_, "Trainer");
-  const State& s = *use;
+Checkpoint Trainer::State::saved_training() const {
+  const State& s = *this;
   Checkpoint c;
   const auto scalar = [&](const std::string& name, std::int64_t v) {
     c.tensors.push_back(StoredTensor::from(name, {}, std::span<const std::int64_t>{&v, 1}));

@@ -64,9 +64,11 @@ std::vector<RecalibratedBatchNorm> Trainer::recalibrate(const Dataset& data, std
         mean.push_back(static_cast<float>(channels[c].mean));
         var.push_back(static_cast<float>(variance));
         const double eps = std::get<BatchNormNode>(norm.op).options.eps, was = static_cast<double>(old_var[c]) + eps;
-        r.mean_change = std::max(r.mean_change, std::abs(channels[c].mean - static_cast<double>(old_mean[c])) / std::sqrt(was));
-        const double ratio = (variance + eps) / was;
-        if (std::abs(std::log(ratio)) > std::abs(std::log(r.variance_ratio))) r.variance_ratio = ratio;
+        const double moved = std::abs(channels[c].mean - static_cast<double>(old_mean[c])),
+                     change = moved == 0 ? 0 : moved / std::sqrt(was);
+        if (change > r.mean_change || std::isnan(change)) r.mean_change = change;  // NaN: the statistics were not finite
+        const double ratio = variance + eps == was ? 1 : (variance + eps) / was;
+        if (std::isnan(ratio) || std::abs(std::log(ratio)) > std::abs(std::log(r.variance_ratio))) r.variance_ratio = ratio;
       }
       write_tensor(*s.executor, *s.base, s.id(mean_name), mean);
       write_tensor(*s.executor, *s.base, s.id(var_name), var);

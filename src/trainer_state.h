@@ -49,16 +49,30 @@ struct Trainer::State {
   void check(const Dataset& data, bool labelled = true) const;
   // It can be trained on, for so many epochs in total.
   void check_training(const Dataset& train, std::int64_t epochs) const;
+  // Throws Error(data) naming sample and feature that are not finite. Of what is stored as floats.
+  void check_features(const Dataset& data) const;
+  // Throws Error(data) where the loss ignores every label; of samples first .. end-1 of an epoch's order where their loss is a mean.
+  void check_counted(const Dataset& data) const;
+  void check_counted(const Dataset& train, std::int64_t epoch, std::int64_t first, std::int64_t end) const;
+  // norma::first_fault of all that is saved.
+  std::string first_fault() const;
+  // Throws Error(diverged): `what` is not finite, and which tensor or module is at fault.
+  [[noreturn]] void fail_not_finite(const Dataset& data, const std::string& what);
   // Throws Error(usage) in on_step, where an epoch is not whole.
   void refuse_within_step(const char* what) const;
   // A parameter, a buffer, or a gradient once there are any; throws Error(usage).
   ValueId readable(std::string_view name) const;
   void bind(const Plan& plan, const Dataset& data, std::span<const float> rates);
   // Of an epoch whose first `full` batches run `whole` and whose last runs `last`.
-  void run_steps(kernels::Range batches, std::int64_t full, const Plan& whole, const Plan& last);
+  void run_steps(const Dataset& train, kernels::Range batches, std::int64_t full, const Plan& whole, const Plan& last);
   EpochMetrics run_epoch(const Dataset& train, const FitOptions& options, bool& stopped);
-  // after_batch may read the Plan's values.
-  Evaluation evaluate(const Dataset& data, const std::function<void(const Plan&)>& after_batch = {}, bool labelled = true);
+  // after_batch may read the Plan's values; check_each as Executor::run's.
+  Evaluation evaluate(const Dataset& data, const std::function<void(const Plan&)>& after_batch = {}, bool labelled = true,
+                      bool check_each = false);
+  // With a loss that is finite, or throws.
+  Evaluation measure(const Dataset& data);
+  Checkpoint saved_model() const;
+  Checkpoint saved_training() const;
 
   ValueId id(std::string_view name) const { return base->find(name); }
   kernels::StepState counters() const { return read_struct<kernels::StepState>(*executor, *base, id("state")); }

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <limits>
 
+#include "norma/error.h"
+
 namespace norma::app {
 namespace {
 
@@ -43,8 +45,15 @@ std::vector<double> class_scores(std::span<const float> outputs, bool probabilit
 
 std::optional<Classification> classification_of(const Dataset& data, Trainer& trainer, bool probabilities) {
   if (data.size() == 0) return {};
-  const std::vector<float> all = trainer.predict(data);
-  if (!std::ranges::all_of(all, [](float y) { return std::isfinite(y); })) return {};
+  const std::vector<float> all = [&] {
+    try {
+      return trainer.predict(data);
+    } catch (const Error& e) {
+      if (e.kind() != ErrorKind::diverged) throw;
+      return std::vector<float>{};
+    }
+  }();
+  if (all.empty()) return {};
   const std::size_t n = all.size() / data.labels.size();  // outputs of a sample
   Classification c;
   c.data = data.name;

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "apps/norma/larger.h"
 #include "norma/module_runner.h"
 
 namespace norma::app {
@@ -24,7 +25,7 @@ Tensor each(const Tensor& x, F f) {
 
 double largest_difference(const Tensor& a, const Tensor& b) {
   double largest = 0;
-  for (std::size_t i = 0; i < a.values.size(); ++i) largest = std::max(largest, std::abs(a.values[i] - b.values[i]));
+  for (std::size_t i = 0; i < a.values.size(); ++i) largest = larger(largest, std::abs(a.values[i] - b.values[i]));
   return largest;
 }
 

@@ -12,9 +12,9 @@
 namespace norma::app {
 namespace {
 
-// The two modes' losses of the same samples differ by much: by more than 0.05 and a quarter of the smaller one.
+// The two modes' losses of the same samples differ by much: by more than 0.05 and a quarter of the smaller one, or are no numbers.
 bool large_gap(const EpochHealth& h) {
-  return std::abs(h.evaluation_loss - h.train_loss) > 0.05 + 0.25 * std::min(h.evaluation_loss, h.train_loss);
+  return !(std::abs(h.evaluation_loss - h.train_loss) <= 0.05 + 0.25 * std::min(h.evaluation_loss, h.train_loss));
 }
 
 std::string percent(double share) { return fmt::format("{:.0f} %", 100 * share); }

@@ -33,6 +33,10 @@ struct Checkpoint {
   const StoredTensor* find(std::string_view name) const;  // null if absent
 };
 
+// What no trained net holds, a float that is not finite or a running variance below 0, of the first tensor that does: "conv1.weight is nan
+// at element 3". Empty where there is none.
+std::string first_fault(const Checkpoint& checkpoint);
+
 // Written to a temporary name in the same folder, fsync, rename, fsync of the folder: the file that was there survives any failure.
 // Throws Error(failure) naming the file and the cause.
 void write_file(const std::filesystem::path& file, std::span<const std::byte> bytes);

@@ -15,7 +15,7 @@ enum class ErrorKind : int {
   usage = 2,         // wrong flag, recipe, shape or option
   data = 3,          // data set missing or corrupt
   device = 4,        // device unavailable
-  diverged = 5,      // a non-finite loss or gradient
+  diverged = 5,      // a loss, gradient, weight or result that is not finite
   verification = 6,  // results of two backends differ
 };
 

@@ -130,14 +130,17 @@ class Trainer {
   Trainer& operator=(Trainer&&) noexcept;
 
   // Trains until options.epochs; false if on_step stopped it. Before the first step, throws Error(usage) if the last batch of an epoch
-  // could not be normalised. A non-finite loss or gradient throws Error(diverged) naming layer and step, with the state before that step.
+  // could not be normalised. A non-finite loss or gradient throws Error(diverged) naming layer and step, with the state before that step;
+  // what is not finite at an epoch's end (a parameter, running statistic, optimizer state or the test set's loss) is named, too, and then
+  // the state is not to be kept. Error(data) names the sample and feature that are not finite, or the set of which no label counts.
   // Error(usage) also for a net without parameters, for MeanSquared where the set's classes are not the net's outputs, for another number
   // of epochs than the epochs so far had where the schedule depends on it, and within on_step. The sets must not change before it returns.
   bool fit(const Dataset& train, const Dataset* test, const FitOptions& options);
   bool fit(const DatasetPair& data, const FitOptions& options) { return fit(data.train, &data.test, options); }
 
+  // Throws Error(diverged) where the loss is not finite, naming the first parameter or module at fault; Error(data) as fit does.
   Evaluation evaluate(const Dataset& data);
-  // The net's output, (count, classes), in evaluation mode. Needs no labels.
+  // The net's output, (count, classes), in evaluation mode. Needs no labels. Throws Error(diverged) where one is not finite, as evaluate.
   std::vector<float> predict(const Dataset& data);
 
   // Runs `count` samples of data (0: all from there on), the first of them number `first`, as one batch in stored order through the net,
