@@ -7,11 +7,13 @@
 #include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <random>
 
 #include "apps/norma/commands.h"
 #include "apps/norma/folder_lock.h"
 #include "apps/norma/folders.h"
 #include "apps/norma/json_lines.h"
+#include "apps/norma/larger.h"
 #include "apps/norma/log.h"
 #include "apps/norma/progress.h"
 #include "apps/norma/run_files.h"
@@ -83,7 +85,10 @@ int recalibrate(const ToolRequest& request) {
   if (layers.empty()) nothing_to_do(saved, "no batch norm of the net has running statistics");
   const Evaluation after = trainer.evaluate(data.test);
   Checkpoint model = trainer.model();
+  if (const std::string fault = first_fault(model); !fault.empty())
+    throw Error(ErrorKind::diverged, fmt::format("nothing saved: {}", fault));
   model.metadata = saved.model.metadata;
+  if (!saved.input) write_model_input(model_input(saved.recipe.data, data.train), model.metadata);
   make_folder(folder, "the folder");
   const FolderLock lock(folder);
   FileList files(folder);
@@ -113,6 +118,8 @@ int recalibrate(const ToolRequest& request) {
 
 // ---- bn-fold
 
+constexpr std::int64_t random_values = std::int64_t{1} << 24;  // of all random inputs, but for one of them
+
 struct Difference {
   double absolute = 0, relative = 0;  // the largest; of the largest output
 };
@@ -121,11 +128,43 @@ Difference largest_difference(const std::vector<float>& a, const std::vector<flo
   double largest = 0;
   Difference d;
   for (std::size_t i = 0; i < a.size(); ++i) {
-    d.absolute = std::max(d.absolute, std::abs(static_cast<double>(a[i]) - static_cast<double>(b[i])));
-    largest = std::max(largest, std::abs(static_cast<double>(a[i])));
+    d.absolute = larger(d.absolute, std::abs(static_cast<double>(a[i]) - static_cast<double>(b[i])));
+    largest = larger(largest, std::abs(static_cast<double>(a[i])));
   }
-  d.relative = largest > 0 ? d.absolute / largest : 0;
+  d.relative = largest == 0 ? 0 : d.absolute / largest;
   return d;
+}
+
+// Samples such as the net takes, drawn by chance: of a net whose data are not here.
+Dataset random_inputs(const ModelInput& input, std::int64_t samples) {
+  Dataset set;
+  set.name = fmt::format("{} random inputs", samples);
+  set.sample = input.sample;
+  set.labels.assign(static_cast<std::size_t>(samples), 0);
+  std::mt19937 draw;
+  for (std::int64_t i = 0; i < samples * input.sample.elements(); ++i) {
+    if (input.stored == DType::u8) set.bytes.push_back(static_cast<std::uint8_t>(draw() >> 24));
+    else set.floats.push_back(static_cast<float>(draw()) * 0x1p-30f - 2);
+  }
+  return set;
+}
+
+// What both nets are held against: the test samples, or where the model file says enough to do without, and they are not here, the reason.
+struct Yardstick {
+  Dataset set;
+  bool is_data = true;
+};
+
+Yardstick yardstick_of(const SavedModel& saved) {
+  if (!saved.input) return {load_split(saved.recipe.data, false)};
+  try {
+    return {load_split(saved.recipe.data, false)};
+  } catch (const Error& e) {
+    if (e.kind() != ErrorKind::data) throw;
+    log_warning(fmt::format("{}\n  the outputs are compared on random inputs instead", e.what()));
+  }
+  const std::int64_t at_most = std::max<std::int64_t>(1, random_values / saved.input->sample.elements());
+  return {random_inputs(*saved.input, std::min<std::int64_t>(256, at_most)), false};
 }
 
 int fold(const ToolRequest& request) {
@@ -135,8 +174,9 @@ int fold(const ToolRequest& request) {
   if (std::error_code ec; fs::equivalent(request.out, saved.weights.parent_path(), ec))
     throw Error(ErrorKind::usage,
                 fmt::format("--out {} is the model's own folder, whose config.toml says what net it is", request.out.string()));
-  const DatasetPair data = load_data(saved.recipe.data);
-  Trainer trainer = load_trainer(saved, data.train.sample);
+  const Yardstick yardstick = yardstick_of(saved);
+  const Dataset& set = yardstick.set;
+  Trainer trainer = load_trainer(saved, set.sample);
   const FoldedBatchNorms result = fold_batch_norms(trainer.unfused_graph(), trainer.model());
   if (result.folded.empty() && result.kept.empty()) nothing_to_do(saved, "the net has no batch norm");
   if (result.folded.empty()) {
@@ -146,12 +186,14 @@ int fold(const ToolRequest& request) {
   }
   std::set<std::string> norms, biased;
   for (const FoldedBatchNorms::Folded& f : result.folded) norms.insert(f.norm), biased.insert(f.into);
-  SavedModel folded{saved.weights, saved.recipe, result.model, saved.device};
+  SavedModel folded{saved.weights, saved.recipe, result.model, saved.device, saved.input};
   folded.recipe.model = without_norms(saved.recipe.model, norms, biased);
   folded.model.metadata = saved.model.metadata;
-  Trainer without = load_trainer(folded, data.train.sample);
-  const Evaluation before = trainer.evaluate(data.test), after = without.evaluate(data.test);
-  const Difference difference = largest_difference(trainer.predict(data.test), without.predict(data.test));
+  if (!saved.input) write_model_input(model_input(saved.recipe.data, set), folded.model.metadata);
+  Trainer without = load_trainer(folded, set.sample);
+  Evaluation before, after;
+  if (yardstick.is_data) before = trainer.evaluate(set), after = without.evaluate(set);
+  const Difference difference = largest_difference(trainer.predict(set), without.predict(set));
   make_folder(request.out, "the folder");
   const FolderLock lock(request.out);
   FileList files(request.out);
@@ -164,8 +206,9 @@ int fold(const ToolRequest& request) {
     print_result(json_text({{"model", (request.out / "model.safetensors").string()},
                             {"folded", done},
                             {"kept", kept},
-                            {"before", to_json(before)},
-                            {"after", to_json(after)},
+                            {"before", yardstick.is_data ? to_json(before) : ordered_json()},
+                            {"after", yardstick.is_data ? to_json(after) : ordered_json()},
+                            {"compared_on", set.name},
                             {"largest_difference", difference.absolute},
                             {"largest_relative_difference", difference.relative}}) +
                  "\n");
@@ -174,9 +217,9 @@ int fold(const ToolRequest& request) {
   std::string text;
   for (const FoldedBatchNorms::Folded& f : result.folded) text += fmt::format("folded     {} into {}\n", f.norm, f.into);
   for (const FoldedBatchNorms::Kept& k : result.kept) text += fmt::format("kept       {}: {}\n", k.norm, k.reason);
-  text += before_and_after(before, after);
-  text += fmt::format("outputs    differ by {:.2g} at most, {:.2g} of the largest, over {} samples of {}\n", difference.absolute,
-                      difference.relative, after.samples, printable(data.test.name));
+  if (yardstick.is_data) text += before_and_after(before, after);
+  text += fmt::format("outputs    differ by {:.2g} at most, {:.2g} of the largest, over {}\n", difference.absolute, difference.relative,
+                      yardstick.is_data ? fmt::format("{} samples of {}", set.size(), printable(set.name)) : set.name);
   text += fmt::format("model      {}\n", printable((request.out / "model.safetensors").string()));
   print_result(text);
   return 0;

@@ -22,8 +22,7 @@ struct EvalRequest {
 int run(const EvalRequest& request) {
   set_up_log(detect_terminal(fileno(stderr)), request.quiet);
   const SavedModel saved = open_model(request.model);
-  const DatasetPair data = load_data(saved.recipe.data);
-  const Dataset& split = request.train_split ? data.train : data.test;
+  const Dataset split = load_split(saved.recipe.data, request.train_split);
   Trainer trainer = load_trainer(saved, split.sample);
   const Evaluation result = trainer.evaluate(split);
   if (request.json) {

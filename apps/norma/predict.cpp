@@ -3,7 +3,6 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <cmath>
 #include <nlohmann/json.hpp>
 #include <numeric>
 
@@ -30,15 +29,27 @@ struct PredictRequest {
   bool json = false, quiet = false;
 };
 
-// The form of the set a model was trained on; its files are not needed.
-Dataset empty_set(const DataSection& data) {
+// What the model file says. One of the first edition says nothing: its recipe does, for IDX files with their help.
+ModelInput input_of(const SavedModel& saved) {
+  if (saved.input) return *saved.input;
+  const DataSection& data = saved.recipe.data;
+  using Source = DataSection::Source;
   Dataset set;
-  set.name = "pictures";
-  set.sample = sample_shape(data);
-  if (data.source == DataSection::Source::mnist || data.source == DataSection::Source::fashion_mnist)
-    set.classes = dataset_classes(name_of(data.source));
-  return set;
+  try {
+    set.sample = sample_shape(data);
+  } catch (const Error& e) {
+    if (e.kind() != ErrorKind::data) throw;
+    throw Error(ErrorKind::data,
+                fmt::format("{}\n  {} was saved before model files said what their input is, so its training data are needed once more: "
+                            "--set data.train_images=FILE and so on for train_labels, test_images, test_labels",
+                            e.what(), saved.weights.string()));
+  }
+  if (data.source == Source::mnist || data.source == Source::fashion_mnist) set.classes = dataset_classes(name_of(data.source));
+  return model_input(data, set);
 }
+
+// Pictures of these are bright on dark ground.
+bool has_dark_ground(const std::string& data) { return data == "mnist" || data == "fashion-mnist" || data == "digits"; }
 
 // The classes, the likeliest first.
 std::vector<std::size_t> ranking(const std::vector<double>& scores) {
@@ -51,12 +62,16 @@ std::vector<std::size_t> ranking(const std::vector<double>& scores) {
 int run(const PredictRequest& request) {
   set_up_log(detect_terminal(fileno(stderr)), request.quiet);
   const SavedModel saved = open_model(request.model);
-  Dataset set = empty_set(saved.recipe.data);
-  if (set.sample.rank() != 3 || (set.sample[0] != 1 && set.sample[0] != 3))
+  const ModelInput of = input_of(saved);
+  Dataset set;
+  set.name = "pictures";
+  set.sample = of.sample;
+  set.classes = of.classes;
+  if (of.sample.rank() != 3 || (of.sample[0] != 1 && of.sample[0] != 3) || of.stored != DType::u8)
     throw Error(ErrorKind::usage, fmt::format("{} was trained on {}, whose samples {} are no pictures: norma predict takes nets of images",
-                                              saved.weights.string(), name_of(saved.recipe.data.source), to_string(set.sample)));
+                                              saved.weights.string(), of.data, to_string(of.sample)));
   // All are read before anything is said of one.
-  const bool dark_ground = saved.recipe.data.source != DataSection::Source::idx;
+  const bool dark_ground = has_dark_ground(of.data);
   for (const fs::path& file : request.images) {
     const ImageInput input = image_input(read_picture(file), set.sample, request.invert, dark_ground);
     log_info(fmt::format("{}: {}", file.string(), input.done));
@@ -64,16 +79,19 @@ int run(const PredictRequest& request) {
     set.labels.push_back(0);
   }
   Trainer trainer = load_trainer(saved, set.sample);
-  const std::vector<float> outputs = trainer.predict(set);
+  const std::vector<float> outputs = [&] {
+    try {
+      return trainer.predict(set);
+    } catch (const Error& e) {
+      throw Error(e.kind(), fmt::format("{}: {}", saved.weights.string(), e.what()));
+    }
+  }();
   const std::size_t classes = outputs.size() / request.images.size();
   const bool probabilities = std::holds_alternative<CrossEntropy>(saved.recipe.loss);
   const auto name = [&](std::size_t c) { return c < set.classes.size() ? set.classes[c] : std::to_string(c); };
   std::string text;
   for (std::size_t i = 0; i < request.images.size(); ++i) {
     const std::span<const float> y(outputs.data() + i * classes, classes);
-    if (!std::ranges::all_of(y, [](float v) { return std::isfinite(v); }))
-      throw Error(ErrorKind::diverged,
-                  fmt::format("{}: the net's outputs for {} are not finite", saved.weights.string(), request.images[i].string()));
     const std::vector<double> scores = class_scores(y, probabilities);
     std::vector<std::size_t> best = ranking(scores);
     best.resize(std::min(best.size(), static_cast<std::size_t>(request.top)));

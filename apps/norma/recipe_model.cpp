@@ -212,4 +212,12 @@ DatasetPair load_data(const DataSection& d) {
   return first(std::move(pair), d);
 }
 
+Dataset load_split(const DataSection& d, bool train) {
+  if (d.source == DataSection::Source::idx)
+    return train ? first(load_idx(d.train_images, d.train_labels, d.classes), d.first_train, "train_samples")
+                 : first(load_idx(d.test_images, d.test_labels, d.classes), d.first_test, "test_samples");
+  DatasetPair pair = load_data(d);
+  return std::move(train ? pair.train : pair.test);
+}
+
 }  // namespace norma::app

@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 
+#include "apps/norma/log.h"
 #include "apps/norma/recipe_flags.h"
 #include "norma/error.h"
 
@@ -22,6 +24,13 @@ RecipeSource recipe_of(const SavedModelRequest& request, const fs::path& weights
   return find_recipe(config.string());
 }
 
+bool gives_transform(const std::vector<Override>& overrides) {
+  return std::ranges::any_of(overrides, [](const Override& o) {
+    return o.key == "data" || o.key.starts_with("data.mean") || o.key.starts_with("data.std") || o.key.starts_with("data.resize") ||
+           o.key == "data.to_unit";
+  });
+}
+
 }  // namespace
 
 void add_saved_model_flags(CLI::App& command, SavedModelRequest& request) {
@@ -36,17 +45,29 @@ SavedModel open_model(const SavedModelRequest& request) {
   if (!fs::exists(weights, ec)) throw Error(ErrorKind::data, weights.string() + ": no such file");
   Recipe recipe = parse_recipe(recipe_of(request, weights), request.overrides);
   Checkpoint model = load_safetensors(weights);
+  std::optional<ModelInput> input = read_model_input(model.metadata, weights.string());
+  if (input && !gives_transform(request.overrides)) {
+    if (!same(recipe.data.transform, input->transform))
+      log_warning(
+          fmt::format("{} was trained with another mean, std, to_unit or resize than its recipe says: its own count", weights.string()));
+    recipe.data.transform = input->transform;
+  }
   const Device device = choose_device(recipe.device);
-  return {weights, std::move(recipe), std::move(model), device};
+  return {weights, std::move(recipe), std::move(model), device, std::move(input)};
 }
 
 Trainer load_trainer(const SavedModel& saved, const Shape& sample) {
+  if (saved.input && !(saved.input->sample == sample))
+    log_warning(
+        fmt::format("{} was trained on samples {}, not {}", saved.weights.string(), to_string(saved.input->sample), to_string(sample)));
   Trainer trainer(build_model(saved.recipe.model), trainer_options(saved.recipe, sample, saved.device));
   try {
     trainer.load_model(saved.model);
   } catch (const Error& e) {
     throw Error(e.kind(), saved.weights.string() + ": " + e.what());
   }
+  if (const std::string fault = first_fault(saved.model); !fault.empty())
+    throw Error(ErrorKind::diverged, fmt::format("{}: {}", saved.weights.string(), fault));
   return trainer;
 }
 

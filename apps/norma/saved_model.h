@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "apps/norma/model_input.h"
 #include "apps/norma/recipe.h"
 #include "norma/checkpoint.h"
 
@@ -26,14 +27,17 @@ struct SavedModel {
   std::filesystem::path weights;  // the file
   Recipe recipe;
   Checkpoint model;
-  Device device;  // the recipe's, usable
+  Device device;                    // the recipe's, usable
+  std::optional<ModelInput> input;  // nothing in a file of the first edition
 };
 
-// Throws Error(data) where the weights are missing or no safetensors file, Error(usage) where the recipe is missing or wrong,
-// Error(device) where its device cannot be used.
+// The transform is the one the model was trained with, where its file says so and no flag gives another. Throws Error(data) where the
+// weights are missing or no safetensors file, Error(usage) where the recipe is missing or wrong, Error(device) where its device cannot be
+// used.
 SavedModel open_model(const SavedModelRequest& request);
 
-// Throws Error(data) naming the file whose weights are not of the recipe's net.
+// Throws Error(data) naming the file whose weights are not of the recipe's net, Error(diverged) naming also the tensor where one is not
+// finite, or a running variance below 0.
 Trainer load_trainer(const SavedModel& saved, const Shape& sample);
 
 }  // namespace norma::app
