@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstdio>
 #include <ctime>
+#include <future>
 #include <nlohmann/json.hpp>
 
 #include "apps/norma/call_times.h"
@@ -14,8 +15,11 @@
 #include "apps/norma/json_lines.h"
 #include "apps/norma/layer_table.h"
 #include "apps/norma/log.h"
+#include "apps/norma/model_input.h"
 #include "apps/norma/recipe_flags.h"
+#include "apps/norma/resumed_recipe.h"
 #include "apps/norma/run_directory.h"
+#include "apps/norma/run_identity.h"
 #include "apps/norma/signals.h"
 #include "apps/norma/text_curve.h"
 #include "norma/error.h"
@@ -26,40 +30,6 @@ namespace fs = std::filesystem;
 namespace {
 
 using nlohmann::ordered_json;
-
-// Fields that say where and how long a run goes on, not what it computes.
-bool may_differ(const std::string& key) {
-  return key == "train.epochs" || key == "train.save_every" || key == "train.log_every" || key == "train.health" ||
-         key == "train.log_loss" || key == "data.dir" || key.starts_with("device.");
-}
-
-std::string value_or_unset(const std::map<std::string, std::string>& flat, const std::string& key) {
-  const auto found = flat.find(key);
-  return found == flat.end() ? "not set" : found->second;
-}
-
-// Keys on which two recipes differ, without those that may.
-std::vector<std::string> differences(const std::map<std::string, std::string>& a, const std::map<std::string, std::string>& b) {
-  std::vector<std::string> keys;
-  for (const auto& [key, value] : a)
-    if (!may_differ(key) && value_or_unset(b, key) != value) keys.push_back(key);
-  for (const auto& [key, value] : b)
-    if (!may_differ(key) && !a.contains(key)) keys.push_back(key);
-  return keys;
-}
-
-// A recipe named beside --resume must be the run's; where it says something else, the run's own word counts.
-void compare_with_named(const std::string& named, const Recipe& stored, const fs::path& out) {
-  const Recipe recipe = parse_recipe(find_recipe(named));
-  if (recipe.name != stored.name)
-    throw Error(ErrorKind::usage,
-                fmt::format("--resume: {} holds a run of recipe \"{}\", not of \"{}\"", out.string(), stored.name, recipe.name));
-  const auto mine = flatten(stored), theirs = flatten(recipe);
-  for (const std::string& key : differences(mine, theirs))
-    if (key != "description")
-      log_info(fmt::format("{} is {} in this run ({} in recipe {}): it stays so", key, value_or_unset(mine, key),
-                           value_or_unset(theirs, key), named));
-}
 
 // The stem of a run's own folder: another run of the same second gets the next name (claim_folder).
 fs::path default_out(const std::string& recipe) {
@@ -86,14 +56,6 @@ class Results {
   bool closed_ = false;
 };
 
-bool finite(const Checkpoint& model) {
-  return std::all_of(model.tensors.begin(), model.tensors.end(), [](const StoredTensor& t) {
-    if (t.dtype != DType::f32) return true;
-    const std::vector<float> values = t.floats();
-    return std::all_of(values.begin(), values.end(), [](float v) { return std::isfinite(v); });
-  });
-}
-
 // The recipe of the run in a folder.
 RecipeSource source_of(const RunDirectory& run) {
   return {printable(run.path().filename().string()), run.config(), (run.path() / "config.toml").string(), fs::absolute(run.path())};
@@ -103,7 +65,7 @@ class TrainingRun {
  public:
   TrainingRun(const TrainRequest& request, Recipe recipe, std::optional<RunDirectory> resumed, const TrainingPart* part = nullptr);
   int run();
-  TrainingOutcome outcome();  // after run()
+  TrainingOutcome outcome(const std::string& divergence = {});  // after run(), why it diverged
 
  private:
   void say(const std::string& message) const {
@@ -113,7 +75,9 @@ class TrainingRun {
   void write_config(bool resumes);
   void go_on();
   void finish_epoch(const EpochMetrics& m);
-  void save() { run_->save(trainer_->model(), trainer_->training()); }
+  std::shared_ptr<const DatasetPair> load() const;
+  void save();
+  std::string fault() const;
   void write_report(const std::string& status, bool failed);
   void draw_curve() const;
   void print_summary();
@@ -128,7 +92,10 @@ class TrainingRun {
   std::optional<RunDirectory> run_;
   bool created_ = false;  // run_ was made here, not resumed
   std::shared_ptr<const DatasetPair> data_;
+  std::shared_future<DataIdentity> data_identity_;  // found while the first epoch runs
+  std::map<std::string, std::string> identity_;     // in every checkpoint, from the first on
   std::optional<Trainer> trainer_;
+  std::int64_t told_ = 0;  // epochs whose results are recorded
   std::optional<HealthProbe> health_;
   ProgressDisplay progress_;
   Results results_;
@@ -147,7 +114,8 @@ void TrainingRun::begin() {
   // Refused at once, not after the data has been read.
   if (!run_ && !request_.out.empty()) RunDirectory::check(request_.out, request_.force);
   const Device device = part_ ? Device::parse(recipe_.device.kind) : choose_device(recipe_.device);
-  data_ = part_ ? part_->data : std::make_shared<const DatasetPair>(load_data(recipe_.data));
+  data_ = part_ ? part_->data : load();
+  data_identity_ = std::async(std::launch::async, [data = data_, section = recipe_.data] { return data_identity(section, *data); }).share();
   say(fmt::format("data: {} ({}): {} training and {} test samples {}, {} classes", name_of(recipe_.data.source), data_->source,
                   data_->train.size(), data_->test.size(), to_string(data_->train.sample), data_->train.classes.size()));
   trainer_.emplace(build_model(recipe_.model), trainer_options(recipe_, data_->train.sample, device));
@@ -189,10 +157,42 @@ void TrainingRun::go_on() {
     say("the run ended before its first checkpoint; it begins again");
     return;
   }
+  check_identity(saved->training.metadata, recipe_, data_identity_.get(), trainer_->unfused_graph(), run_->path() / "training.safetensors",
+                 (part_ ? run_->path().parent_path().parent_path() / "comparison.toml" : run_->path() / "config.toml").string());
   trainer_->load_model(saved->model);
   trainer_->load_training(saved->training);
+  told_ = trainer_->epochs_done();
   run_->keep_epochs(trainer_->epochs_done());
   say(fmt::format("resumed after {} epochs, {} steps", trainer_->epochs_done(), trainer_->steps_done()));
+}
+
+// What a run is to go on with may have moved.
+std::shared_ptr<const DatasetPair> TrainingRun::load() const {
+  try {
+    return std::make_shared<const DatasetPair>(load_data(recipe_.data));
+  } catch (const Error& e) {
+    if (!run_ || recipe_.data.source != DataSection::Source::idx || e.kind() != ErrorKind::data) throw;
+    throw Error(e.kind(),
+                std::string(e.what()) +
+                    "\n  if the files have moved: --set data.train_images=FILE and so on for train_labels, test_images, test_labels");
+  }
+}
+
+std::string TrainingRun::fault() const {
+  const std::string of_model = first_fault(trainer_->model());
+  return of_model.empty() ? first_fault(trainer_->training()) : of_model;
+}
+
+// Nothing that is not finite takes the place of a checkpoint that is.
+void TrainingRun::save() {
+  Checkpoint model = trainer_->model(), training = trainer_->training();
+  for (const Checkpoint* c : {&model, &training})
+    if (const std::string found = first_fault(*c); !found.empty())
+      throw Error(ErrorKind::diverged, fmt::format("training diverged: after step {} {}", trainer_->steps_done(), found));
+  write_model_input(model_input(recipe_.data, data_->train), model.metadata);
+  if (identity_.empty()) identity_ = identity_metadata(recipe_, data_identity_.get(), trainer_->unfused_graph());
+  training.metadata = identity_;
+  run_->save(model, training);
 }
 
 // The epoch's lines go first, then the checkpoint (run_directory.h says why), then the world is told.
@@ -202,6 +202,7 @@ void TrainingRun::finish_epoch(const EpochMetrics& m) {
   const bool logged = last || m.epoch % recipe_.train.log_every == 0;
   if (logged && health_) run_->append(health_->look(m.epoch));
   if (last || m.epoch % recipe_.train.save_every == 0) save();
+  told_ = m.epoch;
   if (logged) progress_.epoch(m, recipe_.train.epochs);
   if (request_.json) results_.print(json_text(to_json(m, environment_.device)) + "\n");
 }
@@ -236,17 +237,24 @@ int TrainingRun::run() {
   return stop_signal() ? 128 + stop_signal() : 0;
 }
 
-TrainingOutcome TrainingRun::outcome() {
+TrainingOutcome TrainingRun::outcome(const std::string& divergence) {
   TrainingOutcome o;
+  o.detail = divergence;
   for (const RecordedEpoch& e : run_->epochs()) o.epochs.push_back(e.metrics);
   o.health = run_->health();
-  if (trainer_->epochs_done() < recipe_.train.epochs) o.status = TrainingOutcome::Status::stopped;
+  if (!divergence.empty()) o.status = TrainingOutcome::Status::diverged;
+  else if (trainer_->epochs_done() < recipe_.train.epochs) o.status = TrainingOutcome::Status::stopped;
   else if (part_->evaluate_training) o.training_loss = trainer_->evaluate(data_->train).loss;
   return o;
 }
 
 int TrainingRun::stopped(int signal) {
-  save();
+  try {
+    save();
+  } catch (const Error& e) {
+    if (e.kind() != ErrorKind::diverged) throw;
+    diverged(e);
+  }
   write_report(fmt::format("stopped at step {} by a signal", trainer_->steps_done()), false);
   say(fmt::format("stopped after step {} and saved; go on with: norma train --resume --out {}", trainer_->steps_done(),
                   shell_word(run_->path().string())));
@@ -254,17 +262,15 @@ int TrainingRun::stopped(int signal) {
 }
 
 void TrainingRun::diverged(const Error& e) {
-  const Checkpoint model = trainer_->model();
-  const std::string out = run_->path().string();
+  const std::string out = printable(run_->path().string());
   std::string message = e.what();
-  if (finite(model)) {
-    run_->save(model, trainer_->training());
-    message += fmt::format("\n  the last good state, after step {}, is in {}", trainer_->steps_done(), out);
-  } else {
-    message += fmt::format(fmt::runtime(run_->has_checkpoint() ? "\n  the last checkpoint in {} is as it was"
-                                                               : "\n  there is no checkpoint in {}: none was made before"),
-                           out);
-  }
+  // After an epoch that was trained but not told of, it is its results that are not finite.
+  const bool good = trainer_->epochs_done() == told_ && fault().empty();
+  if (good) save();
+  message += fmt::format(fmt::runtime(good                     ? "\n  the last good state, after step {1}, is in {0}"
+                                      : run_->has_checkpoint() ? "\n  the last checkpoint in {0} is as it was"
+                                                               : "\n  there is no checkpoint in {0}: none was made before"),
+                         out, trainer_->steps_done());
   message += fmt::format("; this run's learning rate was {}: try --lr {:.2g}", learning_rate(recipe_.optimizer),
                          learning_rate(recipe_.optimizer) / 10);
   write_report(e.what(), true);
@@ -290,7 +296,7 @@ void TrainingRun::write_report(const std::string& status, bool failed) {
   r.plan = describe(trainer_->plan(Mode::train));
   r.memory = memory(trainer_->plan(Mode::train));
   if (!failed) r.scatter = scatter_of(*data_, *trainer_);
-  if (finite(r.model)) r.test = classification_of(data_->test, *trainer_, std::holds_alternative<CrossEntropy>(recipe_.loss));
+  if (first_fault(r.model).empty()) r.test = classification_of(data_->test, *trainer_, std::holds_alternative<CrossEntropy>(recipe_.loss));
   if (!failed) time_calls(r, *trainer_, data_->train, recipe_.train.batch_size);
   run_->write_report(r);
 }
@@ -344,29 +350,6 @@ void TrainingRun::print_summary() {
 
 }  // namespace
 
-Recipe resumed_recipe(const RecipeSource& stored, const std::vector<Override>& overrides) {
-  const auto before = flatten(parse_recipe(stored));
-  Recipe recipe = parse_recipe(stored, overrides);
-  const auto after = flatten(recipe);
-  for (const std::string& key : differences(before, after)) {
-    std::string flag = key;
-    for (const Override& o : overrides)
-      if (key == o.key || key.starts_with(o.key + ".") || key.substr(0, key.find('.')) == o.key.substr(0, o.key.find('.'))) flag = o.flag;
-    throw Error(
-        ErrorKind::usage,
-        fmt::format("--resume with {}: {} is {} in this run ({}) and cannot become {}; only --epochs, --save-every, --data-dir, --device, "
-                    "--threads and the other flags of [device] may differ",
-                    flag, key, value_or_unset(before, key), stored.origin, value_or_unset(after, key)));
-  }
-  if (before.at("train.epochs") != after.at("train.epochs") && recipe.schedule.kind != Schedule::Kind::constant &&
-      recipe.schedule.kind != Schedule::Kind::step)
-    log_warning(
-        fmt::format("the schedule is spread over all epochs: with {} instead of {} its learning rates differ from those of an "
-                    "uninterrupted run",
-                    after.at("train.epochs"), before.at("train.epochs")));
-  return recipe;
-}
-
 TrainingOutcome run_part(const Recipe& recipe, const TrainingPart& part) {
   TrainRequest request;
   request.out = part.out;
@@ -377,14 +360,11 @@ TrainingOutcome run_part(const Recipe& recipe, const TrainingPart& part) {
   TrainingRun run(request, recipe, std::move(begun), &part);
   try {
     run.run();
+    return run.outcome();
   } catch (const Error& e) {
     if (e.kind() != ErrorKind::diverged) throw;
-    TrainingOutcome o = run.outcome();
-    o.status = TrainingOutcome::Status::diverged;
-    o.detail = e.what();
-    return o;
+    return run.outcome(e.what());
   }
-  return run.outcome();
 }
 
 int run_training(const TrainRequest& request) {

@@ -22,10 +22,6 @@ struct TrainRequest {
   ProgressMode progress = ProgressMode::automatic;
 };
 
-// The recipe a run goes on with: its own, with the overrides. Throws Error(usage) if one of them would change the result: only epochs,
-// save_every, log_every, health, data.dir and [device] may differ.
-Recipe resumed_recipe(const RecipeSource& stored, const std::vector<Override>& overrides);
-
 // A run that is one of many (norma compare): nothing is printed, no report is written.
 struct TrainingPart {
   std::filesystem::path out;                // where a run is, it goes on; a finished one is only read
