@@ -19,9 +19,10 @@ inline constexpr const char* model_name = "model.safetensors";
 inline constexpr const char* report_name = "report.html";
 inline constexpr const char* curves_name = "curves.svg";
 
-// In the order in which they are removed: without its checkpoint a half-removed run begins again under its own configuration.
-inline constexpr std::array run_files = {training_name, metrics_name, health_name,      model_name,
-                                         report_name,   curves_name,  environment_name, config_name};
+// In the order in which they are removed: without its checkpoint a half-removed run begins again under its own configuration, which it
+// would not do beside weights.
+inline constexpr std::array run_files = {model_name,  training_name, metrics_name,     health_name,
+                                         report_name, curves_name,   environment_name, config_name};
 
 inline constexpr std::string_view model_prefix = "model.";  // of the model's tensors and metadata in training.safetensors
 
