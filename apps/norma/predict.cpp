@@ -39,10 +39,12 @@ ModelInput input_of(const SavedModel& saved) {
     set.sample = sample_shape(data);
   } catch (const Error& e) {
     if (e.kind() != ErrorKind::data) throw;
-    throw Error(ErrorKind::data,
-                fmt::format("{}\n  {} was saved before model files said what their input is, so its training data are needed once more: "
-                            "--set data.train_images=FILE and so on for train_labels, test_images, test_labels",
-                            e.what(), saved.weights.string()));
+    throw Error(
+        ErrorKind::data,
+        fmt::format(
+            "{}\n  {} does not say what the net's input is, as an older norma or another program wrote it: its training data are needed, "
+            "--set data.train_images=FILE and so on for train_labels, test_images, test_labels",
+            e.what(), saved.weights.string()));
   }
   if (data.source == Source::mnist || data.source == Source::fashion_mnist) set.classes = dataset_classes(name_of(data.source));
   return model_input(data, set);

@@ -66,7 +66,7 @@ Trainer load_trainer(const SavedModel& saved, const Shape& sample) {
   } catch (const Error& e) {
     throw Error(e.kind(), saved.weights.string() + ": " + e.what());
   }
-  if (const std::string fault = first_fault(saved.model); !fault.empty())
+  if (const std::string fault = first_fault(trainer.model()); !fault.empty())
     throw Error(ErrorKind::diverged, fmt::format("{}: {}", saved.weights.string(), fault));
   return trainer;
 }

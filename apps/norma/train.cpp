@@ -14,7 +14,8 @@ Command add_train(CLI::App& norma) {
   CLI::App& app = *norma.add_subcommand("train", "Train a recipe's model, or go on with a run");
   app.add_option("recipe", request->recipe, "A recipe's name, or the path of a TOML file");
   app.add_option("--out", request->out, "Run directory; default runs/<recipe>-<time>")->type_name("DIR");
-  app.add_flag("--resume", request->resume, "Go on with the run in --out; --epochs may be higher, --device and --threads may differ");
+  app.add_flag("--resume", request->resume,
+               "Go on with the run in --out; --epochs may be higher, --device, --threads and where the data lie may differ");
   app.add_flag("--force", request->force, "Replace a run that is in --out");
   app.add_flag("--json", request->json, "One JSON object an epoch on stdout, then one with \"final\": true");
   app.add_flag("--quiet", request->quiet, "No log and no progress on stderr; warnings and results stay");
