@@ -103,7 +103,7 @@ TEST_F(WithoutData, AModelAloneGivesTheSamePredictions) {
   ASSERT_EQ(norma("train data/tiny.toml --out run --quiet").code, 0);
   app::Image picture{.height = 12, .width = 12, .pixels = {}};
   for (int i = 0; i < 144; ++i) picture.pixels.push_back(static_cast<std::uint8_t>(i * i % 256));
-  app::write_png(folder_ / "a.png", picture);
+  write_file(folder_ / "a.png", app::encode_png(picture));
   const Answer there = norma("predict run a.png --json --quiet");
   ASSERT_EQ(there.code, 0) << there.err;
   const Answer folded_there = norma("bn-fold run --out folded --json --quiet");
