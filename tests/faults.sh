@@ -34,8 +34,9 @@ batch_size = 32
 RECIPE
 
 # ---- what is disturbed: of each job, what is there before, the command, the same after a failure, and what must come out
-quiet() { "$norma" "$@" --threads 1 --quiet; }
-disturbed() { LD_PRELOAD=$interposer "$norma" "$@" --threads 1 --quiet; }
+threads=1
+quiet() { "$norma" "$@" --threads $threads --quiet; }
+disturbed() { LD_PRELOAD=$interposer "$norma" "$@" --threads $threads --quiet; }
 lines() { sed -n 's/.*\("run":"[^"]*"\).*\("parameters_hash":"[^"]*"\).*/\1 \2/p; s/.*\("epoch":[0-9]*\).*\("parameters_hash":"[^"]*"\).*/\1 \2/p' "$@"; }
 ends() { for file in "$@"; do tail -c 9 "$file"; done; }
 a_run() { cat "$1/model.safetensors" "$1/training.safetensors" "$1/config.toml"; lines "$1/metrics.jsonl"; }
@@ -72,7 +73,7 @@ result_bn_recalibrate() { cat at/exact/model.safetensors at/exact/config.toml; }
 prepare_eval() { cp -r trained at/run; }
 run_eval() { "$1" eval at/run >printed; }
 again_eval() { run_eval "$1"; }
-result_eval() { cat printed; }
+result_eval() { sed 's/ in [0-9.]* s$//' printed; }
 
 show() { if [ "$1" = disturbed ]; then LD_PRELOAD=$interposer "$norma" "${@:2}"; else "$norma" "${@:2}"; fi; }
 prepare_data_show() { :; }
@@ -189,16 +190,25 @@ quiet train faulty.toml --epochs 1 --out begun >/dev/null
 quiet train faulty.toml --out trained >/dev/null
 check "an interrupted training ends with an uninterrupted one's bits" \
   "$(fresh resume; run_resume quiet >/dev/null; signature resume)" "$(fresh train; run_train quiet >/dev/null; signature train)"
+fresh data_show
+NORMA_FAULT_CALLS=$work/calls run_data_show disturbed >/dev/null
+check "a saved file is on the disk before it has its name, and then its name is" "$(cut -d' ' -f2 calls | tr '\n' ' ')" \
+  "open write fsync close rename open fsync close "
 if [ -n "$deep" ]; then
   for job in train resume compare bn_fold bn_recalibrate eval data_show inspect; do disturb_calls $job 1; done
   for job in train resume compare bn_fold bn_recalibrate eval data_show inspect; do disturb_allocations $job 1; done
+  threads=2
+  disturb_allocations train 1
 else
   disturb_calls train 13
   disturb_calls resume 17
   disturb_calls compare 23
-  for job in bn_fold eval data_show inspect; do disturb_calls $job 7; done
+  disturb_calls data_show 1 # every one of those that save a file
+  for job in bn_fold eval inspect; do disturb_calls $job 7; done
   disturb_allocations train 300
   disturb_allocations compare 900
   disturb_allocations eval 400
+  threads=2
+  disturb_allocations train 900
 fi
 finish
