@@ -60,7 +60,7 @@ inline void check_access(const Plan& plan, int value, std::size_t bytes, std::si
 inline bool survives(const Plan& plan, const PlanValue& v) {
   if (v.region == Region::group) return false;
   return v.region != Region::activations || std::none_of(plan.values.begin(), plan.values.end(), [&](const PlanValue& after) {
-           return after.region == v.region && after.first > v.last && after.offset < v.offset + v.bytes &&
+           return &after != &v && after.region == v.region && after.first > v.last && after.offset < v.offset + v.bytes &&
                   v.offset < after.offset + after.bytes;
          });
 }

@@ -147,7 +147,7 @@ void Lowering::group_norm(std::size_t i, const Norm& n) {
                                 .dims = of};
     average.partial = partial_sums(path + ".average", of.groups(), average.partial_bytes());
     emit(i, average);
-    updates_.push_back({i, average.mean, average.var, dims(input(i)).plane(), n.momentum});
+    if (options_.move_running_statistics) updates_.push_back({i, average.mean, average.var, dims(input(i)).plane(), n.momentum});
   }
 }
 

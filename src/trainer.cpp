@@ -103,6 +103,11 @@ Affine::Affine(const Transform& t, std::int64_t channels, DType stored) {
                                         std::to_string(channels) + " channels");
     return v.size() == 1 ? v[0] : v[static_cast<std::size_t>(c)];
   };
+  try {
+    scale.reserve(static_cast<std::size_t>(channels)), offset.reserve(static_cast<std::size_t>(channels));
+  } catch (const std::exception&) {  // bad_alloc or length_error
+    throw Error(ErrorKind::failure, "out of memory: 2 x " + std::to_string(channels) + " floats for the transform of so many channels");
+  }
   const double unit = t.to_unit && stored == DType::u8 ? 255.0 : 1.0;
   for (std::int64_t c = 0; c < channels; ++c) {
     const double mean = per_channel(t.mean, 0, c, "mean"), deviation = per_channel(t.stddev, 1, c, "stddev");
@@ -116,9 +121,9 @@ Affine::Affine(const Transform& t, std::int64_t channels, DType stored) {
 Trainer::State::State(Module n, TrainerOptions o, std::unique_ptr<Executor> e)
     : net(std::move(n)), options(std::move(o)), executor(std::move(e)) {
   stored = checked(options);
-  affine = Affine(options.transform, options.input[0], stored);
   graph = traced(net, options, options.batch);
   check_output(*graph);  // as it was asked for, not as the first Plan has it
+  affine = Affine(options.transform, options.input[0], stored);
   parameters = graph->parameters();
   base = &plan(Mode::train, std::min(options.batch, base_batch));
   std::int64_t number = 0;

@@ -243,11 +243,7 @@ TEST(Modules, BatchNormNeedsTwoValuesAChannelToTrain) {
 TEST(Modules, NamesThatWouldClashOrCannotBePathsAreRefused) {
   EXPECT_NE(refusal(Sequential{{"a.b", ReLU{}}}, {2, 3}), "nothing was refused");
   EXPECT_NE(refusal(Sequential{{"a/b", ReLU{}}}, {2, 3}), "nothing was refused");
-  const Graph g = trace(Sequential{{"fc", Linear{.out = 3}}, {"fc", Linear{.out = 3}}}, {2, 3});
-  std::vector<std::string> names;
-  for (const ParameterInfo& p : g.parameters()) names.push_back(p.name);
-  std::sort(names.begin(), names.end());
-  EXPECT_EQ(std::adjacent_find(names.begin(), names.end()), names.end()) << "two parameters have one name";
+  EXPECT_TRUE(contains(refusal(Sequential{{"fc", Linear{.out = 3}}, {"fc", Linear{.out = 3}}}, {2, 3}), "\"fc\""));
 }
 
 TEST(Modules, RunnerRefusesUnknownNamesAndWrongSizes) {
