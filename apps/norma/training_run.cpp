@@ -92,7 +92,7 @@ class TrainingRun {
   std::optional<RunDirectory> run_;
   bool created_ = false;  // run_ was made here, not resumed
   std::shared_ptr<const DatasetPair> data_;
-  std::shared_future<DataIdentity> data_identity_;  // found while the first epoch runs
+  std::shared_future<DataIdentity> data_identity_;  // of the data as they were loaded
   std::map<std::string, std::string> identity_;     // in every checkpoint, from the first on
   std::optional<Trainer> trainer_;
   std::int64_t told_ = 0;  // epochs whose results are recorded
@@ -115,7 +115,9 @@ void TrainingRun::begin() {
   if (!run_ && !request_.out.empty()) RunDirectory::check(request_.out, request_.force);
   const Device device = part_ ? Device::parse(recipe_.device.kind) : choose_device(recipe_.device);
   data_ = part_ ? part_->data : load();
-  data_identity_ = std::async(std::launch::async, [data = data_, section = recipe_.data] { return data_identity(section, *data); }).share();
+  // A large set is read beside the first epoch.
+  const auto when = data_->train.bytes.size() + data_->test.bytes.size() > (1 << 22) ? std::launch::async : std::launch::deferred;
+  data_identity_ = std::async(when, [data = data_, section = recipe_.data] { return data_identity(section, *data); }).share();
   say(fmt::format("data: {} ({}): {} training and {} test samples {}, {} classes", name_of(recipe_.data.source), data_->source,
                   data_->train.size(), data_->test.size(), to_string(data_->train.sample), data_->train.classes.size()));
   trainer_.emplace(build_model(recipe_.model), trainer_options(recipe_, data_->train.sample, device));
