@@ -1,19 +1,8 @@
 #include "src/cpu_backend.h"
 
-#include <omp.h>
-#include <sched.h>
-
-#include <algorithm>
-
 #include "norma/error.h"
 
 namespace norma {
-
-int usable_cores() {
-  cpu_set_t set;
-  if (sched_getaffinity(0, sizeof set, &set) == 0) return std::max(1, CPU_COUNT(&set));
-  return std::max(1, omp_get_num_procs());
-}
 
 const kernels::cpu::Backend& choose_cpu_backend(const std::string& isa) {
   const auto all = kernels::cpu::backends();

@@ -20,6 +20,7 @@
 #include "norma/error.h"
 #include "src/addresses.h"
 #include "src/cpu_backend.h"
+#include "src/openmp_threads.h"
 #include "src/plan.h"
 
 namespace norma {
@@ -72,6 +73,7 @@ class CpuExecutor final : public Executor {
     if (options.threads < 0 || options.threads > 4096)
       throw Error(ErrorKind::usage, "threads must lie in 1..4096, or be 0 for every core, got " + std::to_string(options.threads));
     taken_ = std::vector<Counter>(static_cast<std::size_t>(threads_));
+    workers_ = std::vector<Worker>(static_cast<std::size_t>(threads_));
   }
 
   std::string description() const override {
@@ -88,7 +90,7 @@ class CpuExecutor final : public Executor {
 
   // Where memory runs out nothing is changed: all of it is had before anything moves.
   void prepare(const Plan& plan) override {
-    Prepared prepared{plan};
+    Prepared prepared(plan, threads_);
     const std::size_t whole = std::max(whole_scratch_, prepared.whole_scratch), group = std::max(group_scratch_, prepared.group_scratch);
     std::array<Block, region_count> larger;
     std::array<std::byte*, region_count> begins{};
@@ -104,6 +106,11 @@ class CpuExecutor final : public Executor {
     std::vector<std::pair<Prepared*, std::vector<std::byte*>>> moved;
     for (auto& [known, of_known] : plans_) moved.emplace_back(&of_known, locate(*known, begins, bound_));
     prepared.addresses = locate(plan, begins, bound_);
+    // Nothing is allocated on the threads, where running out of memory could not be told.
+    for (Worker& w : workers_) {
+      w.addresses.reserve(plan.values.size());
+      for (const std::vector<std::size_t>& values : prepared.whole_values) w.pieces.reserve(values.size());
+    }
     plans_.insert_or_assign(&plan, std::move(prepared));
 
     for (std::size_t r = 0; r < region_count; ++r) {
@@ -155,7 +162,7 @@ class CpuExecutor final : public Executor {
     check_whole(plan);
     check_call(plan, call);
     const Prepared& prepared = ready(plan);
-    omp_set_num_threads(threads_);
+    const OpenMpThreads set(threads_);
     backend_.run(plan.calls[call].call, kernels::Part::whole, whole_memory(prepared));
   }
 
@@ -184,13 +191,13 @@ class CpuExecutor final : public Executor {
   // What running a Plan needs beside it.
   struct Prepared {
     Prepared() = default;
-    explicit Prepared(const Plan& plan) {
+    Prepared(const Plan& plan, int threads) {
       const std::int64_t last = plan.samples - (plan.groups() - 1) * plan.lanes;
       for (const PlanCall& c : plan.calls) {
         of_group.push_back(cut(c.call, plan.lanes));
         of_last_group.push_back(cut(c.call, last));
-        whole_scratch = std::max(whole_scratch, kernels::cpu::scratch_bytes(c.call));
-        group_scratch = std::max(group_scratch, kernels::cpu::scratch_bytes(of_group.back()));
+        whole_scratch = std::max(whole_scratch, kernels::cpu::scratch_bytes(c.call, threads));
+        group_scratch = std::max(group_scratch, kernels::cpu::scratch_bytes(of_group.back(), 1));
       }
       for (const Phase& phase : plan.phases) {
         std::vector<std::size_t>& values = cut_values.emplace_back();
@@ -236,7 +243,7 @@ class CpuExecutor final : public Executor {
   // f(stage, Call, memory) for every stage of the Plan: the group stages of a phase on `threads` threads, group by group.
   template <class F>
   void run_stages(const Plan& plan, const Prepared& prepared, F f, int threads) const {
-    omp_set_num_threads(threads_);
+    const OpenMpThreads set(threads_);
     for (std::size_t p = 0; p < plan.phases.size(); ++p) {
       const Phase& phase = plan.phases[p];
       for (Counter& c : taken_) c.groups.store(0, std::memory_order_relaxed);
@@ -261,8 +268,9 @@ class CpuExecutor final : public Executor {
   // fast. Phases go over a share in turn forwards and backwards: each begins with the groups that the one before left in the caches.
   template <class F>
   void run_groups(const Plan& plan, const Prepared& prepared, std::size_t phase, int thread, int threads, F f) const {
-    std::vector<std::byte*> addresses = prepared.addresses;
-    std::vector<kernels::Upcoming::Piece> pieces;
+    std::vector<std::byte*>& addresses = workers_[static_cast<std::size_t>(thread)].addresses;
+    std::vector<kernels::Upcoming::Piece>& pieces = workers_[static_cast<std::size_t>(thread)].pieces;
+    addresses.assign(prepared.addresses.begin(), prepared.addresses.end());
     const std::size_t own = plan.region_bytes[static_cast<std::size_t>(Region::group)] * static_cast<std::size_t>(thread);
     std::byte* const scratch = scratch_.data() + whole_scratch_ + group_scratch_ * static_cast<std::size_t>(thread);
     const auto run_group = [&](kernels::Range share, std::int64_t i) {
@@ -328,6 +336,11 @@ class CpuExecutor final : public Executor {
     std::atomic<std::int64_t> groups{0};
   };
   mutable std::vector<Counter> taken_;  // of each thread's share of the phase, by whomever
+  struct alignas(64) Worker {
+    std::vector<std::byte*> addresses;             // of its group
+    std::vector<kernels::Upcoming::Piece> pieces;  // of the group after it
+  };
+  mutable std::vector<Worker> workers_;
   std::array<Block, region_count> regions_;
   Block scratch_;  // that of a Call of the whole batch, then of each thread for its group
   std::size_t whole_scratch_ = 0, group_scratch_ = 0;

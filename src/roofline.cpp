@@ -15,6 +15,7 @@
 #include "norma/executor.h"
 #include "src/cpu_backend.h"
 #include "src/cuda_probes.h"
+#include "src/openmp_threads.h"
 #include "src/plan.h"
 
 namespace norma {
@@ -73,12 +74,11 @@ double multiply_add_rate(const kernels::cpu::Probes& probes, int threads) {
   return rate;
 }
 
-// The probes of the CPU these options choose, whose OpenMP threads they set.
+// The probes of the CPU these options choose.
 const kernels::cpu::Probes& probes_of(const ExecutorOptions& options, Roofline& r) {
   const std::unique_ptr<Executor> executor = make_executor(Device::cpu(), options);  // for its checks and its name
   r.device = executor->description();
   r.threads = options.threads ? options.threads : usable_cores();
-  omp_set_num_threads(r.threads);
   return choose_cpu_backend(options.isa).probes;
 }
 
@@ -96,6 +96,7 @@ Roofline measure_roofline(const Device& device, const ExecutorOptions& options) 
   if (device.kind == Device::Kind::cuda) return cuda_roofline(device.index);
   Roofline r;
   const kernels::cpu::Probes& probes = probes_of(options, r);
+  const OpenMpThreads set(r.threads);
   r.flops = multiply_add_rate(probes, r.threads);
 
   r.array_bytes = array_bytes();
@@ -119,7 +120,7 @@ std::function<double()> copy_probe(const Device& device, const ExecutorOptions& 
   const std::size_t all = bytes * static_cast<std::size_t>(copies);
   return [&probes, threads = r.threads, bytes, all, x = std::shared_ptr<float>(zeroed_array(all)),
           y = std::shared_ptr<float>(zeroed_array(all))] {
-    omp_set_num_threads(threads);
+    const OpenMpThreads set(threads);
     const auto n = static_cast<std::int64_t>(bytes / sizeof(float)), end = static_cast<std::int64_t>(all / sizeof(float));
     const Clock::time_point start = Clock::now();
     for (std::int64_t at = 0; at < end; at += n) probes.copy_streaming(y.get() + at, x.get() + at, n);

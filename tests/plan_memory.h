@@ -23,6 +23,7 @@ namespace norma::test {
 class PlanMemory {
  public:
   static constexpr std::size_t guard = alignment;
+  static constexpr int most_threads = 8;  // of the CPU's kernels that run on it
   static constexpr std::uint32_t pattern = 0x7FF5A5A5;
 
   // The Plan must outlive it.
@@ -35,7 +36,7 @@ class PlanMemory {
     size_ = end;
     data_ = allocate(size_);
     std::size_t scratch = 0;
-    for (const PlanCall& c : plan.calls) scratch = std::max(scratch, kernels::cpu::scratch_bytes(c.call));
+    for (const PlanCall& c : plan.calls) scratch = std::max(scratch, kernels::cpu::scratch_bytes(c.call, most_threads));
     if (scratch) scratch_ = allocate(scratch);
     for (std::size_t i = 0; i < size_; i += sizeof pattern) std::memcpy(data_.get() + i, &pattern, sizeof pattern);
     for (std::size_t offset : offsets_) addresses_.push_back(data_.get() + offset);

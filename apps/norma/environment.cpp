@@ -2,7 +2,6 @@
 #include "apps/norma/environment.h"
 
 #include <fmt/format.h>
-#include <sched.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -11,7 +10,6 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 #include <string_view>
-#include <thread>
 
 #include "norma/norma.h"
 
@@ -29,13 +27,6 @@ std::string field(const char* file, std::string_view key, char separator) {
     return line.substr(begin, line.find_last_not_of(" \t\"") - begin + 1);
   }
   return {};
-}
-
-int usable_cores() {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  if (::sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
-  return static_cast<int>(std::thread::hardware_concurrency());
 }
 
 std::string utc_now() {

@@ -54,11 +54,14 @@ CudaReport cuda_report();
 enum class Capture : std::uint8_t { off, chain, branches };
 
 struct ExecutorOptions {
-  int threads = 0;           // 0: every core this process may use
+  int threads = 0;           // 0: usable_cores()
   std::string isa = "auto";  // "auto" or one of cpu_isa_levels()
   Capture capture = Capture::branches;
   std::int64_t graph_calls = 2048;  // a captured graph holds as many steps as have so many Calls together, one at least
 };
+
+// Threads that are worth having here: the processors this process may run on, or fewer where its control group has a quota, rounded up.
+int usable_cores();
 
 // Instruction-set levels of the CPU kernels in this build that this machine can run, best first: {"avx512", "avx2"}.
 std::vector<std::string> cpu_isa_levels();

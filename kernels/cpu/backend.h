@@ -24,8 +24,8 @@ struct Probes {
 
 struct Backend {
   const char* isa;  // "avx512"
-  // With scratch_bytes(call) at memory.scratch (scratch.h). Uses as many OpenMP threads as the calling thread is set to; one if it is
-  // itself one of a parallel region.
+  // With scratch_bytes(call, threads) at memory.scratch (scratch.h). Uses as many OpenMP threads as the calling thread is set to; one if it
+  // is itself one of a parallel region.
   void (*run)(const Call& call, Part part, const Memory& memory);
   Probes probes{};
 };

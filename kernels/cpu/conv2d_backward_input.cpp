@@ -55,7 +55,7 @@ inline void clear_phase(const ConvShape& s, float* dx, std::int64_t first_row, s
 
 // With many filters: for each phase of the strides, one index is one tile of its positions of at most max_tile_outs channels of one
 // group of samples. Returns false where the shape is not for tiles.
-inline bool run_tiles(const ConvShape& s, float* dx, const float* dy, const float* w) {
+inline bool run_tiles(const ConvShape& s, float* dx, const float* dy, const float* w, PerThread<TileBuffer> buffer) {
   const Window& k = s.window;
   const std::int64_t channels = s.channels_per_group(), filters = s.filters_per_group(), area = k.area();
   // The zeros around dy take part, which must not be many: the taps that count are stride^2 to one.
@@ -101,8 +101,8 @@ inline bool run_tiles(const ConvShape& s, float* dx, const float* dy, const floa
       g.x += (n * s.y.c + group * filters) * a.x_channel;
       g.w += group * filters * a.w_channel;
       g.y += (n * s.x.c + group * channels) * a.y_out;
-      if (area == 1) correlate_tile<true, true>(g, t, tile, chunk(channels, parts, item % parts));
-      else correlate_tile<true, false>(g, t, tile, chunk(channels, parts, item % parts));
+      if (area == 1) correlate_tile<true, true>(g, t, tile, chunk(channels, parts, item % parts), *buffer);
+      else correlate_tile<true, false>(g, t, tile, chunk(channels, parts, item % parts), *buffer);
     });
   }
   return true;
@@ -119,7 +119,7 @@ void run(const Conv2dBackwardInput& call, const Memory& memory) {
   const float* dy = memory.at<const float>(call.dy);
   const float* w = memory.at<const float>(call.w);
   float* dx = memory.at<float>(call.dx);
-  if (run_tiles(s, dx, dy, w)) return;
+  if (run_tiles(s, dx, dy, w, PerThread<TileBuffer>(memory))) return;
   const std::int64_t channels = s.channels_per_group(), filters = s.filters_per_group(), area = k.area();
   const std::int64_t blocks = ceil_div(channels, row_outs), x_plane = s.x.plane() * lanes, y_plane = s.y.plane() * lanes;
   const bool pointwise = area == 1 && k.stride_h == 1 && k.stride_w == 1 && k.pad_h == 0 && k.pad_w == 0;

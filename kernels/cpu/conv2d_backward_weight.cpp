@@ -128,6 +128,7 @@ void run_partial(const Conv2dBackwardWeight& call, const Memory& memory) {
   const std::int64_t blocks = few ? by_rows.blocks() : s.groups * filter_blocks * channel_blocks * row_blocks * column_blocks;
 
   Upcoming* const upcoming = memory.upcoming;
+  const PerThread<ConvWeightBuffer> buffer(memory);
   parallel_for(chunks * blocks, [=](std::int64_t item) {
     const std::int64_t part = item / blocks;
     const Range n = chunk(s.x.groups(), chunks, part);
@@ -147,7 +148,7 @@ void run_partial(const Conv2dBackwardWeight& call, const Memory& memory) {
     b.dy = dy + group * filters * y_plane;
     b.x = x + group * channels * x_plane;
     b.out = out + group * filters * channels * area;
-    sum_weights(s, rows, columns, cut, b, upcoming);
+    sum_weights(s, rows, columns, cut, b, *buffer, upcoming);
   });
   if (!call.db) return;
   parallel_for(chunks * s.y.c, [=](std::int64_t item) {

@@ -12,6 +12,7 @@
 
 #include "kernels/chunks.h"
 #include "kernels/cpu/axis.h"
+#include "kernels/cpu/buffers.h"
 #include "simd.h"
 
 namespace norma::kernels::cpu::NORMA_ISA {
@@ -30,7 +31,6 @@ struct TiledCorrelation {
 };
 
 inline constexpr int tile_outs = registers >= 32 ? 6 : 4, tile_cols = registers >= 32 ? 4 : 3;
-inline constexpr std::int64_t max_tile_positions = 128, max_tile_steps = 256, max_tile_outs = 128, max_tile_lines = 4096;
 
 // What a register block of outs x cols reads and writes.
 struct TileBlock {
@@ -146,11 +146,10 @@ inline std::int64_t tile_out_parts(std::int64_t outs, std::int64_t taps, std::in
 // The outputs `outs` (at most max_tile_outs, of one tap twice that) of one tile. Direct: w is used where it is, as rows or interleaved;
 // otherwise it is packed, interleaved, a block of outs at a time.
 template <bool Interleaved, bool Direct>
-inline void correlate_tile(const TiledCorrelation& a, const Tiling& t, std::int64_t tile, Range outs) {
+inline void correlate_tile(const TiledCorrelation& a, const Tiling& t, std::int64_t tile, Range outs, TileBuffer& buffer) {
   constexpr std::int64_t lanes = 16;
-  constexpr std::int64_t packed_stride = max_tile_outs + lanes;  // an odd number of lines: successive steps in different sets of L1
-  alignas(64) float x[max_tile_lines * lanes];
-  alignas(64) float packed[Direct ? 1 : max_tile_steps * packed_stride];
+  constexpr std::int64_t packed_stride = TileBuffer::stride;
+  float *const x = buffer.x, *const packed = buffer.w;
   std::int32_t offset[max_tile_steps], x_at[max_tile_positions];
   std::int64_t y_at[max_tile_positions];
 

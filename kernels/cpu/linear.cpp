@@ -50,8 +50,6 @@ inline void multiply(float* y, const float* x, const float* w, const float* b, s
   });
 }
 
-// Features of one index of LinearBackwardWeight, and the groups of samples it transposes at a time (64 KB).
-constexpr std::int64_t weight_columns = 64, weight_groups = 16, max_weight_outs = 128;
 constexpr int weight_outs = registers >= 32 ? 6 : 4, weight_cols = registers >= 32 ? 4 : 3;
 
 // sum[o][f] += sum over (g, lane) of dy[g][o][lane] * x[g][lane][f]; x has weight_columns columns.
@@ -134,8 +132,9 @@ void run(const LinearBackwardWeight& call, const Memory& memory) {
   float* db = memory.at<float>(call.db);
   const std::int64_t features = call.x_dims.c, outs = call.y_dims.c, groups = call.x_dims.groups();
   const std::int64_t feature_blocks = ceil_div(features, weight_columns), out_parts = ceil_div(outs, max_weight_outs);
+  const PerThread<LinearWeightBuffer> buffer(memory);
   parallel_for(feature_blocks * out_parts, [=](std::int64_t item) {
-    alignas(64) float transposed[weight_groups * lanes * weight_columns], sums[max_weight_outs * weight_columns];
+    float *const transposed = (*buffer).x, *const sums = (*buffer).sums;
     const Range o = chunk(outs, out_parts, item % out_parts);
     const Range vectors = chunk(ceil_div(features, lanes), feature_blocks, item / out_parts);
     const std::int64_t first = vectors.begin * lanes, past = vectors.end * lanes, width = (past < features ? past : features) - first;

@@ -9,6 +9,7 @@
 
 #include "kernels/chunks.h"
 #include "kernels/cpu/axis.h"
+#include "kernels/cpu/buffers.h"
 #include "kernels/cpu/outer_sum.h"
 #include "kernels/shapes.h"
 #include "simd.h"
@@ -25,8 +26,6 @@ struct WeightCut {
 
 // x and dy of one group of samples of at most so many floats (512 KB) are in L2 when their weight gradient is due.
 inline constexpr std::int64_t max_near_floats = std::int64_t{1} << 17;
-// Of one index: sums (512 KB of stack), lines of packed x (160 KB), positions of a tile.
-inline constexpr std::int64_t max_weight_sums = 8192, max_weight_lines = 2560, max_weight_positions = 128;
 
 inline WeightCut cut_weights(const ConvShape& s, Axis rows, Axis columns, std::int64_t chunks) {
   const std::int64_t most = 96;  // a tile's dy of one register block of filters is to stay in L1: 4 x 96 lines are 24 KB
@@ -74,11 +73,11 @@ struct WeightBlock {
   Range n, o, c, u, v;
 };
 
-inline void sum_weights(const ConvShape& s, Axis rows, Axis columns, const WeightCut& cut, const WeightBlock& block, Upcoming* upcoming) {
+inline void sum_weights(const ConvShape& s, Axis rows, Axis columns, const WeightCut& cut, const WeightBlock& block,
+                        ConvWeightBuffer& buffer, Upcoming* upcoming) {
   constexpr std::int64_t lanes = 16;
-  alignas(64) float packed[max_weight_lines * lanes],
-      sums[(max_weight_sums + lanes) * lanes];  // the last reduction may read, not use, lanes-1 more
-  std::int32_t position[max_weight_positions], stream[max_weight_sums];
+  float *const packed = buffer.x, *const sums = buffer.sums;
+  std::int32_t *const position = buffer.position, *const stream = buffer.stream;
   const std::int64_t x_plane = s.x.plane() * lanes, y_plane = s.y.plane() * lanes;
   const std::int64_t filters = block.o.end - block.o.begin, channels = block.c.end - block.c.begin;
   rows.first += block.u.begin * rows.step;

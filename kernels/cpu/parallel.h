@@ -4,6 +4,8 @@
 
 #include <cstdint>
 
+#include "kernels/memory.h"
+
 namespace norma::kernels::cpu::NORMA_ISA {
 
 // f(i) for i in [0,n), on as many threads as the calling thread's OpenMP setting allows, or on the calling thread alone if that is
@@ -19,5 +21,17 @@ inline void parallel_for(std::int64_t n, F f) {
 #pragma omp parallel for schedule(static)
   for (std::int64_t i = 0; i < n; ++i) f(i);
 }
+
+// The buffer of the thread that asks, of those a Call's scratch memory has (buffers.h): made before the loop, asked in it.
+template <class T>
+class PerThread {
+ public:
+  explicit PerThread(const Memory& memory) : first_(reinterpret_cast<T*>(memory.scratch)), alone_(omp_in_parallel() != 0) {}
+  T& operator*() const { return first_[alone_ ? 0 : omp_get_thread_num()]; }
+
+ private:
+  T* first_;
+  bool alone_;
+};
 
 }  // namespace norma::kernels::cpu::NORMA_ISA

@@ -29,6 +29,7 @@ inline Memory with_rounded_factors(const C& call, const Memory& memory) {
   }
   Memory rounded = memory;
   rounded.address = address;
+  rounded.scratch = next;
   return rounded;
 }
 

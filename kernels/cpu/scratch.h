@@ -5,6 +5,7 @@
 #include <variant>
 
 #include "kernels/calls.h"
+#include "kernels/cpu/buffers.h"
 
 namespace norma::kernels::cpu {
 
@@ -26,24 +27,26 @@ constexpr std::size_t address_bytes(const C& call) {
 // A factor, rounded; kernels may load a vector from where it ends.
 constexpr std::size_t factor_bytes(const Factor& f) { return whole_lines(static_cast<std::size_t>(f.elements) * sizeof(float)) + 64; }
 
+// Rounded factors, then the buffers of so many threads.
 template <class C>
-constexpr std::size_t scratch_bytes(const C& call) {
+constexpr std::size_t scratch_bytes(const C& call, int threads) {
+  std::size_t bytes = thread_bytes(call) * static_cast<std::size_t>(threads);
   if constexpr (Rounding<C>) {
-    if (call.precision == Precision::fp32) return 0;
-    std::size_t bytes = address_bytes(call);
+    if (call.precision == Precision::fp32) return bytes;
+    bytes += address_bytes(call);
     for (const Factor& f : call.factors()) bytes += factor_bytes(f);
-    return bytes;
   }
-  return 0;
+  return bytes;
 }
 template <class... C>
-constexpr std::size_t scratch_bytes(const Together<C...>& together) {
+constexpr std::size_t scratch_bytes(const Together<C...>& together, int threads) {
   std::size_t most = 0;
-  ((most = scratch_bytes(std::get<C>(together.calls)) > most ? scratch_bytes(std::get<C>(together.calls)) : most), ...);
+  const auto count = [&](std::size_t bytes) { most = bytes > most ? bytes : most; };
+  (count(scratch_bytes(std::get<C>(together.calls), threads)), ...);
   return most;
 }
-inline std::size_t scratch_bytes(const Call& call) {
-  return std::visit([](const auto& c) { return scratch_bytes(c); }, call);
+inline std::size_t scratch_bytes(const Call& call, int threads) {
+  return std::visit([&](const auto& c) { return scratch_bytes(c, threads); }, call);
 }
 
 }  // namespace norma::kernels::cpu
