@@ -3,8 +3,10 @@
 
 #include <cmath>
 #include <limits>
+#include <sstream>
 
 #include "norma/error.h"
+#include "norma/types.h"
 
 namespace norma {
 namespace {
@@ -67,6 +69,7 @@ class Inference {
 
   Shape operator()(const nn::Dropout& d) const {
     check(d.p >= 0 && d.p <= 1, "p must lie in 0..1, got " + std::to_string(d.p));
+    fits("p", d.p);
     return in_[0];
   }
 
@@ -85,9 +88,16 @@ class Inference {
   void positive(const char* option, std::int64_t v) const {
     check(v > 0 && v <= std::numeric_limits<std::int32_t>::max(), std::string(option) + " must be positive, got " + std::to_string(v));
   }
+  void fits(const char* option, double v) const {
+    if (fits_float(v)) return;
+    std::ostringstream text;
+    text << option << " must be 0 or fit a float, 1.2e-38 to 3.4e38, got " << v;
+    fail(text.str());
+  }
   void start(const char* option, const Init& i) const {
     check(std::isfinite(i.a) && std::isfinite(i.b),
           std::string(option) + " must be of finite numbers, got " + std::to_string(i.a) + " and " + std::to_string(i.b));
+    fits(option, i.a), fits(option, i.b);
   }
   template <class Norm>
   const Shape& normalised(const Norm& n) const {
@@ -95,12 +105,17 @@ class Inference {
     start("weight_init", n.weight_init), start("bias_init", n.bias_init);
     if (x.rank() != 2 && x.rank() != 4) fail("expects 2-d or 4-d input, got " + to_string(x));
     check(n.eps >= 0, "eps must not be negative, got " + std::to_string(n.eps));
+    fits("eps", n.eps);
     return x;
   }
   template <class Norm>
   void running_statistics(const Norm& n) const {
-    if (n.momentum) check(*n.momentum >= 0 && *n.momentum <= 1, "momentum must lie in 0..1, got " + std::to_string(*n.momentum));
+    if (n.momentum) {
+      check(*n.momentum >= 0 && *n.momentum <= 1, "momentum must lie in 0..1, got " + std::to_string(*n.momentum));
+      fits("momentum", *n.momentum);
+    }
     check(n.initial_running_var >= 0, "initial_running_var must not be negative, got " + std::to_string(n.initial_running_var));
+    fits("initial_running_var", n.initial_running_var);
   }
   const Shape& image() const {
     if (in_[0].rank() != 4) fail("expects 4-d input, got " + to_string(in_[0]));

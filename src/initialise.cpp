@@ -1,5 +1,6 @@
 #include "src/initialise.h"
 
+#include <algorithm>
 #include <cmath>
 #include <numbers>
 
@@ -69,6 +70,8 @@ std::vector<float> initial_values(const ParameterInfo& p, std::uint64_t seed, st
     const kernels::Philox4 r = draw(seed, number, static_cast<std::int64_t>(e));
     values[e] = static_cast<float>(distribution == uniform ? a + (b - a) * unit(r[0], r[1]) : a + b * standard_normal(r));
   }
+  if (std::any_of(values.begin(), values.end(), [](float v) { return !std::isfinite(v); }))
+    throw Error(ErrorKind::usage, "[" + p.name + "] its initialiser gives values beyond float");
   return values;
 }
 

@@ -7,6 +7,7 @@
 #include <sstream>
 
 #include "norma/error.h"
+#include "norma/types.h"
 
 namespace norma {
 namespace {
@@ -18,13 +19,22 @@ void require(bool ok, const char* option, const char* rule, double value) {
   throw Error(ErrorKind::usage, text.str());
 }
 
-void not_negative(const char* option, double v) { require(v >= 0 && std::isfinite(v), option, "be a number not below 0", v); }
-void below_one(const char* option, double v) { require(v >= 0 && v < 1, option, "lie in 0..1, 1 excluded", v); }
+void fits(const char* option, double v) { require(fits_float(v), option, "be 0 or fit a float, 1.2e-38 to 3.4e38", v); }
+void not_negative(const char* option, double v) {
+  require(v >= 0 && std::isfinite(v), option, "be a number not below 0", v);
+  fits(option, v);
+}
+void below_one(const char* option, double v) {
+  require(v >= 0 && static_cast<float>(v) < 1, option, "lie in 0..1, 1 excluded, as a float, too", v);
+  fits(option, v);
+}
 
 // From a at 0 to b at 1 along half a cosine.
 double cosine(double a, double b, double t) { return b + (a - b) * (1 + std::cos(std::numbers::pi * t)) / 2; }
 
 }  // namespace
+
+bool fits_float(double value) noexcept { return value == 0 || std::isnormal(static_cast<float>(value)); }
 
 double learning_rate(const Optimizer& o) {
   return std::visit([](const auto& x) { return x.lr; }, o);
@@ -36,6 +46,7 @@ void validate(const Optimizer& o) {
     not_negative("momentum", s->momentum);
     not_negative("weight_decay", s->weight_decay);
     require(std::isfinite(s->dampening), "dampening", "be finite", s->dampening);
+    fits("dampening", s->dampening);
     if (s->nesterov && (s->momentum == 0 || s->dampening != 0))
       throw Error(ErrorKind::usage, "nesterov needs a momentum above 0 and dampening 0");
     return;
@@ -54,9 +65,12 @@ void validate(const Schedule& s) {
   not_negative("final_factor", s.final_factor);
   require(s.pct_start > 0 && s.pct_start < 1, "pct_start", "lie between 0 and 1", s.pct_start);
   require(s.div_factor > 0, "div_factor", "be above 0", s.div_factor);
+  fits("div_factor", s.div_factor);
   require(s.final_div_factor > 0, "final_div_factor", "be above 0", s.final_div_factor);
+  fits("final_div_factor", s.final_div_factor);
   not_negative("warmup_epochs", s.warmup_epochs);
   require(s.warmup_start >= 0 && s.warmup_start <= 1, "warmup_start", "lie in 0..1", s.warmup_start);
+  fits("warmup_start", s.warmup_start);
 }
 
 double Schedule::factor(std::int64_t step, std::int64_t per_epoch, std::int64_t total) const {

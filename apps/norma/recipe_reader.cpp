@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "norma/text.h"
+#include "norma/types.h"
 
 namespace norma::app {
 namespace {
@@ -95,6 +96,9 @@ double RecipeReader::number_of(const std::string& key, const toml::node& node, R
   const bool inside =
       std::isfinite(value) && (r.low_open ? value > r.low : value >= r.low) && (r.high_open ? value < r.high : value <= r.high);
   if (!inside) fail(key, node, fmt::format("must be {}, got {}", describe(r), value));
+  if (!fits_float(value)) fail(key, node, fmt::format("must be 0 or fit a float, 1.2e-38 to 3.4e38, got {}", value));
+  if (r.high_open && static_cast<float>(value) >= static_cast<float>(r.high))
+    fail(key, node, fmt::format("must be {}, got {}, whose float is {}", describe(r), value, r.high));
   return value;
 }
 
