@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <sstream>
 
 #include "kernels/chunks.h"
 #include "kernels/cuda/backend.h"
@@ -23,6 +24,12 @@ using Clock = std::chrono::steady_clock;
 
 double since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
+std::string in_short(double v) {
+  std::ostringstream text;
+  text << v;
+  return text.str();
+}
+
 // How the samples are stored. Throws Error(usage) where the options cannot be those of any net.
 DType checked(const TrainerOptions& options) {
   if (options.batch <= 0) throw Error(ErrorKind::usage, "batch must be at least 1, got " + std::to_string(options.batch));
@@ -35,6 +42,8 @@ DType checked(const TrainerOptions& options) {
   validate(options.schedule);
   if (const auto* ce = std::get_if<CrossEntropy>(&options.loss); ce && !(ce->label_smoothing >= 0 && ce->label_smoothing <= 1))
     throw Error(ErrorKind::usage, "label_smoothing must lie in 0..1, got " + std::to_string(ce->label_smoothing));
+  else if (ce && !fits_float(ce->label_smoothing))
+    throw Error(ErrorKind::usage, "label_smoothing must be 0 or fit a float, got " + in_short(ce->label_smoothing));
   return stored;
 }
 
@@ -113,8 +122,13 @@ Affine::Affine(const Transform& t, std::int64_t channels, DType stored) {
     const double mean = per_channel(t.mean, 0, c, "mean"), deviation = per_channel(t.stddev, 1, c, "stddev");
     if (!(deviation > 0) || !std::isfinite(deviation) || !std::isfinite(mean))
       throw Error(ErrorKind::usage, "transform: stddev must be above 0");
-    scale.push_back(static_cast<float>(1 / (unit * deviation)));
-    offset.push_back(static_cast<float>(-mean / deviation));
+    const double factor = 1 / (unit * deviation), shift = -mean / deviation;
+    for (const double v : {mean, deviation, factor, shift})
+      if (!fits_float(v))
+        throw Error(ErrorKind::usage, "transform: (x - mean) / stddev has no floats for mean " + in_short(mean) + " and stddev " +
+                                          in_short(deviation) + (unit > 1 ? " of bytes in [0, 1]" : ""));
+    scale.push_back(static_cast<float>(factor));
+    offset.push_back(static_cast<float>(shift));
   }
 }
 
@@ -302,14 +316,20 @@ EpochMetrics Trainer::State::run_epoch(const Dataset& train, const FitOptions& f
   m.train_seconds = since(start);
   m.samples_per_second = static_cast<double>(s.samples - samples_before) / m.train_seconds;
   m.learning_rate = rates.back();
+  epoch_end = s;
   s.batch = s.position = 0;
   set_counters(s);
   ++epochs_done;
   return m;
 }
 
+void Trainer::State::reopen_epoch() {
+  set_counters(epoch_end);
+  --epochs_done;
+}
+
 Evaluation Trainer::State::evaluate(const Dataset& data, const std::function<void(const Plan&)>& after_batch, bool labelled,
-                                    bool check_each) {
+                                    bool check_each, const std::function<bool()>& go_on) {
   check(data, labelled);
   const std::int64_t samples = samples_of(data);
   if (data.labels.empty()) unlabelled.assign(static_cast<std::size_t>(samples), 0);
@@ -323,9 +343,11 @@ Evaluation Trainer::State::evaluate(const Dataset& data, const std::function<voi
     if (times == 0) return;
     const Plan& p = plan(Mode::eval, batch);
     bind(p, data, {});
-    if (!after_batch) executor->run(p, times, check_each);
-    else
-      for (std::int64_t i = 0; i < times; ++i) executor->run(p), after_batch(p);
+    const std::int64_t at_once = after_batch ? 1 : go_on ? executor->steps_ahead() : times;
+    for (std::int64_t done = 0; done < times && (!go_on || go_on()); done += at_once) {
+      executor->run(p, std::min(at_once, times - done), check_each);
+      if (after_batch) after_batch(p);
+    }
   };
   const std::int64_t tail = samples % evaluation_batch;
   try {
@@ -410,6 +432,7 @@ bool Trainer::fit(const Dataset& train, const Dataset* test, const FitOptions& o
     const FitOptions watched{
         options.epochs,
         options.on_step ? [&](const Progress& p) { return !(stop_after = !options.on_step(p)); } : std::function<bool(const Progress&)>{},
+        {},
         {}};
     EpochMetrics m = s.run_epoch(train, watched, stopped);
     if (stopped) return false;
@@ -417,7 +440,11 @@ bool Trainer::fit(const Dataset& train, const Dataset* test, const FitOptions& o
       throw Error(ErrorKind::diverged, "training diverged at step " + std::to_string(s.counters().step) + ", the last of epoch " +
                                            std::to_string(s.epochs_done) + ": after it " + fault + "; try a lower learning rate");
     if (test) {
-      const Evaluation e = s.measure(*test);
+      const Evaluation e = s.measure(*test, options.go_on);
+      if (e.samples < test->size()) {
+        s.reopen_epoch();
+        return false;
+      }
       m.test_loss = e.loss;
       m.test_accuracy = e.accuracy;
       m.evaluation_seconds = e.seconds;

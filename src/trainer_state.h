@@ -66,11 +66,13 @@ struct Trainer::State {
   // Of an epoch whose first `full` batches run `whole` and whose last runs `last`.
   void run_steps(const Dataset& train, kernels::Range batches, std::int64_t full, const Plan& whole, const Plan& last);
   EpochMetrics run_epoch(const Dataset& train, const FitOptions& options, bool& stopped);
-  // after_batch may read the Plan's values; check_each as Executor::run's.
+  // As if the epoch that run_epoch() has counted still lacked all but its steps.
+  void reopen_epoch();
+  // after_batch may read the Plan's values; check_each as Executor::run's. Fewer samples than the set has where go_on said no.
   Evaluation evaluate(const Dataset& data, const std::function<void(const Plan&)>& after_batch = {}, bool labelled = true,
-                      bool check_each = false);
-  // With a loss that is finite, or throws.
-  Evaluation measure(const Dataset& data);
+                      bool check_each = false, const std::function<bool()>& go_on = {});
+  // With a loss that is finite, or throws; of the whole set, but for go_on.
+  Evaluation measure(const Dataset& data, const std::function<bool()>& go_on = {});
   Checkpoint saved_model() const;
   Checkpoint saved_training() const;
 
@@ -95,7 +97,8 @@ struct Trainer::State {
   std::map<std::pair<Mode, std::int64_t>, Tap> taps;  // by mode and samples
   std::optional<Graph> graph, plain;                  // at options.batch; unfused, once somebody asks
   std::vector<ParameterInfo> parameters;
-  const Plan* base = nullptr;  // training of a few samples; knows every persistent value, which are alike in all Plans of the net
+  const Plan* base = nullptr;    // training of a few samples; knows every persistent value, which are alike in all Plans of the net
+  kernels::StepState epoch_end;  // the counters after the last step of the epoch before this
   std::int64_t epochs_done = 0;
   std::int64_t epoch_samples = 0;    // size of the training set the counters belong to
   std::int64_t schedule_epochs = 0;  // that the schedule was laid out for, of the epochs trained here; 0: of none

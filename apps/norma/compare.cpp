@@ -119,7 +119,7 @@ class CompareCommand {
       print_result(list_of_comparisons());
       return 0;
     }
-    watch_signals();
+    watch_signals("what has ended is saved; go on with norma compare --resume --out and its folder");
     ComparisonDirectory directory = open();
     const Comparison comparison = directory.comparison();
     const std::vector<PlannedRun> runs = planned_runs(comparison);
@@ -133,7 +133,10 @@ class CompareCommand {
     const Verdict found = verdict(results);
     directory.write_report(comparison_html(results, found), comparison_svg(results, found));
     print(results, found, directory.path());
-    if (results.ended() == results.planned()) return 0;
+    if (results.ended() == results.planned()) {
+      stdout_.check();
+      return 0;
+    }
     log_info(fmt::format("stopped: {} of {} runs have ended, those under way are saved; go on with: norma compare --resume --out {}",
                          results.ended(), results.planned(), shell_word(directory.path().string())));
     return 128 + stop_signal();
@@ -166,7 +169,7 @@ class CompareCommand {
         for (const MeasureInfo& m : measures)
           if (std::isfinite(r.measured[m.measure])) j[m.name] = r.measured[m.measure];
         j["parameters_hash"] = r.parameters_hash;
-        print_result(json_text(j) + "\n");
+        stdout_.print(json_text(j) + "\n");
       }
     };
     options.on_wait = [&] {
@@ -188,7 +191,7 @@ class CompareCommand {
     progress_.clear();
   }
 
-  void print(const Results& results, const Verdict& found, const fs::path& out) const {
+  void print(const Results& results, const Verdict& found, const fs::path& out) {
     const Comparison& c = results.comparison();
     if (request_.json) {
       constexpr const char* outcomes[] = {"holds", "refuted", "undecided"};
@@ -198,18 +201,19 @@ class CompareCommand {
       j["verdict"] = found.words;
       for (const Results::Variant& v : results.variants()) j["variants"].push_back(to_json(v, c));
       j["directory"] = out.string();
-      print_result(json_text(j) + "\n");
+      stdout_.print(json_text(j) + "\n");
       return;
     }
     std::string text = comparison_table(results);
     if (!c.claim.empty()) text += fmt::format("\nclaim    {}\nverdict  {}\n", c.claim, found.words);
     else text += fmt::format("\n{}\n", found.words);
     text += fmt::format("report   {}/report.html\n", printable(out.string()));
-    print_result(text);
+    stdout_.print(text);
   }
 
   const CompareRequest& request_;
   ProgressDisplay progress_;
+  ResultStream stdout_;
 };
 
 }  // namespace

@@ -54,7 +54,7 @@ fs::path fetch_root(const DataRequest& request) {
 
 int fetch(const DataRequest& request) {
   check_names(request.names);
-  watch_signals();
+  watch_signals("files that were complete stay, norma data fetch goes on from there");
   const fs::path root = fetch_root(request);
   ProgressDisplay progress(request.progress, request.quiet, detect_terminal(fileno(stderr)));
   for (const std::string& name : request.names) {
@@ -76,7 +76,10 @@ int fetch(const DataRequest& request) {
       log_warning(line);
     };
     log_info(fmt::format("fetching {} to {}", name, (root / name).string()));
-    const bool whole = fetch_dataset(name, root, options);
+    const bool whole = [&] {
+      const Unsaved unsaved;
+      return fetch_dataset(name, root, options);
+    }();
     progress.clear();
     if (!whole) {
       log_warning("stopped; files that were complete stay, norma data fetch goes on from there");

@@ -1,9 +1,12 @@
 // norma: the command line. Flags in, one catch, an honest exit code out.
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <cerrno>
 #include <csignal>
 #include <cstdlib>
+#include <cstring>
 #include <new>
 
 #include "apps/norma/commands.h"
@@ -108,6 +111,8 @@ int run(int argc, char** argv) {
     print_result(std::string(e.what()) + "\n");
     return 0;
   } catch (const CLI::CallForHelp&) {
+    if (!innermost(app).remaining().empty())  // help for what?
+      throw Error(ErrorKind::usage, usage_message(app, CLI::ExtrasError(innermost(app).remaining())));
     print_result(app.help());  // of the innermost command that was named
     return 0;
   } catch (const CLI::ParseError& e) {
@@ -121,21 +126,44 @@ int run(int argc, char** argv) {
 }  // namespace
 }  // namespace norma::app
 
+namespace {
+
+// A closed descriptor 0, 1 or 2 would be given to the next file that is opened, and what is printed would go into that. Reading from the
+// stand-in finds nothing; writing to that of stdout fails, as to a closed one.
+void open_standard_streams() {
+  for (const int descriptor : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO})
+    if (fcntl(descriptor, F_GETFD) == -1 && errno == EBADF) [[maybe_unused]]
+      const int opened = open("/dev/null", descriptor == STDERR_FILENO ? O_RDWR : O_RDONLY);
+}
+
+// Where the memory for a line of the log cannot be had either, the words alone.
+void report(const char* what) noexcept {
+  try {
+    norma::app::log_error(what);
+  } catch (...) {
+    for (const char* text : {"norma: error: ", what, "\n"})
+      [[maybe_unused]] const auto written = write(STDERR_FILENO, text, std::strlen(text));
+  }
+}
+
+}  // namespace
+
 int main(int argc, char** argv) {
+  open_standard_streams();
   norma::app::wait_briefly(argv);
   std::signal(SIGPIPE, SIG_IGN);  // a closed pipe is an error of the write
-  norma::app::set_up_log(norma::app::detect_terminal(STDERR_FILENO), false);
   try {
+    norma::app::set_up_log(norma::app::detect_terminal(STDERR_FILENO), false);
     return norma::app::run(argc, argv);
   } catch (const norma::Error& e) {
-    norma::app::log_error(e.what());
+    report(e.what());
     return e.exit_code();
   } catch (const norma::app::ClosedPipe&) {
     return 128 + SIGPIPE;  // what a process that does not catch the signal leaves
   } catch (const std::bad_alloc&) {
-    norma::app::log_error("out of memory");
+    report("out of memory");
   } catch (const std::exception& e) {
-    norma::app::log_error(e.what());
+    report(e.what());
   }
   return static_cast<int>(norma::ErrorKind::failure);
 }

@@ -1,12 +1,29 @@
-// SIGINT, SIGTERM and SIGHUP as a request to stop at the next safe point; a second one ends the process at once.
+// SIGINT, SIGTERM and SIGHUP. A command that does not watch them ends as any program does. One that does says what is lost, and ends at
+// once as well, but for while it holds work that is not on disk: then the first signal is a request to stop at the next safe point, and a
+// second one ends it.
 #pragma once
 
 namespace norma::app {
 
-// A signal that was set to be ignored when the process started (nohup, a background job) stays so.
-void watch_signals();
+// A signal that was set to be ignored when the process started (nohup, a background job) stays so. words: said where a signal ends the
+// process at once; they must live as long as it, here and below.
+void watch_signals(const char* words);
+void say_on_signal(const char* words);
 
 // The signal that asked to stop, or 0. The exit code for it is 128 + its number.
 int stop_signal() noexcept;
+
+// Says the words and ends the process, as a signal does where nothing is unsaved: for whoever waits for threads that look at no signal.
+[[noreturn]] void leave(int signal) noexcept;
+
+// Work that is not on disk. While there is one, on any thread, the first signal only sets stop_signal().
+class Unsaved {
+ public:
+  Unsaved() noexcept;
+  ~Unsaved();
+  Unsaved(const Unsaved&) = delete;
+  Unsaved& operator=(const Unsaved&) = delete;
+  static bool any() noexcept;
+};
 
 }  // namespace norma::app

@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "apps/norma/log.h"
 #include "norma/error.h"
 #include "norma/text.h"
 
@@ -50,6 +51,23 @@ void print_bytes(std::string_view text) {
   if (std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0) return;
   if (errno == EPIPE) throw ClosedPipe{};
   throw Error(ErrorKind::failure, std::string("cannot write to standard output: ") + std::strerror(errno));
+}
+
+void ResultStream::print(std::string_view text) {
+  if (closed_ || !lost_.empty()) return;
+  try {
+    print_result(text);
+  } catch (const ClosedPipe&) {
+    closed_ = true;
+    log_warning("standard output was closed; the run goes on without it");
+  } catch (const Error& e) {
+    lost_ = e.what();
+    log_warning(lost_ + "; the run goes on without it");
+  }
+}
+
+void ResultStream::check() const {
+  if (!lost_.empty()) throw Error(ErrorKind::failure, lost_ + "; the run itself is whole");
 }
 
 void print_path(const std::filesystem::path& path) {

@@ -26,6 +26,18 @@ struct ClosedPipe {};
 void print_result(std::string_view text);
 // The same of text as it is: painted, or a path that a script reads.
 void print_bytes(std::string_view text);
+// stdout of work that is not for stdout alone: where it cannot be written to, that is said once, and the work goes on to its end.
+class ResultStream {
+ public:
+  void print(std::string_view text);
+  // At the end. Throws Error(failure) where something got lost; a pipe that its reader closed is none of it.
+  void check() const;
+
+ private:
+  bool closed_ = false;
+  std::string lost_;  // why
+};
+
 // A path and a line feed: the bytes themselves, but for a terminal.
 void print_path(const std::filesystem::path& path);
 

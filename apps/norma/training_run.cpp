@@ -39,23 +39,6 @@ fs::path default_out(const std::string& recipe) {
   return fmt::format("runs/{}-{:%Y%m%d-%H%M%S}", folder_name(recipe), local);
 }
 
-// stdout of a run: if nobody reads it any more, the run goes on without it.
-class Results {
- public:
-  void print(const std::string& text) {
-    if (closed_) return;
-    try {
-      print_result(text);
-    } catch (const ClosedPipe&) {
-      closed_ = true;
-      log_warning("standard output was closed; the run goes on without it");
-    }
-  }
-
- private:
-  bool closed_ = false;
-};
-
 // The recipe of the run in a folder.
 RecipeSource source_of(const RunDirectory& run) {
   return {printable(run.path().filename().string()), run.config(), (run.path() / "config.toml").string(), fs::absolute(run.path())};
@@ -76,9 +59,10 @@ class TrainingRun {
   void go_on();
   void finish_epoch(const EpochMetrics& m);
   std::shared_ptr<const DatasetPair> load() const;
+  void saved();
   void save();
   std::string fault() const;
-  void write_report(const std::string& status, bool failed);
+  void write_report(const std::string& status, bool failed, bool at_once = false);
   void draw_curve() const;
   void print_summary();
   bool asked_to_stop() const { return stop_signal() != 0 || (part_ && part_->stop && *part_->stop); }
@@ -98,7 +82,9 @@ class TrainingRun {
   std::int64_t told_ = 0;  // epochs whose results are recorded
   std::optional<HealthProbe> health_;
   ProgressDisplay progress_;
-  Results results_;
+  ResultStream results_;
+  std::optional<Unsaved> unsaved_;
+  double samples_per_second_ = 0;   // at the last step
   double first_step_seconds_ = -1;  // from the process's start to the end of its first step
 };
 
@@ -211,15 +197,17 @@ void TrainingRun::finish_epoch(const EpochMetrics& m) {
 
 int TrainingRun::run() {
   begin();
-  if (const int signal = stop_signal()) return stopped(signal);
+  unsaved_.emplace();
   FitOptions fit;
   fit.epochs = recipe_.train.epochs;
   fit.on_step = [&](const Progress& p) {
     if (first_step_seconds_ < 0) first_step_seconds_ = seconds_since_process_start();
+    samples_per_second_ = p.samples_per_second;
     progress_.step(p);
     return !asked_to_stop();
   };
   fit.on_epoch = [&](const EpochMetrics& m) { finish_epoch(m); };
+  fit.go_on = [&] { return !asked_to_stop(); };
   bool whole = false;
   try {
     whole = trainer_->fit(*data_, fit);
@@ -231,12 +219,20 @@ int TrainingRun::run() {
   }
   progress_.clear();
   if (!whole) return stopped(stop_signal());
-  write_report("finished", false);
+  saved();
+  write_report("finished", false, stop_signal() != 0);
   if (!part_) {
     draw_curve();
     print_summary();
   }
+  results_.check();
   return stop_signal() ? 128 + stop_signal() : 0;
+}
+
+// From here on a signal ends the process at once.
+void TrainingRun::saved() {
+  if (!part_) say_on_signal("the run is saved, its report is not written");
+  unsaved_.reset();
 }
 
 TrainingOutcome TrainingRun::outcome(const std::string& divergence) {
@@ -257,7 +253,8 @@ int TrainingRun::stopped(int signal) {
     if (e.kind() != ErrorKind::diverged) throw;
     diverged(e);
   }
-  write_report(fmt::format("stopped at step {} by a signal", trainer_->steps_done()), false);
+  saved();
+  write_report(fmt::format("stopped at step {} by a signal", trainer_->steps_done()), false, true);
   say(fmt::format("stopped after step {} and saved; go on with: norma train --resume --out {}", trainer_->steps_done(),
                   shell_word(run_->path().string())));
   return 128 + signal;
@@ -275,12 +272,16 @@ void TrainingRun::diverged(const Error& e) {
                          out, trainer_->steps_done());
   message += fmt::format("; this run's learning rate was {}: try --lr {:.2g}", learning_rate(recipe_.optimizer),
                          learning_rate(recipe_.optimizer) / 10);
+  saved();
   write_report(e.what(), true);
   throw Error(ErrorKind::diverged, message);
 }
 
-void TrainingRun::write_report(const std::string& status, bool failed) {
+// at_once: somebody waits for the end, so what would take longer than a moment is left out.
+void TrainingRun::write_report(const std::string& status, bool failed, bool at_once) {
   if (part_) return;
+  constexpr double moment = 0.15;
+  const bool quick = !at_once || static_cast<double>(data_->test.size()) < moment * samples_per_second_;
   RunReport r;
   r.recipe = recipe_.name;
   r.description = recipe_.description;
@@ -298,8 +299,9 @@ void TrainingRun::write_report(const std::string& status, bool failed) {
   r.plan = describe(trainer_->plan(Mode::train));
   r.memory = memory(trainer_->plan(Mode::train));
   if (!failed) r.scatter = scatter_of(*data_, *trainer_);
-  if (first_fault(r.model).empty()) r.test = classification_of(data_->test, *trainer_, std::holds_alternative<CrossEntropy>(recipe_.loss));
-  if (!failed) time_calls(r, *trainer_, data_->train, recipe_.train.batch_size);
+  if (first_fault(r.model).empty() && quick)
+    r.test = classification_of(data_->test, *trainer_, std::holds_alternative<CrossEntropy>(recipe_.loss));
+  if (!failed) time_calls(r, *trainer_, data_->train, recipe_.train.batch_size, at_once ? moment : INFINITY);
   run_->write_report(r);
 }
 
@@ -371,7 +373,7 @@ TrainingOutcome run_part(const Recipe& recipe, const TrainingPart& part) {
 
 int run_training(const TrainRequest& request) {
   set_up_log(detect_terminal(fileno(stderr)), request.quiet);
-  watch_signals();
+  watch_signals(request.resume ? "the run is as it was" : "nothing was trained yet");
   if (!request.resume) return TrainingRun(request, parse_recipe(find_recipe(request.recipe), request.overrides), {}).run();
   RunDirectory run = RunDirectory::open(request.out);
   Recipe recipe = resumed_recipe(source_of(run), request.overrides);

@@ -86,6 +86,8 @@ struct FitOptions {
   // After every step, on a GPU after every few; false: stop there, with the state ready to be saved.
   std::function<bool(const Progress&)> on_step{};
   std::function<void(const EpochMetrics&)> on_epoch{};
+  // Asked between the batches of an epoch's evaluation; false: stop there, with the state as after the epoch's last step.
+  std::function<bool()> go_on{};
 };
 
 // One run of a Plan, looked at from inside.
@@ -129,10 +131,10 @@ class Trainer {
   Trainer(Trainer&&) noexcept;
   Trainer& operator=(Trainer&&) noexcept;
 
-  // Trains until options.epochs; false if on_step stopped it. Before the first step, throws Error(usage) if the last batch of an epoch
-  // could not be normalised. A non-finite loss or gradient throws Error(diverged) naming layer and step, with the state before that step;
-  // what is not finite at an epoch's end (a parameter, running statistic, optimizer state or the test set's loss) is named, too, and then
-  // the state is not to be kept. Error(data) names the sample and feature that are not finite, or the set of which no label counts.
+  // Trains until options.epochs; false if on_step or go_on stopped it. Before the first step, throws Error(usage) if the last batch of an
+  // epoch could not be normalised. A non-finite loss or gradient throws Error(diverged) naming layer and step, with the state before that
+  // step; what is not finite at an epoch's end (a parameter, running statistic, optimizer state or the test set's loss) is named, too, and
+  // then the state is not to be kept. Error(data) names the sample and feature that are not finite, or the set of which no label counts.
   // Error(usage) also for a net without parameters, for MeanSquared where the set's classes are not the net's outputs, for another number
   // of epochs than the epochs so far had where the schedule depends on it, and within on_step. The sets must not change before it returns.
   bool fit(const Dataset& train, const Dataset* test, const FitOptions& options);
