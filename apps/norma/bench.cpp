@@ -56,6 +56,10 @@ Device bench_device(const std::string& device, bool has_threads, const std::stri
 
 Recipe variant(const BenchRequest& request, std::int64_t batch, std::int64_t threads) {
   std::vector<Override> overrides = request.overrides;
+  for (const Override& o : overrides)
+    for (const auto& [key, flag] :
+         {std::pair{"train.batch_size", "--batch"}, {"device.threads", "--threads"}, {"device.isa", "--isa"}, {"device.kind", "--device"}})
+      if (o.key == key) throw Error(ErrorKind::usage, fmt::format("{}: norma bench takes it from {}", o.flag, flag));
   if (batch > 0) overrides.push_back({"train.batch_size", std::to_string(batch), "--batch"});
   overrides.push_back({"device.threads", std::to_string(threads), "--threads"});
   overrides.push_back({"device.isa", '"' + request.isa + '"', "--isa"});

@@ -114,7 +114,7 @@ Command add_plan(CLI::App& norma) {
   app.add_flag("--measure", request->measure, "On a GPU: the time each call takes, beside the prediction");
   app.add_flag("--json", request->json, "One JSON object on stdout");
   app.add_flag("--quiet", request->quiet, "No log on stderr; warnings stay");
-  add_recipe_flags(app, FlagScope::all, request->overrides);
+  add_recipe_flags(app, FlagScope::step, request->overrides);
   return {&app, [request] { return run(*request); }};
 }
 

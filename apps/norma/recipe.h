@@ -95,6 +95,9 @@ struct DeviceSection {
   bool fuse = true, reuse = true, check_each = false;
 };
 
+// Of a recipe, repetitions counted.
+inline constexpr std::int64_t most_layers = 100'000;
+
 struct Recipe {
   std::string name, description;
   DataSection data;

@@ -21,7 +21,7 @@ struct ValueFlag {
 
 constexpr ValueFlag value_flags[] = {
     {"--epochs", "train.epochs", "N", "Epochs in total", false, FlagScope::all, Bench::own},
-    {"--batch-size", "train.batch_size", "N", "Samples per step", false, FlagScope::evaluation, Bench::own},
+    {"--batch-size", "train.batch_size", "N", "Samples per step", false, FlagScope::all, Bench::own},
     {"--lr", "optimizer.lr", "X", "Learning rate", false, FlagScope::all},
     {"--seed", "train.seed", "N", "Seed of initial weights, order of samples and dropout", false, FlagScope::all},
     {"--optimizer", "optimizer.kind", "NAME", "sgd, adam or adamw, with its own defaults", true, FlagScope::all},
@@ -63,12 +63,15 @@ constexpr SwitchFlag switch_flags[] = {
     {"--check-each", "--no-check-each", "device.check_each", "Look for NaN after every call, to name the layer at fault"},
 };
 
+bool is_of_run(std::string_view key) { return key == "train.epochs" || key == "train.save_every" || key == "train.log_every"; }
+
 }  // namespace
 
 void add_recipe_flags(CLI::App& command, FlagScope scope, std::vector<Override>& overrides) {
   const char* group = "Recipe (each overrides a field)";
   for (const ValueFlag& f : value_flags) {
     if (scope == FlagScope::evaluation && f.scope == FlagScope::all) continue;
+    if (scope == FlagScope::step && is_of_run(f.key)) continue;
     if (scope == FlagScope::bench && f.bench == Bench::own) continue;
     command
         .add_option_function<std::string>(
@@ -78,6 +81,7 @@ void add_recipe_flags(CLI::App& command, FlagScope scope, std::vector<Override>&
             },
             f.help)
         ->type_name(f.type)
+        ->trigger_on_parse()  // in their order
         ->group(group);
   }
   if (scope != FlagScope::evaluation)
@@ -89,8 +93,14 @@ void add_recipe_flags(CLI::App& command, FlagScope scope, std::vector<Override>&
                 overrides.push_back({f.key, "true", f.on});
               },
               fmt::format("{} ({})", f.help, f.off))
+          ->trigger_on_parse()
           ->group(group);
-      command.add_flag_callback(f.off, [&overrides, f] { overrides.push_back({f.key, "false", f.off}); })->group("");  // in the line above
+      command.add_flag_callback(f.off,
+                                [&overrides, f] {
+                                  overrides.push_back({f.key, "false", f.off});
+                                })
+          ->trigger_on_parse()
+          ->group("");  // in the line above
     }
   command
       .add_option_function<std::vector<std::string>>(
@@ -106,6 +116,7 @@ void add_recipe_flags(CLI::App& command, FlagScope scope, std::vector<Override>&
           "Any field: --set schedule.gamma=0.5, --set model.layers.0.out=12")
       ->type_name("KEY=VALUE")
       ->allow_extra_args(false)  // one value for each --set
+      ->trigger_on_parse()
       ->group(group);
 }
 

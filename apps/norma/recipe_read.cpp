@@ -178,6 +178,19 @@ bool has_norm_slot(const std::vector<LayerSpec>& layers) {
     return std::holds_alternative<NormLayer>(l.layer);
   });
 }
+
+// With what repeats, and the layers that hold others.
+std::int64_t count_layers(const std::vector<LayerSpec>& layers) {
+  constexpr std::int64_t enough = std::int64_t{1} << 40;  // times the most repetitions it stays in range
+  std::int64_t all = 0;
+  for (const LayerSpec& l : layers) {
+    std::int64_t of_layer = 1;
+    if (const auto* s = std::get_if<SequentialLayer>(&l.layer)) of_layer += s->repeat * count_layers(s->layers);
+    if (const auto* r = std::get_if<ResidualLayer>(&l.layer)) of_layer += count_layers(r->body) + count_layers(r->projection);
+    all = std::min(all + of_layer, enough);
+  }
+  return all;
+}
 }  // namespace
 
 Recipe parse_recipe(const RecipeSource& source, std::span<const Override> overrides) {
@@ -196,6 +209,9 @@ Recipe parse_recipe(const RecipeSource& source, std::span<const Override> overri
   RecipeReader reader(table, origin, "");
   fields(reader, recipe);
   reader.finish();
+  if (const std::int64_t layers = count_layers(recipe.model.layers); layers > most_layers)
+    origin.fail("model.layers", table["model"]["layers"].node()->source(),
+                fmt::format("{} layers with all repetitions, and at most {} are allowed", layers, most_layers));
   for (const Override& o : overrides)
     if (o.key == "model.norm" && recipe.model.norm != NormKind::none && !has_norm_slot(recipe.model.layers))
       throw Error(ErrorKind::usage, fmt::format("{}: no layer of {} is {{ type = \"norm\" }}, which this stands for", o.flag, recipe.name));

@@ -31,6 +31,15 @@ bool gives_transform(const std::vector<Override>& overrides) {
   });
 }
 
+// Of a model that is trained, these say nothing of how it is evaluated.
+void refuse_without_effect(const std::vector<Override>& overrides) {
+  for (const Override& o : overrides) {
+    const std::string section = o.key.substr(0, o.key.find('.'));
+    if (section == "optimizer" || section == "schedule" || (section == "train" && o.key != "train.precision"))
+      throw Error(ErrorKind::usage, fmt::format("{}: {} is of the training alone, and changes nothing of a saved model", o.flag, o.key));
+  }
+}
+
 }  // namespace
 
 void add_saved_model_flags(CLI::App& command, SavedModelRequest& request) {
@@ -40,6 +49,7 @@ void add_saved_model_flags(CLI::App& command, SavedModelRequest& request) {
 }
 
 SavedModel open_model(const SavedModelRequest& request) {
+  refuse_without_effect(request.overrides);
   std::error_code ec;
   const fs::path weights = fs::is_directory(request.model, ec) ? request.model / "model.safetensors" : request.model;
   if (!fs::exists(weights, ec)) throw Error(ErrorKind::data, weights.string() + ": no such file");

@@ -81,7 +81,7 @@ Command add_verify(CLI::App& norma) {
       ->default_val("mnist-lenet-bn");
   app.add_flag("--json", request->json, "One JSON object on stdout");
   app.add_flag("--quiet", request->quiet, "No log on stderr; warnings stay");
-  add_recipe_flags(app, FlagScope::all, request->overrides);
+  add_recipe_flags(app, FlagScope::step, request->overrides);
   return {&app, [request] { return run(*request); }};
 }
 
