@@ -170,7 +170,7 @@ TEST(Guest, OptionsThatAreNoFloatsAreRefused) {
     if (v < 1) of_norm({.momentum = v}, "momentum");
     of_norm({.initial_running_var = v}, "initial_running_var");
     const nn::Sequential constant{nn::Flatten{}, nn::Linear{.out = 3, .bias_init = Init::constant(v)}};
-    expect_error(ErrorKind::usage, {"fc1.bias", "float"}, [&] { Trainer(constant, options()); });
+    expect_error(ErrorKind::usage, {"[fc1]", "bias_init", "float"}, [&] { Trainer(constant, options()); });
     if (v < 1) {
       TrainerOptions smooth = options();
       smooth.loss = CrossEntropy{.label_smoothing = v};
