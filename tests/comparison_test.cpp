@@ -96,6 +96,9 @@ TEST_F(Comparisons, RefusesWithTheCulprit) {
   refused("\"better\"", "\"best\"", "check.0.kind must be one of better, sooner, further, oftener, got \"best\"");
   refused("train.epochs = 2", "train.epocs = 2", "did you mean \"epochs\"?");
   refused("seeds = 2", "seeds = 2\nrecipes = 3", "did you mean \"recipe\"?");
+  // Written into comparison.toml such a name would be another, or none.
+  refused("train.epochs = 2", "\"train/epochs\" = 2", "without quotes; got \"train/epochs\"");
+  refused("optimizer.lr = [0.01, 0.5]", "\"optimizer.lr\" = [0.01, 0.5]", "vary: a recipe's field is letters");
   expect_error(ErrorKind::usage, {"train.seed is varied by --seeds"}, [&] {
     Comparison c = parsed(text);
     c.vary.push_back({"train.seed", {"1"}});

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cctype>
 #include <sstream>
 
 #include "apps/norma/recipe_reader.h"
@@ -37,12 +38,18 @@ std::string toml_text(const toml::node& node) {
   return text.str();
 }
 
-// Calls f(dotted key, node) for all that is no table; an inline one is a value.
+// Calls f(dotted key, node) for all of the section that is no table; an inline one is a value.
 template <class F>
-void for_each_leaf(const toml::table& table, const std::string& path, F f) {
+void for_each_field(const toml::table& table, const RecipeOrigin& origin, const std::string& section, F f, const std::string& path = "") {
   for (const auto& [key, node] : table) {
-    const std::string name = path.empty() ? std::string(key.str()) : path + "." + std::string(key.str());
-    if (const toml::table* inner = node.as_table(); inner && !inner->is_inline()) for_each_leaf(*inner, name, f);
+    const std::string name = path + std::string(key.str());
+    const auto of_name = [](unsigned char c) { return std::isalnum(c) || c == '_' || c == '-'; };
+    if (key.empty() || !std::all_of(key.begin(), key.end(), of_name))
+      origin.fail(section, key.source(),
+                  fmt::format("a recipe's field is letters, digits, _ and -, with dots between them and without quotes; "
+                              "got \"{}\"",
+                              name));
+    if (const toml::table* inner = node.as_table(); inner && !inner->is_inline()) for_each_field(*inner, origin, section, f, name + ".");
     else f(name, node);
   }
 }
@@ -136,7 +143,7 @@ Check check_of(const toml::node& node, const RecipeOrigin& origin, std::size_t n
   taken("value", c.field, c.value);
   if (!c.against.empty()) taken("against", c.field, c.against);
   if (const toml::table* at = keys.table("at"))
-    for_each_leaf(*at, "", [&](const std::string& key, const toml::node& n) {
+    for_each_field(*at, origin, path + ".at", [&](const std::string& key, const toml::node& n) {
       c.at[key] = toml_text(n);
       taken("at", key, c.at[key]);
     });
@@ -171,11 +178,11 @@ Comparison parse_comparison(const RecipeSource& source) {
   c.seeds = static_cast<std::int64_t>(seeds);
   if (const std::string measure = keys.text("measure"); !measure.empty()) c.measure = measure_called(measure, source.origin + ": measure");
   if (const toml::table* set = keys.table("set"))
-    for_each_leaf(*set, "", [&](const std::string& key, const toml::node& node) {
+    for_each_field(*set, origin, "set", [&](const std::string& key, const toml::node& node) {
       c.set.push_back({key, toml_text(node), source.origin + ": set." + key});
     });
   if (const toml::table* vary = keys.table("vary"))
-    for_each_leaf(*vary, "", [&](const std::string& key, const toml::node& node) {
+    for_each_field(*vary, origin, "vary", [&](const std::string& key, const toml::node& node) {
       const toml::array* a = node.as_array();
       if (!a || a->empty()) origin.fail("vary." + key, node.source(), "must be an array of values, got " + describe(node));
       Variation v{key, {}};
