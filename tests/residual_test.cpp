@@ -60,6 +60,9 @@ TEST(ResidualBlock, HasNeitherAnAdditionNorAnActivationOfItsOwn) {
     for (const char* none : {"add", "activation_forward", "activation_backward"}) EXPECT_FALSE(calls.contains(none)) << none;
     EXPECT_NE(graph.print().find("batch_norm + add + relu("), std::string::npos) << graph.print();
     EXPECT_EQ(graph[graph.outputs[0]].output_path, "relu1");
+    const Node& last = graph.nodes.back();
+    const std::string inputs = "relu(" + graph[last.inputs.at(0)].output_path + ", " + graph[last.inputs.at(1)].output_path + ")";
+    EXPECT_NE(graph.print().find(inputs), std::string::npos) << graph.print();
   }
 }
 
@@ -85,7 +88,8 @@ TEST(ResidualBlock, TheGradientOfTheSumIsMadeOnceAndReadTwice) {
   const auto* reduce = find_call<kernels::BatchNormBackwardReduce>(plan, path);
   const auto* apply = find_call<kernels::BatchNormBackwardApply>(plan, path);
   ASSERT_TRUE(reduce && apply) << print(plan);
-  EXPECT_TRUE(reduce->dr);
+  ASSERT_TRUE(reduce->dr);
+  EXPECT_EQ(plan[reduce->dr].name, "sequential1/bn1.grad");  // of the shortcut
   EXPECT_EQ(reduce->act, Activation::relu);
   EXPECT_EQ(apply->dy, reduce->dr);
   EXPECT_EQ(apply->act, Activation::none);

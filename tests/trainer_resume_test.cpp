@@ -156,6 +156,9 @@ TEST(TrainerDivergence, ASampleWhoseVarianceOverflowsIsNamedAndGoesNowhere) {
     });
     EXPECT_EQ(bytes_of(t.model()), model);
     EXPECT_EQ(t.read("bn1.num_batches_tracked").at(0), 1.f);
+    data.floats[50] = 0;  // mended, it goes on
+    EXPECT_TRUE(t.fit(data, nullptr, {.epochs = 1}));
+    EXPECT_EQ(t.steps_done(), 2);
   }
 }
 
