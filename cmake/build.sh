@@ -1,10 +1,11 @@
 #!/bin/sh
 # Configures and builds a preset of CMakePresets.json, with ninja where there is one.
-#   sh cmake/build.sh release|tests|clang|asan
+#   sh cmake/build.sh release|tests|clang|asan|tsan [TARGET...]
 # $NORMA_CUDA (AUTO, ON, OFF) takes the place of the preset's own.
 set -eu
 cd "$(dirname -- "$0")/.."
-preset=${1:?usage: sh cmake/build.sh release|tests|clang|asan}
+preset=${1:?usage: sh cmake/build.sh release|tests|clang|asan|tsan [TARGET...]}
+shift
 
 if command -v ninja >/dev/null; then
   CMAKE_GENERATOR=${CMAKE_GENERATOR:-Ninja} # of a new build folder; an old one keeps its own
@@ -15,5 +16,5 @@ export CMAKE_BUILD_PARALLEL_LEVEL
 
 start=$(date +%s)
 cmake --preset "$preset" ${NORMA_CUDA:+"-DNORMA_CUDA=$NORMA_CUDA"} >&2
-cmake --build --preset "$preset" >&2
+cmake --build --preset "$preset" ${1:+--target "$@"} >&2
 echo "build: preset $preset in $(($(date +%s) - start)) s" >&2
