@@ -8,23 +8,36 @@
 #     cases     the inputs in ../shared/cases that once went wrong, where that folder is
 #     example   norma installed into an empty folder, apps/examples built against it as a project of its own, and run
 #     clang     clang++, warnings as errors; every public header compiled on its own
+#     fuzz      what reads files fed with any bytes for a minute (tests/fuzz.sh), built by the job clang's build
 #     asan      g++, warnings as errors; the unit tests, and the CUDA kernels on an emulated GPU, under AddressSanitizer and
 #               UndefinedBehaviorSanitizer
 #     accuracy  four recipes over seeds 0 to 4, against the accuracy they must reach
+#   sh tests/run.sh deep            what takes hours, or some of it; not among all jobs:
+#     long_fuzz as fuzz, for $NORMA_FUZZ_SECONDS (default 3600)
+#     faults    every kind of failing call at every call on files and in every allocation (tests/faults.sh), which unit does at some
+#     tsan      training, evaluation and comparisons with several threads under ThreadSanitizer (tests/tsan.sh)
+#     mutants   $NORMA_MUTANTS (default 200) small faults planted in the kernels and the library one at a time, of which the unit tests
+#               must see 95 % (tests/scripts/mutants.sh)
 # Prints each job's time and closes with the counts: every test of GoogleTest and of CTest, and each other job as one. A skipped test says
 # why.
 set -eu
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 cd "$root"
-all_jobs='unit cases example clang asan accuracy'
+all_jobs='unit cases example clang fuzz asan accuracy'
+deep_jobs='long_fuzz faults tsan mutants'
+jobs=
+[ $# -gt 0 ] || jobs=$all_jobs
 for job in "$@"; do
-  case " $all_jobs " in
-    *" $job "*) ;;
-    *) echo "tests/run.sh: no job is called '$job'; there are: $all_jobs" >&2; exit 2 ;;
+  case " $all_jobs $deep_jobs " in
+    *" $job "*) jobs="$jobs $job" ;;
+    *)
+      if [ "$job" != deep ]; then
+        echo "tests/run.sh: no job is called '$job'; there are: $all_jobs; and deep: $deep_jobs" >&2
+        exit 2
+      fi
+      jobs="$jobs $deep_jobs" ;;
   esac
 done
-# shellcheck disable=SC2086 # a list of words
-[ $# -gt 0 ] || set -- $all_jobs
 
 # MNIST, for the tests that need it: $NORMA_DATA_DIR, or a folder beside the checkout.
 if [ -z "${NORMA_DATA_DIR-}" ] && [ -d ../shared/data ]; then
@@ -119,6 +132,19 @@ job_clang() {
   sh cmake/build.sh clang && cmake --build --preset clang --target all_verify_interface_header_sets
 }
 
+# A script that ends with 77 was skipped and said why.
+run_script() { # <command>...
+  status=0
+  "$@" || status=$?
+  [ $status = 77 ] || return $status
+  skipped=$((skipped + 1)) counted=yes
+}
+job_fuzz() { run_script sh tests/fuzz.sh 60; }
+job_long_fuzz() { run_script sh tests/fuzz.sh "${NORMA_FUZZ_SECONDS:-3600}"; }
+job_faults() { sh cmake/build.sh tests && run_script sh tests/faults.sh build deep; }
+job_tsan() { run_script sh tests/tsan.sh; }
+job_mutants() { run_script sh tests/scripts/mutants.sh --count "${NORMA_MUTANTS:-200}"; }
+
 job_asan() {
   sh cmake/build.sh asan &&
     ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1 UBSAN_OPTIONS=print_stacktrace=1 run_ctest asan build-asan
@@ -130,7 +156,7 @@ job_accuracy() {
 
 sh cmake/setup.sh tests
 summary=
-for job in "$@"; do
+for job in $jobs; do
   echo "==== $job"
   start=$(date +%s) counted=no result=passed failed_before=$failed
   "job_$job" || result=FAILED
