@@ -8,9 +8,12 @@
 #include <cerrno>
 #include <string>
 #include <system_error>
+#include <vector>
 
 #include "norma/checkpoint.h"
+#include "norma/error.h"
 #include "norma/files.h"
+#include "src/write_parts.h"
 
 namespace norma {
 namespace {
@@ -90,7 +93,7 @@ void sync_folder(const fs::path& folder, const fs::path& target) {
   if (status != 0 && error != EINVAL) fail(target, error);  // EINVAL: this file system has no fsync for folders
 }
 
-void write_file(const fs::path& file, std::span<const std::byte> bytes) {
+void write_parts(const fs::path& file, std::span<const std::span<const std::byte>> parts) {
   // Through a symbolic link the file it points to is replaced, not the link.
   std::error_code error;
   fs::path destination = file;
@@ -106,12 +109,23 @@ void write_file(const fs::path& file, std::span<const std::byte> bytes) {
   const fs::path folder = destination.has_parent_path() ? destination.parent_path() : fs::path(".");
   TemporaryFile temporary(folder, file);
   if (exists) temporary.set_mode(previous.st_mode & 07777);
-  temporary.write(bytes);
+  std::vector<std::byte> small;  // many small pieces in one call
+  for (const std::span<const std::byte> bytes : parts) {
+    constexpr std::size_t enough = std::size_t{1} << 16;
+    if (small.size() + bytes.size() > enough) {
+      temporary.write(small);
+      small.clear();
+    }
+    if (bytes.size() >= enough) temporary.write(bytes);
+    else small.insert(small.end(), bytes.begin(), bytes.end());
+  }
+  temporary.write(small);
   temporary.sync_and_close();
   temporary.rename_to(destination);
   sync_folder(folder, file);
 }
 
+void write_file(const fs::path& file, std::span<const std::byte> bytes) { write_parts(file, {&bytes, 1}); }
 void write_file(const fs::path& file, std::string_view text) { write_file(file, std::as_bytes(std::span(text.data(), text.size()))); }
 
 }  // namespace norma

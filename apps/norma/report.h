@@ -51,7 +51,6 @@ struct BatchNormLayer {
   std::optional<std::int64_t> batches;                        // num_batches_tracked
 };
 
-// In the checkpoint's order. A layer is one if it has running statistics, or a weight with a single dimension.
 std::vector<BatchNormLayer> batch_norm_layers(const Checkpoint& model);
 
 }  // namespace norma::app

@@ -9,6 +9,7 @@
 #include <numeric>
 
 #include "apps/norma/markup.h"
+#include "apps/norma/norm_layers.h"
 
 namespace norma::app {
 namespace {
@@ -90,30 +91,10 @@ Table epochs_table(std::span<const EpochMetrics> epochs) {
 
 std::vector<BatchNormLayer> batch_norm_layers(const Checkpoint& model) {
   std::vector<BatchNormLayer> layers;
-  const auto layer = [&](const std::string& path) -> BatchNormLayer* {
-    const auto it = std::ranges::find(layers, path, &BatchNormLayer::path);
-    return it == layers.end() ? nullptr : &*it;
-  };
-  const auto split = [](const StoredTensor& t) {
-    const std::size_t dot = t.name.rfind('.');
-    return dot == std::string::npos ? std::pair(std::string(), t.name) : std::pair(t.name.substr(0, dot), t.name.substr(dot + 1));
-  };
-  for (const StoredTensor& t : model.tensors) {
-    const auto [path, last] = split(t);
-    const bool marks = last == "running_mean" || (last == "weight" && t.shape.size() == 1);
-    if (marks && t.dtype == DType::f32 && !layer(path)) layers.push_back({path, {}, {}, {}, {}, {}});
-  }
-  for (const StoredTensor& t : model.tensors) {
-    const auto [path, last] = split(t);
-    BatchNormLayer* const l = layer(path);
-    if (!l) continue;
-    if (last == "num_batches_tracked" && t.dtype == DType::i64 && t.shape.empty()) l->batches = t.integers()[0];
-    if (t.dtype != DType::f32) continue;
-    if (last == "weight") l->gamma = t.floats();
-    if (last == "bias") l->beta = t.floats();
-    if (last == "running_mean") l->running_mean = t.floats();
-    if (last == "running_var") l->running_var = t.floats();
-  }
+  const auto values = [](const StoredTensor* t) { return t ? t->floats() : std::vector<float>(); };
+  for_each_norm(model, [&](const NormTensors& n) {
+    layers.push_back({n.path, values(n.gamma), values(n.beta), values(n.running_mean), values(n.running_var), n.batches});
+  });
   return layers;
 }
 

@@ -29,6 +29,7 @@ struct StoredTensor {
 struct Checkpoint {
   std::vector<StoredTensor> tensors;
   std::map<std::string, std::string> metadata;
+  std::vector<std::string> notes{};  // what load_safetensors read otherwise than it stands in the file, a sentence each; not saved
 
   const StoredTensor* find(std::string_view name) const;  // null if absent
 };
@@ -52,9 +53,13 @@ std::string sha256_of_file(const std::filesystem::path& file);
 void save_safetensors(const std::filesystem::path& file, const Checkpoint& checkpoint);
 // What it writes. Errors name the file for which it is meant.
 std::vector<std::byte> encode_safetensors(const Checkpoint& checkpoint, const std::filesystem::path& file);
+// Whether the file is what save_safetensors would write; false where it is missing or damaged.
+bool holds_safetensors(const std::filesystem::path& file, const Checkpoint& checkpoint);
 
+// F16, BF16 and F64 become f32, F64 rounded to nearest, which the checkpoint's notes say. Memory stays below 2.5 times the file and 16 MB.
 // Throws Error(data) naming the file and what is wrong: header length, JSON, dtype, offsets that overlap, leave a gap or pass the end,
-// a size that is not shape * dtype, duplicate names.
+// a size that is not shape * dtype, duplicate names; an F64 beyond f32; more than 64 dimensions, 2,000,000 in all, 65,536 keys of metadata
+// or a text of 4 MB.
 Checkpoint load_safetensors(const std::filesystem::path& file);
 
 }  // namespace norma
