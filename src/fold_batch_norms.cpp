@@ -78,19 +78,19 @@ class Folding {
     return {};
   }
 
-  const StoredTensor& tensor(const std::string& path, const char* what, std::int64_t elements) const {
+  const StoredTensor& tensor(const std::string& path, const char* what) const {
     const std::string name = parameter_name(path, what);
     const StoredTensor* t = model_.find(name);
     if (!t) throw Error(ErrorKind::data, "checkpoint has no tensor " + name + ", which the net needs");
-    std::int64_t n = 1;
-    for (const std::int64_t d : t->shape) n *= d;
-    if (elements && n != elements)
-      throw Error(ErrorKind::data,
-                  "checkpoint tensor " + name + " has " + std::to_string(n) + " elements, the net needs " + std::to_string(elements));
     return *t;
   }
   std::vector<float> values(const std::string& path, const char* what, std::int64_t elements) const {
-    return tensor(path, what, elements).floats();
+    const StoredTensor& t = tensor(path, what);
+    std::vector<float> v = t.floats();
+    if (v.size() != static_cast<std::size_t>(elements))
+      throw Error(ErrorKind::data, "checkpoint tensor " + t.name + " has " + std::to_string(v.size()) + " elements, the net needs " +
+                                       std::to_string(elements));
+    return v;
   }
 
   void fold(const BatchNormSite& site) {
@@ -104,10 +104,14 @@ class Folding {
     const std::vector<float> mean = values(norm.path, "running_mean", channels), var = values(norm.path, "running_var", channels),
                              gamma = options.affine ? values(norm.path, "weight", channels) : std::vector<float>(c_end, 1.0f),
                              beta = options.affine ? values(norm.path, "bias", channels) : std::vector<float>(c_end, 0.0f);
-    const StoredTensor w = tensor(layer.path, "weight", 0);
+    const StoredTensor w = tensor(layer.path, "weight");
     std::vector<float> weight = w.floats(), bias = has_bias ? values(layer.path, "bias", channels) : std::vector<float>(c_end, 0.0f);
     if (weight.empty() || weight.size() % c_end != 0)
       throw Error(ErrorKind::data, "checkpoint tensor " + w.name + " does not have " + std::to_string(channels) + " rows");
+    for (std::size_t c = 0; c < c_end; ++c)
+      if (var[c] < 0)
+        throw Error(ErrorKind::data, "checkpoint tensor " + parameter_name(norm.path, "running_var") + " has " + std::to_string(var[c]) +
+                                         " at " + std::to_string(c) + ": a variance is not below 0");
     for (std::size_t c = 0, each = weight.size() / c_end; c < c_end; ++c) {
       const double root = std::sqrt(static_cast<double>(var[c]) + options.eps);
       const double scale = root == 0 ? 0 : static_cast<double>(gamma[c]) / root;  // 0: as the batch norm itself

@@ -263,26 +263,27 @@ void Trainer::State::run_steps(const Dataset& train, kernels::Range batches, std
 
 EpochMetrics Trainer::State::run_epoch(const Dataset& train, const FitOptions& fit, bool& stopped) {
   const Clock::time_point start = Clock::now();
-  const std::int64_t n = train.size(), batch = std::min(options.batch, n);
-  const std::int64_t tail = options.drop_last && n >= batch ? 0 : n % batch, full = n / batch, batches = full + (tail ? 1 : 0);
+  const EpochBatches epoch(train.size(), options);
+  const std::int64_t batches = epoch.count();
   std::vector<float> rates;
   for (std::int64_t b = 0; b < batches; ++b)
     rates.push_back(static_cast<float>(learning_rate(options.optimizer) *
                                        options.schedule.factor(epochs_done * batches + b, batches, fit.epochs * batches)));
-  const Plan& whole = plan(Mode::train, batch);
-  const Plan& last = tail ? plan(Mode::train, tail) : whole;
+  const Plan& whole = plan(Mode::train, epoch.batch);
+  const Plan& last = epoch.tail ? plan(Mode::train, epoch.tail) : whole;
   bind(whole, train, rates);
   bind(last, train, rates);
 
   StepState s = counters();
   if (s.batch == 0) s.position = s.samples = s.correct = s.counted = 0, s.loss_sum = 0;  // else: go on in the middle of an epoch
-  s.population = epoch_samples = n, s.epoch = epochs_done;
+  s.population = epoch_samples = train.size(), s.epoch = epochs_done;
+  epoch_batch = epoch.batch;
   set_counters(s);
   const std::int64_t first = s.batch, samples_before = s.samples;
   for (std::int64_t b = first; b < batches && !stopped;) {
     const Clock::time_point queued = Clock::now();
     const std::int64_t end = std::min(batches, b + (fit.on_step ? ahead : executor->steps_ahead()));
-    run_steps(train, {b, end}, full, whole, last);
+    run_steps(train, {b, end}, epoch.full, whole, last);
     b = end;
     const double took = since(queued);
     if (took < 0.01) ahead = std::min(2 * ahead, executor->steps_ahead());
@@ -420,8 +421,9 @@ bool Trainer::fit(const Dataset& train, const Dataset* test, const FitOptions& o
   if (at.batch != 0 && s.epoch_samples != train.size())
     throw Error(ErrorKind::data, "this run stopped in the middle of an epoch of " + std::to_string(s.epoch_samples) +
                                      " samples and cannot go on with " + std::to_string(train.size()));
-  if (const std::int64_t tail = train.size() % s.options.batch; tail && !(s.options.drop_last && train.size() >= s.options.batch))
-    s.plan(Mode::train, tail);  // an epoch's last batch fails now, not after an epoch
+  const EpochBatches epoch(train.size(), s.options);
+  if (epoch.tail || epoch.batch < s.options.batch)
+    s.plan(Mode::train, epoch.tail ? epoch.tail : epoch.batch);  // an epoch's last batch fails now, not after an epoch
   if (const std::int64_t tail = test ? test->size() % evaluation_batch : 0; tail) s.plan(Mode::eval, tail);  // so does the test set's
   const State::SetsStay sets_stay(s, &train, test);
   if (s.epochs_done < options.epochs) s.schedule_epochs = options.epochs;

@@ -1,25 +1,15 @@
 // Checkpoints of a Trainer: parameters and buffers under their state_dict names; optimizer state and counters.
 #include <algorithm>
-#include <bit>
+#include <cmath>
 
 #include "norma/error.h"
+#include "src/match_tensors.h"
+#include "src/safetensors_header.h"
 #include "src/trainer_state.h"
 
 namespace norma {
 
-using kernels::StepState;
-
 namespace {
-
-constexpr const char* counter_names[] = {"step", "position", "batch", "samples", "correct", "counted"};
-constexpr std::int64_t StepState::*counter_fields[] = {&StepState::step,    &StepState::position, &StepState::batch,
-                                                       &StepState::samples, &StepState::correct,  &StepState::counted};
-
-std::string text(const std::vector<std::int64_t>& shape) {
-  std::string s = "(";
-  for (std::size_t i = 0; i < shape.size(); ++i) s += (i ? ", " : "") + std::to_string(shape[i]);
-  return s + ")";
-}
 
 // "exp_avg.conv1.weight" as PyTorch calls it, for the flat value's part that belongs to one parameter.
 std::string optimizer_tensor(const std::string& value, const std::string& parameter) {
@@ -27,17 +17,56 @@ std::string optimizer_tensor(const std::string& value, const std::string& parame
   return kind + parameter;
 }
 
-const StoredTensor& require(const Checkpoint& c, const std::string& name, DType dtype, const std::vector<std::int64_t>& shape) {
-  const StoredTensor* t = c.find(name);
-  if (!t) throw Error(ErrorKind::data, "checkpoint has no tensor " + name + ", which the net needs");
-  if (t->shape != shape)
-    throw Error(ErrorKind::data, "checkpoint tensor " + name + " is " + text(t->shape) + ", the net needs " + text(shape));
-  if (t->dtype != dtype)
-    throw Error(ErrorKind::data, "checkpoint tensor " + name + " is " + name_of(t->dtype) + ", the net needs " + name_of(dtype));
-  return *t;
+std::vector<std::int64_t> dims_of(const Shape& s) { return {s.begin(), s.end()}; }
+
+constexpr std::string_view counter_name = "num_batches_tracked";
+
+std::vector<NeededTensor> needed_by_model(const Trainer::State& s) {
+  std::vector<NeededTensor> needed;
+  for (const ParameterInfo& p : s.parameters)
+    needed.push_back({p.name, p.dtype, dims_of(p.shape), p.buffer && p.name.ends_with(counter_name)});
+  return needed;
 }
 
-std::vector<std::int64_t> dims_of(const Shape& s) { return {s.begin(), s.end()}; }
+std::vector<NeededTensor> needed_by_training(const Trainer::State& s) {
+  std::vector<NeededTensor> needed;
+  for (const std::string& value : s.optimizer_values())
+    for (const ParameterInfo& p : s.parameters)
+      if (!p.buffer) needed.push_back({optimizer_tensor(value, p.name), DType::f32, dims_of(p.shape)});
+  for (const std::string& name : counter_names()) needed.push_back({name, DType::i64, {}, true});
+  return needed;
+}
+
+[[noreturn]] void wrong_value(const StoredTensor& t, const std::string& what) {
+  throw Error(ErrorKind::data, "checkpoint tensor " + shown_name(t.name) + " " + what);
+}
+
+void require_variances(const StoredTensor& t) {
+  const std::vector<float> values = t.floats();
+  for (std::size_t i = 0; i < values.size(); ++i)
+    if (values[i] < 0)
+      wrong_value(t, "has " + std::to_string(values[i]) + " at " + std::to_string(i) + ": a variance is not below 0; it is damaged");
+}
+
+void require_finite(const StoredTensor& t) {
+  const std::vector<float> values = t.floats();
+  if (!std::ranges::all_of(values, [](float v) { return std::isfinite(v); }))
+    wrong_value(t, "has values that are not finite: no training can go on from them");
+}
+
+std::int64_t tracked_batches(const StoredTensor* t) {
+  if (!t) return 0;
+  const std::int64_t n = t->integers().at(0);
+  if (n < 0 || n > std::int64_t{1} << 53) wrong_value(*t, "is " + std::to_string(n) + ", which is no count of batches");
+  return n;
+}
+
+// A cumulative average, whose next value depends on how many there were.
+bool cumulative(const Node& node) {
+  if (const auto* norm = std::get_if<BatchNormNode>(&node.op)) return !norm->options.momentum;
+  const auto* norm = std::get_if<nn::InstanceNorm>(&node.op);
+  return norm && !norm->momentum;
+}
 
 }  // namespace
 
@@ -57,15 +86,7 @@ Checkpoint Trainer::State::saved_model() const {
 Checkpoint Trainer::State::saved_training() const {
   const State& s = *this;
   Checkpoint c;
-  const auto scalar = [&](const std::string& name, std::int64_t v) {
-    c.tensors.push_back(StoredTensor::from(name, {}, std::span<const std::int64_t>{&v, 1}));
-  };
-  const StepState at = s.counters();
-  scalar("epochs_done", s.epochs_done);
-  scalar("epoch_samples", s.epoch_samples);
-  scalar("seed", static_cast<std::int64_t>(at.seed));
-  for (std::size_t i = 0; i < std::size(counter_names); ++i) scalar(counter_names[i], at.*counter_fields[i]);
-  scalar("loss_sum_bits", std::bit_cast<std::int64_t>(at.loss_sum));
+  append(s.saved_counters(), c);
   for (const std::string& value : s.optimizer_values())
     for (const ParameterInfo& p : s.parameters) {
       if (p.buffer) continue;
@@ -77,46 +98,70 @@ Checkpoint Trainer::State::saved_training() const {
   return c;
 }
 
-void Trainer::load_model(const Checkpoint& model) {
+void Trainer::State::write_model(std::span<const StoredTensor* const> tensors) {
+  for (std::size_t i = 0; i < parameters.size(); ++i) {
+    const int index = id(parameters[i].name).index;
+    if (parameters[i].dtype == DType::i64) {
+      const std::int64_t n = tracked_batches(tensors[i]);
+      executor->write(*base, index, &n, sizeof n);
+    } else {
+      executor->write(*base, index, tensors[i]->bytes.data(), tensors[i]->bytes.size());
+    }
+  }
+}
+
+void Trainer::State::write_optimizer(std::span<const StoredTensor* const> tensors) {
+  for (const std::string& value : optimizer_values())
+    for (const ParameterInfo& p : parameters) {
+      if (p.buffer) continue;
+      const StoredTensor& t = *tensors.front();
+      executor->write(*base, id(value).index, t.bytes.data(), t.bytes.size(), (*base)[id(p.name)].offset);
+      tensors = tensors.subspan(1);
+    }
+}
+
+void Trainer::State::put_back(const Checkpoint& model) { write_model(match_tensors(model, needed_by_model(*this), Names::exact).tensors); }
+
+void Trainer::State::put_back(const Checkpoint& training, const SavedCounters& counters) {
+  write_optimizer(match_tensors(training, needed_by_training(*this), Names::exact).tensors);
+  set(counters);
+}
+
+std::vector<std::string> Trainer::load_model(const Checkpoint& model) {
   const Use use(state_, "Trainer");
   State& s = *use;
-  for (const ParameterInfo& p : s.parameters) require(model, p.name, p.dtype, dims_of(p.shape));
-  for (const StoredTensor& t : model.tensors)
-    if (std::none_of(s.parameters.begin(), s.parameters.end(), [&](const ParameterInfo& p) { return p.name == t.name; }))
-      throw Error(ErrorKind::data,
-                  "checkpoint tensor " + t.name + " " + text(t.shape) + " belongs to no layer of the net: it is of another architecture");
-  for (const ParameterInfo& p : s.parameters) {
-    const StoredTensor& t = *model.find(p.name);
-    s.executor->write(*s.base, s.id(p.name).index, t.bytes.data(), t.bytes.size());
+  const MatchedTensors matched = match_tensors(model, needed_by_model(s), Names::wrapped);
+  std::vector<std::string> notes = model.notes, uncounted, begun_anew;
+  if (!matched.note.empty()) notes.push_back(matched.note);
+  for (std::size_t i = 0; i < s.parameters.size(); ++i) {
+    const ParameterInfo& p = s.parameters[i];
+    const StoredTensor* const t = matched.tensors[i];
+    if (p.buffer && p.name.ends_with("running_var")) require_variances(*t);
+    if (p.dtype == DType::i64) tracked_batches(t);
+    if (t) continue;
+    uncounted.push_back(p.name);
+    if (cumulative(s.graph->nodes[static_cast<std::size_t>(p.node)])) begun_anew.push_back(p.name);
   }
+  if (!uncounted.empty()) notes.push_back("the checkpoint has no " + listed(uncounted) + ", read as 0");
+  if (!begun_anew.empty()) notes.push_back("training will begin the cumulative averages of " + listed(begun_anew) + " anew");
+  s.write_model(matched.tensors);
+  return notes;
 }
 
 void Trainer::load_training(const Checkpoint& training) {
   const Use use(state_, "Trainer");
   State& s = *use;
   s.refuse_within_step("load_training");
-  const auto scalar = [&](const std::string& name) { return require(training, name, DType::i64, {}).integers().at(0); };
-  StepState at;
-  at.seed = static_cast<std::uint64_t>(scalar("seed"));
-  if (at.seed != s.options.seed)
-    throw Error(ErrorKind::usage, "the checkpoint was trained with seed " + std::to_string(at.seed) + ", this run has seed " +
-                                      std::to_string(s.options.seed));
-  for (std::size_t i = 0; i < std::size(counter_names); ++i) at.*counter_fields[i] = scalar(counter_names[i]);
-  at.loss_sum = std::bit_cast<double>(scalar("loss_sum_bits"));
-  const std::int64_t epochs = scalar("epochs_done"), samples = scalar("epoch_samples");
-  for (const std::string& value : s.optimizer_values())
-    for (const ParameterInfo& p : s.parameters)
-      if (!p.buffer) require(training, optimizer_tensor(value, p.name), DType::f32, dims_of(p.shape));
-  for (const std::string& value : s.optimizer_values())
-    for (const ParameterInfo& p : s.parameters) {
-      if (p.buffer) continue;
-      const StoredTensor& t = *training.find(optimizer_tensor(value, p.name));
-      s.executor->write(*s.base, s.id(value).index, t.bytes.data(), t.bytes.size(), (*s.base)[s.id(p.name)].offset);
-    }
-  s.set_counters(at);
-  s.epochs_done = epochs;
+  const SavedCounters counters = read_counters(training, s.options);
+  const MatchedTensors matched = match_tensors(training, needed_by_training(s), Names::exact);
+  for (const StoredTensor* t : matched.tensors) {
+    if (!t || t->dtype != DType::f32) continue;
+    require_finite(*t);
+    if (t->name.starts_with(optimizer_tensor("optimizer/v", ""))) require_variances(*t);
+  }
+  s.write_optimizer(matched.tensors);
+  s.set(counters);
   s.schedule_epochs = 0;
-  s.epoch_samples = samples;
 }
 
 }  // namespace norma

@@ -75,7 +75,7 @@ std::vector<RecalibratedBatchNorm> Trainer::recalibrate(const Dataset& data, std
       done.push_back(r);
     }
   } catch (const Error&) {
-    load_model(before);
+    s.put_back(before);
     throw;
   }
   return done;

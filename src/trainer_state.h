@@ -14,6 +14,7 @@
 #include "src/layout.h"
 #include "src/one_thread.h"
 #include "src/plan.h"
+#include "src/saved_counters.h"
 
 namespace norma {
 
@@ -79,7 +80,17 @@ struct Trainer::State {
   ValueId id(std::string_view name) const { return base->find(name); }
   kernels::StepState counters() const { return read_struct<kernels::StepState>(*executor, *base, id("state")); }
   void set_counters(const kernels::StepState& s) { write_struct(*executor, *base, id("state"), s); }
+  void set(const SavedCounters& c) {
+    set_counters(c.at), epochs_done = c.epochs_done, epoch_samples = c.epoch_samples, epoch_batch = c.epoch_batch;
+  }
+  SavedCounters saved_counters() const { return {counters(), epochs_done, epoch_samples, epoch_batch}; }
   std::vector<std::string> optimizer_values() const;
+  // In the order of parameters; of optimizer_values() and, in each, of the parameters that are trained.
+  void write_model(std::span<const StoredTensor* const> tensors);
+  void write_optimizer(std::span<const StoredTensor* const> tensors);
+  // What Trainer::model() and Trainer::training() gave and saved_counters() were, finite or not.
+  void put_back(const Checkpoint& model);
+  void put_back(const Checkpoint& training, const SavedCounters& counters);
   std::string hash() const;
 
   User user{};
@@ -100,12 +111,12 @@ struct Trainer::State {
   const Plan* base = nullptr;    // training of a few samples; knows every persistent value, which are alike in all Plans of the net
   kernels::StepState epoch_end;  // the counters after the last step of the epoch before this
   std::int64_t epochs_done = 0;
-  std::int64_t epoch_samples = 0;    // size of the training set the counters belong to
-  std::int64_t schedule_epochs = 0;  // that the schedule was laid out for, of the epochs trained here; 0: of none
-  bool has_gradients = false;        // a step has run here
-  bool within_step = false;          // on_step is running
-  std::int64_t ahead = 1;            // steps queued at a time: as many as take about 20 ms, so that somebody who watches is served
-  std::int64_t bindings = 0;         // calls of bind: whoever ran in between, Region::data is his
+  std::int64_t epoch_samples = 0, epoch_batch = 0;  // size of the training set and of a batch that the counters belong to
+  std::int64_t schedule_epochs = 0;                 // that the schedule was laid out for, of the epochs trained here; 0: of none
+  bool has_gradients = false;                       // a step has run here
+  bool within_step = false;                         // on_step is running
+  std::int64_t ahead = 1;     // steps queued at a time: as many as take about 20 ms, so that somebody who watches is served
+  std::int64_t bindings = 0;  // calls of bind: whoever ran in between, Region::data is his
   struct Fitted {
     const Dataset *train = nullptr, *test = nullptr;
     std::int64_t number = 0;

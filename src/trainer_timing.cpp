@@ -37,13 +37,13 @@ void not_negative(const char* what, std::int64_t n) {
 class Rehearsal {
  public:
   Rehearsal(Trainer& trainer, Trainer::State& state, const Dataset& data)
-      : trainer_(trainer), state_(state), stay_(state, &data, nullptr), batches_(data.size() / state.options.batch) {
+      : state_(state), stay_(state, &data, nullptr), batches_(data.size() / state.options.batch) {
     state.refuse_within_step("timing steps");
     state.check(data);
     if (batches_ == 0)
       throw Error(ErrorKind::usage, "data set " + data.name + " has " + std::to_string(data.size()) + " samples, fewer than a batch of " +
                                         std::to_string(state.options.batch));
-    model_ = trainer.model(), training_ = trainer.training();
+    model_ = trainer.model(), training_ = trainer.training(), counters_ = state.saved_counters();
     rates_.assign(static_cast<std::size_t>(batches_), static_cast<float>(learning_rate(state.options.optimizer)));
     at_ = state.counters();
     at_.population = data.size(), at_.epoch = 0;
@@ -67,20 +67,20 @@ class Rehearsal {
   // Throws Error(diverged) if a step was not finite.
   void end() {
     const bool diverged = at_.status != 0;
-    trainer_.load_model(model_);
-    trainer_.load_training(training_);
+    state_.put_back(model_);
+    state_.put_back(training_, counters_);
     if (diverged)
       throw Error(ErrorKind::diverged, "a loss or gradient was not finite in timed step " + std::to_string(all_) +
                                            "; the parameters are those before; try a lower learning rate");
   }
 
  private:
-  Trainer& trainer_;
   Trainer::State& state_;
   Trainer::State::SetsStay stay_;
   std::int64_t batches_, done_ = 0, all_ = 0;
   bool begun_ = false;
   Checkpoint model_, training_;
+  SavedCounters counters_;
   std::vector<float> rates_;
   StepState at_;
 };

@@ -148,6 +148,10 @@ TEST(Fold, ACheckpointOfAnotherNetIsRefused) {
   Checkpoint model = t.model();
   std::erase_if(model.tensors, [](const StoredTensor& s) { return s.name == "bn2.running_var"; });
   expect_error(ErrorKind::data, {"bn2.running_var"}, [&] { fold_batch_norms(t.unfused_graph(), model); });
+  model = t.model();
+  for (StoredTensor& s : model.tensors)
+    if (s.name == "bn1.running_var") s = StoredTensor::from(s.name, s.shape, std::vector<float>(s.bytes.size() / sizeof(float), -1));
+  expect_error(ErrorKind::data, {"bn1.running_var", "-1"}, [&] { fold_batch_norms(t.unfused_graph(), model); });
 }
 
 }  // namespace

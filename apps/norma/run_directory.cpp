@@ -23,35 +23,19 @@ using nlohmann::ordered_json;
 
 constexpr std::string_view model_prefix = "model.";  // of the model's tensors and metadata in training.safetensors
 
-bool same(const Checkpoint& a, const Checkpoint& b) {
-  const auto same_tensor = [](const StoredTensor& x, const StoredTensor& y) {
-    return x.name == y.name && x.dtype == y.dtype && x.shape == y.shape && x.bytes == y.bytes;
-  };
-  return a.metadata == b.metadata && std::ranges::equal(a.tensors, b.tensors, same_tensor);
-}
-
-bool holds(const fs::path& file, const Checkpoint& checkpoint) {
-  try {
-    return same(load_safetensors(file), checkpoint);
-  } catch (const Error& e) {
-    if (e.kind() != ErrorKind::data) throw;
-    return false;  // absent or damaged: to be written again
-  }
-}
-
-Checkpoint merge(const Checkpoint& model, const Checkpoint& training) {
-  Checkpoint all = training;
+// Tensors are moved, both ways: a copy of all would be the largest thing in memory.
+Checkpoint merge(Checkpoint model, Checkpoint training) {
   const auto refuse = [](const std::string& name) {
     if (name.starts_with(model_prefix)) throw Error(ErrorKind::failure, fmt::format("training state must not be called '{}'", name));
   };
   for (const StoredTensor& t : training.tensors) refuse(t.name);
   for (const auto& [key, value] : training.metadata) refuse(key);
-  for (StoredTensor t : model.tensors) {
+  for (StoredTensor& t : model.tensors) {
     t.name.insert(0, model_prefix);
-    all.tensors.push_back(std::move(t));
+    training.tensors.push_back(std::move(t));
   }
-  for (const auto& [key, value] : model.metadata) all.metadata.emplace(std::string(model_prefix) + key, value);
-  return all;
+  for (const auto& [key, value] : model.metadata) training.metadata.emplace(std::string(model_prefix) + key, value);
+  return training;
 }
 
 RunDirectory::Saved split(Checkpoint all) {
@@ -118,7 +102,7 @@ RunDirectory RunDirectory::open(const fs::path& path) {
   if (checkpoint && !run.files_.ours(training_name)) {  // a copy put back; load() throws where it is none
     const Checkpoint model = split(load_safetensors(path / training_name)).model;
     run.files_.adopt(training_name);
-    if (!run.files_.ours(model_name) && holds(path / model_name, model)) run.files_.adopt(model_name);
+    if (!run.files_.ours(model_name) && holds_safetensors(path / model_name, model)) run.files_.adopt(model_name);
   }
   if (!run.files_.ours(environment_name) && is_environment(path / environment_name)) run.files_.adopt(environment_name);
   for (const char* name : run_files) {
@@ -196,11 +180,12 @@ void RunDirectory::write_report(const RunReport& report) {
   files_.write(report_name, report_html(report));
 }
 
-void RunDirectory::save(const Checkpoint& model, const Checkpoint& training) {
+void RunDirectory::save(Checkpoint model, Checkpoint training) {
   for (const char* name : {metrics_name, health_name}) sync_file(path_ / name);
   const auto write = [&](const char* name, const Checkpoint& c) { files_.write(name, encode_safetensors(c, path_ / name)); };
-  write(training_name, merge(model, training));
-  write(model_name, model);
+  Checkpoint all = merge(std::move(model), std::move(training));
+  write(training_name, all);
+  write(model_name, split(std::move(all)).model);
   if (!config_.empty() && !there(path_ / config_name)) files_.write(config_name, config_);
 }
 
@@ -211,7 +196,7 @@ std::optional<RunDirectory::Saved> RunDirectory::load() {
   std::error_code error;
   if (!fs::exists(file, error) && !error) return {};
   Saved saved = split(load_safetensors(file));
-  if (!holds(path_ / model_name, saved.model)) files_.write(model_name, encode_safetensors(saved.model, path_ / model_name));
+  if (!holds_safetensors(path_ / model_name, saved.model)) files_.write(model_name, encode_safetensors(saved.model, path_ / model_name));
   return saved;
 }
 

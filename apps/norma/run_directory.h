@@ -60,7 +60,7 @@ class RunDirectory {
   };
   // The lines of metrics.jsonl and health.jsonl are on disk before the state, as Trainer::model() and Trainer::training() give it. A
   // config.toml that somebody removed meanwhile is there again.
-  void save(const Checkpoint& model, const Checkpoint& training);
+  void save(Checkpoint model, Checkpoint training);
   bool has_checkpoint() const;
   // The last state saved; nothing if the run ended before its first checkpoint, and so begins again.
   std::optional<Saved> load();

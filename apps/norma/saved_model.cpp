@@ -72,7 +72,7 @@ Trainer load_trainer(const SavedModel& saved, const Shape& sample) {
         fmt::format("{} was trained on samples {}, not {}", saved.weights.string(), to_string(saved.input->sample), to_string(sample)));
   Trainer trainer(build_model(saved.recipe.model), trainer_options(saved.recipe, sample, saved.device));
   try {
-    trainer.load_model(saved.model);
+    for (const std::string& note : trainer.load_model(saved.model)) log_warning(saved.weights.string() + ": " + note);
   } catch (const Error& e) {
     throw Error(e.kind(), saved.weights.string() + ": " + e.what());
   }

@@ -36,8 +36,8 @@ struct SavedModel {
 // used.
 SavedModel open_model(const SavedModelRequest& request);
 
-// Throws Error(data) naming the file whose weights are not of the recipe's net, Error(diverged) naming also the tensor where one is not
-// finite, or a running variance below 0.
+// What was read otherwise than it stands is a warning. Throws Error(data) naming the file whose weights are not of the recipe's net or have
+// a running variance below 0, Error(diverged) naming also the tensor where one is not finite.
 Trainer load_trainer(const SavedModel& saved, const Shape& sample);
 
 }  // namespace norma::app

@@ -145,10 +145,15 @@ void TrainingRun::go_on() {
     say("the run ended before its first checkpoint; it begins again");
     return;
   }
-  check_identity(saved->training.metadata, recipe_, data_identity_.get(), trainer_->unfused_graph(), run_->path() / "training.safetensors",
+  const fs::path file = run_->path() / "training.safetensors";
+  check_identity(saved->training.metadata, recipe_, data_identity_.get(), trainer_->unfused_graph(), file,
                  (part_ ? run_->path().parent_path().parent_path() / "comparison.toml" : run_->path() / "config.toml").string());
-  trainer_->load_model(saved->model);
-  trainer_->load_training(saved->training);
+  try {
+    trainer_->load_model(saved->model);
+    trainer_->load_training(saved->training);
+  } catch (const Error& e) {
+    throw Error(e.kind(), file.string() + ": " + e.what());
+  }
   told_ = trainer_->epochs_done();
   run_->keep_epochs(trainer_->epochs_done());
   say(fmt::format("resumed after {} epochs, {} steps", trainer_->epochs_done(), trainer_->steps_done()));

@@ -175,9 +175,12 @@ class Trainer {
   // model: parameters and buffers under their state_dict names; training: optimizer state and counters.
   Checkpoint model() const;
   Checkpoint training() const;
-  // Throws Error(data) naming the first tensor that is missing, unknown or of another shape; nothing is changed then. load_training throws
-  // Error(usage) within on_step.
-  void load_model(const Checkpoint& model);
+  // Throw Error(data) naming tensors that are missing, unknown, of another shape, or hold what cannot be: a variance below 0, a counter
+  // out of its range, optimizer state that is not finite; nothing is changed then. load_training throws Error(usage) where the state is of
+  // another seed, or stopped in the middle of an epoch of another batch size, and within on_step.
+  // load_model returns what it read otherwise than it stands, a sentence each: names without a prefix they all share or PyTorch's "module"
+  // and "_orig_mod", a missing num_batches_tracked as 0, and the checkpoint's own notes.
+  std::vector<std::string> load_model(const Checkpoint& model);
   void load_training(const Checkpoint& training);
 
   // One tensor by name: parameters ("conv1.weight"), buffers, and after a step gradients ("conv1.weight.grad"). Activations share memory
