@@ -56,6 +56,11 @@ std::vector<float> read_floats(Executor& executor, const Plan& plan, ValueId id,
   return nchw;
 }
 
+// Parameters are, and may be the largest values of a net: no copy of them is made.
+bool as_it_lies(const PlanValue& v) {
+  return v.dtype == DType::f32 && !v.in_lanes() && v.bytes == static_cast<std::size_t>(v.shape.elements()) * sizeof(float);
+}
+
 }  // namespace
 
 std::vector<double> elements(const PlanValue& v, std::span<const std::byte> stored) {
@@ -92,6 +97,7 @@ void write_tensor(Executor& executor, const Plan& plan, ValueId id, std::span<co
     throw Error(ErrorKind::usage, "value \"" + v.name + "\" is " + to_string(v.shape) + ", " + std::to_string(v.shape.elements()) +
                                       " elements, got " + std::to_string(nchw.size()));
   if (v.dtype == DType::bytes) throw Error(ErrorKind::usage, "value \"" + v.name + "\" is no tensor");
+  if (as_it_lies(v)) return executor.write(plan, id.index, nchw.data(), nchw.size_bytes());
   std::vector<std::byte> stored(v.bytes);
   set_elements(v, std::vector<double>(nchw.begin(), nchw.end()), stored);
   executor.write(plan, id.index, stored.data(), stored.size());
@@ -101,6 +107,11 @@ std::vector<float> read_tensor(Executor& executor, const Plan& plan, ValueId id,
   const PlanValue& v = plan[id];
   if (v.dtype == DType::bytes) throw Error(ErrorKind::usage, "value \"" + v.name + "\" is no tensor");
   if (v.dtype == DType::f32 && v.in_lanes()) return read_floats(executor, plan, id, samples ? samples : v.dims.n);
+  if (as_it_lies(v)) {
+    std::vector<float> values(static_cast<std::size_t>(v.shape.elements()));
+    executor.read(plan, id.index, values.data(), values.size() * sizeof(float));
+    return values;
+  }
   std::vector<std::byte> stored(v.bytes);
   executor.read(plan, id.index, stored.data(), stored.size());
   const std::vector<double> nchw = elements(v, stored);
