@@ -206,7 +206,7 @@ TEST(Safetensors, NotAFile) {
   EXPECT_EQ(error(folder / "absent"), (folder / "absent").string() + ": no such file");
   EXPECT_EQ(error(folder.path()), folder.path().string() + ": is a folder, expected a safetensors file");
   ASSERT_EQ(::mkfifo((folder / "pipe").c_str(), 0600), 0);
-  EXPECT_EQ(error(folder / "pipe"), (folder / "pipe").string() + ": is not a regular file");
+  EXPECT_EQ(error(folder / "pipe"), (folder / "pipe").string() + ": is a pipe, not a regular file");
 }
 
 TEST(Safetensors, HeaderLength) {
