@@ -159,7 +159,7 @@ void train(Random& r, Counts& counts) {
   if (r.one_in(6)) o.schedule.kind = Schedule::Kind::cosine;
   if (r.one_in(8)) o.transform = {.mean = {r.number(1)}, .stddev = {r.number(1)}};
   if (r.one_in(8)) o.transform.resize = r.size(6);
-  o.drop_last = r.one_in(3), o.fuse = !r.one_in(3), o.reuse = !r.one_in(4), o.executor.threads = static_cast<int>(1 + r.below(2));
+  o.drop_last = r.one_in(3), o.fuse = !r.one_in(3), o.reuse = !r.one_in(4), o.executor.threads = r.one_in(8) ? 2 : 1;
   std::optional<Trainer> made;
   if (!attempt(counts, [&] { made.emplace(net, o); })) return;
   Trainer& t = *made;
@@ -215,7 +215,7 @@ void run_alone(Random& r, Counts& counts) {
   ModuleRunner::Options o{
       .mode = r.one_in(3) ? Mode::eval : Mode::train, .fuse = !r.one_in(3), .reuse = r.one_in(3), .backward = !r.one_in(4)};
   if (r.one_in(20)) o.lanes = static_cast<int>(r.below(40)) - 4;
-  o.input_gradients = !r.one_in(4);
+  o.input_gradients = !r.one_in(4), o.executor.threads = 1;  // many threads of tiny nets only wait for each other
   std::optional<ModuleRunner> made;
   if (!attempt(counts, [&] { made.emplace(net, sample_shape(r).prepend(1 + r.below(20)), o); })) return;
   ModuleRunner& run = *made;
