@@ -108,10 +108,6 @@ class Folding {
     std::vector<float> weight = w.floats(), bias = has_bias ? values(layer.path, "bias", channels) : std::vector<float>(c_end, 0.0f);
     if (weight.empty() || weight.size() % c_end != 0)
       throw Error(ErrorKind::data, "checkpoint tensor " + w.name + " does not have " + std::to_string(channels) + " rows");
-    for (std::size_t c = 0; c < c_end; ++c)
-      if (var[c] < 0)
-        throw Error(ErrorKind::data, "checkpoint tensor " + parameter_name(norm.path, "running_var") + " has " + std::to_string(var[c]) +
-                                         " at " + std::to_string(c) + ": a variance is not below 0");
     for (std::size_t c = 0, each = weight.size() / c_end; c < c_end; ++c) {
       const double root = std::sqrt(static_cast<double>(var[c]) + options.eps);
       const double scale = root == 0 ? 0 : static_cast<double>(gamma[c]) / root;  // 0: as the batch norm itself
