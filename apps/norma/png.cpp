@@ -135,7 +135,7 @@ std::vector<std::byte> encode_png(const Image& image) {
   png_alloc_size_t size = PNG_IMAGE_PNG_SIZE_MAX(png.state);
   std::vector<std::byte> bytes(size);
   if (!png_image_write_to_memory(&png.state, bytes.data(), &size, 0, image.pixels.data(), 0, nullptr))
-    throw Error(ErrorKind::failure, fmt::format("libpng: {}", png.state.message));
+    throw Error(ErrorKind::failure, fmt::format("out of memory: libpng: {}", png.state.message));  // nothing else can go wrong here
   bytes.resize(size);
   return bytes;
 }
