@@ -1,4 +1,4 @@
-// What a Trainer keeps; its running is trainer.cpp, its saving and loading trainer_checkpoint.cpp.
+// What a Trainer keeps; its running is trainer.cpp, what it refuses trainer_checks.cpp, its saving and loading trainer_checkpoint.cpp.
 #pragma once
 #include <map>
 #include <memory>
@@ -25,6 +25,12 @@ struct Affine {
   Affine() = default;
   Affine(const Transform& t, std::int64_t channels, DType stored);
 };
+
+// How the samples are stored. Throws Error(usage) where the options cannot be those of any net.
+DType checked(const TrainerOptions& options);
+
+// Samples of a set that may have no labels.
+std::int64_t samples_of(const Dataset& data);
 
 // Evaluation keeps no activations for a backward pass, so that one batch size serves any set.
 inline constexpr std::int64_t evaluation_batch = 256;

@@ -1,0 +1,122 @@
+// What a Trainer refuses before it computes anything: options, data sets, schedules, calls at the wrong time.
+#include <algorithm>
+#include <cmath>
+#include <sstream>
+
+#include "norma/error.h"
+#include "src/label_range.h"
+#include "src/trainer_state.h"
+
+namespace norma {
+namespace {
+
+std::string in_short(double v) {
+  std::ostringstream text;
+  text << v;
+  return text.str();
+}
+
+}  // namespace
+
+DType checked(const TrainerOptions& options) {
+  if (options.batch <= 0) throw Error(ErrorKind::usage, "batch must be at least 1, got " + std::to_string(options.batch));
+  if (options.input.rank() != 1 && options.input.rank() != 3)
+    throw Error(ErrorKind::usage, "input must be (C, H, W) or (F), got " + to_string(options.input));
+  const DType stored = options.sample_type.value_or(options.input.rank() == 3 ? DType::u8 : DType::f32);
+  if (stored != DType::u8 && stored != DType::f32)
+    throw Error(ErrorKind::usage, std::string("sample_type must be u8 or f32, got ") + name_of(stored));
+  validate(options.optimizer);
+  validate(options.schedule);
+  if (const auto* ce = std::get_if<CrossEntropy>(&options.loss); ce && !(ce->label_smoothing >= 0 && ce->label_smoothing <= 1))
+    throw Error(ErrorKind::usage, "label_smoothing must lie in 0..1, got " + std::to_string(ce->label_smoothing));
+  else if (ce && !fits_float(ce->label_smoothing))
+    throw Error(ErrorKind::usage, "label_smoothing must be 0 or fit a float, got " + in_short(ce->label_smoothing));
+  return stored;
+}
+
+std::int64_t samples_of(const Dataset& data) {
+  if (!data.labels.empty()) return data.size();
+  return static_cast<std::int64_t>(std::max(data.bytes.size(), data.floats.size())) / std::max<std::int64_t>(1, data.sample.elements());
+}
+
+Affine::Affine(const Transform& t, std::int64_t channels, DType stored) {
+  const auto per_channel = [&](const std::vector<double>& v, double otherwise, std::int64_t c, const char* what) {
+    if (v.empty()) return otherwise;
+    if (v.size() != 1 && static_cast<std::int64_t>(v.size()) != channels)
+      throw Error(ErrorKind::usage, std::string("transform: ") + what + " has " + std::to_string(v.size()) + " values for " +
+                                        std::to_string(channels) + " channels");
+    return v.size() == 1 ? v[0] : v[static_cast<std::size_t>(c)];
+  };
+  try {
+    scale.reserve(static_cast<std::size_t>(channels)), offset.reserve(static_cast<std::size_t>(channels));
+  } catch (const std::exception&) {  // bad_alloc or length_error
+    throw Error(ErrorKind::failure, "out of memory: 2 x " + std::to_string(channels) + " floats for the transform of so many channels");
+  }
+  const double unit = t.to_unit && stored == DType::u8 ? 255.0 : 1.0;
+  for (std::int64_t c = 0; c < channels; ++c) {
+    const double mean = per_channel(t.mean, 0, c, "mean"), deviation = per_channel(t.stddev, 1, c, "stddev");
+    if (!(deviation > 0) || !std::isfinite(deviation) || !std::isfinite(mean))
+      throw Error(ErrorKind::usage, "transform: stddev must be above 0");
+    const double factor = 1 / (unit * deviation), shift = -mean / deviation;
+    for (const double v : {mean, deviation, factor, shift})
+      if (!fits_float(v))
+        throw Error(ErrorKind::usage, "transform: (x - mean) / stddev has no floats for mean " + in_short(mean) + " and stddev " +
+                                          in_short(deviation) + (unit > 1 ? " of bytes in [0, 1]" : ""));
+    scale.push_back(static_cast<float>(factor));
+    offset.push_back(static_cast<float>(shift));
+  }
+}
+
+void Trainer::State::check(const Dataset& data, bool labelled) const {
+  const auto fail = [&](const std::string& message) { throw Error(ErrorKind::usage, "data set " + data.name + ": " + message); };
+  const bool no_values = data.bytes.empty() && data.floats.empty();
+  if (data.labels.empty() && no_values) throw Error(ErrorKind::data, "data set " + data.name + " is empty");
+  if (data.labels.empty() && labelled)
+    throw Error(ErrorKind::data, "data set " + data.name + " has samples but no labels: only predict does without");
+  if (!(data.sample == options.input)) fail("samples are " + to_string(data.sample) + ", the net was made for " + to_string(options.input));
+  if (!data.bytes.empty() && !data.floats.empty()) fail("it holds both bytes and floats: leave those empty that are not the samples");
+  const bool bytes = stored == DType::u8;
+  const std::size_t given = bytes ? data.bytes.size() : data.floats.size();
+  if (given == 0 && !no_values)
+    fail(bytes ? "its samples are floats and the net was made for bytes: set TrainerOptions::sample_type = DType::f32"
+               : "its samples are bytes and the net was made for floats: set TrainerOptions::sample_type = DType::u8");
+  const auto wanted = static_cast<std::size_t>(data.sample.prepend(samples_of(data)).elements());
+  if (given != wanted)
+    fail(std::string(bytes ? "bytes" : "floats") + " hold " + std::to_string(given) + " values, " + std::to_string(samples_of(data)) +
+         " samples need " + std::to_string(wanted));
+  const std::int64_t classes = (*graph)[graph->outputs[0]].shape[1];
+  const auto* ce = std::get_if<CrossEntropy>(&options.loss);
+  for (std::size_t i = 0; i < data.labels.size(); ++i)
+    if (const std::int32_t label = data.labels[i]; (label < 0 || label >= classes) && !(ce && label == ce->ignore_index))
+      throw Error(ErrorKind::data, "data set " + data.name + ": label " + std::to_string(label) + " of sample " + std::to_string(i) +
+                                       " is outside 0.." + std::to_string(classes - 1) + ", the classes of the net's output" +
+                                       label_range(data.labels));
+  check_features(data);
+}
+
+void Trainer::State::check_training(const Dataset& train, std::int64_t epochs) const {
+  if (epochs < 0) throw Error(ErrorKind::usage, "epochs must not be negative, got " + std::to_string(epochs));
+  if (std::all_of(parameters.begin(), parameters.end(), [](const ParameterInfo& p) { return p.buffer; }))
+    throw Error(ErrorKind::usage, "the net has no parameters: there is nothing to train");
+  const bool laid_out = options.schedule.kind == Schedule::Kind::cosine || options.schedule.kind == Schedule::Kind::one_cycle;
+  if (laid_out && schedule_epochs && epochs_done > 0 && epochs > epochs_done && epochs != schedule_epochs)
+    throw Error(ErrorKind::usage, "the schedule was laid out for " + std::to_string(schedule_epochs) +
+                                      " epochs in total, this fit is for " + std::to_string(epochs) +
+                                      ": give the same total, and stop in between by on_step");
+  if (!std::holds_alternative<MeanSquared>(options.loss)) return;
+  const std::int64_t outputs = (*graph)[graph->outputs[0]].shape[1];
+  const std::int64_t classes = train.classes.empty() ? std::int64_t{*std::max_element(train.labels.begin(), train.labels.end())} + 1
+                                                     : static_cast<std::int64_t>(train.classes.size());
+  if (classes != outputs)
+    throw Error(ErrorKind::usage, "data set " + train.name + " has " + std::to_string(classes) + " classes and the net " +
+                                      std::to_string(outputs) +
+                                      " outputs: MeanSquared trains towards the label's column, one for each class; where the set has not "
+                                      "all its labels, name them in Dataset::classes");
+}
+
+void Trainer::State::refuse_within_step(const char* what) const {
+  if (within_step)
+    throw Error(ErrorKind::usage, std::string(what) + " cannot run within on_step, in the middle of an epoch: let it stop the fit first");
+}
+
+}  // namespace norma
