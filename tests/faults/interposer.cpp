@@ -4,6 +4,7 @@
 //   NORMA_FAULT_KIND       enospc, eio: it fails so; eio-on: it and all after it; eintr: it is interrupted, once; short: it reads or writes
 //                          half of what it was asked to; kill-before, kill-after: the process is killed
 //   NORMA_FAULT_ALLOCATION=K         the K-th allocation after main began to load fails; with NORMA_FAULT_KIND=on all after it, too
+//   NORMA_FAULT_FROM=main            allocations count from main on, not from the program's initialisers on
 //   NORMA_FAULT_CALLS=FILE           a line a call: its number, its name, the file
 //   NORMA_FAULT_ALLOCATIONS=FILE     a line for the first allocation of each call stack: its number
 // What libstdc++ and the other libraries call is seen, what libc calls inside itself is not: so fopen stands here beside open.
@@ -46,7 +47,8 @@ struct Settings {
 };
 
 Settings settings;
-std::atomic<bool> begun{false};
+std::atomic<bool> begun{false}, allocations_count{false};
+int (*program)(int, char**, char**) = nullptr;
 std::atomic<long> calls{0}, allocations{0};
 constexpr int most_descriptors = 1024;
 std::atomic<bool> watched[most_descriptors];
@@ -100,6 +102,12 @@ void begin() {
   settings.calls = list("NORMA_FAULT_CALLS");
   settings.allocations = list("NORMA_FAULT_ALLOCATIONS");
   begun = true;
+  allocations_count = !getenv("NORMA_FAULT_FROM");
+}
+
+int begin_main(int argc, char** argv, char** environment) {
+  allocations_count = true;
+  return program(argc, argv, environment);
 }
 
 template <class F>
@@ -382,7 +390,7 @@ bool new_stack() {
 }
 
 bool fails() {
-  if (!begun || inside) return false;
+  if (!allocations_count || inside) return false;
   const long number = ++allocations;
   if (settings.allocations >= 0) {
     inside = true;
@@ -419,7 +427,8 @@ int __libc_start_main(int (*main)(int, char**, char**), int argc, char** argv, v
   using Start = int (*)(int (*)(int, char**, char**), int, char**, void (*)(), void (*)(), void (*)(), void*);
   const Start real = next<Start>("__libc_start_main");
   begin();
-  return real(main, argc, argv, init, fini, rtld, end);
+  program = main;
+  return real(begin_main, argc, argv, init, fini, rtld, end);
 }
 
 }  // extern "C"
