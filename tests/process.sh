@@ -16,7 +16,7 @@ within() {
 until_is() { for _ in $(seq 300); do eval "$1" && return; sleep 0.02; done; }
 
 # ---- signals before there is anything to save
-exec 3< <(exec sleep 60) # who reads it waits
+exec 3< <(exec sleep 60 2>/dev/null) # who reads it waits
 "$norma" train /dev/fd/3 --out never 2>err &
 pid=$!
 until_is 'grep -q "SigCgt.*4[0-9a-f][0-9a-f][0-9a-f]$" /proc/$pid/status' # the handler of SIGTERM is there
