@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "norma/error.h"
+#include "norma/text.h"
 #include "src/plan.h"
 
 namespace norma {
@@ -50,10 +51,10 @@ inline void check_access(const Plan& plan, int value, std::size_t bytes, std::si
   const PlanValue& v = value_of(plan, value);
   if (v.region == Region::group)
     throw Error(ErrorKind::usage,
-                "value \"" + v.name + "\" is kept for one group of samples at a time; switch reuse of memory off to read it");
+                "value \"" + printable(v.name) + "\" is kept for one group of samples at a time; switch reuse of memory off to read it");
   if (v.region == Region::data || bytes > v.bytes || offset > v.bytes - bytes)
-    throw Error(ErrorKind::failure, "value \"" + v.name + "\" has " + std::to_string(v.bytes) + " bytes, not " + std::to_string(bytes) +
-                                        " from number " + std::to_string(offset) + " on");
+    throw Error(ErrorKind::failure, "value \"" + printable(v.name) + "\" has " + std::to_string(v.bytes) + " bytes, not " +
+                                        std::to_string(bytes) + " from number " + std::to_string(offset) + " on");
 }
 
 // Whether what a value holds is still there at the end of a step: nothing that is touched after it shares its memory.
@@ -75,14 +76,14 @@ inline void check_survives(const Plan& plan, int value) {
 // Only what stands for a data set may be bound.
 inline void check_bind(const Plan& plan, int value) {
   if (const PlanValue& v = value_of(plan, value); v.region != Region::data)
-    throw Error(ErrorKind::usage, "value \"" + v.name + "\" has memory of its own: write it; what is bound is a data set");
+    throw Error(ErrorKind::usage, "value \"" + printable(v.name) + "\" has memory of its own: write it; what is bound is a data set");
 }
 
 // Throws where a Call would read a data set that nobody bound.
 inline void check_bound(const Plan& plan, const std::vector<std::byte*>& addresses) {
   for (std::size_t i = 0; i < plan.values.size(); ++i)
     if (plan.values[i].region == Region::data && !addresses[i])
-      throw Error(ErrorKind::usage, "value \"" + plan.values[i].name + "\" stands for a data set, and none is bound to it");
+      throw Error(ErrorKind::usage, "value \"" + printable(plan.values[i].name) + "\" stands for a data set, and none is bound to it");
 }
 
 // What an Executor keeps of a Plan.

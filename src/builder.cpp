@@ -4,6 +4,7 @@
 
 #include "norma/error.h"
 #include "norma/graph.h"
+#include "norma/text.h"
 #include "src/infer.h"
 
 namespace norma {
@@ -36,7 +37,7 @@ struct Arity {
 constexpr double most_elements = 0x1p52;
 constexpr double most_multiply_adds = 0x1p60;
 constexpr double samples_of_a_group = 64;  // at most: batches are rounded up to whole groups
-constexpr int deepest = 1000;              // modules within modules: each level takes stack
+constexpr int deepest = 200;               // modules within modules: each level takes stack
 
 double stored_elements(const Shape& s) {
   double n = s[0] > 0 ? static_cast<double>(s[0]) + samples_of_a_group : 0;
@@ -46,7 +47,7 @@ double stored_elements(const Shape& s) {
 
 void check_name(const std::string& text, std::string_view name, const Builder& b) {
   if (name.empty() || name.find_first_of("./") != std::string_view::npos)
-    b.fail(text + "'s name must not be empty or hold '.' or '/', got \"" + std::string(name) + "\"");
+    b.fail(text + "'s name must not be empty or hold '.' or '/', got \"" + printable(name) + "\"");
 }
 
 }  // namespace
@@ -57,21 +58,21 @@ Builder::Builder() {
   while (net_ == 0);  // that of a Value from no Builder
 }
 
-Builder::Scope::Scope(Builder& b, std::string_view name) : builder_(b), length_(b.path_.size()) {
+Builder::Level::Level(int& depth) : depth_(depth) {
+  if (depth >= deepest) throw Error(ErrorKind::usage, "modules lie more than " + std::to_string(deepest) + " deep within each other");
+  ++depth;
+}
+
+Builder::Scope::Scope(Builder& b, std::string_view name) : builder_(b), length_(b.path_.size()), level_(b.depth_) {
   check_name("a module", name, b);
-  if (b.depth_ >= deepest) throw Error(ErrorKind::usage, "modules lie more than " + std::to_string(deepest) + " deep within each other");
   if (!b.path_.empty()) b.path_ += '/';
   b.path_ += name;
-  ++b.depth_;
 }
 
-Builder::Scope::~Scope() {
-  builder_.path_.resize(length_);
-  --builder_.depth_;
-}
+Builder::Scope::~Scope() { builder_.path_.resize(length_); }
 
 void Builder::fail(const std::string& message) const {
-  throw Error(ErrorKind::usage, path_.empty() ? message : "[" + path_ + "] " + message);
+  throw Error(ErrorKind::usage, path_.empty() ? message : "[" + printable(path_) + "] " + message);
 }
 
 std::string Builder::unique_path(std::string_view fallback) {
@@ -99,16 +100,17 @@ const Shape& Builder::shape(Value v) const {
 void Builder::count(const std::string& path, double elements) {
   elements_ += elements;
   if (!(elements_ <= most_elements))
-    throw Error(ErrorKind::usage, "[" + path + "] makes the net too large: its values and parameters have more than 2^52 elements");
+    throw Error(ErrorKind::usage,
+                "[" + printable(path) + "] makes the net too large: its values and parameters have more than 2^52 elements");
 }
 
 Value Builder::input(std::string name, const Shape& shape) {
   check_name("an input", name, *this);
   if (shape.rank() != 2 && shape.rank() != 4)
-    throw Error(ErrorKind::usage, "input \"" + name + "\" must be (N, F) or (N, C, H, W), got " + to_string(shape));
+    throw Error(ErrorKind::usage, "input \"" + printable(name) + "\" must be (N, F) or (N, C, H, W), got " + to_string(shape));
   for (std::int64_t d : shape)
-    if (d <= 0) throw Error(ErrorKind::usage, "input \"" + name + "\" has an empty dimension: " + to_string(shape));
-  if (++used_[name] > 1) throw Error(ErrorKind::usage, "two inputs are called \"" + name + "\"");
+    if (d <= 0) throw Error(ErrorKind::usage, "input \"" + printable(name) + "\" has an empty dimension: " + to_string(shape));
+  if (++used_[name] > 1) throw Error(ErrorKind::usage, "two inputs are called \"" + printable(name) + "\"");
   count(name, stored_elements(shape));
   inputs_.insert(name);
   graph_.nodes.push_back({InputNode{}, {}, shape, name, name});
@@ -117,7 +119,7 @@ Value Builder::input(std::string name, const Shape& shape) {
 
 Value Builder::emit(NodeOp op, std::vector<Value> inputs) {
   std::string path = unique_path(std::visit(Kind{}, op));
-  const auto refuse = [&](const std::string& message) { throw Error(ErrorKind::usage, "[" + path + "] " + message); };
+  const auto refuse = [&](const std::string& message) { throw Error(ErrorKind::usage, "[" + printable(path) + "] " + message); };
   if (std::holds_alternative<InputNode>(op)) refuse("is an input: Builder::input makes those");
   if (const auto* n = std::get_if<BatchNormNode>(&op); n && (n->residual || n->act != Activation::none || n->pool))
     refuse("is fused already: fuse folds into a batch norm what follows it");
@@ -125,7 +127,7 @@ Value Builder::emit(NodeOp op, std::vector<Value> inputs) {
     refuse("reads " + std::to_string(wanted) + (wanted == 1 ? " value, got " : " values, got ") + std::to_string(inputs.size()));
   std::vector<Shape> shapes;
   for (Value v : inputs) {
-    if (path_.empty()) check(v, "[" + path + "] reads");
+    if (path_.empty()) check(v, "[" + printable(path) + "] reads");
     else check(v, "reads");
     shapes.push_back(graph_[v].shape);
   }

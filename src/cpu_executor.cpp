@@ -18,6 +18,7 @@
 
 #include "kernels/chunks.h"
 #include "norma/error.h"
+#include "norma/text.h"
 #include "src/addresses.h"
 #include "src/cpu_backend.h"
 #include "src/openmp_threads.h"
@@ -325,8 +326,8 @@ class CpuExecutor final : public Executor {
       const std::size_t bytes = stage.part == kernels::Part::group && v.group_bytes > 0 ? v.group_bytes : v.bytes;
       for (std::size_t i = 0; i < bytes / sizeof(float); ++i)
         if (!std::isfinite(values[i]))
-          throw Error(ErrorKind::diverged, "[" + c.path + "] " + name_of(c.call) + " wrote " + std::to_string(values[i]) + " to " + v.name +
-                                               " " + to_string(v.shape));
+          throw Error(ErrorKind::diverged, "[" + printable(c.path) + "] " + name_of(c.call) + " wrote " + std::to_string(values[i]) +
+                                               " to " + printable(v.name) + " " + to_string(v.shape));
     });
   }
 

@@ -3,6 +3,7 @@
 
 #include "kernels/cpu/backend.h"
 #include "norma/error.h"
+#include "norma/text.h"
 #include "src/cpu_executor.h"
 #include "src/cuda_executor.h"
 
@@ -30,7 +31,7 @@ Device Device::parse(std::string_view text) {
     const auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), index);
     if (error == std::errc{} && end == number.data() + number.size() && index >= 0) return cuda(index);
   }
-  throw Error(ErrorKind::usage, "unknown device \"" + std::string(text) + "\"; it is auto, cpu, cuda or cuda:N");
+  throw Error(ErrorKind::usage, "unknown device \"" + printable(text) + "\"; it is auto, cpu, cuda or cuda:N");
 }
 
 std::vector<std::string> cpu_isa_levels() {

@@ -6,7 +6,9 @@
 
 #include "norma/batch_norm_tools.h"
 #include "norma/error.h"
+#include "norma/text.h"
 #include "src/graph_check.h"
+#include "src/match_tensors.h"
 
 namespace norma {
 namespace {
@@ -41,6 +43,13 @@ class Replay {
   std::shared_ptr<const Graph> graph_;
   std::set<std::int32_t> skipped_;
 };
+
+std::vector<NeededTensor> needed_by(const std::vector<ParameterInfo>& parameters) {
+  std::vector<NeededTensor> needed;
+  for (const ParameterInfo& p : parameters)
+    needed.push_back({p.name, p.dtype, {p.shape.begin(), p.shape.end()}, p.name.ends_with("num_batches_tracked")});
+  return needed;
+}
 
 class Folding {
  public:
@@ -78,20 +87,8 @@ class Folding {
     return {};
   }
 
-  const StoredTensor& tensor(const std::string& path, const char* what) const {
-    const std::string name = parameter_name(path, what);
-    const StoredTensor* t = model_.find(name);
-    if (!t) throw Error(ErrorKind::data, "checkpoint has no tensor " + name + ", which the net needs");
-    return *t;
-  }
-  std::vector<float> values(const std::string& path, const char* what, std::int64_t elements) const {
-    const StoredTensor& t = tensor(path, what);
-    std::vector<float> v = t.floats();
-    if (v.size() != static_cast<std::size_t>(elements))
-      throw Error(ErrorKind::data, "checkpoint tensor " + t.name + " has " + std::to_string(v.size()) + " elements, the net needs " +
-                                       std::to_string(elements));
-    return v;
-  }
+  const StoredTensor& tensor(const std::string& path, const char* what) const { return *model_.find(parameter_name(path, what)); }
+  std::vector<float> values(const std::string& path, const char* what) const { return tensor(path, what).floats(); }
 
   void fold(const BatchNormSite& site) {
     Node& layer = graph_.nodes[static_cast<std::size_t>(site.input.id)];
@@ -101,13 +98,11 @@ class Folding {
     const auto c_end = static_cast<std::size_t>(channels);
     bool& has_bias =
         std::holds_alternative<nn::Conv2d>(layer.op) ? std::get<nn::Conv2d>(layer.op).bias : std::get<nn::Linear>(layer.op).bias;
-    const std::vector<float> mean = values(norm.path, "running_mean", channels), var = values(norm.path, "running_var", channels),
-                             gamma = options.affine ? values(norm.path, "weight", channels) : std::vector<float>(c_end, 1.0f),
-                             beta = options.affine ? values(norm.path, "bias", channels) : std::vector<float>(c_end, 0.0f);
+    const std::vector<float> mean = values(norm.path, "running_mean"), var = values(norm.path, "running_var"),
+                             gamma = options.affine ? values(norm.path, "weight") : std::vector<float>(c_end, 1.0f),
+                             beta = options.affine ? values(norm.path, "bias") : std::vector<float>(c_end, 0.0f);
     const StoredTensor w = tensor(layer.path, "weight");
-    std::vector<float> weight = w.floats(), bias = has_bias ? values(layer.path, "bias", channels) : std::vector<float>(c_end, 0.0f);
-    if (weight.empty() || weight.size() % c_end != 0)
-      throw Error(ErrorKind::data, "checkpoint tensor " + w.name + " does not have " + std::to_string(channels) + " rows");
+    std::vector<float> weight = w.floats(), bias = has_bias ? values(layer.path, "bias") : std::vector<float>(c_end, 0.0f);
     for (std::size_t c = 0, each = weight.size() / c_end; c < c_end; ++c) {
       const double root = std::sqrt(static_cast<double>(var[c]) + options.eps);
       const double scale = root == 0 ? 0 : static_cast<double>(gamma[c]) / root;  // 0: as the batch norm itself
@@ -142,10 +137,11 @@ FoldedBatchNorms fold_batch_norms(const Graph& graph, const Checkpoint& model) {
                                       " and " + std::to_string(graph.outputs.size()));
   for (const Node& n : graph.nodes)
     if (const auto* norm = std::get_if<BatchNormNode>(&n.op); norm && (norm->residual || norm->act != Activation::none || norm->pool))
-      throw Error(ErrorKind::usage, "[" + n.path + "] is fused: give the graph of trace() or Trainer::unfused_graph()");
+      throw Error(ErrorKind::usage, "[" + printable(n.path) + "] is fused: give the graph of trace() or Trainer::unfused_graph()");
   const auto check_finite = [](const Checkpoint& c, const char* when) {
     if (const std::string fault = first_fault(c); !fault.empty()) throw Error(ErrorKind::diverged, when + fault);
   };
+  (void)match_tensors(model, needed_by(graph.parameters()), Names::exact);
   check_finite(model, "cannot fold: ");
   FoldedBatchNorms folded = Folding(graph, model).run();
   check_finite(folded.model, "folded, ");

@@ -47,7 +47,7 @@ class Fusion {
         continue;
       }
       for (Value& v : node.inputs) v = moved_[index(v)];
-      moved_[i] = {static_cast<std::int32_t>(fused_.nodes.size())};
+      moved_[i] = {static_cast<std::int32_t>(fused_.nodes.size()), graph_.outputs.empty() ? 0 : graph_.outputs[0].net};
       fused_.nodes.push_back(std::move(node));
     }
     for (Value v : graph_.outputs) fused_.outputs.push_back(moved_[index(v)]);

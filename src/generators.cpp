@@ -1,5 +1,6 @@
 // Point sets made by code.
 #include <cmath>
+#include <limits>
 #include <numeric>
 #include <random>
 #include <sstream>
@@ -77,7 +78,9 @@ class RandomState {
 DatasetPair make_circles(std::int64_t samples, double noise, double factor, double test_fraction, std::uint64_t seed) {
   constexpr std::int64_t most = std::int64_t{1} << 31;
   if (samples < 2 || samples > most) fail("samples", static_cast<double>(samples), "in 2 .. 2^31");
-  if (!(noise >= 0) || !std::isfinite(noise)) fail("noise", noise, "0 or more");
+  // A draw of the noise is below 13: its last digit is 2^-53, and sqrt(-2 log(2^-104)) = 12.01.
+  constexpr double most_noise = std::numeric_limits<float>::max() / 16;
+  if (!(noise >= 0 && noise <= most_noise)) fail("noise", noise, "in 0 .. 2e37, so that the points fit a float");
   if (!(factor >= 0 && factor < 1)) fail("factor", factor, "in [0, 1)");
   if (!(test_fraction > 0 && test_fraction < 1)) fail("test_fraction", test_fraction, "in (0, 1)");
   if (seed >> 32 != 0) fail("seed", static_cast<double>(seed), "below 2^32");

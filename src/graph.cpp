@@ -5,6 +5,7 @@
 #include <sstream>
 
 #include "norma/error.h"
+#include "norma/text.h"
 #include "src/graph_check.h"
 
 namespace norma {
@@ -114,6 +115,10 @@ const Node& Graph::operator[](Value v) const {
   if (v.id < 0 || static_cast<std::size_t>(v.id) >= nodes.size())
     throw Error(ErrorKind::usage,
                 "value number " + std::to_string(v.id) + " is none of this graph, which has " + std::to_string(nodes.size()) + " nodes");
+  // A Value that norma itself made of a number, and a graph made by hand, have no net.
+  const std::uint32_t net = outputs.empty() ? 0 : outputs[0].net;
+  if (v.net != 0 && net != 0 && v.net != net)
+    throw Error(ErrorKind::usage, "value number " + std::to_string(v.id) + " is of another net, none of this graph");
   return nodes[static_cast<std::size_t>(v.id)];
 }
 
@@ -123,7 +128,7 @@ void check(const Graph& graph) {
     const Node& n = graph.nodes[i];
     const bool input = std::holds_alternative<InputNode>(n.op);
     if (n.inputs.empty() != input || !std::all_of(n.inputs.begin(), n.inputs.end(), [&](Value v) { return precedes(v, i); }))
-      throw Error(ErrorKind::usage, "[" + n.path + "] does not read nodes that come before it: this is no graph of a Builder");
+      throw Error(ErrorKind::usage, "[" + printable(n.path) + "] does not read nodes that come before it: this is no graph of a Builder");
   }
   for (const Value v : graph.outputs) (void)graph[v];
 }
@@ -162,9 +167,9 @@ std::string Graph::print() const {
   check(*this);
   std::ostringstream out;
   for (const Node& n : nodes) {
-    out << n.path << ": " << std::visit(Title{}, n.op) << "(";
-    for (std::size_t i = 0; i < n.inputs.size(); ++i) out << (i ? ", " : "") << (*this)[n.inputs[i]].output_path;
-    out << ") -> " << to_string(n.shape) << (n.output_path == n.path ? "" : " as " + n.output_path) << "\n";
+    out << printable(n.path) << ": " << std::visit(Title{}, n.op) << "(";
+    for (std::size_t i = 0; i < n.inputs.size(); ++i) out << (i ? ", " : "") << printable((*this)[n.inputs[i]].output_path);
+    out << ") -> " << to_string(n.shape) << (n.output_path == n.path ? "" : " as " + printable(n.output_path)) << "\n";
   }
   return out.str();
 }

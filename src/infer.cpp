@@ -6,6 +6,7 @@
 #include <sstream>
 
 #include "norma/error.h"
+#include "norma/text.h"
 #include "norma/types.h"
 
 namespace norma {
@@ -81,12 +82,18 @@ class Inference {
   }
 
  private:
-  [[noreturn]] void fail(const std::string& message) const { throw Error(ErrorKind::usage, "[" + path_ + "] " + message); }
+  [[noreturn]] void fail(const std::string& message) const { throw Error(ErrorKind::usage, "[" + printable(path_) + "] " + message); }
   void check(bool ok, const std::string& message) const {
     if (!ok) fail(message);
   }
+  void below_2_31(const char* option, int least, std::int64_t v) const {
+    constexpr std::int64_t most = std::numeric_limits<std::int32_t>::max();
+    check(v <= most,
+          std::string(option) + " must lie in " + std::to_string(least) + ".." + std::to_string(most) + ", got " + std::to_string(v));
+  }
   void positive(const char* option, std::int64_t v) const {
-    check(v > 0 && v <= std::numeric_limits<std::int32_t>::max(), std::string(option) + " must be positive, got " + std::to_string(v));
+    check(v > 0, std::string(option) + " must be positive, got " + std::to_string(v));
+    below_2_31(option, 1, v);
   }
   void fits(const char* option, double v) const {
     if (fits_float(v)) return;
@@ -125,8 +132,10 @@ class Inference {
     for (std::int64_t v : {kernel.h, kernel.w}) positive("kernel", v);
     for (std::int64_t v : {stride.h, stride.w}) positive("stride", v);
     for (std::int64_t v : {dilation.h, dilation.w}) positive("dilation", v);
-    for (std::int64_t v : {padding.h, padding.w})
-      check(v >= 0 && v <= std::numeric_limits<std::int32_t>::max(), "padding must not be negative, got " + std::to_string(v));
+    for (std::int64_t v : {padding.h, padding.w}) {
+      check(v >= 0, "padding must not be negative, got " + std::to_string(v));
+      below_2_31("padding", 0, v);
+    }
   }
 
   // Output size along dimension d; a window in ceil_mode must start inside the input or its left padding.

@@ -6,6 +6,7 @@
 
 #include "kernels/philox.h"
 #include "norma/error.h"
+#include "norma/text.h"
 
 namespace norma {
 namespace {
@@ -32,8 +33,9 @@ std::vector<float> initial_values(const ParameterInfo& p, std::uint64_t seed, st
   const auto fan_in = static_cast<double>(p.fan_in), fan_out = static_cast<double>(p.fan_out);
   const auto need_fan = [&] {
     if (p.fan_in == 0 || p.shape.rank() < 2)
-      throw Error(ErrorKind::usage,
-                  "[" + p.name + "] Xavier and He initialisers need a weight of two or more dimensions, this one is " + to_string(p.shape));
+      throw Error(ErrorKind::usage, "[" + printable(p.name) +
+                                        "] Xavier and He initialisers need a weight of two or more dimensions, this one is " +
+                                        to_string(p.shape));
   };
   const auto symmetric = [&](double bound) {
     distribution = uniform;
@@ -54,7 +56,8 @@ std::vector<float> initial_values(const ParameterInfo& p, std::uint64_t seed, st
     case Init::Kind::uniform: distribution = uniform; break;
     case Init::Kind::normal:
       distribution = normal;
-      if (b < 0) throw Error(ErrorKind::usage, "[" + p.name + "] a standard deviation must not be negative, got " + std::to_string(b));
+      if (b < 0)
+        throw Error(ErrorKind::usage, "[" + printable(p.name) + "] a standard deviation must not be negative, got " + std::to_string(b));
       break;
     case Init::Kind::xavier_uniform: need_fan(), symmetric(p.init.a * std::sqrt(6 / (fan_in + fan_out))); break;
     case Init::Kind::xavier_normal: need_fan(), centred(p.init.a * std::sqrt(2 / (fan_in + fan_out))); break;
@@ -71,7 +74,7 @@ std::vector<float> initial_values(const ParameterInfo& p, std::uint64_t seed, st
     values[e] = static_cast<float>(distribution == uniform ? a + (b - a) * unit(r[0], r[1]) : a + b * standard_normal(r));
   }
   if (std::any_of(values.begin(), values.end(), [](float v) { return !std::isfinite(v); }))
-    throw Error(ErrorKind::usage, "[" + p.name + "] its initialiser gives values beyond float");
+    throw Error(ErrorKind::usage, "[" + printable(p.name) + "] its initialiser gives values beyond float");
   return values;
 }
 

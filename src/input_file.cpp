@@ -12,6 +12,8 @@
 #include <cerrno>
 #include <system_error>
 
+#include "norma/text.h"
+
 namespace norma {
 
 namespace {
@@ -29,7 +31,12 @@ bool has_no_name(int pipe) {
 
 }  // namespace
 
+void require_no_nul(const std::filesystem::path& file, ErrorKind kind) {
+  if (file.native().find('\0') != std::string::npos) throw Error(kind, printable(file.string()) + ": a path cannot hold a NUL byte");
+}
+
 InputFile::InputFile(const std::filesystem::path& file, ErrorKind kind, Accept accept) : path_(file), kind_(kind) {
+  require_no_nul(file, kind);
   try {
     open(accept);
   } catch (...) {

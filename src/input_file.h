@@ -8,6 +8,9 @@
 
 namespace norma {
 
+// Throws Error(kind) naming a path with a NUL byte: the system would read or write the file whose name ends there.
+void require_no_nul(const std::filesystem::path& file, ErrorKind kind);
+
 class InputFile {
  public:
   // Throws Error(kind) "FILE: is a device, not a regular file", and "FILE: cannot be read: REASON", here and in read(); Error(failure)

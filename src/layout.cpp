@@ -6,6 +6,7 @@
 #include <type_traits>
 
 #include "norma/error.h"
+#include "norma/text.h"
 
 namespace norma {
 namespace {
@@ -94,9 +95,9 @@ int lanes_for(const Executor& executor, const Device& device, int wanted) {
 void write_tensor(Executor& executor, const Plan& plan, ValueId id, std::span<const float> nchw) {
   const PlanValue& v = plan[id];
   if (static_cast<std::int64_t>(nchw.size()) != v.shape.elements())
-    throw Error(ErrorKind::usage, "value \"" + v.name + "\" is " + to_string(v.shape) + ", " + std::to_string(v.shape.elements()) +
-                                      " elements, got " + std::to_string(nchw.size()));
-  if (v.dtype == DType::bytes) throw Error(ErrorKind::usage, "value \"" + v.name + "\" is no tensor");
+    throw Error(ErrorKind::usage, "value \"" + printable(v.name) + "\" is " + to_string(v.shape) + ", " +
+                                      std::to_string(v.shape.elements()) + " elements, got " + std::to_string(nchw.size()));
+  if (v.dtype == DType::bytes) throw Error(ErrorKind::usage, "value \"" + printable(v.name) + "\" is no tensor");
   if (as_it_lies(v)) return executor.write(plan, id.index, nchw.data(), nchw.size_bytes());
   std::vector<std::byte> stored(v.bytes);
   set_elements(v, std::vector<double>(nchw.begin(), nchw.end()), stored);
@@ -105,7 +106,7 @@ void write_tensor(Executor& executor, const Plan& plan, ValueId id, std::span<co
 
 std::vector<float> read_tensor(Executor& executor, const Plan& plan, ValueId id, std::int64_t samples) {
   const PlanValue& v = plan[id];
-  if (v.dtype == DType::bytes) throw Error(ErrorKind::usage, "value \"" + v.name + "\" is no tensor");
+  if (v.dtype == DType::bytes) throw Error(ErrorKind::usage, "value \"" + printable(v.name) + "\" is no tensor");
   if (v.dtype == DType::f32 && v.in_lanes()) return read_floats(executor, plan, id, samples ? samples : v.dims.n);
   if (as_it_lies(v)) {
     std::vector<float> values(static_cast<std::size_t>(v.shape.elements()));

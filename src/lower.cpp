@@ -2,6 +2,7 @@
 #include "src/lower.h"
 
 #include "norma/error.h"
+#include "norma/text.h"
 #include "src/lowering.h"
 
 namespace norma {
@@ -47,7 +48,8 @@ Plan Lowering::run() {
 void Lowering::name(const std::string& text, ValueId id) {
   const auto [known, is_new] = plan_.names.emplace(text, id);
   if (!is_new && !(known->second == id))
-    throw Error(ErrorKind::usage, "\"" + text + "\" is the name of two values of this net's step: give the module, or input, another name");
+    throw Error(ErrorKind::usage,
+                "\"" + printable(text) + "\" is the name of two values of this net's step: give the module, or input, another name");
 }
 
 void Lowering::find_live_nodes() {
@@ -74,7 +76,7 @@ void Lowering::add_persistent_values() {
   for (const ParameterInfo& p : graph_.parameters()) {
     const std::size_t size = static_cast<std::size_t>(p.shape.elements()) * size_of(p.dtype);
     Parameter& parameter = parameters_[p.name];
-    if (parameter.value) throw Error(ErrorKind::usage, "two parameters are called " + p.name);
+    if (parameter.value) throw Error(ErrorKind::usage, "two parameters are called \"" + printable(p.name) + "\"");
     parameter.value = add_value(
         {.name = p.name, .dtype = p.dtype, .shape = p.shape, .region = p.buffer ? Region::buffers : Region::parameters, .bytes = size});
     if (p.buffer) continue;

@@ -1,5 +1,6 @@
 // Forward rules: the Calls each kind of node becomes.
 #include "norma/error.h"
+#include "norma/text.h"
 #include "src/lowering.h"
 
 namespace norma {
@@ -76,7 +77,7 @@ void Lowering::forward(std::size_t i, const BatchNormNode& n) {
   if (batch_statistics) {
     if (d.n * d.plane() == 1)
       throw Error(ErrorKind::usage,
-                  "[" + path + "] expects more than one value per channel " +
+                  "[" + printable(path) + "] expects more than one value per channel " +
                       (training() ? "when training, got input " : "without running statistics, got input ") + to_string(node_shape(i)) +
                       (training() ? "; a batch needs at least two samples: change the batch size or drop the last batch (drop_last)"
                                   : "; at least two samples are needed at a time, in the last batch of a set too"));
@@ -155,7 +156,7 @@ void Lowering::forward(std::size_t i, const nn::LayerNorm& n) { group_norm(i, n)
 
 void Lowering::forward(std::size_t i, const nn::InstanceNorm& n) {
   if (n.track_running_stats && !training()) return forward(i, in_evaluation(n));
-  if (dims(input(i)).plane() == 1) throw Error(ErrorKind::usage, "[" + node(i).path + "] " + single_elements(node_shape(i)));
+  if (dims(input(i)).plane() == 1) throw Error(ErrorKind::usage, "[" + printable(node(i).path) + "] " + single_elements(node_shape(i)));
   group_norm(i, n);
 }
 

@@ -1,8 +1,11 @@
 #include "norma/module_runner.h"
 
 #include <algorithm>
+#include <cmath>
+#include <sstream>
 
 #include "norma/error.h"
+#include "norma/text.h"
 #include "src/addresses.h"
 #include "src/initialise.h"
 #include "src/layout.h"
@@ -12,6 +15,19 @@
 namespace norma {
 
 namespace {
+
+// What no step could have left there, and no kernel expects.
+void check_buffer(const PlanValue& v, std::span<const float> values) {
+  const bool counts = v.dtype == DType::i64, variance = v.name.ends_with("running_var");
+  if (!counts && !variance) return;
+  for (const float x : values)
+    if (counts ? !(x >= 0 && x <= 0x1p53f && x == std::floor(x)) : x < 0) {
+      std::ostringstream text;
+      text << '"' << printable(v.name) << "\" must be " << (counts ? "a whole number in 0..2^53" : "0 or more, as a variance is")
+           << ", got " << x;
+      throw Error(ErrorKind::usage, text.str());
+    }
+}
 
 bool step_makes(const PlanValue& v, bool written) {
   return written && v.region != Region::parameters && v.region != Region::buffers && v.region != Region::state;
@@ -39,7 +55,7 @@ struct ModuleRunner::State {
   bool is_gradient(std::string_view name) const { return is_input_gradient(name) || name.ends_with(".grad"); }
 
   ValueId find(std::string_view name) const {
-    const auto refuse = [&](const std::string& why) { throw Error(ErrorKind::usage, "\"" + std::string(name) + "\" " + why); };
+    const auto refuse = [&](const std::string& why) { throw Error(ErrorKind::usage, "\"" + printable(name) + "\" " + why); };
     if (plan.has(name)) return plan.find(name);
     if (!backward && (is_gradient(name) || name == "dy")) refuse("is of the backward pass, which Options::backward has switched off");
     if (!input_gradients && is_input_gradient(name)) refuse("is the gradient of an input, which Options::input_gradients has switched off");
@@ -112,8 +128,9 @@ void ModuleRunner::write(std::string_view name, std::span<const float> values) {
   const ValueId id = s->find(name);
   const auto i = static_cast<std::size_t>(id.index);
   if (step_makes(s->plan[id], s->written[i]))
-    throw Error(ErrorKind::usage, "\"" + std::string(name) + "\" is what step() computes; what can be written are inputs, \"dy\", " +
-                                      "parameters and buffers");
+    throw Error(ErrorKind::usage,
+                "\"" + printable(name) + "\" is what step() computes; what can be written are inputs, \"dy\", " + "parameters and buffers");
+  if (s->plan[id].region == Region::buffers) check_buffer(s->plan[id], values);
   write_tensor(*s->executor, s->plan, id, values);
   s->lost[i] = false;
   if (name == "dy") s->has_upstream = true;
@@ -123,9 +140,9 @@ std::vector<float> ModuleRunner::read(std::string_view name) const {
   const Use s(state_, "ModuleRunner");
   const ValueId id = s->find(name);
   if (step_makes(s->plan[id], s->written[static_cast<std::size_t>(id.index)])) {
-    if (!s->stepped) throw Error(ErrorKind::usage, "\"" + std::string(name) + "\" is what step() computes, and none has run");
+    if (!s->stepped) throw Error(ErrorKind::usage, "\"" + printable(name) + "\" is what step() computes, and none has run");
     if (!s->has_upstream && s->is_gradient(name))
-      throw Error(ErrorKind::usage, "\"" + std::string(name) + "\" needs the gradient of the output, \"dy\", which was never written");
+      throw Error(ErrorKind::usage, "\"" + printable(name) + "\" needs the gradient of the output, \"dy\", which was never written");
   }
   return read_tensor(*s->executor, s->plan, id);
 }

@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <cstring>
 #include <string>
 
 #include "norma/error.h"
+#include "norma/text.h"
 #include "src/initialise.h"
 #include "src/layout.h"
 #include "src/lower.h"
@@ -74,7 +76,8 @@ ModuleTimer::ModuleTimer(const Module& module, const Shape& x, Options options) 
   constexpr std::int64_t most_copies = 1 << 20;
   if (options.copies < 1 || options.copies > most_copies)
     throw Error(ErrorKind::usage, "copies must lie in 1.." + std::to_string(most_copies) + ", got " + std::to_string(options.copies));
-  if (!(options.seconds >= 0)) throw Error(ErrorKind::usage, "seconds must not be negative, got " + std::to_string(options.seconds));
+  if (!(options.seconds >= 0) || !std::isfinite(options.seconds))
+    throw Error(ErrorKind::usage, "seconds must be 0 or more and finite, got " + std::to_string(options.seconds));
   // Copies do not need each other, and would run at the same time: one pass alone is what is asked for.
   if (options.executor.capture == Capture::branches) options.executor.capture = Capture::chain;
   s.options = options;
@@ -125,7 +128,7 @@ std::vector<float> ModuleTimer::read(std::string_view name) const {
   const Use s(state_, "ModuleTimer");
   const ValueId id = s->plan.find(name);
   if (s->turns_backward == 0 && written_values(s->backward)[static_cast<std::size_t>(id.index)])
-    throw Error(ErrorKind::usage, "\"" + std::string(name) + "\" is made by a backward pass, and none has run: call backward() first");
+    throw Error(ErrorKind::usage, "\"" + printable(name) + "\" is made by a backward pass, and none has run: call backward() first");
   return read_tensor(*s->executor, s->plan, id);
 }
 const Plan& ModuleTimer::forward_plan() const { return Use(state_, "ModuleTimer")->forward; }

@@ -4,12 +4,15 @@
 #include "norma/error.h"
 #include "norma/graph.h"
 #include "norma/module.h"
+#include "norma/text.h"
 
 namespace norma {
 
 void Module::refuse_empty() { throw Error(ErrorKind::usage, "a module must be callable: this function is empty"); }
 
 Value Module::operator()(Builder& b, Value x) const {
+  if (!call_) b.fail("a module that was moved from gives nothing: use the one it was moved to");
+  const Builder::Level level(b.calls_);
   const Value y = call_(b, x);
   b.check(y, "a module (" + kind_ + ") returns");
   return y;
@@ -52,7 +55,7 @@ Value Sequential::operator()(Builder& b, Value x) const {
     const std::string name = child.name.empty() ? stem + std::to_string(number) : child.name;
     const auto [other, first] = named.emplace(name, named.size() + 1);
     if (!first)
-      b.fail("two children are called \"" + name + "\", numbers " + std::to_string(other->second) + " and " +
+      b.fail("two children are called \"" + printable(name) + "\", numbers " + std::to_string(other->second) + " and " +
              std::to_string(named.size() + 1) + " of a Sequential: give one another name");
     Builder::Scope scope{b, name};
     x = child.module(b, x);

@@ -74,7 +74,8 @@ void validate(const Schedule& s) {
 }
 
 double Schedule::factor(std::int64_t step, std::int64_t per_epoch, std::int64_t total) const {
-  if (step < 0 || per_epoch < 1 || total < 1)
+  validate(*this);
+  if (step < 0 || step >= total || per_epoch < 1)
     throw Error(ErrorKind::usage, "there is no learning rate for step " + std::to_string(step) + " of " + std::to_string(total) + ", " +
                                       std::to_string(per_epoch) + " an epoch");
   const double warmup = warmup_epochs * static_cast<double>(per_epoch);

@@ -3,6 +3,7 @@
 #include <cstdio>
 
 #include "norma/error.h"
+#include "norma/text.h"
 #include "src/plan.h"
 
 namespace norma {
@@ -72,14 +73,14 @@ std::string pad(std::string text, std::size_t width) {
 const char* name_of(Region r) {
   static constexpr const char* names[region_count] = {"parameters", "gradients", "optimizer",   "buffers",
                                                       "state",      "data",      "activations", "group"};
-  return names[static_cast<std::size_t>(r)];
+  return static_cast<std::size_t>(r) < region_count ? names[static_cast<std::size_t>(r)] : "?";
 }
 
 ValueId Plan::find(std::string_view name) const {
   if (const auto it = names.find(name); it != names.end()) return it->second;
   std::vector<std::string> known;
   for (const auto& [text, id] : names) known.push_back(text);
-  throw Error(ErrorKind::usage, "no value called \"" + std::string(name) + "\"" + did_you_mean(name, known));
+  throw Error(ErrorKind::usage, "no value called \"" + printable(name) + "\"" + did_you_mean(name, known));
 }
 
 std::vector<PlanLine> describe(const Plan& plan) {
@@ -128,8 +129,9 @@ std::string print(const Plan& plan) {
     const PlanLine& l = lines[i];
     const PlanOperand* o = first_tensor(l, true);
     if (!o) o = l.operands.empty() ? nullptr : &l.operands[0];
-    std::string row = pad(std::to_string(i), 4) + pad(l.call, widest + 2) + pad(l.path, 14) + pad(o ? to_string(o->shape) : "", 20) +
-                      pad(o ? std::to_string(o->offset) : "", 10) + pad(scaled(l.bytes, "B"), 10) + pad(scaled(l.flops, ""), 10) + l.detail;
+    std::string row = pad(std::to_string(i), 4) + pad(l.call, widest + 2) + pad(printable(l.path), 14) +
+                      pad(o ? to_string(o->shape) : "", 20) + pad(o ? std::to_string(o->offset) : "", 10) + pad(scaled(l.bytes, "B"), 10) +
+                      pad(scaled(l.flops, ""), 10) + l.detail;
     row.erase(row.find_last_not_of(' ') + 1);
     out += row + "\n";
     bytes += l.bytes;
@@ -145,7 +147,7 @@ std::string print(const Plan& plan) {
     for (const Stage& s : phase.whole) {
       const std::size_t i = static_cast<std::size_t>(s.call);
       if (s.part == kernels::Part::whole) print_line(i);
-      else out += pad("", 4) + "totals of " + std::to_string(i) + ", " + lines[i].call + " " + lines[i].path + "\n";
+      else out += pad("", 4) + "totals of " + std::to_string(i) + ", " + lines[i].call + " " + printable(lines[i].path) + "\n";
     }
   }
   out += std::to_string(lines.size()) + " calls, " + scaled(bytes, "B") + " moved, " + scaled(flops, "FLOP") + ", groups of " +

@@ -85,9 +85,13 @@ const kernels::cpu::Probes& probes_of(const ExecutorOptions& options, Roofline& 
 using Array = std::unique_ptr<float, Release>;
 
 Array zeroed_array(std::size_t bytes) {
-  Array a(static_cast<float*>(::operator new (bytes, std::align_val_t{alignment})));
-  std::memset(a.get(), 0, bytes);
-  return a;
+  try {
+    Array a(static_cast<float*>(::operator new (bytes, std::align_val_t{alignment})));
+    std::memset(a.get(), 0, bytes);
+    return a;
+  } catch (const std::bad_alloc&) {
+    throw Error(ErrorKind::failure, "out of memory: " + std::to_string(bytes) + " bytes for an array that is copied");
+  }
 }
 
 }  // namespace
@@ -110,9 +114,13 @@ Roofline measure_roofline(const Device& device, const ExecutorOptions& options) 
 }
 
 std::function<double()> copy_probe(const Device& device, const ExecutorOptions& options, std::size_t array_bytes, std::int64_t copies) {
+  constexpr std::size_t most_bytes = std::size_t{1} << 48;
   if (array_bytes == 0 || copies < 1)
     throw Error(ErrorKind::usage,
                 "a copy is of at least one array of one byte, got " + std::to_string(copies) + " of " + std::to_string(array_bytes));
+  if (array_bytes > most_bytes / static_cast<std::size_t>(copies))
+    throw Error(ErrorKind::usage,
+                "a copy is of at most 2^48 bytes, got " + std::to_string(copies) + " arrays of " + std::to_string(array_bytes));
   if (device.kind == Device::Kind::cuda) return cuda_copy_probe(device.index, array_bytes, copies);
   Roofline r;
   const kernels::cpu::Probes& probes = probes_of(options, r);

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "norma/error.h"
+#include "norma/text.h"
 
 namespace norma {
 namespace {
@@ -38,7 +39,7 @@ std::string nearest(std::string_view word, std::span<const std::string> known) {
 
 std::string did_you_mean(std::string_view word, std::span<const std::string> known) {
   const std::string near = nearest(word, known);
-  return near.empty() ? near : "; did you mean \"" + near + "\"?";
+  return near.empty() ? near : "; did you mean \"" + printable(near) + "\"?";
 }
 
 }  // namespace norma

@@ -13,6 +13,7 @@
 #include "norma/checkpoint.h"
 #include "norma/error.h"
 #include "norma/files.h"
+#include "src/input_file.h"
 #include "src/write_parts.h"
 
 namespace norma {
@@ -94,6 +95,7 @@ void sync_folder(const fs::path& folder, const fs::path& target) {
 }
 
 void write_parts(const fs::path& file, std::span<const std::span<const std::byte>> parts) {
+  require_no_nul(file, ErrorKind::usage);
   // Through a symbolic link the file it points to is replaced, not the link.
   std::error_code error;
   fs::path destination = file;

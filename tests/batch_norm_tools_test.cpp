@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "norma/norma.h"
@@ -152,6 +153,13 @@ TEST(Fold, ACheckpointOfAnotherNetIsRefused) {
   for (StoredTensor& s : model.tensors)
     if (s.name == "bn1.running_var") s = StoredTensor::from(s.name, s.shape, std::vector<float>(s.bytes.size() / sizeof(float), -1));
   expect_error(ErrorKind::diverged, {"bn1.running_var", "-1"}, [&] { fold_batch_norms(t.unfused_graph(), model); });
+  const auto first = [&] { return std::ranges::find(model.tensors, 4U, [](const StoredTensor& s) { return s.shape.size(); }); };
+  model = t.model();
+  std::swap(first()->shape[0], first()->shape[1]);
+  expect_error(ErrorKind::data, {first()->name, "the net needs"}, [&] { fold_batch_norms(t.unfused_graph(), model); });
+  model = t.model();
+  model.tensors.push_back(model.tensors[0]);
+  expect_error(ErrorKind::data, {model.tensors[0].name, "twice"}, [&] { fold_batch_norms(t.unfused_graph(), model); });
 }
 
 }  // namespace

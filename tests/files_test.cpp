@@ -172,6 +172,18 @@ TEST(ReadFile, ARecipeThatIsAnotherKindOfFileIsSaidToBeSo) {
   }
 }
 
+TEST(Paths, WithANulByteAreRefusedWhereTheyAreOpened) {
+  const TemporaryFolder folder;
+  write_file(folder / "n", std::string_view("kept"));
+  const fs::path file = (folder / "n").string() + std::string("\0x", 2);
+  const std::string shown = (folder / "n\\x00x").string();
+  expect_error(ErrorKind::usage, {shown, "NUL"}, [&] { write_file(file, std::string_view("lost")); });
+  expect_error(ErrorKind::usage, {shown, "NUL"}, [&] { save_safetensors(file, {}); });
+  expect_error(ErrorKind::data, {shown, "NUL"}, [&] { (void)read_file(file); });
+  expect_error(ErrorKind::data, {shown, "NUL"}, [&] { (void)load_safetensors(file); });
+  EXPECT_EQ(read_file(folder / "n"), "kept");
+}
+
 // Throws where nothing can catch it, as a destructor that takes memory does.
 template <class Exception>
 struct ThrowsAtItsEnd {

@@ -1,4 +1,6 @@
 // Misuse of what nets are made of: each ends in an Error of the right kind that names what is at fault.
+#include <pthread.h>
+
 #include <cmath>
 
 #include "tests/misuse.h"
@@ -192,7 +194,7 @@ TEST(MisuseOfNets, Modules) {
        }},
       {"a thousand deep",
        usage,
-       {"1000 deep"},
+       {"200 deep"},
        [&] {
          (void)trace(deep, {2, 4});
        }},
@@ -207,6 +209,18 @@ TEST(MisuseOfNets, Modules) {
        {"number 7", "2 nodes"},
        [] {
          (void)trace(ReLU{}, {2, 4})[Value{7}];
+       }},
+      {"a node of another graph",
+       usage,
+       {"number 1", "another net"},
+       [] {
+         (void)trace(mlp(), {2, 4})[trace(ReLU{}, {2, 9}).outputs[0]];
+       }},
+      {"a node of another graph, of one that is fused",
+       usage,
+       {"number 1", "another net"},
+       [] {
+         (void)fuse(trace(mlp(), {2, 4}))[trace(ReLU{}, {2, 9}).outputs[0]];
        }},
       {"a graph made by hand",
        usage,
@@ -223,11 +237,75 @@ TEST(MisuseOfNets, Modules) {
        }},
       {"folding with others' weights",
        ErrorKind::data,
-       {"running_mean"},
+       {"fc1.weight"},
        [] {
          (void)fold_batch_norms(trace(mlp(), {2, 4}), {});
        }},
   });
+}
+
+TEST(MisuseOfNets, AModuleThatWasMovedFromIsRefusedByPlace) {
+  Module from = Linear{.out = 3};
+  const Module to = std::move(from);
+  expect_error(usage, {"moved from"}, [&] { (void)trace(from, {2, 4}); });  // NOLINT: that it was moved is the point
+  expect_error(usage, {"[a]", "moved from"}, [&] { (void)trace(Sequential{{"a", from}}, {2, 4}); });
+  expect_error(usage, {"[residual1/body]", "moved from"}, [&] { Trainer(Sequential{Residual{from}}, {.input = {4}, .batch = 8}); });
+  EXPECT_EQ(trace(to, {2, 4}).nodes.size(), 2U);
+}
+
+// On a thread of 2 MB: 256 KB are enough, but not under AddressSanitizer, whose frames are larger.
+void on_a_small_stack(const std::function<void()>& f) {
+  pthread_attr_t attributes;
+  pthread_attr_init(&attributes);
+  pthread_attr_setstacksize(&attributes, 2 << 20);
+  pthread_t thread{};
+  const auto run = [](void* what) -> void* { return (*static_cast<const std::function<void()>*>(what))(), nullptr; };
+  ASSERT_EQ(pthread_create(&thread, &attributes, run, const_cast<std::function<void()>*>(&f)), 0);
+  pthread_join(thread, nullptr);
+}
+
+TEST(MisuseOfNets, NoDepthOfModulesEndsTheStack) {
+  const auto nested = [](int levels) {
+    Sequential s{Linear{.out = 3}};
+    for (int i = 1; i < levels; ++i) s = std::move(Sequential{}.append(std::move(s)));
+    return s;
+  };
+  Module itself = ReLU{};
+  itself = [&itself](Builder& b, Value x) { return itself(b, x); };
+  const Sequential allowed = nested(199), deeper = nested(200);  // and the layer within
+  on_a_small_stack([&] {
+    EXPECT_EQ(trace(allowed, {2, 4}).nodes.size(), 2U);
+    expect_error(usage, {"200 deep"}, [&] { (void)trace(deeper, {2, 4}); });
+    expect_error(usage, {"200 deep"}, [&] { (void)trace(itself, {2, 4}); });
+  });
+}
+
+TEST(MisuseOfNets, NamesDoNothingToATerminal) {
+  const std::string name = "a\x1b[31m\nb", shown = "a\\x1b[31m\\nb";
+  const auto clean = [&](const std::string& text) {
+    EXPECT_EQ(text.find('\x1b'), std::string::npos) << text;
+    EXPECT_NE(text.find(shown), std::string::npos) << text;
+  };
+  const auto refusal = [](const std::function<void()>& f) -> std::string {
+    try {
+      f();
+    } catch (const Error& e) {
+      return e.what();
+    }
+    return "no error";
+  };
+  clean(trace(Sequential{{name, ReLU{}}}, {2, 4}).print());
+  ModuleRunner run(Sequential{{name, Linear{.out = 2}}}, {2, 4});
+  clean(print(run.plan()));
+  clean(refusal([&] { run.read(name + "?"); }));
+  clean(refusal([&] { run.write(name + ".weight", {}); }));
+  clean(refusal([&] { run.read(name + ".weigth"); }));
+  clean(refusal([&] { (void)trace(Sequential{{name, Linear{}}}, {2, 4}); }));
+  clean(refusal([&] { (void)trace(Sequential{{name, Nothing{}}}, {2, 4}); }));
+  clean(refusal([&] { (void)trace(Sequential{{name, ReLU{}}, {name, ReLU{}}}, {2, 4}); }));
+  clean(refusal([&] { (void)trace(Sequential{{name + "/", ReLU{}}}, {2, 4}); }));
+  clean(refusal([&] { Builder{}.input(name, {2}); }));
+  clean(refusal([&] { (void)Device::parse(name); }));
 }
 
 TEST(MisuseOfNets, ASequentialOfOneIsACopy) {

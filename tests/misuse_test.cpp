@@ -62,6 +62,8 @@ TEST(Misuse, Data) {
        {"3 classes", "4 outputs"},
        [&] { Trainer(Linear{.out = 4}, {.input = {4}, .batch = 8, .loss = MeanSquared{}}).fit(nameless, nullptr, {}); }},
       {"fewer samples than none", usage, {"make_digits", "-1"}, [] { make_digits(-1, 1, 0); }},
+      {"noise beyond float", usage, {"make_circles", "noise", "2e+38"}, [] { make_circles(10, 2e38, 0.5, 0.2, 0); }},
+      {"a circle beyond float", usage, {"make_circles", "factor", "1e+39"}, [] { make_circles(10, 0.1, 1e39, 0.2, 0); }},
       {"noise that is no number", usage, {"make_circles", "nan"}, [] { make_circles(10, std::nan(""), 0.5, 0.2, 0); }},
   });
   EXPECT_EQ(t.predict(unlabelled), t.predict(points(16)));
@@ -97,9 +99,21 @@ TEST(Misuse, Training) {
       {"more samples than there are", usage, {"32", "33"}, [&] { t.recalibrate(data, 33); }},
       {"an order of fewer than none", usage, {"-1"}, [&] { (void)t.sample_order(-1, 0); }},
       {"a rate after the end", usage, {"step -1"}, [] { (void)Schedule{}.factor(-1, 1, 1); }},
+      {"a rate of the step after the last", usage, {"step 10 of 10"}, [] { (void)Schedule{}.factor(10, 1, 10); }},
+      {"a rate of no epochs a step", usage, {"step_epochs", "0"}, [] { (void)Schedule{.step_epochs = 0}.factor(5, 1, 10); }},
+      {"a rate through 0", usage, {"div_factor", "0"}, [] { (void)Schedule{.div_factor = 0}.factor(0, 1, 10); }},
+      {"a warm-up that is no number", usage, {"warmup_epochs", "nan"}, [] { (void)Schedule{.warmup_epochs = NAN}.factor(0, 1, 10); }},
       {"verify without devices", usage, {"no device"}, [&] { (void)verify(mlp(), {.input = {4}, .batch = 8}, data, {}); }},
       {"a device of no kind", usage, {"tpu"}, [] { (void)Device::parse("tpu"); }},
       {"a copy of nothing", usage, {"at least one"}, [] { (void)copy_probe(Device::cpu(), {}, 0); }},
+      {"a copy of more than there is",
+       usage,
+       {"2^48"},
+       [] { (void)copy_probe(Device::cpu(), {}, std::numeric_limits<std::size_t>::max()); }},
+      {"copies of more than there is",
+       usage,
+       {"2^48", "9223372036854775807"},
+       [] { (void)copy_probe(Device::cpu(), {}, 4096, std::numeric_limits<std::int64_t>::max()); }},
   });
   t.fit(data, nullptr, {.epochs = 1});
   EXPECT_EQ(t.read("fc1.weight.grad").size(), 32U);
@@ -144,6 +158,46 @@ TEST(Misuse, ATrainerMayEndInItsOwnCallback) {
   const Dataset data = points(32);
   auto t = std::make_unique<Trainer>(trainer());
   EXPECT_TRUE(t->fit(data, nullptr, {.epochs = 1, .on_epoch = [&](const EpochMetrics&) { t.reset(); }}));
+}
+
+TEST(Misuse, BuffersThatNoStepWouldLeave) {
+  ModuleRunner r(BatchNorm{.momentum = {}}, {4, 4});
+  const auto counted = [&](float n) { return [&r, n] { r.write("bn.num_batches_tracked", std::vector<float>{n}); }; };
+  expect_all({
+      {"a count that is no number", usage, {"num_batches_tracked", "got nan"}, counted(NAN)},
+      {"an infinite one", usage, {"num_batches_tracked", "got inf"}, counted(INFINITY)},
+      {"one below 0", usage, {"num_batches_tracked", "got -5"}, counted(-5)},
+      {"one beyond what is counted", usage, {"num_batches_tracked", "got 1e+19"}, counted(1e19f)},
+      {"a part of one", usage, {"num_batches_tracked", "got 2.7"}, counted(2.7f)},
+      {"a variance below 0",
+       usage,
+       {"running_var", "got -1"},
+       [&] {
+         r.write("bn.running_var", std::vector<float>{1, 0, -1, 1});
+       }},
+  });
+  counted(3)();
+  r.write("bn.running_mean", std::vector<float>{1, 0, -1, 1});
+  EXPECT_EQ(r.read("bn.num_batches_tracked")[0], 3);
+}
+
+TEST(Misuse, NumbersThatNameNothing) {
+  EXPECT_STREQ(name_of(Region(99)), "?");
+  EXPECT_STREQ(name_of(DType(99)), "?");
+  expect_all({
+      {"no end of time",
+       usage,
+       {"seconds", "inf"},
+       [] {
+         ModuleTimer(ReLU{}, {2, 3}, {.seconds = INFINITY});
+       }},
+      {"no time",
+       usage,
+       {"seconds", "nan"},
+       [] {
+         ModuleTimer(ReLU{}, {2, 3}, {.seconds = NAN});
+       }},
+  });
 }
 
 TEST(Misuse, OneModuleAlone) {

@@ -203,6 +203,9 @@ TEST(Modules, OptionsOutOfRangeAreRefused) {
   EXPECT_TRUE(contains(refusal(Sequential{Conv2d{.out = 1, .dilation = 0}}, image), "[conv1] dilation must be positive, got 0"));
   EXPECT_TRUE(contains(refusal(Sequential{Conv2d{.out = 1, .groups = 0}}, image), "[conv1] groups must be positive, got 0"));
   EXPECT_TRUE(contains(refusal(Sequential{Linear{}}, {2, 3}), "[fc1] out must be positive, got 0"));
+  EXPECT_TRUE(contains(refusal(Sequential{Linear{.out = std::int64_t{1} << 33}}, {2, 3}), "out must lie in 1..2147483647, got 8589934592"));
+  EXPECT_TRUE(contains(refusal(Sequential{Conv2d{.out = 1, .padding = std::int64_t{1} << 40}}, image),
+                       "padding must lie in 0..2147483647, got 1099511627776"));
   EXPECT_TRUE(contains(refusal(Sequential{MaxPool2d{.kernel = 0}}, image), "[pool1] kernel must be positive, got 0"));
   EXPECT_TRUE(
       contains(refusal(Sequential{MaxPool2d{.kernel = 2, .stride = Size2{2, 0}}}, image), "[pool1] stride must be positive, got 0"));

@@ -26,7 +26,7 @@ struct FoldedBatchNorms {
 // Folds each batch norm that alone reads a Conv2d or Linear into it: with s = gamma / sqrt(running_var + eps), weight * s and
 // (bias - running_mean) * s + beta, computed in double. graph: of one input and output and not fused, as trace() and
 // Trainer::unfused_graph() give it; model: its parameters, as Trainer::model() gives them. Throws Error(data) naming a tensor that is
-// missing or of another size, Error(diverged) naming one that is not finite or would not be.
+// missing, there twice, of another shape or none of the net's, Error(diverged) naming one that is not finite or would not be.
 FoldedBatchNorms fold_batch_norms(const Graph& graph, const Checkpoint& model);
 
 }  // namespace norma

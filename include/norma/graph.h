@@ -68,6 +68,18 @@ struct Graph {
 };
 
 class Builder {
+  // One more of something within itself, for its lifetime. Throws Error(usage) beyond 200.
+  class Level {
+   public:
+    explicit Level(int& depth);
+    ~Level() { --depth_; }
+    Level(const Level&) = delete;
+    Level& operator=(const Level&) = delete;
+
+   private:
+    int& depth_;
+  };
+
  public:
   Builder();
   // An input of the net; shape includes the batch.
@@ -81,7 +93,7 @@ class Builder {
   // Throws Error(usage) naming the current path unless the Value is one of this net. what: "a module returns".
   void check(Value v, const std::string& what) const;
 
-  // Path parts are pushed for the lifetime of a Scope.
+  // Path parts are pushed for the lifetime of a Scope, at most 200 of them.
   class Scope {
    public:
     Scope(Builder& b, std::string_view name);
@@ -92,6 +104,7 @@ class Builder {
    private:
     Builder& builder_;
     std::size_t length_;  // of the path outside
+    Level level_;
   };
   const std::string& path() const { return path_; }
   // Throws Error(usage, "[path] message").
@@ -100,13 +113,15 @@ class Builder {
   Graph finish(std::vector<Value> outputs) &&;
 
  private:
+  friend class Module;
+
   std::string unique_path(std::string_view fallback);
   Value last() const { return {static_cast<std::int32_t>(graph_.nodes.size()) - 1, net_}; }
   void count(const std::string& path, double elements);
 
   Graph graph_;
   std::string path_;
-  int depth_ = 0;  // Scopes
+  int depth_ = 0, calls_ = 0;  // Scopes, Modules within each other
   std::map<std::string, int> used_;
   std::set<std::string> inputs_;  // names
   std::uint32_t net_;

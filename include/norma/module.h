@@ -75,7 +75,8 @@ class Module {
     if (!call_) refuse_empty();
   }
 
-  // Throws Error(usage) naming the module if what it returns is no Value of the Builder.
+  // Throws Error(usage) naming the module if what it returns is no Value of the Builder, if the module was moved from, or if modules call
+  // each other more than 200 deep, as one does that calls itself: each level takes stack, of which a thread may have little.
   Value operator()(Builder& b, Value x) const;
   // Stem of the name a Sequential gives it.
   const std::string& kind() const { return kind_; }

@@ -45,7 +45,8 @@ class ModuleRunner {
   ModuleRunner& operator=(ModuleRunner&&) noexcept;
 
   // Names: inputs ("x"), upstream gradient "dy", parameters and buffers ("conv.weight", "bn.running_var"). NCHW order. An input that is
-  // never written is 0. Throws Error(usage) for an unknown name, a wrong number of elements and what step() computes.
+  // never written is 0. Throws Error(usage) for an unknown name, a wrong number of elements, what step() computes, a running variance below
+  // 0, and a count of batches that is no whole number in 0..2^53.
   void write(std::string_view name, std::span<const float> values);
   // Also: "y", gradients of inputs ("dx"; for an input "a": "da") and of parameters ("conv.weight.grad"), any node by its path. Throws
   // Error(usage) for what no step has computed, gradients without a "dy", and values whose memory was used again (Options::reuse).
