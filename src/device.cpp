@@ -40,7 +40,19 @@ std::vector<std::string> cpu_isa_levels() {
   return names;
 }
 
+void validate(const Device& device, const ExecutorOptions& options) {
+  const auto refuse = [](const std::string& message) { throw Error(ErrorKind::usage, message); };
+  if (device.kind != Device::Kind::cpu && device.kind != Device::Kind::cuda)
+    refuse("device: kind " + std::to_string(static_cast<int>(device.kind)) + " is no Device::Kind");
+  if (device.kind == Device::Kind::cpu && device.index != 0)
+    refuse("device: index must be 0 for the CPU, got " + std::to_string(device.index));
+  if (options.capture > Capture::branches)
+    refuse("executor: capture " + std::to_string(static_cast<int>(options.capture)) + " is no Capture");
+  if (options.graph_calls < 0) refuse("executor: graph_calls must not be negative, got " + std::to_string(options.graph_calls));
+}
+
 std::unique_ptr<Executor> make_executor(const Device& device, const ExecutorOptions& options) {
+  validate(device, options);
   return device.kind == Device::Kind::cpu ? make_cpu_executor(options) : make_cuda_executor(device.index, options);
 }
 

@@ -66,11 +66,15 @@ class Inference {
 
   Shape operator()(const nn::MaxPool2d& p) const { return pool(p.kernel, p.stride.value_or(p.kernel), p.padding, p.dilation, p.ceil_mode); }
   Shape operator()(const nn::AvgPool2d& p) const { return pool(p.kernel, p.stride.value_or(p.kernel), p.padding, 1, p.ceil_mode); }
-  Shape operator()(const ActivationNode&) const { return in_[0]; }
+  Shape operator()(const ActivationNode& a) const {
+    check(a.act <= Activation::tanh, "activation " + std::to_string(static_cast<int>(a.act)) + " is no Activation");
+    return in_[0];
+  }
 
   Shape operator()(const nn::Dropout& d) const {
     check(d.p >= 0 && d.p <= 1, "p must lie in 0..1, got " + std::to_string(d.p));
     fits("p", d.p);
+    check(d.p == 1 || static_cast<float>(d.p) < 1, "p must be 1, or below 1 as a float, too");
     return in_[0];
   }
 
@@ -105,6 +109,12 @@ class Inference {
     check(std::isfinite(i.a) && std::isfinite(i.b),
           std::string(option) + " must be of finite numbers, got " + std::to_string(i.a) + " and " + std::to_string(i.b));
     fits(option, i.a), fits(option, i.b);
+    check(i.kind <= Init::Kind::he_normal,
+          std::string(option) + ": kind " + std::to_string(static_cast<int>(i.kind)) + " is no Init::Kind");
+    check(i.kind != Init::Kind::uniform || i.a <= i.b,
+          std::string(option) + ": uniform needs low <= high, got " + std::to_string(i.a) + " and " + std::to_string(i.b));
+    const bool scaled = i.kind >= Init::Kind::xavier_uniform;
+    check(!scaled || i.a >= 0, std::string(option) + ": gain must not be negative, got " + std::to_string(i.a));
   }
   template <class Norm>
   const Shape& normalised(const Norm& n) const {

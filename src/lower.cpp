@@ -189,6 +189,14 @@ Shape transformed(const Shape& sample, const std::optional<Size2>& resize) {
   return {sample[0], resize->h, resize->w};
 }
 
-Plan lower(const Graph& graph, const LowerOptions& options) { return Lowering{graph, options}.run(); }
+Plan lower(const Graph& graph, const LowerOptions& options) {
+  const auto check = [](const char* field, const char* type, auto value, auto last) {
+    if (value > last) throw Error(ErrorKind::usage, std::string(field) + " " + std::to_string(static_cast<int>(value)) + " is no " + type);
+  };
+  check("mode", "Mode", options.mode, Mode::eval);
+  check("precision", "Precision", options.precision, Precision::bf16);
+  if (options.loss) std::visit([&](const auto& l) { check("reduction", "Reduction", l.reduction, Reduction::sum); }, *options.loss);
+  return Lowering{graph, options}.run();
+}
 
 }  // namespace norma

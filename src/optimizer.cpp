@@ -60,6 +60,8 @@ void validate(const Optimizer& o) {
 }
 
 void validate(const Schedule& s) {
+  if (s.kind > Schedule::Kind::one_cycle)
+    throw Error(ErrorKind::usage, "schedule: kind " + std::to_string(static_cast<int>(s.kind)) + " is no Schedule::Kind");
   require(s.step_epochs > 0, "step_epochs", "be at least 1", static_cast<double>(s.step_epochs));
   not_negative("gamma", s.gamma);
   not_negative("final_factor", s.final_factor);

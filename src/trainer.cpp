@@ -47,10 +47,6 @@ struct Style {
   std::size_t ample;  // of activations
 };
 
-// Of how many samples the Plan is that a Trainer has from its start, with every persistent value. Batch norms need two; the batch asked
-// for may be far larger than the data sets that come, and then is never run.
-constexpr std::int64_t base_batch = 2;
-
 // A GPU's second-level cache holds that much at least, and its Calls run side by side where they do not wait for memory.
 constexpr std::size_t gpu_ample = std::size_t{32} << 20;
 
@@ -146,9 +142,11 @@ void Trainer::State::run_steps(const Dataset& train, kernels::Range batches, std
   at.status = 0;
   set_counters(at);
   check_counted(train, epochs_done, at.position, at.position + std::min(options.batch, train.size()));
+  const std::string fault = first_fault();
   throw Error(ErrorKind::diverged, "training diverged at step " + std::to_string(at.step + 1) + " (epoch " +
                                        std::to_string(epochs_done + 1) + ", batch " + std::to_string(at.batch + 1) + "): " + cause +
-                                       "; the parameters are those before this step; try a lower learning rate");
+                                       "; the parameters are those before this step" + (fault.empty() ? "" : ", where " + fault) +
+                                       remedy());
 }
 
 EpochMetrics Trainer::State::run_epoch(const Dataset& train, const FitOptions& fit, bool& stopped) {
@@ -221,7 +219,9 @@ void Trainer::State::reopen_epoch() {
 
 Evaluation Trainer::State::evaluate(const Dataset& data, const std::function<void(const Plan&)>& after_batch, bool labelled,
                                     bool check_each, const std::function<bool()>& go_on) {
+  refuse_within_evaluation("another evaluation");
   check(data, labelled);
+  if (labelled) check_classes(data);
   const std::int64_t samples = samples_of(data);
   if (data.labels.empty()) unlabelled.assign(static_cast<std::size_t>(samples), 0);
   const Clock::time_point start = Clock::now();
@@ -235,7 +235,11 @@ Evaluation Trainer::State::evaluate(const Dataset& data, const std::function<voi
     const Plan& p = plan(Mode::eval, batch);
     bind(p, data, {});
     const std::int64_t at_once = after_batch ? 1 : go_on ? executor->steps_ahead() : times;
-    for (std::int64_t done = 0; done < times && (!go_on || go_on()); done += at_once) {
+    const auto asked = [&] {
+      const Within within(within_evaluation);
+      return go_on();
+    };
+    for (std::int64_t done = 0; done < times && (!go_on || asked()); done += at_once) {
       executor->run(p, std::min(at_once, times - done), check_each);
       if (after_batch) after_batch(p);
     }
@@ -272,26 +276,6 @@ std::string Trainer::State::hash() const {
   return sha.hex().substr(0, 16);
 }
 
-ValueId Trainer::State::readable(std::string_view name) const {
-  const auto outlives_step = [](const PlanValue& v) {
-    return v.dtype != DType::bytes && v.region != Region::data && v.region != Region::activations && v.region != Region::group;
-  };
-  if (base->has(name) && outlives_step((*base)[id(name)])) {
-    if ((*base)[id(name)].region == Region::gradients && !has_gradients)
-      throw Error(ErrorKind::usage, "\"" + std::string(name) + "\" is of the last step, and this Trainer has run none");
-    return id(name);
-  }
-  const std::vector<Node> nodes = unfused(std::min(options.batch, base_batch)).nodes;
-  if (base->has(name) || std::any_of(nodes.begin(), nodes.end(), [&](const Node& n) { return n.path == name; }))
-    throw Error(ErrorKind::usage, "\"" + std::string(name) +
-                                      "\" is not kept after a step, which uses its memory again: Trainer::tap reads activations, read "
-                                      "gives parameters, buffers and gradients");
-  std::vector<std::string> known;
-  for (const auto& [text, value] : base->names)
-    if (outlives_step((*base)[value])) known.push_back(text);
-  throw Error(ErrorKind::usage, "no value called \"" + std::string(name) + "\"" + did_you_mean(name, known));
-}
-
 Trainer::Trainer(Module net, TrainerOptions options) : state_(std::make_shared<State>(std::move(net), std::move(options))) {}
 Trainer::~Trainer() = default;
 Trainer::Trainer(Trainer&&) noexcept = default;
@@ -303,7 +287,7 @@ bool Trainer::fit(const Dataset& train, const Dataset* test, const FitOptions& o
   s.refuse_within_step("fit");
   s.check(train);
   s.check_training(train, options.epochs);
-  if (test) s.check(*test);
+  if (test) s.check(*test), s.check_classes(*test);
   for (const Dataset* set : {&train, test})
     if (set) s.check_counted(*set);
   if (const std::string fault = s.first_fault(); !fault.empty()) throw Error(ErrorKind::diverged, "this net cannot be trained: " + fault);
@@ -330,9 +314,16 @@ bool Trainer::fit(const Dataset& train, const Dataset* test, const FitOptions& o
     if (stopped) return false;
     if (const std::string fault = s.first_fault(); !fault.empty())
       throw Error(ErrorKind::diverged, "training diverged at step " + std::to_string(s.counters().step) + ", the last of epoch " +
-                                           std::to_string(s.epochs_done) + ": after it " + fault + "; try a lower learning rate");
+                                           std::to_string(s.epochs_done) + ": after it " + fault + s.remedy());
     if (test) {
-      const Evaluation e = s.measure(*test, options.go_on);
+      Evaluation e;
+      try {
+        e = s.measure(*test, options.go_on);
+      } catch (const std::exception& fault) {
+        const auto* error = dynamic_cast<const Error*>(&fault);
+        if (!error || error->kind() != ErrorKind::diverged) s.reopen_epoch();  // nothing is wrong with the epoch itself
+        throw;
+      }
       if (e.samples < test->size()) {
         s.reopen_epoch();
         return false;

@@ -71,7 +71,11 @@ bool cumulative(const Node& node) {
 }  // namespace
 
 Checkpoint Trainer::model() const { return Use(state_, "Trainer")->saved_model(); }
-Checkpoint Trainer::training() const { return Use(state_, "Trainer")->saved_training(); }
+Checkpoint Trainer::training() const {
+  const Use s(state_, "Trainer");
+  s->refuse_within_evaluation("training");
+  return s->saved_training();
+}
 
 Checkpoint Trainer::State::saved_model() const {
   Checkpoint c;
@@ -130,6 +134,7 @@ void Trainer::State::put_back(const Checkpoint& training, const SavedCounters& c
 std::vector<std::string> Trainer::load_model(const Checkpoint& model) {
   const Use use(state_, "Trainer");
   State& s = *use;
+  s.refuse_within_evaluation("load_model");
   const MatchedTensors matched = match_tensors(model, needed_by_model(s), Names::wrapped);
   std::vector<std::string> notes = model.notes, uncounted, begun_anew;
   if (!matched.note.empty()) notes.push_back(matched.note);

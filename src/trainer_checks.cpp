@@ -5,6 +5,7 @@
 
 #include "norma/error.h"
 #include "src/label_range.h"
+#include "src/saved_counters.h"
 #include "src/trainer_state.h"
 
 namespace norma {
@@ -25,6 +26,7 @@ DType checked(const TrainerOptions& options) {
   const DType stored = options.sample_type.value_or(options.input.rank() == 3 ? DType::u8 : DType::f32);
   if (stored != DType::u8 && stored != DType::f32)
     throw Error(ErrorKind::usage, std::string("sample_type must be u8 or f32, got ") + name_of(stored));
+  validate(options.device, options.executor);
   validate(options.optimizer);
   validate(options.schedule);
   if (const auto* ce = std::get_if<CrossEntropy>(&options.loss); ce && !(ce->label_smoothing >= 0 && ce->label_smoothing <= 1))
@@ -96,6 +98,10 @@ void Trainer::State::check(const Dataset& data, bool labelled) const {
 
 void Trainer::State::check_training(const Dataset& train, std::int64_t epochs) const {
   if (epochs < 0) throw Error(ErrorKind::usage, "epochs must not be negative, got " + std::to_string(epochs));
+  constexpr std::int64_t most_steps = std::int64_t{1} << 53;
+  if (const std::int64_t batches = std::max<std::int64_t>(1, EpochBatches(train.size(), options).count()); epochs > most_steps / batches)
+    throw Error(ErrorKind::usage, "epochs must leave at most 2^53 steps in all, got " + std::to_string(epochs) + " epochs of " +
+                                      std::to_string(batches) + " batches");
   if (std::all_of(parameters.begin(), parameters.end(), [](const ParameterInfo& p) { return p.buffer; }))
     throw Error(ErrorKind::usage, "the net has no parameters: there is nothing to train");
   const bool laid_out = options.schedule.kind == Schedule::Kind::cosine || options.schedule.kind == Schedule::Kind::one_cycle;
@@ -103,12 +109,21 @@ void Trainer::State::check_training(const Dataset& train, std::int64_t epochs) c
     throw Error(ErrorKind::usage, "the schedule was laid out for " + std::to_string(schedule_epochs) +
                                       " epochs in total, this fit is for " + std::to_string(epochs) +
                                       ": give the same total, and stop in between by on_step");
-  if (!std::holds_alternative<MeanSquared>(options.loss)) return;
+  check_classes(train);
+}
+
+void Trainer::State::check_classes(const Dataset& data) const {
   const std::int64_t outputs = (*graph)[graph->outputs[0]].shape[1];
-  const std::int64_t classes = train.classes.empty() ? std::int64_t{*std::max_element(train.labels.begin(), train.labels.end())} + 1
-                                                     : static_cast<std::int64_t>(train.classes.size());
+  const auto named = static_cast<std::int64_t>(data.classes.size());
+  if (!std::holds_alternative<MeanSquared>(options.loss)) {
+    if (named > outputs)
+      throw Error(ErrorKind::usage, "data set " + data.name + " has " + std::to_string(named) + " classes and the net " +
+                                        std::to_string(outputs) + " outputs: CrossEntropy needs one for each class");
+    return;
+  }
+  const std::int64_t classes = named ? named : std::int64_t{*std::max_element(data.labels.begin(), data.labels.end())} + 1;
   if (classes != outputs)
-    throw Error(ErrorKind::usage, "data set " + train.name + " has " + std::to_string(classes) + " classes and the net " +
+    throw Error(ErrorKind::usage, "data set " + data.name + " has " + std::to_string(classes) + " classes and the net " +
                                       std::to_string(outputs) +
                                       " outputs: MeanSquared trains towards the label's column, one for each class; where the set has not "
                                       "all its labels, name them in Dataset::classes");
@@ -117,6 +132,38 @@ void Trainer::State::check_training(const Dataset& train, std::int64_t epochs) c
 void Trainer::State::refuse_within_step(const char* what) const {
   if (within_step)
     throw Error(ErrorKind::usage, std::string(what) + " cannot run within on_step, in the middle of an epoch: let it stop the fit first");
+  refuse_within_evaluation(what);
+}
+
+void Trainer::State::refuse_within_evaluation(const char* what) const {
+  if (within_evaluation)
+    throw Error(ErrorKind::usage,
+                std::string(what) + " cannot run within go_on, in the middle of an evaluation: let it stop the fit first, or use on_epoch");
+}
+
+const char* Trainer::State::remedy() const {
+  const auto* adam = std::get_if<Adam>(&options.optimizer);
+  return adam && adam->eps == 0 ? "; give Adam an eps above 0: without one a gradient of 0 divides 0 by 0" : "; try a lower learning rate";
+}
+
+ValueId Trainer::State::readable(std::string_view name) const {
+  const auto outlives_step = [](const PlanValue& v) {
+    return v.dtype != DType::bytes && v.region != Region::data && v.region != Region::activations && v.region != Region::group;
+  };
+  if (base->has(name) && outlives_step((*base)[id(name)])) {
+    if ((*base)[id(name)].region == Region::gradients && !has_gradients)
+      throw Error(ErrorKind::usage, "\"" + std::string(name) + "\" is of the last step, and this Trainer has run none");
+    return id(name);
+  }
+  const std::vector<Node> nodes = unfused(std::min(options.batch, base_batch)).nodes;
+  if (base->has(name) || std::any_of(nodes.begin(), nodes.end(), [&](const Node& n) { return n.path == name; }))
+    throw Error(ErrorKind::usage, "\"" + std::string(name) +
+                                      "\" is not kept after a step, which uses its memory again: Trainer::tap reads activations, read "
+                                      "gives parameters, buffers and gradients");
+  std::vector<std::string> known;
+  for (const auto& [text, value] : base->names)
+    if (outlives_step((*base)[value])) known.push_back(text);
+  throw Error(ErrorKind::usage, "no value called \"" + std::string(name) + "\"" + did_you_mean(name, known));
 }
 
 }  // namespace norma

@@ -61,11 +61,16 @@ void Trainer::State::check_features(const Dataset& data) const {
                                    std::to_string(at / features) + " is " + std::to_string(data.floats[at]) + "; it must be finite");
 }
 
-void Trainer::State::check_counted(const Dataset& data) const {
+void Trainer::State::check_counted(const Dataset& data, kernels::Range samples) const {
   const auto* ce = std::get_if<CrossEntropy>(&options.loss);
-  if (ce && !data.labels.empty() && std::ranges::all_of(data.labels, [&](std::int32_t label) { return label == ce->ignore_index; }))
-    throw Error(ErrorKind::data, "data set " + data.name + ": every label is ignore_index (" + std::to_string(ce->ignore_index) +
-                                     "), so that no sample counts");
+  if (!ce || data.labels.empty()) return;
+  for (std::int64_t i = samples.begin; i < samples.end; ++i)
+    if (data.labels[static_cast<std::size_t>(i)] != ce->ignore_index) return;
+  const std::string which = samples.end - samples.begin == data.size()
+                                ? ""
+                                : " of samples " + std::to_string(samples.begin) + " .. " + std::to_string(samples.end - 1);
+  throw Error(ErrorKind::data, "data set " + data.name + ": every label" + which + " is ignore_index (" + std::to_string(ce->ignore_index) +
+                                   "), so that no sample counts");
 }
 
 void Trainer::State::check_counted(const Dataset& train, std::int64_t epoch, std::int64_t first, std::int64_t end) const {

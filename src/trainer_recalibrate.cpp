@@ -30,6 +30,7 @@ struct Moments {
 std::vector<RecalibratedBatchNorm> Trainer::recalibrate(const Dataset& data, std::int64_t samples) {
   const Use use(state_, "Trainer");
   State& s = *use;
+  s.refuse_within_evaluation("recalibrate");
   s.check(data);
   if (samples < 0 || samples > data.size())
     throw Error(ErrorKind::usage,
@@ -43,10 +44,11 @@ std::vector<RecalibratedBatchNorm> Trainer::recalibrate(const Dataset& data, std
       const Node& norm = unfused_graph()[site.norm];
       if (!std::get<BatchNormNode>(norm.op).options.track_running_stats) continue;
       const std::string input = unfused_graph()[site.input].path;
+      const std::vector<TapRequest> wanted{{.name = input}};
       // A sample at a time, in order: the same bits whatever the samples of a pass.
       std::vector<Moments> channels(static_cast<std::size_t>(norm.shape[1]));
       for (std::int64_t first = 0; first < count; first += evaluation_batch) {
-        const Tapped pass = tap(Mode::eval, data, std::vector<std::string>{input}, first, std::min(evaluation_batch, count - first));
+        const Tapped pass = s.look(Mode::eval, data, wanted, {first, std::min(count, first + evaluation_batch)});
         const TappedValue& x = pass.values.at(input);
         const std::size_t plane = x.values.size() / static_cast<std::size_t>(x.shape[0]) / channels.size();
         for (std::size_t row = 0; row * plane < x.values.size(); ++row) channels[row % channels.size()].add(&x.values[row * plane], plane);
@@ -61,6 +63,9 @@ std::vector<RecalibratedBatchNorm> Trainer::recalibrate(const Dataset& data, std
         const double variance = channels[c].squares / (channels[c].n - 1);
         if (!std::isfinite(channels[c].mean) || !std::isfinite(variance))
           throw Error(ErrorKind::diverged, "[" + norm.path + "] its input is not finite in channel " + std::to_string(c));
+        if (!std::isfinite(static_cast<float>(channels[c].mean)) || !std::isfinite(static_cast<float>(variance)))
+          throw Error(ErrorKind::diverged, "[" + norm.path + "] the variance of its input in channel " + std::to_string(c) +
+                                               " is beyond float: its values are too large");
         mean.push_back(static_cast<float>(channels[c].mean));
         var.push_back(static_cast<float>(variance));
         const double eps = std::get<BatchNormNode>(norm.op).options.eps, was = static_cast<double>(old_var[c]) + eps;

@@ -35,6 +35,10 @@ std::int64_t samples_of(const Dataset& data);
 // Evaluation keeps no activations for a backward pass, so that one batch size serves any set.
 inline constexpr std::int64_t evaluation_batch = 256;
 
+// Of how many samples the Plan is that a Trainer has from its start, with every persistent value. Batch norms need two; the batch asked
+// for may be far larger than the data sets that come, and then is never run.
+inline constexpr std::int64_t base_batch = 2;
+
 struct Trainer::State {
   State(Module n, TrainerOptions o) : State(std::move(n), o, make_executor(o.device, o.executor)) {}
   // On an Executor that has no Plans yet, whatever the options' device is.
@@ -52,21 +56,30 @@ struct Trainer::State {
     bool prepared = false;
   };
   const Tap& tap(Mode mode, std::int64_t samples);
+  // Trainer::tap, of samples that may be ignored all: the loss is none then.
+  Tapped look(Mode mode, const Dataset& data, std::span<const TapRequest> values, kernels::Range samples);
   // The set fits the net: sample shape, type, label range. labelled: labels are needed.
   void check(const Dataset& data, bool labelled = true) const;
+  // The net's outputs can stand for the set's classes: for them all, and with MeanSquared for no more.
+  void check_classes(const Dataset& data) const;
   // It can be trained on, for so many epochs in total.
   void check_training(const Dataset& train, std::int64_t epochs) const;
   // Throws Error(data) naming sample and feature that are not finite. Of what is stored as floats.
   void check_features(const Dataset& data) const;
   // Throws Error(data) where the loss ignores every label; of samples first .. end-1 of an epoch's order where their loss is a mean.
-  void check_counted(const Dataset& data) const;
+  void check_counted(const Dataset& data) const { check_counted(data, {0, data.size()}); }
+  void check_counted(const Dataset& data, kernels::Range samples) const;
   void check_counted(const Dataset& train, std::int64_t epoch, std::int64_t first, std::int64_t end) const;
   // norma::first_fault of all that is saved.
   std::string first_fault() const;
   // Throws Error(diverged): `what` is not finite, and which tensor or module is at fault.
   [[noreturn]] void fail_not_finite(const Dataset& data, const std::string& what);
-  // Throws Error(usage) in on_step, where an epoch is not whole.
+  // Throws Error(usage) in on_step, where an epoch is not whole, and in go_on.
   void refuse_within_step(const char* what) const;
+  // Throws Error(usage) in go_on, where counters and bound data are those of an evaluation that is not done.
+  void refuse_within_evaluation(const char* what) const;
+  // What to try when training diverges.
+  const char* remedy() const;
   // A parameter, a buffer, or a gradient once there are any; throws Error(usage).
   ValueId readable(std::string_view name) const;
   void bind(const Plan& plan, const Dataset& data, std::span<const float> rates);
@@ -121,6 +134,7 @@ struct Trainer::State {
   std::int64_t schedule_epochs = 0;                 // that the schedule was laid out for, of the epochs trained here; 0: of none
   bool has_gradients = false;                       // a step has run here
   bool within_step = false;                         // on_step is running
+  bool within_evaluation = false;                   // go_on is running
   std::int64_t ahead = 1;     // steps queued at a time: as many as take about 20 ms, so that somebody who watches is served
   std::int64_t bindings = 0;  // calls of bind: whoever ran in between, Region::data is his
   struct Fitted {

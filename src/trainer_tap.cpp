@@ -91,20 +91,29 @@ Tapped Trainer::tap(Mode mode, const Dataset& data, std::span<const std::string>
 Tapped Trainer::tap(Mode mode, const Dataset& data, std::span<const TapRequest> values, std::int64_t first, std::int64_t count) {
   const Use use(state_, "Trainer");
   State& s = *use;
+  s.refuse_within_evaluation("tap");
   s.check(data);
+  s.check_classes(data);
   if (count == 0 && first >= 0) count = data.size() - first;
   if (first < 0 || count < 1 || first > data.size() - count)
     throw Error(ErrorKind::usage, "data set " + data.name + " has " + std::to_string(data.size()) + " samples, a tap asks for " +
                                       std::to_string(count) + " from number " + std::to_string(first) + " on");
-  const State::Tap& tap = s.tap(mode, count);
+  s.check_counted(data, {first, first + count});
+  return s.look(mode, data, values, {first, first + count});
+}
+
+Tapped Trainer::State::look(Mode mode, const Dataset& data, std::span<const TapRequest> values, kernels::Range samples) {
+  State& s = *this;
+  const std::int64_t count = samples.end - samples.begin;
+  const Tap& tap = s.tap(mode, count);
   const Plan& p = tap.plan;
   for (const TapRequest& v : values)
     if (v.samples < 0) throw Error(ErrorKind::usage, "a tap of \"" + v.name + "\" asks for " + std::to_string(v.samples) + " samples");
-    else if (!p.has(v.name) || !readable(p[p.find(v.name)])) unknown(v.name, p);
+    else if (!p.has(v.name) || !norma::readable(p[p.find(v.name)])) unknown(v.name, p);
 
   const Kept kept(s);
   StepState at = kept.counters();
-  at.population = data.size(), at.position = first;
+  at.population = data.size(), at.position = samples.begin;
   s.set_counters(at);
   s.bind(p, data, {});
   s.executor->run(p);

@@ -29,8 +29,14 @@ std::vector<std::int32_t> Trainer::sample_order(std::int64_t samples, std::int64
 
 namespace {
 
-void not_negative(const char* what, std::int64_t n) {
+// So many are never waited for.
+constexpr std::int64_t most_timed = 1'000'000'000;
+
+void can_be_timed(const char* what, std::int64_t n) {
   if (n < 0) throw Error(ErrorKind::usage, std::string(what) + " to time must not be negative, got " + std::to_string(n));
+  if (n > most_timed)
+    throw Error(ErrorKind::usage,
+                std::string(what) + " to time must be at most " + std::to_string(most_timed) + ", got " + std::to_string(n));
 }
 
 // Whole batches of a set, as training takes them, until a step is not finite; then the Trainer is as it was before.
@@ -40,6 +46,7 @@ class Rehearsal {
       : state_(state), stay_(state, &data, nullptr), batches_(data.size() / state.options.batch) {
     state.refuse_within_step("timing steps");
     state.check(data);
+    state.check_classes(data);
     if (batches_ == 0)
       throw Error(ErrorKind::usage, "data set " + data.name + " has " + std::to_string(data.size()) + " samples, fewer than a batch of " +
                                         std::to_string(state.options.batch));
@@ -88,7 +95,7 @@ class Rehearsal {
 }  // namespace
 
 std::vector<TimedStep> Trainer::time_calls(Mode mode, const Dataset& data, std::int64_t steps) {
-  not_negative("steps", steps);
+  can_be_timed("steps", steps);
   const Use use(state_, "Trainer");
   State& s = *use;
   Rehearsal rehearsal(*this, s, data);
@@ -108,7 +115,7 @@ std::vector<TimedStep> Trainer::time_calls(Mode mode, const Dataset& data, std::
 }
 
 std::vector<double> Trainer::time_steps(const Dataset& data, std::int64_t steps, std::int64_t bursts) {
-  not_negative("bursts", bursts);
+  can_be_timed("steps", steps), can_be_timed("bursts", bursts);
   const Use use(state_, "Trainer");
   State& s = *use;
   Rehearsal rehearsal(*this, s, data);
@@ -133,7 +140,8 @@ std::vector<double> Trainer::time_steps(const Dataset& data, std::int64_t steps,
 
 std::vector<double> Trainer::time_evaluations(const Dataset& data, std::int64_t times) {
   const Use use(state_, "Trainer");
-  not_negative("times", times);
+  can_be_timed("times", times);
+  use->refuse_within_evaluation("timing evaluations");
   const State::SetsStay stay(*use, nullptr, &data);
   std::vector<double> seconds;
   for (std::int64_t i = 0; i < times; ++i) seconds.push_back(evaluate(data).seconds);

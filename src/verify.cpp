@@ -41,6 +41,8 @@ class Verification {
       backends_.push_back(
           {b.name, std::make_unique<Trainer::State>(net, alone, b.make()), std::make_unique<Trainer::State>(net, options, b.make())});
       backends_.back().alone->check(data_);
+      backends_.back().alone->check_classes(data);
+      backends_.back().alone->check_counted(data_);
     }
     for (const bool joins : {false, true}) {
       const auto of_kind = [&](const Backend& b) { return b.alone->executor->joins() == joins; };
@@ -162,7 +164,7 @@ bool VerifyReport::passed() const {
   const auto all_passed = [](const auto& checks) {
     return std::all_of(checks.begin(), checks.end(), [](const auto& c) { return c.passed(); });
   };
-  return all_passed(calls) && all_passed(steps);
+  return compared > 0 && all_passed(calls) && all_passed(steps);
 }
 
 VerifyReport verify(const Module& net, const TrainerOptions& options, const Dataset& data, std::span<const VerifyBackend> backends,

@@ -308,6 +308,28 @@ TEST(MisuseOfNets, NamesDoNothingToATerminal) {
   clean(refusal([&] { (void)Device::parse(name); }));
 }
 
+TEST(MisuseOfNets, WhatIsOfNoKindOrOutOfRange) {
+  const auto started = [](Init i) { return [i] { (void)trace(Linear{.out = 3, .weight_init = i}, {2, 4}); }; };
+  expect_all({
+      {"Init::Kind", usage, {"[fc]", "weight_init", "kind 99"}, started({static_cast<Init::Kind>(99), 1, 1})},
+      {"an interval turned round", usage, {"[fc]", "weight_init", "low <= high"}, started(Init::uniform(1, -1))},
+      {"a gain below 0", usage, {"[fc]", "weight_init", "gain", "-1"}, started(Init::he_uniform(-1))},
+      {"Activation",
+       usage,
+       {"activation 9"},
+       [] {
+         (void)trace([](Builder& b, Value x) { return b.activation(static_cast<Activation>(9), x); }, {2, 4});
+       }},
+      {"all but all dropped",
+       usage,
+       {"[dropout1]", "p", "float"},
+       [] {
+         (void)trace(Sequential{Dropout{1 - 1e-12}}, {2, 4});
+       }},
+  });
+  EXPECT_NO_THROW(trace(Sequential{Dropout{1}}, {2, 4}));
+}
+
 TEST(MisuseOfNets, ASequentialOfOneIsACopy) {
   const Sequential net = mlp();
   const auto name = [](const Sequential& s) { return trace(s, {2, 4}).parameters()[0].name; };

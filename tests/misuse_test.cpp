@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <limits>
+#include <stdexcept>
 #include <thread>
 
 namespace norma::test {
@@ -117,6 +118,119 @@ TEST(Misuse, Training) {
   });
   t.fit(data, nullptr, {.epochs = 1});
   EXPECT_EQ(t.read("fc1.weight.grad").size(), 32U);
+}
+
+TEST(Misuse, WithinGoOn) {
+  const Dataset data = points(32), test = points(600), other = points(600);
+  Trainer t = trainer(), plain = trainer();
+  const Checkpoint training = t.training(), model = t.model();
+  const std::vector<std::function<void()>> calls{
+      [&] { t.fit(data, nullptr, {.epochs = 9}); },
+      [&] { t.evaluate(other); },
+      [&] { t.predict(points(600)); },  // gone when the evaluation goes on
+      [&] { t.tap(Mode::eval, data, std::vector<std::string>{"fc1"}); },
+      [&] { t.recalibrate(data); },
+      [&] { t.time_calls(Mode::eval, data, 1); },
+      [&] { t.time_steps(data, 1, 1); },
+      [&] { t.time_evaluations(data, 1); },
+      [&] { (void)t.training(); },
+      [&] { t.load_training(training); },
+      [&] { t.load_model(model); },
+  };
+  int refused = 0;
+  const auto go_on = [&] {
+    for (const auto& call : calls) test::expect_error(usage, {"go_on"}, call), ++refused;
+    return (void)t.model(), (void)t.read("fc1.weight"), t.epochs_done() > 0;
+  };
+  EXPECT_TRUE(t.fit(data, &test, {.epochs = 2, .go_on = go_on}));
+  plain.fit(data, &test, {.epochs = 2});
+  EXPECT_GE(refused, 22);
+  EXPECT_EQ(t.parameters_hash(), plain.parameters_hash());
+  for (std::size_t e = 0; e < 2; ++e) EXPECT_EQ(t.history()[e].test_loss, plain.history()[e].test_loss);
+}
+
+TEST(Misuse, AnEpochWhoseGoOnThrowsIsEvaluatedByTheNextFit) {
+  const Dataset data = points(32), test = points(600);
+  Trainer t = trainer(), plain = trainer();
+  const auto go_on = []() -> bool { throw std::runtime_error("enough"); };
+  EXPECT_THROW(t.fit(data, &test, {.epochs = 2, .go_on = go_on}), std::runtime_error);
+  EXPECT_EQ(t.epochs_done(), 0);
+  t.fit(data, &test, {.epochs = 2}), plain.fit(data, &test, {.epochs = 2});
+  ASSERT_EQ(t.history().size(), 2U);
+  EXPECT_EQ(t.history()[0].test_loss, plain.history()[0].test_loss);
+  EXPECT_EQ(t.history()[0].train_loss, plain.history()[0].train_loss);
+  EXPECT_EQ(t.parameters_hash(), plain.parameters_hash());
+}
+
+TEST(Misuse, OptionsOutOfRange) {
+  using O = TrainerOptions;
+  const auto made = [](const std::function<void(O&)>& change) {
+    return [change] {
+      O o{.input = {4}, .batch = 8};
+      change(o);
+      trainer(o);
+    };
+  };
+  Trainer t = trainer();
+  const Dataset data = points(16);
+  const auto mode = static_cast<Mode>(7);
+  expect_all({
+      {"Schedule::Kind", usage, {"kind 77"}, made([](O& o) { o.schedule.kind = static_cast<Schedule::Kind>(77); })},
+      {"Reduction", usage, {"reduction 7"}, made([](O& o) { o.loss = CrossEntropy{.reduction = static_cast<Reduction>(7)}; })},
+      {"the same of squares", usage, {"reduction 7"}, made([](O& o) { o.loss = MeanSquared{static_cast<Reduction>(7)}; })},
+      {"Precision", usage, {"precision 9"}, made([](O& o) { o.precision = static_cast<Precision>(9); })},
+      {"Capture", usage, {"capture 9"}, made([](O& o) { o.executor.capture = static_cast<Capture>(9); })},
+      {"Calls of a graph", usage, {"graph_calls", "-1"}, made([](O& o) { o.executor.graph_calls = -1; })},
+      {"Device::Kind", usage, {"kind 5"}, made([](O& o) { o.device.kind = static_cast<Device::Kind>(5); })},
+      {"a Plan for no device",
+       usage,
+       {"kind 5"},
+       [] {
+         (void)compile(mlp(), {.input = {4}, .device = {static_cast<Device::Kind>(5), 0}}, Mode::eval);
+       }},
+      {"a second CPU", usage, {"index", "7"}, made([](O& o) { o.device.index = 7; })},
+      {"Mode of a Plan", usage, {"mode 7"}, [&] { (void)t.plan(mode); }},
+      {"Mode of a tap", usage, {"mode 7"}, [&] { t.tap(mode, data, std::vector<std::string>{"fc1"}); }},
+      {"Mode of what is timed", usage, {"mode 7"}, [&] { t.time_calls(mode, data, 1); }},
+      {"Mode of a module",
+       usage,
+       {"mode 7"},
+       [&] {
+         ModuleRunner(ReLU{}, {2, 3}, {.mode = mode});
+       }},
+      {"epochs without end", usage, {"epochs", "9223372036854775807"}, [&] { t.fit(data, nullptr, {.epochs = INT64_MAX}); }},
+      {"steps beyond counting", usage, {"epochs", "2 batches"}, [&] { t.fit(data, nullptr, {.epochs = INT64_MAX / 4}); }},
+      {"steps to time", usage, {"steps", "1000000000"}, [&] { t.time_calls(Mode::train, data, INT64_MAX / 2); }},
+      {"bursts to time", usage, {"bursts", "1000000000"}, [&] { t.time_steps(data, 1, INT64_MAX / 2); }},
+      {"times to time", usage, {"times", "1000000000"}, [&] { t.time_evaluations(data, INT64_MAX / 2); }},
+  });
+}
+
+TEST(Misuse, ClassesThatAreNotTheOutputs) {
+  const TrainerOptions squared{.input = {4}, .batch = 8, .loss = MeanSquared{}}, o{.input = {4}, .batch = 8};
+  Dataset nameless = points(16), more = points(16);
+  nameless.classes.clear();
+  more.classes.emplace_back("d");
+  const std::vector<Device> cpu{Device::cpu()};
+  for (const Dataset& data : {points(16), nameless}) {
+    Trainer wide(Linear{.out = 5}, squared);
+    expect_all({
+        {"evaluate", usage, {"3 classes", "5 outputs"}, [&] { wide.evaluate(data); }},
+        {"tap", usage, {"3 classes", "5 outputs"}, [&] { wide.tap(Mode::train, data, std::vector<std::string>{"fc1"}); }},
+        {"time_calls", usage, {"3 classes", "5 outputs"}, [&] { wide.time_calls(Mode::train, data, 1); }},
+        {"time_steps", usage, {"3 classes", "5 outputs"}, [&] { wide.time_steps(data, 1, 1); }},
+        {"verify", usage, {"3 classes", "5 outputs"}, [&] { (void)verify(Linear{.out = 5}, squared, data, cpu); }},
+    });
+    EXPECT_EQ(wide.predict(data).size(), 80U);
+  }
+  Trainer t = trainer(o);
+  expect_all({
+      {"one class more", usage, {"4 classes", "3 outputs"}, [&] { t.fit(more, nullptr, {}); }},
+      {"to evaluate", usage, {"4 classes", "3 outputs"}, [&] { t.evaluate(more); }},
+      {"of the test set", usage, {"4 classes", "3 outputs"}, [&] { t.fit(points(16), &more, {}); }},
+  });
+  Trainer wide(Linear{.out = 5}, o);
+  EXPECT_TRUE(wide.fit(points(16), &more, {})) << "fewer classes than outputs are fine";
 }
 
 TEST(Misuse, OfWhatWasMovedFrom) {

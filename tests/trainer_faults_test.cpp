@@ -45,6 +45,40 @@ Dataset points(std::int64_t n) {
 }
 TrainerOptions for_points() { return {.input = {3}, .batch = 10, .optimizer = Sgd{.lr = 0.1}}; }
 
+TEST(Faults, RecalibrationBeyondFloatChangesNothing) {
+  Trainer t{Sequential{Linear{.out = 2}, BatchNorm{}, Linear{.out = 2}}, for_points()};
+  Dataset large = points(20);
+  for (float& x : large.floats) x *= 1e30f;
+  const Checkpoint before = t.model();
+  expect_error(ErrorKind::diverged, {"[bn1]", "variance", "beyond float"}, [&] { t.recalibrate(large); });
+  const Checkpoint after = t.model();
+  for (std::size_t i = 0; i < before.tensors.size(); ++i) EXPECT_EQ(after.tensors[i].bytes, before.tensors[i].bytes);
+}
+
+TEST(Faults, WhereEveryLabelIsIgnoredThereIsNoLossToLookAt) {
+  Trainer t{Sequential{Linear{.out = 2}, BatchNorm{}, Linear{.out = 2}}, for_points()};
+  Dataset half = points(20), none = half;
+  std::fill(half.labels.begin(), half.labels.begin() + 10, -100), std::ranges::fill(none.labels, -100);
+  const std::vector<std::string> names{"fc1"};
+  for (const Mode mode : {Mode::train, Mode::eval}) {
+    expect_error(ErrorKind::data, {"points", "every label is"}, [&] { t.tap(mode, none, names); });
+    expect_error(ErrorKind::data, {"points", "samples 0 .. 9"}, [&] { t.tap(mode, half, names, 0, 10); });
+    EXPECT_TRUE(std::isfinite(t.tap(mode, half, names).loss));
+  }
+  EXPECT_EQ(t.recalibrate(none).size(), 1U) << "needs no loss";
+  const std::vector<Device> cpu{Device::cpu()};
+  expect_error(ErrorKind::data, {"points", "every label"}, [&] { (void)verify(Linear{.out = 2}, for_points(), none, cpu); });
+  EXPECT_FALSE(VerifyReport{}.passed()) << "nothing was compared";
+}
+
+// Its m / sqrt(v) is 0 / 0 where a gradient was 0 in every step.
+TEST(Faults, AParameterThatIsNotFiniteIsNamedWhereAStepFails) {
+  Dataset flat = points(30);
+  for (std::size_t i = 0; i < flat.floats.size(); i += 3) flat.floats[i] = 0;
+  Trainer t{Sequential{Linear{.out = 2}}, {.input = {3}, .batch = 10, .optimizer = Adam{.eps = 0}}};
+  expect_error(ErrorKind::diverged, {"fc1.weight is", "nan at element 0", "eps above 0"}, [&] { t.fit(flat, nullptr, {.epochs = 1}); });
+}
+
 TEST(FirstFault, NamesTensorAndElement) {
   Trainer t{net, options()};
   const Checkpoint good = t.model();

@@ -101,7 +101,10 @@ class Executor {
   virtual void synchronize() = 0;
 };
 
-// Throws Error(device) where the device cannot be used.
+// Throws Error(usage) naming the field that no device can have; of a GPU whatever is to be found out there.
+void validate(const Device& device, const ExecutorOptions& options);
+
+// Throws Error(device) where the device cannot be used, Error(usage) as validate.
 std::unique_ptr<Executor> make_executor(const Device& device, const ExecutorOptions& options = {});
 
 // What a device does at best with these options, measured: the best of several tries each.

@@ -86,7 +86,8 @@ struct FitOptions {
   // After every step, on a GPU after every few; false: stop there, with the state ready to be saved.
   std::function<bool(const Progress&)> on_step{};
   std::function<void(const EpochMetrics&)> on_epoch{};
-  // Asked between the batches of an epoch's evaluation; false: stop there, with the state as after the epoch's last step.
+  // Asked between the batches of an epoch's evaluation; false: stop there, with the state as after the epoch's last step. In it the
+  // Trainer refuses with Error(usage) whatever runs, loads or saves its training.
   std::function<bool()> go_on{};
 };
 
@@ -136,7 +137,9 @@ class Trainer {
   // step; what is not finite at an epoch's end (a parameter, running statistic, optimizer state or the test set's loss) is named, too, and
   // then the state is not to be kept. Error(data) names the sample and feature that are not finite, or the set of which no label counts.
   // Error(usage) also for a net without parameters, for MeanSquared where the set's classes are not the net's outputs, for another number
-  // of epochs than the epochs so far had where the schedule depends on it, and within on_step. The sets must not change before it returns.
+  // of epochs than the epochs so far had where the schedule depends on it, for a set of more classes than the net has outputs, and within
+  // on_step. Where go_on throws, the epoch lacks its evaluation, and the next fit does that first. The sets must not change before it
+  // returns.
   bool fit(const Dataset& train, const Dataset* test, const FitOptions& options);
   bool fit(const DatasetPair& data, const FitOptions& options) { return fit(data.train, &data.test, options); }
 
@@ -150,14 +153,16 @@ class Trainer {
   // the bit. Names are those of unfused_graph()'s nodes: "conv1" is its output, with the batch. In training mode there is also a backward
   // pass: "conv1.grad" is the loss's gradient by that output, "conv1.weight.grad" that by a parameter; "bn1.mean", "bn1.var" are the
   // batch's statistics, the variance biased. Dropout draws the masks of the next step. Throws Error(usage) for an unknown name, naming the
-  // nearest, and where so few samples cannot be normalised.
+  // nearest, and where so few samples cannot be normalised; Error(data) where the loss ignores every label of them. Values and loss may be
+  // what is not finite: that is what one looks for in a net that diverges.
   Tapped tap(Mode mode, const Dataset& data, std::span<const TapRequest> values, std::int64_t first = 0, std::int64_t count = 0);
   Tapped tap(Mode mode, const Dataset& data, std::span<const std::string> names, std::int64_t first = 0, std::int64_t count = 0);
 
   // Sets running_mean and running_var of every batch norm to the mean and the unbiased variance of its input over the first `samples` of
   // data (0: all) in evaluation mode, one after the other in the net's order, so that each sees those before it recalibrated. Summed in
   // double, sample by sample: it depends on no batch size. The batch norms that have running statistics, in order. Throws Error(usage)
-  // where one channel has one value, Error(diverged) naming the layer whose input is not finite; the model is then as before.
+  // where one channel has one value, Error(diverged) naming the layer whose input is not finite, or its variance beyond float; the model is
+  // then as before.
   std::vector<RecalibratedBatchNorm> recalibrate(const Dataset& data, std::int64_t samples = 0);
 
   // Runs plan(mode) `steps` times on samples of data, timing every Call, and puts parameters, optimizer and counters back as they were.
@@ -165,7 +170,7 @@ class Trainer {
   std::vector<TimedStep> time_calls(Mode mode, const Dataset& data, std::int64_t steps);
   // Runs plan(train) on whole batches of data, `bursts` times so many `steps` queued one behind the other and then waited for: seconds for
   // a step, of each burst. On a GPU the first step ever loads the kernels, and the first burst after it captures the graph of so many. An
-  // epoch's whole batches are at least `steps`. Puts everything back as it was.
+  // epoch's whole batches are at least `steps`. Puts everything back as it was. Nothing is timed more than 10^9 times.
   std::vector<double> time_steps(const Dataset& data, std::int64_t steps, std::int64_t bursts);
   // Seconds of evaluate(data), so many times one after the other; the first may make Plans and bring the data to the device.
   std::vector<double> time_evaluations(const Dataset& data, std::int64_t times);

@@ -60,7 +60,7 @@ struct VerifyReport {
   std::vector<StepCheck> steps;
   std::int64_t compared = 0;  // Calls, of all backends together
 
-  bool passed() const;
+  bool passed() const;  // false where nothing was compared
 };
 
 // Checks the devices on the Plans of training (options.batch samples, and what an epoch over `data` leaves for its last batch) and of
