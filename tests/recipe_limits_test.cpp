@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "apps/norma/comparison.h"
 #include "apps/norma/recipe.h"
 #include "apps/norma/recipe_flags.h"
 #include "norma/error.h"
@@ -85,6 +86,34 @@ TEST(Recipe, RepetitionsAreCountedBeforeTheyAreMade) {
   std::string deep = R"({type="relu"})";
   for (int i = 0; i < 30; ++i) deep = "{type=\"sequential\",repeat=10000,layers=[" + deep + "]}";
   EXPECT_TRUE(contains(refusal(minimal, {{"model.layers.0", deep, "--set"}}), "layers with all repetitions"));
+}
+
+// toml++ recurses once a part.
+TEST(Recipe, KeysOfManyPartsAreRefusedByLine) {
+  std::string parts;
+  for (int i = 0; i < 50'000; ++i) parts += "a.";
+  for (const std::string& deep : {parts + "b = 1", "[" + parts + "b]", "[[" + parts + "b]]", "x = { y = 1, " + parts + "b = 2 }",
+                                  "x = [\n{ " + parts + "b = 2 }]", "x = \"\"\"\n\\\"\"\"\" # \"\n" + parts + "b = 1"}) {
+    const std::string message = refusal("# " + parts + "\nname = '" + parts + "'\n" + deep, {});
+    const std::string line = std::to_string(3 + std::count(deep.begin(), deep.end(), '\n'));
+    EXPECT_TRUE(message.starts_with("test.toml:" + line + ":")) << message;
+    EXPECT_TRUE(contains(message, "a key of more than 256 parts")) << message;
+  }
+  std::string nested = "1";  // each within what one key may have
+  for (int i = 0; i < 200; ++i) nested = "[\n{" + parts.substr(0, 400) + "b = " + nested + "}]";
+  EXPECT_TRUE(contains(refusal("x = " + nested, {}), "a key of more than 256 parts"));
+  EXPECT_TRUE(
+      contains(refusal(minimal, {{"model.batch_norm", "{ " + parts + "b = 1 }", "--set model.batch_norm"}}), "more than 256 parts"));
+  EXPECT_TRUE(contains(refusal(minimal, {{parts + "b", "1", "--set " + parts + "b"}}), "more than 256 parts"));
+  EXPECT_TRUE(contains(message_of([&] { parse_comparison({"c", "recipe = 'x'\n" + parts + "b = 1", "c.toml", "/"}); }), "c.toml:2:"));
+  std::string numbers = "mean = [0.5";
+  for (int i = 0; i < 1000; ++i) numbers += i % 10 ? ", 0.5" : ",\n 0.5";
+  EXPECT_TRUE(contains(refusal("[data]\nname = \"digits\"\n" + numbers + "]\n", {}), "\"model\" is missing"));
+}
+
+TEST(Recipe, AWarmUpLongerThanAnyRunIsRefused) {
+  EXPECT_TRUE(contains(refusal(minimal, {{"schedule.warmup_epochs", "1e38", "--set schedule.warmup_epochs"}}), "at most 1000000"));
+  EXPECT_EQ(parse(minimal, {{"schedule.warmup_epochs", "30", ""}}).schedule.warmup_epochs, 30);  // a run's first part may be shorter
 }
 
 TEST(Recipe, AFileWithoutEndIsRefused) {

@@ -161,7 +161,7 @@ Comparison parse_comparison(const RecipeSource& source) {
   const RecipeOrigin origin{source.origin, source.folder, {}};
   toml::table table;
   try {
-    table = toml::parse(source.text);
+    table = parse_toml(source.text);
   } catch (const toml::parse_error& e) {
     origin.fail("", e.source(), std::string(e.description()));
   }

@@ -293,7 +293,7 @@ void fields(V& v, S& s) {
       v.number("final_div_factor", s.final_div_factor, {.low = 1});
       break;
   }
-  v.number("warmup_epochs", s.warmup_epochs, at_least_zero);
+  v.number("warmup_epochs", s.warmup_epochs, {.low = 0, .high = 1e6});  // as train.epochs: a longer one never ends
   v.number("warmup_start", s.warmup_start, share);
   v.check("kind", [&] { validate(s); });
 }

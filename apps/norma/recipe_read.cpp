@@ -40,6 +40,7 @@ std::vector<std::string> split(const Override& o) {
   }
   if (std::any_of(parts.begin(), parts.end(), [](const std::string& p) { return p.empty(); }))
     usage(fmt::format("{}: \"{}\" is not a key; an example: --set optimizer.lr=0.1", o.flag, o.key));
+  if (parts.size() > most_key_parts) usage(fmt::format("{}: a key of more than {} parts", o.flag.substr(0, 40), most_key_parts));
   return parts;
 }
 
@@ -48,7 +49,7 @@ toml::table parse_value(const Override& o) {
   if (!is_utf8(o.value)) usage(fmt::format("{}: {} is not UTF-8, which a recipe must be", o.flag, o.value));
   const bool quoted_or_compound = o.value.find_first_of("\"'[]{}\n") != std::string::npos;
   try {
-    toml::table t = toml::parse("value = " + o.value);
+    toml::table t = parse_toml("value = " + o.value);
     if (t.size() == 1 && o.value.find('\n') == std::string::npos) return t;
   } catch (const toml::parse_error& e) {
     if (quoted_or_compound) usage(fmt::format("{}: {} is not a TOML value: {}", o.flag, o.value, e.description()));
@@ -197,7 +198,7 @@ Recipe parse_recipe(const RecipeSource& source, std::span<const Override> overri
   RecipeOrigin origin{source.origin, source.folder, {}};
   toml::table table;
   try {
-    table = toml::parse(source.text);
+    table = parse_toml(source.text);
   } catch (const toml::parse_error& e) {
     origin.fail("", e.source(), std::string(e.description()));
   }

@@ -26,7 +26,63 @@ const std::map<std::string, std::string, std::less<>>& synonyms() {
   return table;
 }
 
+// Walks over TOML's text and refuses a key, header or inline table whose parts go too deep; text that is no TOML is left to the parser.
+class KeyDepth {
+ public:
+  explicit KeyDepth(const std::string& text) : text_(text) {}
+
+  void check() {
+    while (at_ < text_.size()) {
+      const char c = text_[at_];
+      if (c == '"' || c == '\'') {
+        skip_string(c);
+        continue;
+      }
+      if (c == '#') {
+        at_ = std::min(text_.find('\n', at_), text_.size());
+        continue;
+      }
+      if (c == '\n') ++line_;
+      if (c == '[' || c == '{') outer_.push_back(dots_);
+      if ((c == ']' || c == '}') && !outer_.empty()) dots_ = outer_.back(), outer_.pop_back();
+      if (c == ',' || (c == '\n' && outer_.empty())) dots_ = outer_.empty() ? 0 : outer_.back();
+      if (c == '.' && ++dots_ > most_key_parts) refuse();
+      ++at_;
+    }
+  }
+
+ private:
+  void skip_string(char quote) {
+    const std::string three(3, quote);
+    const bool lines = text_.compare(at_, 3, three) == 0;
+    at_ += lines ? 3 : 1;
+    while (at_ < text_.size() && (lines ? text_.compare(at_, 3, three) != 0 : text_[at_] != quote && text_[at_] != '\n')) {
+      if (quote == '"' && text_[at_] == '\\' && at_ + 1 < text_.size() && text_[at_ + 1] != '\n') ++at_;
+      if (text_[at_] == '\n') ++line_;
+      ++at_;
+    }
+    if (lines) at_ = std::min(at_ + 3, text_.size());
+    else if (at_ < text_.size() && text_[at_] == quote) ++at_;
+  }
+
+  [[noreturn]] void refuse() const {
+    const std::string message = fmt::format("a key of more than {} parts", most_key_parts);
+    const std::size_t begin = at_ == 0 ? 0 : text_.rfind('\n', at_ - 1) + 1;  // npos + 1 is 0
+    throw toml::parse_error(message.c_str(), toml::source_position{line_, static_cast<toml::source_index>(at_ - begin + 1)});
+  }
+
+  const std::string& text_;
+  std::size_t at_ = 0, dots_ = 0;
+  std::vector<std::size_t> outer_;  // the parts before each open bracket
+  toml::source_index line_ = 1;
+};
+
 }  // namespace
+
+toml::table parse_toml(const std::string& text) {
+  KeyDepth(text).check();
+  return toml::parse(text);
+}
 
 std::string describe(const toml::node& node) {
   switch (node.type()) {

@@ -28,6 +28,11 @@ struct RecipeOrigin {
   [[noreturn]] void fail(const std::string& path, const toml::source_region& where, const std::string& message) const;
 };
 
+// As toml::parse, which recurses once for every part of a key: more than most_key_parts of them on one path are a toml::parse_error that
+// names the line.
+toml::table parse_toml(const std::string& text);
+inline constexpr std::size_t most_key_parts = 256;
+
 // "an integer", "a string 'abc'": what stands there, for a message.
 std::string describe(const toml::node& node);
 std::string describe(const Range& range);
