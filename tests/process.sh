@@ -54,6 +54,11 @@ done
 check "compare >/dev/full" "$? $(wc -l <compared/results.jsonl) $(ls compared/report.html)" "1 2 compared/report.html"
 expect "... finished" 0 "" compare --resume --out compared --quiet
 
+# ---- a file that may not grow is named, and no signal ends the program
+(ulimit -f 8; exec "$norma" train tiny.toml --quiet --out limited) >out 2>err
+check "ulimit -f: exit code" $? 1
+check "... names the file" "$(grep -c 'limited/.*File too large' err)" 1
+
 # ---- stacks of 256 KB
 for limit in 'ulimit -s 256' 'export OMP_STACKSIZE=256k'; do
   (eval "$limit"; exec "$norma" train mnist-lenet-bn --data digits --set data.train_samples=300 --set data.test_samples=50 --epochs 1 --threads 2 \
@@ -77,6 +82,10 @@ check "a pasted command finds its run" "$(grep -c 'resumed after' err)" 1
 expect "help for a command that is none" 2 'unknown command "bogus"' bogus --help
 expect "... within another" 2 'unknown command "bogus"' data bogus --help
 expect "help" 0 "" train --help
+expect "a flag takes no value" 2 "--json" train tiny.toml --json=3
+expect "... nor a negation" 2 "--no-shuffle" train tiny.toml --no-shuffle=0
+expect "compare --list with a recipe" 2 "--list" compare --list tiny.toml
+expect "a negative number of channels" 2 "Value -1 not in range" inspect plain --channels -1
 expect "eval has no batch size" 2 'unknown flag "--batch-size"' eval plain --batch-size 3
 expect "... by --set either" 2 "is of the training alone" eval plain --set train.batch_size=3
 finish

@@ -6,6 +6,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <random>
 
@@ -233,7 +234,7 @@ Command add_bn_recalibrate(CLI::App& norma) {
   add_flags(app, *request, "A .safetensors file, or a folder, which gets config.toml, too");
   app.add_option("--samples", request->samples, "Of the training set, the first N; default all")
       ->type_name("N")
-      ->check(CLI::PositiveNumber);
+      ->check(CLI::Range(std::int64_t{1}, std::numeric_limits<std::int64_t>::max()));
   return {&app, [request] { return recalibrate(*request); }};
 }
 

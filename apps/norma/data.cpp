@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "apps/norma/commands.h"
@@ -233,7 +234,9 @@ Command add_data(CLI::App& norma) {
   fetch_app.add_flag("--quiet", request->quiet, "No progress");
   verify_app.add_flag("--json", request->json, "A JSON array on stdout");
   show_app.add_flag("--train", request->train_split, "The training samples instead of the test samples");
-  show_app.add_option("--first", request->first, "Number of the first sample")->type_name("N")->check(CLI::NonNegativeNumber);
+  show_app.add_option("--first", request->first, "Number of the first sample")
+      ->type_name("N")
+      ->check(CLI::Range(std::int64_t{0}, std::numeric_limits<std::int64_t>::max()));
   show_app.add_option("--rows", request->rows, "Of the picture")->type_name("N")->check(CLI::Range(1, 100));
   show_app.add_option("--columns", request->columns, "Of the picture")->type_name("N")->check(CLI::Range(1, 100));
   show_app.add_option("--out", request->out, "Write a picture of rows x columns samples")->type_name("FILE.png");

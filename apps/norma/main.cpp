@@ -96,6 +96,13 @@ std::string usage_message(const CLI::App& app, const CLI::ParseError& e) {
   return e.what() + help;
 }
 
+// --json=3 is refused: a flag is given or not.
+void refuse_flag_values(CLI::App& app) {
+  for (CLI::Option* o : app.get_options([](const CLI::Option* option) { return option->get_items_expected_max() == 0; }))
+    o->disable_flag_override();
+  for (CLI::App* sub : app.get_subcommands([](const CLI::App*) { return true; })) refuse_flag_values(*sub);
+}
+
 int run(int argc, char** argv) {
   CLI::App app("norma trains batch-normalised convolutional networks.", "norma");
   app.set_version_flag("--version", std::string("norma ") + version);
@@ -105,6 +112,7 @@ int run(int argc, char** argv) {
   const Command commands[] = {add_train(app),   add_eval(app),  add_predict(app), add_compare(app),        add_plan(app),
                               add_verify(app),  add_bench(app), add_inspect(app), add_bn_recalibrate(app), add_bn_fold(app),
                               add_explain(app), add_data(app),  add_doctor(app)};
+  refuse_flag_values(app);
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForVersion& e) {
@@ -152,6 +160,7 @@ int main(int argc, char** argv) {
   open_standard_streams();
   norma::app::wait_briefly(argv);
   std::signal(SIGPIPE, SIG_IGN);  // a closed pipe is an error of the write
+  std::signal(SIGXFSZ, SIG_IGN);  // as is a file that reaches the limit (ulimit -f)
   try {
     norma::app::set_up_log(norma::app::detect_terminal(STDERR_FILENO), false);
     return norma::app::run(argc, argv);
