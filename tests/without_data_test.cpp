@@ -233,6 +233,19 @@ TEST_F(WithoutData, NothingThatIsNotFiniteIsSavedOverWhatIs) {
   EXPECT_EQ(first_fault(load_safetensors(folder_ / "good/model.safetensors")), "");
   // In a comparison it is a run that diverged.
   expect(0, "diverged", "compare data/tiny.toml --vary optimizer.lr=1e-6,3e38 --seeds 1 --epochs 1 --out both --jobs 1" + net);
+  expect(5, "no run finished", "compare data/tiny.toml --vary optimizer.lr=2e38,3e38 --seeds 1 --epochs 1 --out none --jobs 1" + net);
+  expect(5, "no run finished", "compare --resume --out none");
+}
+
+// norma saves no such values, so the rate is not at fault.
+TEST_F(WithoutData, AParameterThatIsNotFiniteIsADamagedFile) {
+  ASSERT_EQ(norma("train data/tiny.toml --out run --epochs 1 --quiet").code, 0);
+  for (const char* tensor : {"conv1.weight", "bn1.running_var", "bn1.running_mean"}) {
+    fs::remove_all(folder_ / "broken");
+    fs::copy(folder_ / "run", folder_ / "broken");
+    set("broken/training.safetensors", std::string("model.") + tensor, std::numeric_limits<float>::infinity());
+    expect(3, std::string("broken/training.safetensors: model.") + tensor + " is inf", "train --resume --out broken --epochs 2 --quiet");
+  }
 }
 
 }  // namespace

@@ -135,7 +135,10 @@ class CompareCommand {
     print(results, found, directory.path());
     if (results.ended() == results.planned()) {
       stdout_.check();
-      return 0;
+      const auto finished = [](const RunResult& r) { return !r.diverged; };
+      if (std::ranges::any_of(ended, finished)) return 0;
+      log_error("no run finished: all of them diverged; try lower learning rates");
+      return static_cast<int>(ErrorKind::diverged);
     }
     log_info(fmt::format("stopped: {} of {} runs have ended, those under way are saved; go on with: norma compare --resume --out {}",
                          results.ended(), results.planned(), shell_word(directory.path().string())));
@@ -271,6 +274,8 @@ Command add_compare(CLI::App& norma) {
                                     request->seeds > 0 || !request->measure.empty()))
               throw Error(ErrorKind::usage,
                           "--resume goes on with the comparison in --out as it is: no recipe, no --force, nothing varied");
+            if (request->list && (request->resume || !request->names.empty() || !request->vary.empty() || !request->overrides.empty()))
+              throw Error(ErrorKind::usage, "--list stands alone: no recipe, nothing varied, no --resume");
             if (!request->resume && !request->list && request->names.empty())
               throw Error(ErrorKind::usage,
                           "a recipe or a comparison is needed, such as norma compare learning-rates; see norma compare --list");

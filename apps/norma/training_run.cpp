@@ -148,6 +148,8 @@ void TrainingRun::go_on() {
   const fs::path file = run_->path() / "training.safetensors";
   check_identity(saved->training.metadata, recipe_, data_identity_.get(), trainer_->unfused_graph(), file,
                  (part_ ? run_->path().parent_path().parent_path() / "comparison.toml" : run_->path() / "config.toml").string());
+  if (const std::string found = first_fault(saved->model); !found.empty())  // save() writes no such
+    throw Error(ErrorKind::data, fmt::format("{}: model.{}: the file is damaged; put a copy back, or train anew", file.string(), found));
   try {
     trainer_->load_model(saved->model);
     trainer_->load_training(saved->training);
