@@ -150,6 +150,10 @@ TEST(RunDirectory, OneWriterAtATime) {
   run.write_config("");
   expect_error(ErrorKind::failure, "another norma is writing to it", [&] { RunDirectory::open(folder.path()); });
   expect_error(ErrorKind::failure, "another norma is writing to it", [&] { RunDirectory::create(folder.path(), true); });
+  put(folder / "training.safetensors", "as it is while it is replaced");
+  for (const bool force : {false, true})
+    expect_error(ErrorKind::failure, "another norma is writing to it", [&] { RunDirectory::check(folder.path(), force); });
+  fs::remove(folder / "training.safetensors");
   { const RunDirectory moved = std::move(run); }
   const RunDirectory next = RunDirectory::open(folder.path());
 }
@@ -287,7 +291,7 @@ TEST(RunDirectory, ADamagedLineOfMetricsIsNamed) {
   std::ofstream(folder / "metrics.jsonl", std::ios::app) << "{\n";
   run.append(epoch(2), "cpu");
   const std::string file = (folder / "metrics.jsonl").string();
-  expect_error(ErrorKind::data, file + ":2: not valid JSON", [&] { run.epochs(); });
+  expect_error(ErrorKind::data, file + ":2: not valid JSON; remove that line, or move the file away", [&] { run.epochs(); });
   expect_error(ErrorKind::data, file + ":2: not valid JSON", [&] { run.keep_epochs(1); });
   put(folder / "metrics.jsonl", "{\"epoch\":0}\n");
   expect_error(ErrorKind::data, file + ":1: epoch: expected a whole number from 1", [&] { run.epochs(); });

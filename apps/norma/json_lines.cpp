@@ -49,13 +49,16 @@ bool scan(const fs::path& file, const std::function<void(const std::string&, con
       whole = false;
       if (!value.is_object()) break;
     }
-    if (value.is_discarded()) throw Error(ErrorKind::data, fmt::format("{}:{}: not valid JSON", file.string(), number));
+    const auto refuse = [&](const std::string& why) {
+      throw Error(ErrorKind::data, fmt::format("{}:{}: {}; remove that line, or move the file away", file.string(), number, why));
+    };
+    if (value.is_discarded()) refuse("not valid JSON");
     try {
       f(line, value);
     } catch (const json::exception&) {
-      throw Error(ErrorKind::data, fmt::format("{}:{}: not a line as norma writes it", file.string(), number));
+      refuse("not a line as norma writes it");
     } catch (const Error& e) {
-      throw Error(ErrorKind::data, fmt::format("{}:{}: {}", file.string(), number, e.what()));
+      refuse(e.what());
     }
   }
   return whole;

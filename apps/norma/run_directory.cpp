@@ -61,7 +61,12 @@ bool RunDirectory::any(const fs::path& path) {
   return std::ranges::any_of(run_files, [&](const char* name) { return there(path / name); });
 }
 
-void RunDirectory::check(const fs::path& path, bool overwrite) { refuse_run(path, FileList(path), overwrite); }
+void RunDirectory::check(const fs::path& path, bool overwrite) {
+  std::error_code error;
+  // While another norma writes there, its list and its files need not agree.
+  const FolderLock lock = fs::is_directory(path, error) ? FolderLock(path) : FolderLock();
+  refuse_run(path, FileList(path), overwrite);
+}
 
 RunDirectory RunDirectory::create(const fs::path& path, bool overwrite) {
   make_folder(path, "the run directory");

@@ -45,7 +45,8 @@ class RunDirectory {
   static RunDirectory open(const std::filesystem::path& path);
   // Whether a file of a run's is there, be it norma's or not.
   static bool any(const std::filesystem::path& path);
-  // All but check() and any() hold the folder against a second norma until the object or the process ends (Error(failure) if it is held).
+  // All but any() throw Error(failure) if a second norma holds the folder, and all but it and check() hold it until the object or the
+  // process ends.
 
   const std::filesystem::path& path() const { return path_; }
 
