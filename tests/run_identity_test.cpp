@@ -81,6 +81,7 @@ TEST(RunIdentity, EveryFieldThatCountsIsNamedWithBothValues) {
   refused("train.precision", "bf16", {"train.precision is \"bf16\""});
   refused("model.layers.1.bias", "false", {"model.layers.1.bias is false", "true"});
   refused("loss.label_smoothing", "0.1", {"loss.label_smoothing is 0.1"});
+  refused("device.fuse", "false", {"device.fuse is false", "trained with true"});
   refused("schedule.kind", "cosine", {"schedule.kind is \"cosine\""});
 }
 

@@ -26,11 +26,13 @@ Recipe resumed_recipe(const RecipeSource& stored, const std::vector<Override>& o
   for (const std::string& key : differences(before, after)) {
     std::string flag = key;
     for (const Override& o : overrides)
-      if (key == o.key || key.starts_with(o.key + ".") || key.substr(0, key.find('.')) == o.key.substr(0, o.key.find('.'))) flag = o.flag;
+      if (key.substr(0, key.find('.')) == o.key.substr(0, o.key.find('.'))) flag = o.flag;
+    for (const Override& o : overrides)
+      if (key == o.key || key.starts_with(o.key + ".")) flag = o.flag;
     throw Error(
         ErrorKind::usage,
         fmt::format("--resume with {}: {} is {} in this run ({}) and cannot become {}; only --epochs, --save-every, where the data lie "
-                    "(--data-dir, data.train_images and so on), --device, --threads and the other flags of [device] may differ",
+                    "(--data-dir, data.train_images and so on), --device, --threads and the other flags of [device] but --fuse may differ",
                     flag, key, value_or_unset(before, key), stored.origin, value_or_unset(after, key)));
   }
   if (before.at("train.epochs") != after.at("train.epochs") && recipe.schedule.kind != Schedule::Kind::constant &&

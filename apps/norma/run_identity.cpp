@@ -22,7 +22,8 @@ bool may_differ(const std::string& key) {
   constexpr std::string_view free[] = {
       "name",           "description", "train.epochs",      "train.save_every",  "train.log_every",  "train.health",
       "train.log_loss", "data.dir",    "data.train_images", "data.train_labels", "data.test_images", "data.test_labels"};
-  return std::ranges::find(free, key) != std::end(free) || key.starts_with("device.");
+  // Fusing changes rounding, all else of [device] does not.
+  return std::ranges::find(free, key) != std::end(free) || (key.starts_with("device.") && key != "device.fuse");
 }
 
 template <class T>
