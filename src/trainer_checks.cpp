@@ -64,6 +64,8 @@ Affine::Affine(const Transform& t, std::int64_t channels, DType stored) {
       if (!fits_float(v))
         throw Error(ErrorKind::usage, "transform: (x - mean) / stddev has no floats for mean " + in_short(mean) + " and stddev " +
                                           in_short(deviation) + (unit > 1 ? " of bytes in [0, 1]" : ""));
+    if (stored == DType::u8 && static_cast<float>(255 * factor + shift) == static_cast<float>(shift))
+      throw Error(ErrorKind::usage, "transform: the mean " + in_short(mean) + " is so large that bytes 0 and 255 become the same float");
     scale.push_back(static_cast<float>(factor));
     offset.push_back(static_cast<float>(shift));
   }

@@ -183,6 +183,8 @@ TEST(Guest, OptionsThatAreNoFloatsAreRefused) {
   o.optimizer = Adam{.beta2 = 1 - 1e-12};  // below 1, and 1 as a float
   refused(o, "beta2");
   o = options();
+  o.transform = {.mean = {1e38}, .stddev = {1}};  // all bytes would be -1e38
+  refused(o, "mean 1e+38");
   o.transform = {.mean = {1e25}, .stddev = {1e-20}};  // each is a float, their quotient is none
   refused(o, "transform");
   const nn::Sequential wild{nn::Flatten{}, nn::Linear{.out = 3, .weight_init = Init::normal(0, 3e38)}};
