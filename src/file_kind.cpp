@@ -25,6 +25,7 @@ constexpr Kind kinds[] = {
     {"Rar!\x1a\x07"sv, "a rar archive: unpack it first"},
     {"\x93NUMPY"sv, "a NumPy array (.npy)"},
     {"\x89HDF\r\n\x1a\n"sv, "an HDF5 file"},
+    {"GGUF"sv, "a GGUF file"},
     {"MATLAB 5.0 MAT-file"sv, "a MATLAB file"},
     {"PAR1"sv, "a Parquet table"},
     {"ARROW1"sv, "an Arrow table"},
@@ -80,6 +81,8 @@ std::string file_kind(std::string_view first_bytes) {
   if (first_bytes.starts_with("BM") && first_bytes.substr(std::min<std::size_t>(first_bytes.size(), 6), 4) == "\0\0\0\0"sv)
     return "a BMP picture";
   if (first_bytes.size() >= 2 && first_bytes[0] == '\x80' && first_bytes[1] >= 2 && first_bytes[1] <= 5) return "a Python pickle";
+  if (first_bytes.size() > 3 && first_bytes[0] == '\x08' && first_bytes[1] > 0 && first_bytes[1] < 32 && first_bytes[2] == '\x12')
+    return "an ONNX model";
   if (first_bytes.size() > 8 && first_bytes.substr(3, 5) == "\0\0\0\0\0"sv && first_bytes[8] == '{')
     return "a safetensors file (weights of a model)";
   if (std::all_of(first_bytes.begin(), first_bytes.end(), [](char c) { return c == 0; })) return "zero bytes (a broken download or disk?)";

@@ -152,7 +152,44 @@ void read_floats(SafetensorsFile& file, StoredTensor& t, F to_float) {
   }
 }
 
+// A count of another type than i64, exactly.
+void read_count(SafetensorsFile& file, StoredTensor& t, StoredAs type) {
+  const std::string where = file.name() + ": tensor " + in_quotes(t.name);
+  const auto refuse = [&](const std::string& value) {
+    corrupt(where, std::string("is ") + name_of(type) + " and holds " + value + ", expected a whole number from 0 to 2^63 - 1");
+  };
+  std::array<std::byte, 8> bytes{};
+  file.read(bytes.data(), size_of(type), "tensor " + in_quotes(t.name));
+  const auto as = [&]<class T>(T v) { return std::memcpy(&v, bytes.data(), sizeof v), v; };
+  const auto whole = [&](double v) {
+    if (!(v >= 0 && v < 0x1p63) || v != std::floor(v)) refuse(std::to_string(v));
+    return static_cast<std::int64_t>(v);
+  };
+  const auto from_0 = [&](std::int64_t v) {
+    if (v < 0) refuse(type == StoredAs::u64 ? std::to_string(static_cast<std::uint64_t>(v)) : std::to_string(v));
+    return v;
+  };
+  std::int64_t count = 0;
+  switch (type) {
+    case StoredAs::f32: count = whole(static_cast<double>(as(float{}))); break;
+    case StoredAs::f16: count = whole(static_cast<double>(of_f16(as(std::uint16_t{})))); break;
+    case StoredAs::bf16: count = whole(static_cast<double>(of_bf16(as(std::uint16_t{})))); break;
+    case StoredAs::f64: count = whole(as(double{})); break;
+    case StoredAs::i8: count = from_0(as(std::int8_t{})); break;
+    case StoredAs::i16: count = from_0(as(std::int16_t{})); break;
+    case StoredAs::i32: count = from_0(as(std::int32_t{})); break;
+    case StoredAs::i64:
+    case StoredAs::u8:
+    case StoredAs::u16:
+    case StoredAs::u32:
+    case StoredAs::u64: count = from_0(as(std::int64_t{})); break;  // the bytes behind a shorter one are 0
+  }
+  t.bytes.resize(sizeof count);
+  std::memcpy(t.bytes.data(), &count, sizeof count);
+}
+
 void read_tensor(SafetensorsFile& file, StoredTensor& t, StoredAs type) {
+  if (is_cast_count(t, type)) return read_count(file, t, type);
   if (type == StoredAs::f16) return read_floats<std::uint16_t>(file, t, of_f16);
   if (type == StoredAs::bf16) return read_floats<std::uint16_t>(file, t, of_bf16);
   if (type == StoredAs::f64)
@@ -167,19 +204,29 @@ void read_tensor(SafetensorsFile& file, StoredTensor& t, StoredAs type) {
 }
 
 std::vector<std::string> notes_of(const SafetensorsHeader& header) {
+  const std::vector<StoredTensor>& tensors = header.checkpoint.tensors;
   std::vector<std::string> notes;
-  for (const StoredAs type : {StoredAs::f16, StoredAs::bf16, StoredAs::f64}) {
-    const auto first = std::ranges::find(header.types, type);
-    const auto count = std::ranges::count(header.types, type);
-    if (count == 0) continue;
-    std::string note = in_quotes(header.checkpoint.tensors[static_cast<std::size_t>(first - header.types.begin())].name);
-    if (count > 1) note += " and " + std::to_string(count - 1) + " more tensors";
-    notes.push_back(note + " of " + name_of(type) + (count > 1 ? " are" : " is") + " read as F32");
-  }
+  const auto note = [&](StoredAs type, bool counts, const char* becomes) {
+    std::size_t first = 0, count = 0;
+    for (std::size_t i = 0; i < tensors.size(); ++i)
+      if (header.types[i] == type && is_cast_count(tensors[i], type) == counts && count++ == 0) first = i;
+    if (count == 0) return;
+    std::string text = in_quotes(tensors[first].name);
+    if (count > 1) text += " and " + std::to_string(count - 1) + " more tensors";
+    notes.push_back(text + " of " + name_of(type) + (count > 1 ? " are" : " is") + " read as " + becomes);
+  };
+  for (const StoredAs type : {StoredAs::f16, StoredAs::bf16, StoredAs::f64}) note(type, false, "F32");
+  for (const StoredAs type : {StoredAs::f32, StoredAs::f16, StoredAs::bf16, StoredAs::f64, StoredAs::u8, StoredAs::i8, StoredAs::i16,
+                              StoredAs::u16, StoredAs::u32, StoredAs::u64})
+    note(type, true, "I64");
   return notes;
 }
 
 }  // namespace
+
+bool is_cast_count(const StoredTensor& tensor, StoredAs type) {
+  return type != StoredAs::i64 && type != StoredAs::i32 && tensor.name.ends_with(count_name) && byte_count(tensor.shape, 1) == 1;
+}
 
 StoredTensor StoredTensor::from(std::string name, std::vector<std::int64_t> shape, std::span<const float> values) {
   return make(std::move(name), DType::f32, std::move(shape), values);

@@ -8,6 +8,7 @@
 #include <numeric>
 
 #include "norma/error.h"
+#include "norma/file_kind.h"
 #include "norma/text.h"
 
 namespace norma {
@@ -26,7 +27,8 @@ struct TypeInfo {
 constexpr TypeInfo types[] = {
     {StoredAs::f32, "F32", 4, DType::f32}, {StoredAs::u8, "U8", 1, DType::u8},    {StoredAs::i32, "I32", 4, DType::i32},
     {StoredAs::i64, "I64", 8, DType::i64}, {StoredAs::f16, "F16", 2, DType::f32}, {StoredAs::bf16, "BF16", 2, DType::f32},
-    {StoredAs::f64, "F64", 8, DType::f32},
+    {StoredAs::f64, "F64", 8, DType::f32}, {StoredAs::i8, "I8", 1, DType::i64},   {StoredAs::i16, "I16", 2, DType::i64},
+    {StoredAs::u16, "U16", 2, DType::i64}, {StoredAs::u32, "U32", 4, DType::i64}, {StoredAs::u64, "U64", 8, DType::i64},
 };
 
 const TypeInfo& info(StoredAs type) { return types[static_cast<std::size_t>(type)]; }
@@ -155,8 +157,7 @@ class HeaderReader final : public nlohmann::json_sax<json> {
     if (at_ == At::metadata_value) return metadata_value_->second = s, go(At::metadata);
     if (at_ != At::dtype) unexpected("the text " + in_quotes(s));
     const auto* const found = std::ranges::find_if(types, [&](const TypeInfo& t) { return s == t.name; });
-    if (found == std::end(types))
-      corrupt(where(), "dtype " + in_quotes(s) + " is not supported; norma reads F32, F16, BF16, F64, U8, I32 and I64");
+    if (found == std::end(types) || (found->type > StoredAs::f64 && !tensor().name.ends_with(count_name))) unsupported(s);
     type_ = found->type;
     return go(At::fields);
   }
@@ -221,8 +222,10 @@ class HeaderReader final : public nlohmann::json_sax<json> {
     if (end - begin != *bytes)
       corrupt(where(), "shape " + to_text(*shape_) + " of " + name_of(*type_) + " takes " + std::to_string(*bytes) +
                            " bytes, data_offsets give it " + std::to_string(end - begin));
-    tensor().dtype = read_as(*type_);
     tensor().shape = *shape_;  // of its own length, not of what growing it took
+    const bool count = is_cast_count(tensor(), *type_);
+    if (*type_ > StoredAs::f64 && !count) unsupported(name_of(*type_));
+    tensor().dtype = count ? DType::i64 : read_as(*type_);
     header_.types.push_back(*type_);
     header_.begins.push_back(begin);
   }
@@ -231,6 +234,10 @@ class HeaderReader final : public nlohmann::json_sax<json> {
     if (in_metadata_) return file_ + ": " + std::string(metadata_key);
     const std::vector<StoredTensor>& tensors = header_.checkpoint.tensors;
     return tensors.empty() ? file_ : file_ + ": tensor " + in_quotes(tensors.back().name);
+  }
+
+  [[noreturn]] void unsupported(std::string_view dtype) const {
+    corrupt(where(), "dtype " + in_quotes(dtype) + " is not supported; norma reads F32, F16, BF16, F64, U8, I32 and I64");
   }
 
   [[noreturn]] void unexpected(const std::string& found) const {
@@ -297,6 +304,22 @@ void check_cover(const std::string& file, const SafetensorsHeader& header, std::
             std::to_string(data_bytes - end) + " bytes follow the last tensor, which ends at byte " + std::to_string(end) + " of the data");
 }
 
+// Says what the file is where that can be seen from its first bytes.
+void refuse_other_kinds(const std::filesystem::path& path) {
+  SafetensorsFile file(path);
+  std::string begin(static_cast<std::size_t>(std::min<std::uint64_t>(file.size(), 512)), '\0');
+  file.read(begin.data(), begin.size(), "its beginning");
+  std::string kind = file_kind(begin);
+  if (kind.empty() || kind == "text" || kind == "an empty file") return;
+  if (kind.starts_with("a safetensors file") || kind.starts_with("zero bytes")) return;
+  const bool zip = begin.starts_with("PK");
+  if (zip) kind = "a zip archive, as torch.save writes (.pt, .pth)";
+  if (zip || kind == "a Python pickle")
+    kind += ": load it with torch and save its state_dict with safetensors.torch.save_file(state_dict, FILE)";
+  else if (kind.find(": ") == std::string::npos) kind += ": norma reads weights as safetensors.torch.save_file writes them";
+  corrupt(file.name(), "is not a safetensors file but " + kind);
+}
+
 std::string name_of_file(const std::filesystem::path& path) {
   std::error_code error;
   const std::filesystem::file_status status = std::filesystem::status(path, error);
@@ -347,15 +370,19 @@ SafetensorsHeader read_safetensors_header(SafetensorsFile& file) {
   if (file.size() < sizeof header_bytes)
     corrupt(name, std::to_string(file.size()) + " bytes are too few for a safetensors file, which begins with an 8-byte header length");
   file.read(&header_bytes, sizeof header_bytes, "the header length");
+  const std::uint64_t behind_length = file.size() - sizeof header_bytes;
+  if (header_bytes > max_header_bytes || header_bytes > behind_length) refuse_other_kinds(file.path());
   if (header_bytes > max_header_bytes)
     corrupt(name, "a header length of " + std::to_string(header_bytes) + " bytes, the format allows " + std::to_string(max_header_bytes) +
                       " (not a safetensors file?)");
-  const std::uint64_t behind_length = file.size() - sizeof header_bytes;
   if (header_bytes > behind_length)
     corrupt(name, "a header length of " + std::to_string(header_bytes) + " bytes in a file of " + std::to_string(file.size()) +
                       " (was it cut short?)");
   HeaderBytes bytes(file, header_bytes);
-  if (bytes.at_end() || bytes.byte() != '{') corrupt(name, "the header must be a JSON object and begin with '{'");
+  if (bytes.at_end() || bytes.byte() != '{') {
+    refuse_other_kinds(file.path());
+    corrupt(name, "the header must be a JSON object and begin with '{'");
+  }
 
   HeaderReader reader(name, bytes, header_bytes);
   json::sax_parse(HeaderIterator{&bytes}, HeaderIterator{}, &reader);

@@ -169,6 +169,78 @@ Checkpoint read(const std::string& bytes) {
   return load_safetensors(folder / "f");
 }
 
+// A count alone, as {k: v.half()} and the like leave it.
+template <class T>
+Checkpoint count_of(const std::string& dtype, T value) {
+  const std::string name = "bn1.num_batches_tracked";
+  const std::string header =
+      R"({")" + name + R"(":{"dtype":")" + dtype + R"(","shape":[],"data_offsets":[0,)" + std::to_string(sizeof value) + "]}}";
+  const std::uint64_t length = header.size();
+  return read(std::string(reinterpret_cast<const char*>(&length), sizeof length) + header +
+              std::string(reinterpret_cast<const char*>(&value), sizeof value));
+}
+
+TEST(ForeignWeights, ACountOfAnyTypeIsReadWhereItIsAWholeNumber) {
+  const auto expect = [](const Checkpoint& c, std::int64_t value, const std::string& dtype) {
+    EXPECT_EQ(c.tensors.at(0).dtype, DType::i64) << dtype;
+    EXPECT_EQ(c.tensors.at(0).integers(), std::vector<std::int64_t>{value}) << dtype;
+    EXPECT_EQ(c.notes, std::vector<std::string>{"'bn1.num_batches_tracked' of " + dtype + " is read as I64"});
+  };
+  expect(count_of("F32", 40.0f), 40, "F32");
+  expect(count_of("F32", -0.0f), 0, "F32");
+  expect(count_of("F64", 0x1p53 + 2), (std::int64_t{1} << 53) + 2, "F64");
+  expect(count_of("F16", std::uint16_t{0x5100}), 40, "F16");
+  expect(count_of("BF16", std::uint16_t{0x4220}), 40, "BF16");
+  expect(count_of("U8", std::uint8_t{200}), 200, "U8");
+  expect(count_of("I8", std::int8_t{100}), 100, "I8");
+  expect(count_of("I16", std::int16_t{300}), 300, "I16");
+  expect(count_of("U16", std::uint16_t{65535}), 65535, "U16");
+  expect(count_of("U32", ~std::uint32_t{0}), 0xffffffff, "U32");
+  expect(count_of("U64", std::uint64_t{1} << 40), std::int64_t{1} << 40, "U64");
+
+  Trainer t{net, options()};
+  Checkpoint whole = trained();
+  const std::string name = "bn1.num_batches_tracked";
+  const auto batches = static_cast<float>(whole.find(name)->integers().at(0));
+  whole.tensors[place(whole, name)] = count_of("F32", batches).tensors.at(0);
+  EXPECT_EQ(notes_of(whole), "");
+
+  const auto refused = [&](const std::string& dtype, auto value, const std::string& shown) {
+    expect_error(ErrorKind::data, {name, "is " + dtype + " and holds " + shown, "whole number"}, [&] { count_of(dtype, value); });
+  };
+  refused("F32", 5.5f, "5.5");
+  refused("F32", std::nanf(""), "nan");
+  refused("F64", double{INFINITY}, "inf");
+  refused("F64", 0x1p63, "9223372036854775808");
+  refused("F16", std::uint16_t{0x7c00}, "inf");
+  refused("BF16", std::uint16_t{0xbf80}, "-1");
+  refused("I16", std::int16_t{-3}, "-3");
+  refused("U64", ~std::uint64_t{0}, "18446744073709551615");
+  expect_error(ErrorKind::data, {"'w'", "'I16' is not supported"}, [] { read(file_of("I16", std::vector<std::int16_t>{1})); });
+}
+
+TEST(ForeignWeights, AFileOfAnotherKindIsCalledWhatItIs) {
+  using namespace std::string_literals;
+  const std::string more(600, 'x');
+  const std::pair<std::string, std::string> kinds[] = {
+      {"PK\3\4\0\0\x08\x08"s, "torch.save"},
+      {"PK\3\4\0\0\x08\x08"s, "safetensors.torch.save_file(state_dict"},
+      {"\x80\x02}q\x00(X\x05"s, "a Python pickle: load it with torch"},
+      {"\x80\x04\x95\x10\0\0\0\0"s, "a Python pickle"},
+      {"\x93NUMPY\1\0v\0"s, "a NumPy array (.npy): norma reads weights as safetensors.torch.save_file"},
+      {"\x89HDF\r\n\x1a\n"s, "an HDF5 file"},
+      {"\x08\x07\x12\x07pytorch"s, "an ONNX model"},
+      {"GGUF\3\0\0\0"s, "a GGUF file"},
+      {"\x1f\x8b\x08\0\0\0\0\0"s, "a gzip file: unpack it first"},
+      {"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"},
+      {"<!DOCTYPE html><html>", "an HTML page"},
+  };
+  for (const auto& [begin, words] : kinds)
+    for (const std::string& file : {begin, begin + more, begin + std::string(1'000'000, 'x')})
+      expect_error(ErrorKind::data, {"is not a safetensors file but", words}, [&] { read(file); });
+  expect_error(ErrorKind::data, {"cut short"}, [&] { read(file_of("F32", std::vector<float>(9)).substr(0, 30)); });
+}
+
 std::vector<std::uint16_t> all_sixteen_bits() {
   std::vector<std::uint16_t> all;
   for (std::uint32_t i = 0; i < 65536; ++i) all.push_back(static_cast<std::uint16_t>(i));
