@@ -82,8 +82,8 @@ check "a pasted command finds its run" "$(grep -c 'resumed after' err)" 1
 expect "help for a command that is none" 2 'unknown command "bogus"' bogus --help
 expect "... within another" 2 'unknown command "bogus"' data bogus --help
 expect "help" 0 "" train --help
-expect "a flag takes no value" 2 "--json" train tiny.toml --json=3
-expect "... nor a negation" 2 "--no-shuffle" train tiny.toml --no-shuffle=0
+expect "a flag takes no value" 2 "json was given a disallowed flag override" train tiny.toml --json=3
+expect "... nor a negation" 2 "no-shuffle was given" train tiny.toml --no-shuffle=0
 expect "compare --list with a recipe" 2 "--list" compare --list tiny.toml
 expect "a negative number of channels" 2 "Value -1 not in range" inspect plain --channels -1
 expect "eval has no batch size" 2 'unknown flag "--batch-size"' eval plain --batch-size 3
