@@ -23,6 +23,12 @@ DType checked(const TrainerOptions& options) {
   if (options.batch <= 0) throw Error(ErrorKind::usage, "batch must be at least 1, got " + std::to_string(options.batch));
   if (options.input.rank() != 1 && options.input.rank() != 3)
     throw Error(ErrorKind::usage, "input must be (C, H, W) or (F), got " + to_string(options.input));
+  // A net is traced, and its elements are counted, after the samples are resized.
+  double elements = static_cast<double>(options.batch);
+  for (const std::int64_t d : options.input) elements *= static_cast<double>(d);
+  if (options.transform.resize && elements > 0x1p52)
+    throw Error(ErrorKind::usage,
+                "input " + to_string(options.input) + " in batches of " + std::to_string(options.batch) + " has more than 2^52 elements");
   const DType stored = options.sample_type.value_or(options.input.rank() == 3 ? DType::u8 : DType::f32);
   if (stored != DType::u8 && stored != DType::f32)
     throw Error(ErrorKind::usage, std::string("sample_type must be u8 or f32, got ") + name_of(stored));

@@ -43,6 +43,12 @@ TEST(Misuse, Data) {
        {"points", "sample_type = DType::f32"},
        [&] { trainer({.input = {4}, .sample_type = DType::u8}).evaluate(points(3)); }},
       {"a float too few", usage, {"63", "64"}, [&] { t.predict(cut); }},
+      {"samples beyond all addresses, resized",
+       usage,
+       {"(1, 1152921504606846976, 1)", "2^52"},
+       [&] {
+         trainer({.input = {1, std::int64_t{1} << 60, 1}, .batch = 2, .transform = {.resize = Size2(4)}});
+       }},
       {"a tap before the set", usage, {"16 samples"}, [&] { t.tap(Mode::eval, points(16), std::vector<std::string>{"fc1"}, -1); }},
       {"a tap beyond the set",
        usage,
