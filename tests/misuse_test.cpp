@@ -47,7 +47,7 @@ TEST(Misuse, Data) {
        usage,
        {"(1, 1152921504606846976, 1)", "2^52"},
        [&] {
-         trainer({.input = {1, std::int64_t{1} << 60, 1}, .batch = 2, .transform = {.resize = Size2(4)}});
+         trainer({.input = {1, std::int64_t{1} << 60, 1}, .batch = 2, .transform = {.mean = {}, .stddev = {}, .resize = Size2(4)}});
        }},
       {"a tap before the set", usage, {"16 samples"}, [&] { t.tap(Mode::eval, points(16), std::vector<std::string>{"fc1"}, -1); }},
       {"a tap beyond the set",
