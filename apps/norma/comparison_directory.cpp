@@ -67,7 +67,7 @@ bool ours(const fs::path& path, const FileList& files, const char* name) {
   return files.ours(name);
 }
 
-// What is not norma's is named first, since --force does not help there.
+// A file that is not norma's is named first, since --force does not help there.
 void refuse(const fs::path& path, const FileList& files, bool overwrite) {
   const char* found = nullptr;
   for (const char* name : files_of_it) {
@@ -107,7 +107,7 @@ ComparisonDirectory ComparisonDirectory::create(const fs::path& path, const Comp
   return made;
 }
 
-// Of a run's folder its files go, and the folder where nothing else is in it.
+// Removes a run's files from its folder, and the folder where nothing else is in it.
 void ComparisonDirectory::remove_files() {
   const std::vector<std::string> folders = files_.folders();
   std::vector<const char*> names(files_of_it.begin(), files_of_it.end());
@@ -136,7 +136,7 @@ ComparisonDirectory ComparisonDirectory::open(const fs::path& path) {
   if (!opened.listed_ && has_results(path / results_name)) files.add_lines(results_name);
   if (there(path / results_name) && (!files.names(results_name) || !is_regular(path / results_name)))
     refuse_other(path / results_name, "move it away");
-  // What a crash left of a line goes, so that the next one begins at its start.
+  // A line that a crash cut is dropped, so that the next one begins at its start.
   keep_json_lines(path / results_name, [](const ordered_json& j) { return result_of(j), true; });
   return opened;
 }

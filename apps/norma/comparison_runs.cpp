@@ -127,7 +127,7 @@ class Pool {
     for (int idle = 0; ended_ < jobs;) {
       changed_.wait_for(lock, std::chrono::milliseconds(100));
       if (options_.on_wait) options_.on_wait();
-      // What is left reads data or compiles: nothing of it is worth waiting for.
+      // The rest reads data or compiles: nothing of it is worth waiting for.
       idle = stop_signal() != 0 && !Unsaved::any() ? idle + 1 : 0;
       if (idle > 3 && ended_ < jobs) leave(stop_signal());
     }

@@ -47,7 +47,7 @@ class ComparisonDirectory {
   // Both: one thread at a time.
   void append(const RunResult& result);
   void write_report(std::string_view html, std::string_view svg);
-  // Of runs that ended, in the order they did; a last line that a crash cut is left out.
+  // The runs that ended, in the order they did; a last line that a crash cut is left out.
   std::vector<RunResult> results() const;
 
  private:

@@ -73,7 +73,7 @@ bool is_ours(const fs::path& run, const FileList& files, const std::string& name
   return files.ours(name);
 }
 
-// What is not norma's is named first, since --force does not help there.
+// A file that is not norma's is named first, since --force does not help there.
 void refuse_run(const fs::path& run, const FileList& files, bool overwrite) {
   if (there(run / "comparison.toml"))
     throw Error(ErrorKind::usage, run.string() + " holds a comparison of norma compare: --out names another folder");
