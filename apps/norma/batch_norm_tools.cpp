@@ -150,7 +150,8 @@ Dataset random_inputs(const ModelInput& input, std::int64_t samples) {
   return set;
 }
 
-// The samples that both nets are held against: those of the test set, or where the model file says enough to do without, and they are not here, the reason.
+// The samples that both nets are held against: those of the test set, or where the model file says enough to do without, and they are
+// not here, the reason.
 struct Yardstick {
   Dataset set;
   bool is_data = true;
