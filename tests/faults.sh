@@ -89,7 +89,7 @@ again_inspect() { run_inspect "$1"; }
 result_inspect() { cat printed; }
 
 signature() { "result_$1" 2>/dev/null | cksum; }
-temporaries() { find at -name '.norma-*.tmp' -o -name '*.part'; }
+temporaries() { find at -name '.norma-*.tmp' -o -name '*.norma-part'; }
 resumed() { [ "$1" = train ] || [ "$1" = resume ] || [ "$1" = compare ]; } # <job>: what is done again is to remove temporaries
 
 fresh() { # <job>
@@ -139,7 +139,7 @@ names() { # <kind> <call and file>
   file=${file##*/}
   [ "$1" != eio-on ] || file=at
   case $file in
-    .norma-* | at | run | lab | runs | folded | exact | *=* | *.part) grep -q 'at/' stderr ;;
+    .norma-* | at | run | lab | runs | folded | exact | *=* | *.norma-part) grep -q 'at/' stderr ;;
     *) grep -qF -- "$file" stderr ;;
   esac
 }

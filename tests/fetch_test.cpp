@@ -28,7 +28,7 @@ namespace fs = std::filesystem;
 using namespace test;
 using Connection = HttpServer::Connection;
 
-const std::string file_name = "t10k-labels-idx1-ubyte", packed_name = file_name + ".gz";
+const std::string file_name = "t10k-labels-idx1-ubyte", packed_name = file_name + ".gz", part_name = "." + packed_name + ".norma-part";
 
 // A gzip stream of the right length and the wrong bytes.
 std::string wrong_labels() { return gzip(idx_labels(10000, 10)); }
@@ -234,11 +234,14 @@ TEST_F(Fetch, TakesTheNameOfAnotherFileWhichIsKeptAndALeftoverPart) {
   REQUIRE_GOOD_FILE();
   for (const char* text : {"mine", "mine, too"}) {
     write_bytes(folder_ / packed_name, text);
-    write_bytes(folder_ / (packed_name + ".part"), std::string(100000, 'x'));
+    write_bytes(folder_ / part_name, std::string(100000, 'x'));
+    write_bytes(folder_ / (packed_name + ".part"), "another program's");
     EXPECT_TRUE(fetch_file(set_, file_name, folder_.path(), options({"good"})));
     EXPECT_EQ(read_bytes(folder_ / packed_name), good_);
   }
-  EXPECT_EQ(folder_.list(), (std::vector<std::string>{packed_name, packed_name + ".before", packed_name + ".before-2"}));
+  EXPECT_EQ(folder_.list(),
+            (std::vector<std::string>{packed_name, packed_name + ".before", packed_name + ".before-2", packed_name + ".part"}));
+  EXPECT_EQ(read_bytes(folder_ / (packed_name + ".part")), "another program's");
   EXPECT_EQ(read_bytes(folder_ / (packed_name + ".before")), "mine");
   EXPECT_EQ(read_bytes(folder_ / (packed_name + ".before-2")), "mine, too");
 }
@@ -275,7 +278,7 @@ TEST_F(Fetch, AFullDiskIsNoFaultOfTheMirror) {
   const auto handler = std::signal(SIGXFSZ, SIG_IGN);
   const rlimit low{1000, before.rlim_max};
   ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &low), 0);
-  expect_error(ErrorKind::failure, {(folder_ / (packed_name + ".part")).string(), "cannot write", "too large"}, [&] {
+  expect_error(ErrorKind::failure, {(folder_ / part_name).string(), "cannot write", "too large"}, [&] {
     fetch_file(set_, file_name, folder_.path(), options({"large", "large"}));
   });
   setrlimit(RLIMIT_FSIZE, &before);
@@ -289,7 +292,7 @@ TEST_F(Fetch, TwoAtATimeAreRefused) {
   o.stall_seconds = 60;
   bool refused = false;
   o.on_progress = [&](const FetchProgress&) {
-    expect_error(ErrorKind::failure, {packed_name + ".part", "another process"},
+    expect_error(ErrorKind::failure, {part_name, "another process"},
                  [&] { fetch_file(set_, file_name, folder_.path(), options({"good"})); });
     refused = true;
     return false;

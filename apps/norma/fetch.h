@@ -34,7 +34,7 @@ struct FetchOptions {
 std::vector<std::string> default_mirrors(const std::string& name);
 
 // Brings the four .gz files of `name` into <root>/<name>/, skipping those that are there and right. Each is written to
-// <file>.part, checked by the sha256 of its decompressed bytes, and renamed. Returns false if on_progress stopped it.
+// a PartFile, checked by the sha256 of its decompressed bytes, and renamed. Returns false if on_progress stopped it.
 // Throws Error(data) listing what every mirror answered, Error(failure) where the folder cannot be written.
 bool fetch_dataset(const std::string& name, const std::filesystem::path& root, const FetchOptions& options = {});
 

@@ -1,4 +1,4 @@
-// The life of a .part file. A lock rather than a name of its own per process: what a killed process left is written over, not piled up.
+// The life of a part file. A lock rather than a name of its own per process: what a killed process left is written over, not piled up.
 #include "apps/norma/part_file.h"
 
 #include <fcntl.h>
@@ -43,9 +43,13 @@ int open_locked(const std::filesystem::path& file) {
   }
 }
 
+std::filesystem::path part_of(const std::filesystem::path& target) {
+  return target.parent_path() / ("." + target.filename().string() + ".norma-part");
+}
+
 }  // namespace
 
-PartFile::PartFile(std::filesystem::path target) : target_(std::move(target)), part_(target_.string() + ".part"), fd_(open_locked(part_)) {
+PartFile::PartFile(std::filesystem::path target) : target_(std::move(target)), part_(part_of(target_)), fd_(open_locked(part_)) {
   if (uninterrupted([&] { return ftruncate(fd_, 0); }) == 0) return;
   const int error = errno;
   close(fd_);

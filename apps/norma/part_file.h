@@ -1,4 +1,5 @@
-// A file under construction: <target>.part, locked against other processes, renamed when it is complete and removed otherwise.
+// A file under construction: .<target>.norma-part, a name of norma's alone, locked against other processes, renamed when it is complete and
+// removed otherwise.
 #pragma once
 #include <cstddef>
 #include <filesystem>
@@ -7,7 +8,7 @@ namespace norma::app {
 
 class PartFile {
  public:
-  // Opens <target>.part empty. Throws Error(failure) naming the file; also where another process is writing it.
+  // Opens it empty. Throws Error(failure) naming the file; also where another process is writing it.
   explicit PartFile(std::filesystem::path target);
   ~PartFile();
   PartFile(const PartFile&) = delete;
