@@ -9,6 +9,7 @@
 
 #include "apps/norma/comparison_runs.h"
 #include "apps/norma/report_comparison.h"
+#include "apps/norma/svg.h"
 #include "apps/norma/verdict.h"
 #include "tests/expect_error.h"
 #include "tests/file_size_limit.h"
@@ -387,6 +388,11 @@ TEST_F(Comparisons, OneWithoutAListGoesOnAndIsNotReplaced) {
   }
   std::filesystem::remove(out / ".norma-files");
   expect_error(ErrorKind::usage, {"kept no list"}, [&] { ComparisonDirectory::create(out, c, true); });
+  for (const char* name : {"report.html", "comparison.svg"}) {
+    put(out / name, std::string(colour_style()) + std::string(chart_style()) + "mine");
+    expect_error(ErrorKind::usage, {(out / name).string(), "move it away"}, [&] { ComparisonDirectory::open(out); });
+    std::filesystem::remove(out / name);
+  }
   ComparisonDirectory d = ComparisonDirectory::open(out);
   run_all(runs, d, {.jobs = 1, .on_result = {}, .on_wait = {}});
   EXPECT_EQ(d.results().size(), runs.size());

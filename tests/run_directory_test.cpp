@@ -17,6 +17,7 @@
 #include <thread>
 
 #include "apps/norma/folders.h"
+#include "apps/norma/run_files.h"
 #include "norma/error.h"
 #include "tests/file_size_limit.h"
 #include "tests/temporary_folder.h"
@@ -463,6 +464,12 @@ TEST(OthersFiles, ARunWithoutAListGoesOnAndIsNotReplaced) {
   make_run(folder.path());
   fs::remove(folder / ".norma-files");  // as a norma before this one left it
   expect_error(ErrorKind::usage, "of a norma that kept no list of its files", [&] { RunDirectory::create(folder.path(), true); });
+  for (const char* name : {report_name, curves_name}) {  // what they say proves nothing: a user's notes may be in them
+    const std::string was = contents(folder / name);
+    expect_error(ErrorKind::usage, (folder / name).string() + " is not a file of norma's", [&] { RunDirectory::open(folder.path()); });
+    EXPECT_EQ(contents(folder / name), was);
+    fs::remove(folder / name);
+  }
   {
     RunDirectory run = RunDirectory::open(folder.path());
     expect_same(run.load()->model, model_at(1));
@@ -474,6 +481,47 @@ TEST(OthersFiles, ARunWithoutAListGoesOnAndIsNotReplaced) {
   }
   RunDirectory run = RunDirectory::create(folder.path(), true);
   EXPECT_TRUE(folder.list().empty());
+}
+
+TEST(OthersFiles, WithoutAListLinesAreARunsIfAllAreAsNormaWritesThemAndACheckpointIsThere) {
+  for (const char* name : {metrics_name, health_name}) {
+    const TemporaryFolder folder;
+    make_run(folder.path());
+    for (const char* other : {file_list_name, report_name, curves_name}) fs::remove(folder / other);
+    const std::string lines = contents(folder / name), noted = "{\"note\":\"mine\"," + lines.substr(1);
+    put(folder / name, noted);
+    expect_error(ErrorKind::usage, (folder / name).string() + " is not a file", [&] { RunDirectory::open(folder.path()); });
+    EXPECT_EQ(contents(folder / name), noted);
+    put(folder / name, lines);
+    { RunDirectory run = RunDirectory::open(folder.path()); }
+    for (const char* other : {file_list_name, training_name, model_name}) fs::remove(folder / other);
+    expect_error(ErrorKind::usage, "is not a file of norma's", [&] { RunDirectory::open(folder.path()); });
+    EXPECT_EQ(contents(folder / name), lines);
+  }
+}
+
+TEST(OthersFiles, WithoutAListOtherTensorsAreNoCheckpoint) {
+  const TemporaryFolder folder;
+  put(folder / config_name, "a = 1\n");
+  RunDirectory::create(folder / "run").write_environment(this_environment());
+  fs::rename(folder / "run/environment.json", folder / environment_name);
+  save_safetensors(folder / training_name, model_at(7));
+  expect_error(ErrorKind::usage, "it holds no state of a run", [&] { RunDirectory::open(folder.path()); });
+  expect_same(load_safetensors(folder / training_name), model_at(7));
+}
+
+TEST(OthersFiles, ALineWithKeysOfOthersIsNamedAndStays) {
+  for (const char* name : {metrics_name, health_name}) {
+    const TemporaryFolder folder;
+    make_run(folder.path());
+    std::string lines = contents(folder / name);
+    lines.insert(lines.rfind('}'), ",\"note\":\"mine\"");
+    put(folder / name, lines);
+    expect_error(ErrorKind::usage, (folder / name).string() + " is not a file", [&] { RunDirectory::create(folder.path(), true); });
+    const std::string refused = (folder / name).string() + ":1: has keys or values that norma does not write; remove that line";
+    expect_error(ErrorKind::data, refused, [&] { RunDirectory::open(folder.path()).keep_epochs(0); });
+    EXPECT_EQ(contents(folder / name), lines);
+  }
 }
 
 TEST(OthersFiles, ADamagedListIsNamedAndOneThatWasCutServes) {

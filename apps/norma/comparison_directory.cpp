@@ -129,10 +129,7 @@ ComparisonDirectory ComparisonDirectory::open(const fs::path& path) {
   FileList& files = opened.files_;
   opened.listed_ = files.names(comparison_name);
   for (const char* name : {report_name, picture_name})
-    if (!files.ours(name)) {
-      if (opened.listed_ || !is_picture(path / name)) refuse_other(path / name, "move it away; --resume then writes its own");
-      files.adopt(name);
-    }
+    if (!files.ours(name)) refuse_other(path / name, "move it away; --resume then writes its own");
   if (!opened.listed_ && has_results(path / results_name)) files.add_lines(results_name);
   if (there(path / results_name) && (!files.names(results_name) || !is_regular(path / results_name)))
     refuse_other(path / results_name, "move it away");

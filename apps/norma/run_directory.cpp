@@ -91,14 +91,12 @@ RunDirectory RunDirectory::open(const fs::path& path) {
   if (!fs::exists(path / config_name, error))
     throw Error(ErrorKind::data, fmt::format("cannot resume {}: it holds no run (no {})", path.string(), config_name));
   remove_leftovers(path);
-  if (!run.files_.names(config_name)) {
-    if (!begun_without_a_list(path))
-      throw Error(ErrorKind::data,
-                  fmt::format("cannot resume {0}: it holds no run, only files that norma did not write; to train the recipe in "
-                              "{0}/{1} name it, and another folder with --out",
-                              path.string(), config_name));
-    run.adopt();
-  }
+  const bool listed = run.files_.names(config_name);
+  if (!listed && !begun_without_a_list(path))
+    throw Error(ErrorKind::data,
+                fmt::format("cannot resume {0}: it holds no run, only files that norma did not write; to train the recipe in "
+                            "{0}/{1} name it, and another folder with --out",
+                            path.string(), config_name));
   const bool checkpoint = there(path / training_name);
   if (!checkpoint && there(path / model_name))
     throw Error(ErrorKind::data, fmt::format("cannot resume {}: {} is there and {} is not, without which training would begin again and "
@@ -106,27 +104,26 @@ RunDirectory RunDirectory::open(const fs::path& path) {
                                              path.string(), model_name, training_name));
   if (checkpoint && !run.files_.ours(training_name)) {  // a copy put back; load() throws where it is none
     const Checkpoint model = split(load_safetensors(path / training_name)).model;
+    if (model.tensors.empty()) refuse_other(path / training_name, "it holds no state of a run; move it away");
     run.files_.adopt(training_name);
     if (!run.files_.ours(model_name) && holds_safetensors(path / model_name, model)) run.files_.adopt(model_name);
   }
   if (!run.files_.ours(environment_name) && is_environment(path / environment_name)) run.files_.adopt(environment_name);
   for (const char* name : run_files) {
-    const bool lines = std::string_view(name).ends_with(".jsonl");  // which are read before anything is written
-    const bool ours = lines ? !there(path / name) || (run.files_.names(name) && is_regular(path / name)) : run.files_.ours(name);
-    if (!ours && name != std::string_view(config_name)) refuse_other(path / name, "move it away; --resume then writes its own");
+    const bool lines = std::string_view(name).ends_with(".jsonl");
+    // Lines on the list are read before anything is written. Without a list they are norma's beside a checkpoint, if all of them read so.
+    const bool by_content =
+        lines && (run.files_.names(name) ? is_regular(path / name) : !listed && checkpoint && has_lines(path / name, name));
+    if (!by_content && !run.files_.ours(name) && name != std::string_view(config_name))
+      refuse_other(path / name, "move it away; --resume then writes its own");
+  }
+  if (!listed) {
+    for (const char* name : {metrics_name, health_name})
+      if (there(path / name)) run.files_.add_lines(name);
+    run.files_.add_lines(config_name);  // last: with it the folder counts as one with a list
   }
   run.config_ = run.config();
   return run;
-}
-
-// The files of a run that began before there were lists are put on one, as far as they can be told.
-void RunDirectory::adopt() {
-  for (const char* name : {metrics_name, health_name})
-    if (there(path_ / name) && has_lines(path_ / name, name)) files_.add_lines(name);
-  for (const char* name : {report_name, curves_name})
-    if (there(path_ / name) && is_picture(path_ / name)) files_.adopt(name);
-  // Last: with it the folder counts as one with a list.
-  files_.add_lines(config_name);
 }
 
 void RunDirectory::remove_files() {
@@ -214,8 +211,8 @@ void RunDirectory::append(const EpochMetrics& m, std::string_view device) { appe
 void RunDirectory::append(const EpochHealth& h) { append(health_name, json_text(to_json(h)) + "\n"); }
 
 void RunDirectory::keep_epochs(std::int64_t last) const {
-  keep_json_lines(path_ / metrics_name, [&](const ordered_json& j) { return epoch_from_json(j).metrics.epoch <= last; });
-  keep_json_lines(path_ / health_name, [&](const ordered_json& j) { return health_from_json(j).epoch <= last; });
+  for (const char* name : {metrics_name, health_name})
+    keep_json_lines(path_ / name, [&](const ordered_json& j) { return epoch_of(j, name) <= last; });
 }
 
 std::vector<RecordedEpoch> RunDirectory::epochs() const { return read_metrics(path_ / metrics_name); }

@@ -40,8 +40,8 @@ class RunDirectory {
   static void check(const std::filesystem::path& path, bool overwrite = false);
   // Removes the run that is there, and the folder where nothing else is in it. Throws as create() with overwrite.
   static void remove(const std::filesystem::path& path);
-  // To go on with the run it holds; config.toml may have been edited. Throws Error(data) if it holds none that norma began, Error(usage)
-  // naming a file that is in the way.
+  // To go on with the run it holds; config.toml may have been edited. Without a list, files whose contents are no proof are in the way.
+  // Throws Error(data) if it holds none that norma began, Error(usage) naming a file that is in the way.
   static RunDirectory open(const std::filesystem::path& path);
   // Whether a file of a run's is there, be it norma's or not.
   static bool any(const std::filesystem::path& path);
@@ -79,7 +79,6 @@ class RunDirectory {
  private:
   explicit RunDirectory(std::filesystem::path path);
   void remove_files();
-  void adopt();
   void append(const char* name, std::string_view line);
 
   std::filesystem::path path_;

@@ -9,7 +9,6 @@
 #include "apps/norma/health.h"
 #include "apps/norma/json_lines.h"
 #include "apps/norma/metrics.h"
-#include "apps/norma/svg.h"
 #include "norma/checkpoint.h"
 #include "norma/error.h"
 #include "norma/files.h"
@@ -35,13 +34,22 @@ std::optional<std::string> read_text(const fs::path& file) {
   return read_file(file);
 }
 
+std::int64_t epoch_of(const ordered_json& line, const std::string& name) {
+  ordered_json written;
+  if (name == metrics_name) {
+    const RecordedEpoch e = epoch_from_json(line);
+    written = to_json(e.metrics, e.device);
+  } else {
+    written = to_json(health_from_json(line));
+  }
+  if (written != line) throw Error(ErrorKind::data, "has keys or values that norma does not write");
+  return written["epoch"].get<std::int64_t>();
+}
+
 bool has_lines(const fs::path& file, const std::string& name) {
   if (!is_regular(file)) return false;
   try {
-    for_each_json_line(file, [&](const ordered_json& j) {
-      if (name == metrics_name) epoch_from_json(j);
-      else health_from_json(j);
-    });
+    for_each_json_line(file, [&](const ordered_json& j) { epoch_of(j, name); });
     return true;
   } catch (const Error&) {
     return false;
@@ -53,12 +61,6 @@ bool is_environment(const fs::path& file) {
   const std::string text = read_text(file).value_or("");
   const ordered_json j = ordered_json::parse(text, nullptr, false);
   return j.is_object() && j.contains("norma_version") && j.contains("compiler") && j.contains("started");
-}
-
-bool is_picture(const fs::path& file) {
-  if (!is_regular(file)) return false;
-  const std::string text = read_text(file).value_or("");
-  return text.find(colour_style()) != std::string::npos && text.find(chart_style()) != std::string::npos;
 }
 
 bool begun_without_a_list(const fs::path& run) {

@@ -1,7 +1,9 @@
 // The files of a run directory: their names, and how those that norma wrote are told from others.
 #pragma once
 #include <array>
+#include <cstdint>
 #include <filesystem>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -34,8 +36,11 @@ std::optional<std::string> read_text(const std::filesystem::path& file);
 
 // By what they say, not by the list.
 bool is_environment(const std::filesystem::path& file);
-bool is_picture(const std::filesystem::path& file);                          // report.html, curves.svg, comparison.svg
 bool has_lines(const std::filesystem::path& file, const std::string& name);  // all of metrics.jsonl or health.jsonl
+
+// The epoch of a line of metrics.jsonl or health.jsonl. Throws Error(data) where norma would not write it so: whoever added to it would
+// lose that with the line.
+std::int64_t epoch_of(const nlohmann::ordered_json& line, const std::string& name);
 
 // Whether a folder holds a run of a norma that kept no list: weights of the user's beside a recipe are none.
 bool begun_without_a_list(const std::filesystem::path& run);
