@@ -78,9 +78,10 @@ std::string join(const std::vector<std::string>& words) {
   }
   message += "\n  a folder is to hold " + join({idx_files.begin(), idx_files.end()}) +
              ", raw or .gz, each under this name, as train-images.idx3-ubyte, or in a folder of its name";
-  message += find_known_set(name)
-                 ? "\n  fetch it with: norma data fetch " + name
-                 : "\n  norma can fetch " + join(known_datasets()) + "; any other set needs its four files in one of these";
+  message +=
+      find_known_set(name)
+          ? "\n  fetch it with: norma data fetch " + name + "; where it lies elsewhere: --data-dir DIR, the folder that holds " + name + "/"
+          : "\n  norma can fetch " + join(known_datasets()) + "; any other set needs its four files in one of these";
   throw Error(ErrorKind::data, message);
 }
 

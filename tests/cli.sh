@@ -51,7 +51,7 @@ expect "unknown device" 2 "--device: unknown device" train tiny.toml --device gp
 expect "--device auto says what it chose" 0 "(auto: " eval dropped
 
 # ---- data
-expect "a missing set says where it was looked for" 3 "norma data fetch mnist" train mnist-lenet-bn --data-dir "$work/nothing"
+expect "a missing set says where it was looked for, and what helps" 3 "norma data fetch mnist; where it lies elsewhere: --data-dir DIR" train mnist-lenet-bn --data-dir "$work/nothing"
 image() { printf '\0\0\10\3\0\0\0\44\0\0\0\6\0\0\0\6'; yes abcdefgh_ijk | head -c $((36 * 36)); } # 36 samples of 6x6
 label() { printf '\0\0\10\1\0\0\0\44'; printf '\0\1\2\0\1\2\0\1\2%.0s' 1 2 3 4; }
 image >images; label >labels
@@ -78,6 +78,15 @@ printf '\0\0\10\3\0\0\0\0\0\0\0\6\0\0\0\6' >none; printf '\0\0\10\1\0\0\0\0' >no
 expect "an empty set" 3 "holds no samples" train idx.toml --set data.train_images=none --set data.train_labels=no_labels
 gzip -c images | head -c 60 >cut.gz
 expect "a gzip cut short" 3 "cut.gz" train idx.toml --set data.train_images=cut.gz
+expect "a folder of IDX files: what to use instead" 2 "--data-dir: idx files are named one by one: --set data.train_images=FILE" train --resume --out idx --data-dir .
+mkdir moved && mv images moved/
+for tool in eval bn-recalibrate train; do
+  case $tool in train) set -- --resume ;; eval) set -- idx ;; *) set -- idx --out tool ;; esac
+  expect "$tool: data that moved, and what helps" 3 "if the files have moved: --set data." $tool "$@" $([ $tool = train ] && echo --out idx)
+done
+"$norma" bn-fold idx --out tool >/dev/null 2>stderr
+check "bn-fold: the same" "$(grep -c 'warning: .*images: cannot be read' stderr) $(grep -c 'moved: --set data.test_images=FILE' stderr)" "1 1"
+mv moved/images .
 expect "data path of a set that is not there" 3 "norma data fetch" data path mnist --data-dir "$work/nothing"
 expect "data verify of a set that is not there" 3 "not found" data verify mnist --data-dir "$work/nothing"
 mkdir -p broken/mnist

@@ -60,6 +60,33 @@ check "... each once" "$(wc -l <cut/results.jsonl) $(sed 's/.*"run":"\([^"]*\).*
 "$norma" compare cut/comparison.toml --out uncut --quiet >/dev/null
 check "... to the bits of an uninterrupted one" "$(for f in cut uncut; do sort $f/results.jsonl | sed 's/"seconds":[^,]*,//'; done | sort | uniq -u)" ""
 
+# ---- a comparison whose data moved
+mkdir lies moved
+{ printf '\0\0\10\3\0\0\0\44\0\0\0\6\0\0\0\6'; yes abcdefgh_ijk | head -c $((36 * 36)); } >lies/images # 36 samples of 6x6
+{ printf '\0\0\10\1\0\0\0\44'; printf '\0\1\2\0\1\2\0\1\2%.0s' 1 2 3 4; } >lies/labels
+cat >idx.toml <<'RECIPE'
+[data]
+name = "idx"
+train_images = "lies/images"
+train_labels = "lies/labels"
+test_images = "lies/images"
+test_labels = "lies/labels"
+[model]
+layers = [{ type = "flatten" }, { type = "linear", out = 3 }]
+RECIPE
+expect "compare: files of one's own" 0 "run 2/2" compare "$work/idx.toml" --vary optimizer.lr=0.1,0.2 --seeds 1 --epochs 2 --out own
+sed -i 2d own/results.jsonl
+rm -r own/runs/lr=0.2,seed=0
+mv lies/* moved
+expect "... that moved" 3 "lies/labels: cannot be read" compare --resume --out own
+check "... what helps" "$(grep -c 'if the files have moved: --set data.train_labels=FILE' stderr)" 1
+moved=()
+for split in train test; do moved+=(--set data.${split}_images=moved/images --set "data.${split}_labels=$work/moved/labels"); done
+expect "... a field of something else beside" 2 "--lr: --resume goes on with the comparison in --out as it is" compare --resume --out own "${moved[@]}" --lr 1
+expect "... named" 0 "1 of them done before" compare --resume --out own "${moved[@]}"
+(cd moved && exec "$norma" compare --resume --out ../own --quiet) >stdout 2>stderr
+check "... and known from then on, in any folder" "$? $(grep -c '^Best' stdout)" "0 1"
+
 # ---- every comparison that comes with norma, at reduced size
 for name in $("$norma" compare --list | cut -d' ' -f1); do
   expect "compare $name" 0 "" compare "$name" --data digits --set data.train_samples=200 --set data.test_samples=100 --epochs 2 --seeds 2 \

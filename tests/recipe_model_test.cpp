@@ -83,5 +83,39 @@ TEST(RecipeData, TakesAsManyOfTheFirstSamplesAsItSays) {
   expect_error(ErrorKind::usage, {"data.test_samples is 13", "12 samples"}, [&] { load_data(d); });
 }
 
+TEST(RecipeData, AFileThatIsNotThereIsNamedWithTheFieldThatNamesAnother) {
+  const TemporaryFolder folder;
+  test::write_bytes(folder / "images", test::idx_images(6, 2, 2));
+  test::write_bytes(folder / "labels", test::idx_labels(6, 3));
+  DataSection d;
+  d.source = DataSection::Source::idx;
+  d.train_images = d.test_images = folder / "images";
+  d.train_labels = d.test_labels = folder / "labels";
+  EXPECT_EQ(load_data(d).test.size(), 6);
+  const std::string gone = (folder / "gone").string();
+  DataSection moved = d;
+  moved.train_images = gone;
+  expect_error(ErrorKind::data, {gone, "if the files have moved: --set data.train_images=FILE"}, [&] { load_data(moved); });
+  EXPECT_EQ(load_split(moved, false).size(), 6);
+  d.test_labels = gone;
+  expect_error(ErrorKind::data, {gone, "--set data.test_labels=FILE"}, [&] { load_split(d, false); });
+  test::write_bytes(d.test_labels, "broken");
+  try {
+    load_split(d, false);
+    ADD_FAILURE() << "no error";
+  } catch (const Error& e) {
+    EXPECT_EQ(std::string(e.what()).find("moved"), std::string::npos) << e.what();
+  }
+}
+
+TEST(RecipeData, AFolderOfIdxFilesIsRefusedWithWhatToUseInstead) {
+  const std::vector<Override> overrides{{"data.name", "\"idx\"", ""},       {"data.train_images", "\"a\"", ""},
+                                        {"data.train_labels", "\"a\"", ""}, {"data.test_images", "\"a\"", ""},
+                                        {"data.test_labels", "\"a\"", ""},  {"data.dir", "\".\"", "--data-dir"}};
+  expect_error(ErrorKind::usage, {"--data-dir: idx files are named one by one: --set data.train_images=FILE"}, [&] {
+    parse_recipe({"test", "[model]\nlayers = [{ type = \"flatten\" }]\n", "test.toml", "/recipes"}, overrides);
+  });
+}
+
 }  // namespace
 }  // namespace norma::app

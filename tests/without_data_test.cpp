@@ -142,7 +142,7 @@ TEST_F(WithoutData, AModelAloneGivesTheSamePredictions) {
   Checkpoint first = load_safetensors(folder_ / "run/model.safetensors");
   first.metadata.clear();
   save_safetensors(folder_ / "run/model.safetensors", first);
-  expect(3, "--set data.train_images=FILE", "predict run a.png");
+  expect(3, "--set data.train_labels=FILE", "predict run a.png");
   EXPECT_EQ(norma("predict run a.png --json --quiet" + at("gone")).out, there.out);
   EXPECT_EQ(norma("bn-fold run --out folded4 --quiet" + at("gone")).code, 0);
   EXPECT_EQ(text_of(folder_ / "folded4/model.safetensors"), text_of(folder_ / "folded/model.safetensors"));
@@ -152,7 +152,7 @@ TEST_F(WithoutData, ARunGoesOnWhereItsDataHaveMovedAndNotWithOthers) {
   ASSERT_EQ(norma("train data/tiny.toml --out whole --epochs 3 --quiet").code, 0);
   ASSERT_EQ(norma("train data/tiny.toml --out run --epochs 2 --quiet").code, 0);
   fs::rename(folder_ / "data", folder_ / "moved");
-  expect(3, "if the files have moved: --set data.train_images=FILE", "train --resume --out run --epochs 3 --quiet");
+  expect(3, "if the files have moved: --set data.train_labels=FILE", "train --resume --out run --epochs 3 --quiet");
   data("data", 1);
   const std::string before = text_of(folder_ / "run/training.safetensors");
   expect(3, "data.train_images holds other images than the run was trained on", "train --resume --out run --epochs 3 --quiet");

@@ -13,6 +13,7 @@
 #include "apps/norma/progress.h"
 #include "apps/norma/recipe_flags.h"
 #include "apps/norma/report_comparison.h"
+#include "apps/norma/run_identity.h"
 #include "apps/norma/signals.h"
 #include "apps/norma/verdict.h"
 #include "apps/norma/words.h"
@@ -47,6 +48,25 @@ std::string full_field(const std::string& field, const std::string& recipe) {
   return found.empty() ? field : found.front();
 }
 
+// Sets fields of all runs.
+void set(Comparison& c, const std::vector<Override>& overrides) {
+  for (Override o : overrides) {
+    o.value = toml_value(o.value);
+    if (std::any_of(c.vary.begin(), c.vary.end(), [&](const Variation& v) { return v.field == o.key; }))
+      throw Error(ErrorKind::usage, fmt::format("{}: {} is varied", o.flag, o.key));
+    std::erase_if(c.set, [&](const Override& old) { return old.key == o.key; });
+    c.set.push_back(std::move(o));
+  }
+}
+
+// Finds what is wrong with it before anything is written. Files of data are named so that they are found from any folder.
+Comparison checked(Comparison c) {
+  const std::map<std::string, std::string> fields = flatten(planned_runs(c).front().recipe);
+  for (Override& o : c.set)
+    if (says_where_data_lie(o.key)) o.value = fields.at(o.key);
+  return c;
+}
+
 // What the words and flags of the command line describe.
 Comparison requested(const CompareRequest& request) {
   Comparison c;
@@ -77,13 +97,7 @@ Comparison requested(const CompareRequest& request) {
     if (same != c.vary.end() && shipped) *same = std::move(v);
     else c.vary.push_back(std::move(v));
   }
-  for (Override o : request.overrides) {
-    o.value = toml_value(o.value);
-    if (std::any_of(c.vary.begin(), c.vary.end(), [&](const Variation& v) { return v.field == o.key; }))
-      throw Error(ErrorKind::usage, fmt::format("{}: {} is varied", o.flag, o.key));
-    std::erase_if(c.set, [&](const Override& old) { return old.key == o.key; });
-    c.set.push_back(std::move(o));
-  }
+  set(c, request.overrides);
   if (request.seeds > 0) c.seeds = request.seeds;
   if (!request.measure.empty()) c.measure = measure_called(request.measure, "--measure");
   return c;
@@ -123,6 +137,7 @@ class CompareCommand {
     ComparisonDirectory directory = open();
     const Comparison comparison = directory.comparison();
     const std::vector<PlannedRun> runs = planned_runs(comparison);
+    directory.check_results(runs);
     const std::size_t before = directory.results().size();
     log_info(fmt::format("comparison: {} runs ({} variants, {} seed{} each){}, in {}", runs.size(),
                          runs.size() / static_cast<std::size_t>(comparison.seeds), comparison.seeds, comparison.seeds == 1 ? "" : "s",
@@ -147,9 +162,15 @@ class CompareCommand {
 
  private:
   ComparisonDirectory open() const {
-    if (request_.resume) return ComparisonDirectory::open(request_.out);
-    const Comparison c = requested(request_);
-    planned_runs(c);  // what is wrong with it is found before anything is written
+    if (request_.resume) {
+      ComparisonDirectory opened = ComparisonDirectory::open(request_.out);
+      if (request_.overrides.empty()) return opened;
+      Comparison moved = opened.comparison();
+      set(moved, request_.overrides);
+      opened.write(checked(std::move(moved)));
+      return opened;
+    }
+    const Comparison c = checked(requested(request_));
     const fs::path out = request_.out.empty() ? claim_folder("runs/compare-" + folder_name(c.name), "the folder") : request_.out;
     return ComparisonDirectory::create(out, c, request_.force);
   }
@@ -247,7 +268,8 @@ Command add_compare(CLI::App& norma) {
   app.add_option("--measure", request->measure, "What is compared: test_accuracy, test_loss, train_loss, overfit, ...")->type_name("NAME");
   app.add_option("--jobs", request->jobs, "Runs at a time; default one a core, on a GPU one")->type_name("N")->check(CLI::Range(1, 4096));
   app.add_option("--out", request->out, "Folder of the comparison; default runs/compare-<name>")->type_name("DIR");
-  app.add_flag("--resume", request->resume, "Go on with the comparison in --out: what has ended is not run again");
+  app.add_flag("--resume", request->resume,
+               "Go on with the comparison in --out: what has ended is not run again; where the data lie may differ");
   app.add_flag("--force", request->force, "Replace the comparison that is in --out");
   app.add_flag("--list", request->list, "The comparisons that come with norma, and what each asks");
   app.add_flag("--json", request->json, "One JSON object a run on stdout, then one with \"final\": true");
@@ -270,10 +292,14 @@ Command add_compare(CLI::App& norma) {
   return {&app, [request] {
             if (request->resume && request->out.empty())
               throw Error(ErrorKind::usage, "--resume needs --out DIR, the comparison to go on with");
-            if (request->resume && (request->force || !request->names.empty() || !request->vary.empty() || !request->overrides.empty() ||
+            const auto other = std::ranges::find_if(request->overrides, [](const Override& o) { return !says_where_data_lie(o.key); });
+            const bool overrides = other != request->overrides.end();
+            if (request->resume && (request->force || !request->names.empty() || !request->vary.empty() || overrides ||
                                     request->seeds > 0 || !request->measure.empty()))
               throw Error(ErrorKind::usage,
-                          "--resume goes on with the comparison in --out as it is: no recipe, no --force, nothing varied");
+                          fmt::format("{}--resume goes on with the comparison in --out as it is: no recipe, no --force, nothing varied, "
+                                      "nothing set but where the data lie (--data-dir, --set data.train_images=FILE and so on)",
+                                      overrides ? other->flag + ": " : ""));
             if (request->list && (request->resume || !request->names.empty() || !request->vary.empty() || !request->overrides.empty()))
               throw Error(ErrorKind::usage, "--list stands alone: no recipe, nothing varied, no --resume");
             if (!request->resume && !request->list && request->names.empty())

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <system_error>
 
 #include "apps/norma/comparison_runs.h"
@@ -40,6 +41,7 @@ ordered_json to_json(const RunResult& r) {
   return j;
 }
 
+// Throws Error(data) where norma would not write the line so.
 RunResult result_of(const ordered_json& j) {
   RunResult r;
   r.name = j.at("run").get<std::string>();
@@ -49,6 +51,13 @@ RunResult result_of(const ordered_json& j) {
     if (const auto found = j.find(m.name); found != j.end()) r.measured[m.measure] = found->get<double>();
   r.seconds = j.at("seconds").get<double>();
   r.parameters_hash = j.at("parameters_hash").get<std::string>();
+  ordered_json written = to_json(r);
+  written["epochs"] = j.at("epochs");
+  if (written != j || !j.at("epochs").is_number_unsigned()) throw Error(ErrorKind::data, "has keys or values that norma does not write");
+  for (const MeasureInfo& m : measures)
+    if (const double v = r.measured[m.measure]; m.percent && (v < 0 || v > 1))
+      throw Error(ErrorKind::data, fmt::format("{} is {}, not a share from 0 to 1", m.name, v));
+  if (r.seconds < 0) throw Error(ErrorKind::data, fmt::format("seconds are {}", r.seconds));
   return r;
 }
 
@@ -145,6 +154,12 @@ Comparison ComparisonDirectory::comparison() const {
   return parse_comparison({printable(path_.filename().string()), *text, file.string(), fs::absolute(path_)});
 }
 
+void ComparisonDirectory::write(const Comparison& comparison) {
+  if (!files_.ours(comparison_name))
+    refuse_other(path_ / comparison_name, "it stays as it is; write the fields into its [set], and leave the flags out");
+  files_.write(comparison_name, write_toml(comparison));
+}
+
 void ComparisonDirectory::check_run(const std::string& name) const {
   const fs::path folder = run(name);
   if (!listed_ || files_.names(fmt::format("{}/{}", runs_name, name))) return;
@@ -171,6 +186,28 @@ void ComparisonDirectory::append(const RunResult& result) {
 void ComparisonDirectory::write_report(std::string_view html, std::string_view svg) {
   files_.write(report_name, html);
   files_.write(picture_name, svg);
+}
+
+void ComparisonDirectory::check_results(const std::vector<PlannedRun>& runs) const {
+  std::set<std::string> planned;
+  for (const PlannedRun& p : runs) planned.insert(p.name);
+  for (const RunResult& r : results()) {
+    const auto refuse_line = [&](const std::string& why) {
+      throw Error(ErrorKind::data, fmt::format("{}: run {} {}", (path_ / results_name).string(), r.name, why));
+    };
+    if (planned.erase(r.name) == 0)
+      refuse_line(fmt::format("stands there twice, or is none of {}: remove its line, or put that file back", comparison_name));
+    if (r.epochs.empty()) continue;  // its folder is not there
+    const RunResult own = figures(r.name, r.epochs, read_health(run(r.name) / health_name));
+    const auto check = [&](const char* what, const auto& line, const auto& folder) {
+      if (line != folder && (line == line || folder == folder))
+        refuse_line(fmt::format("has {} {}, in its folder it is {}: remove its line, --resume then makes it anew", what, line, folder));
+    };
+    for (const MeasureInfo& m : measures)
+      if (m.measure != Measure::overfit) check(m.name, r.measured[m.measure], own.measured[m.measure]);  // that needs the data
+    check("seconds", r.seconds, own.seconds);
+    check("parameters_hash", r.parameters_hash, own.parameters_hash);
+  }
 }
 
 std::vector<RunResult> ComparisonDirectory::results() const {

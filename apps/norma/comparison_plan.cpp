@@ -6,6 +6,7 @@
 #include <set>
 
 #include "apps/norma/comparison.h"
+#include "apps/norma/recipe_reader.h"
 #include "apps/norma/words.h"
 #include "norma/error.h"
 #include "norma/graph.h"
@@ -68,11 +69,13 @@ std::string label(const Fields& fields, bool named) {
 }
 
 std::string toml_value(const std::string& text) {
-  const auto letter = [](char c) {
-    return std::isalnum(static_cast<unsigned char>(c)) || std::string_view("_-:/.").find(c) != std::string_view::npos;
-  };
-  const bool word = !text.empty() && std::isalpha(static_cast<unsigned char>(text[0])) && std::all_of(text.begin(), text.end(), letter);
-  return word && text != "true" && text != "false" && text != "inf" && text != "nan" ? '"' + text + '"' : text;
+  if (text.empty() || text.find_first_of("\"'[]{}\n") != std::string::npos) return text;
+  try {
+    parse_toml("value = " + text);
+    return text;
+  } catch (const toml::parse_error&) {
+    return toml_string(text);
+  }
 }
 
 Variation parse_variation(const std::string& text) {

@@ -15,6 +15,8 @@
 #include "apps/norma/folders.h"
 #include "apps/norma/json_lines.h"
 #include "apps/norma/metrics.h"
+#include "apps/norma/run_files.h"
+#include "apps/norma/run_identity.h"
 #include "apps/norma/signals.h"
 #include "apps/norma/training_run.h"
 #include "norma/checkpoint.h"
@@ -50,39 +52,43 @@ void measure(const std::vector<EpochHealth>& health, Measured& m) {
 }
 
 RunResult result_of(const PlannedRun& run, const TrainingOutcome& outcome) {
-  RunResult r;
-  r.name = run.name;
+  RunResult r = figures(run.name, outcome.epochs, outcome.health);
   r.diverged = outcome.status == TrainingOutcome::Status::diverged;
   r.detail = outcome.detail;
-  r.epochs = outcome.epochs;
-  for (const EpochMetrics& m : r.epochs) r.seconds += m.seconds;
-  if (r.epochs.empty()) return r;
-  const EpochMetrics& last = r.epochs.back();
-  constexpr double nan = std::numeric_limits<double>::quiet_NaN();
-  r.measured[Measure::train_accuracy] = last.train_accuracy;
-  r.measured[Measure::train_loss] = last.train_loss;
-  r.measured[Measure::test_accuracy] = last.test_accuracy.value_or(nan);
-  r.measured[Measure::test_loss] = last.test_loss.value_or(nan);
-  measure(outcome.health, r.measured);
-  if (outcome.training_loss && last.test_loss) r.measured[Measure::overfit] = *last.test_loss - *outcome.training_loss;
-  r.parameters_hash = last.parameters_hash;
+  if (outcome.training_loss && !r.epochs.empty() && r.epochs.back().test_loss)
+    r.measured[Measure::overfit] = *r.epochs.back().test_loss - *outcome.training_loss;
   return r;
 }
 
-// Sets that several runs train on are read once.
+// Sets that several runs train on are read once, and must be those that the runs before were trained on.
 class DataCache {
  public:
+  DataCache(std::vector<const PlannedRun*> ended, const ComparisonDirectory& directory) : ended_(std::move(ended)), directory_(directory) {}
+
   std::shared_ptr<const DatasetPair> get(const Recipe& recipe) {
-    std::string key;
-    for (const auto& [field, value] : flatten(recipe))
-      if (field.starts_with("data.")) key += field + "=" + value + "\n";
+    const std::string key = key_of(recipe);
     const std::lock_guard lock(mutex_);
     std::shared_ptr<const DatasetPair>& kept = sets_[key];
-    if (!kept) kept = std::make_shared<const DatasetPair>(load_data(recipe.data));
-    return kept;
+    if (kept) return kept;
+    auto read = std::make_shared<const DatasetPair>(load_data(recipe.data));
+    for (const PlannedRun* run : ended_)
+      if (const fs::path file = directory_.run(run->name) / training_name; key_of(run->recipe) == key && there(file)) {
+        check_data_identity(load_safetensors(file).metadata, recipe.data, *read, file);
+        break;
+      }
+    return kept = std::move(read);
   }
 
  private:
+  static std::string key_of(const Recipe& recipe) {
+    std::string key;
+    for (const auto& [field, value] : flatten(recipe))
+      if (field.starts_with("data.")) key += field + "=" + value + "\n";
+    return key;
+  }
+
+  const std::vector<const PlannedRun*> ended_;
+  const ComparisonDirectory& directory_;
   std::mutex mutex_;
   std::map<std::string, std::shared_ptr<const DatasetPair>> sets_;
 };
@@ -99,8 +105,9 @@ std::exception_ptr named(const std::string& run, const Error& e) noexcept {
 // Takes runs from a list until it is empty, a signal came or one failed.
 class Pool {
  public:
-  Pool(std::vector<const PlannedRun*> runs, ComparisonDirectory& directory, const RunsOptions& options, int threads_each)
-      : runs_(std::move(runs)), directory_(directory), options_(options), threads_each_(threads_each) {}
+  Pool(std::vector<const PlannedRun*> runs, std::vector<const PlannedRun*> ended, ComparisonDirectory& directory,
+       const RunsOptions& options, int threads_each)
+      : runs_(std::move(runs)), directory_(directory), options_(options), threads_each_(threads_each), data_(std::move(ended), directory) {}
 
   void run(int jobs) {
     std::vector<std::jthread> workers;
@@ -181,13 +188,30 @@ class Pool {
 
 }  // namespace
 
+RunResult figures(const std::string& name, const std::vector<EpochMetrics>& epochs, const std::vector<EpochHealth>& health) {
+  RunResult r;
+  r.name = name;
+  r.epochs = epochs;
+  for (const EpochMetrics& m : r.epochs) r.seconds += m.seconds;
+  if (r.epochs.empty()) return r;
+  const EpochMetrics& last = r.epochs.back();
+  constexpr double nan = std::numeric_limits<double>::quiet_NaN();
+  r.measured[Measure::train_accuracy] = last.train_accuracy;
+  r.measured[Measure::train_loss] = last.train_loss;
+  r.measured[Measure::test_accuracy] = last.test_accuracy.value_or(nan);
+  r.measured[Measure::test_loss] = last.test_loss.value_or(nan);
+  measure(health, r.measured);
+  r.parameters_hash = last.parameters_hash;
+  return r;
+}
+
 void run_all(const std::vector<PlannedRun>& runs, ComparisonDirectory& directory, const RunsOptions& options) {
-  std::set<std::string> ended;
-  for (const RunResult& r : directory.results()) ended.insert(r.name);
-  std::vector<const PlannedRun*> left;
+  std::set<std::string> names;
+  for (const RunResult& r : directory.results()) names.insert(r.name);
+  std::vector<const PlannedRun*> left, ended;
   bool on_cpu = true;
   for (const PlannedRun& r : runs) {
-    if (!ended.contains(r.name)) left.push_back(&r);
+    (names.contains(r.name) ? ended : left).push_back(&r);
     if (Device::parse(r.recipe.device.kind).kind != Device::Kind::cpu) on_cpu = false;
   }
   if (left.empty()) return;
@@ -196,7 +220,7 @@ void run_all(const std::vector<PlannedRun>& runs, ComparisonDirectory& directory
   int jobs = options.jobs > 0 ? options.jobs : on_cpu ? cores : 1;
   jobs = std::min(jobs, static_cast<int>(left.size()));
   make_folder(directory.path() / "runs", "the folder of runs");
-  Pool(std::move(left), directory, options, std::max(1, cores / jobs)).run(jobs);
+  Pool(std::move(left), std::move(ended), directory, options, std::max(1, cores / jobs)).run(jobs);
 }
 
 }  // namespace norma::app

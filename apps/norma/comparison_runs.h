@@ -8,6 +8,7 @@
 #include "apps/norma/comparison.h"
 #include "apps/norma/file_list.h"
 #include "apps/norma/folder_lock.h"
+#include "apps/norma/health.h"
 #include "norma/trainer.h"
 
 namespace norma::app {
@@ -21,6 +22,9 @@ struct RunResult {
   std::string parameters_hash;
   std::vector<EpochMetrics> epochs;  // from the run's metrics.jsonl
 };
+
+// What a run's epochs come to: all but `overfit` and whether it diverged.
+RunResult figures(const std::string& name, const std::vector<EpochMetrics>& epochs, const std::vector<EpochHealth>& health);
 
 //   comparison.toml   what is compared: norma compare <it> does it again
 //   results.jsonl     a line each run that finished or diverged
@@ -37,6 +41,8 @@ class ComparisonDirectory {
 
   const std::filesystem::path& path() const { return path_; }
   Comparison comparison() const;
+  // In place of what is there. Throws Error(usage) where that was edited.
+  void write(const Comparison& comparison);
   std::filesystem::path run(const std::string& name) const { return path_ / "runs" / name; }
 
   // Throws Error(usage) where a run is in the folder of that name that this comparison did not begin.
@@ -49,6 +55,8 @@ class ComparisonDirectory {
   void write_report(std::string_view html, std::string_view svg);
   // The runs that ended, in the order they did; a last line that a crash cut is left out.
   std::vector<RunResult> results() const;
+  // Throws Error(data) naming a result that is none of these runs', or is not what the run's own folder says, where there is one.
+  void check_results(const std::vector<PlannedRun>& runs) const;
 
  private:
   explicit ComparisonDirectory(std::filesystem::path path) : path_(std::move(path)), lock_(path_), files_(path_) {}

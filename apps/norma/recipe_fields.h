@@ -223,6 +223,9 @@ void fields(V& v, D& d) {
       v.seed("seed", d.seed, std::numeric_limits<std::uint32_t>::max());
       break;
     case Source::idx:
+      if constexpr (V::reading)
+        v.refuse("dir",
+                 "idx files are named one by one: --set data.train_images=FILE, and so on for train_labels, test_images, test_labels");
       v.require("train_images", "train_labels", "test_images", "test_labels");
       v.path("train_images", d.train_images);
       v.path("train_labels", d.train_labels);

@@ -1,4 +1,6 @@
 // What a recipe means to the library: its modules, trainer options and data.
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <map>
 
@@ -194,6 +196,24 @@ DatasetPair first(DatasetPair pair, const DataSection& d) {
 
 }  // namespace
 
+namespace {
+
+// A split of IDX files. For every command, the fields that name a file that is not there are the remedy.
+Dataset idx_split(const DataSection& d, bool train) {
+  const std::filesystem::path &images = train ? d.train_images : d.test_images, &labels = train ? d.train_labels : d.test_labels;
+  try {
+    return load_idx(images, labels, d.classes);
+  } catch (const Error& e) {
+    std::error_code error;
+    const bool no_labels = !std::filesystem::exists(labels, error);  // which are read first
+    if (!no_labels && std::filesystem::exists(images, error)) throw;
+    throw Error(e.kind(), fmt::format("{}\n  if the files have moved: --set data.{}_{}=FILE, and so on for the other three", e.what(),
+                                      train ? "train" : "test", no_labels ? "labels" : "images"));
+  }
+}
+
+}  // namespace
+
 DatasetPair load_data(const DataSection& d) {
   using Source = DataSection::Source;
   switch (d.source) {
@@ -203,8 +223,7 @@ DatasetPair load_data(const DataSection& d) {
     case Source::circles: return make_circles(d.samples, d.noise, d.factor, d.test_fraction, d.seed);
     case Source::idx: break;
   }
-  DatasetPair pair{load_idx(d.train_images, d.train_labels, d.classes), load_idx(d.test_images, d.test_labels, d.classes),
-                   d.train_images.parent_path().string()};
+  DatasetPair pair{idx_split(d, true), idx_split(d, false), d.train_images.parent_path().string()};
   // Without a given number, the two splits may have seen different largest labels.
   const std::size_t classes = std::max(pair.train.classes.size(), pair.test.classes.size());
   if (pair.train.classes.size() < classes) pair.train.classes = pair.test.classes;
@@ -214,8 +233,7 @@ DatasetPair load_data(const DataSection& d) {
 
 Dataset load_split(const DataSection& d, bool train) {
   if (d.source == DataSection::Source::idx)
-    return train ? first(load_idx(d.train_images, d.train_labels, d.classes), d.first_train, "train_samples")
-                 : first(load_idx(d.test_images, d.test_labels, d.classes), d.first_test, "test_samples");
+    return train ? first(idx_split(d, true), d.first_train, "train_samples") : first(idx_split(d, false), d.first_test, "test_samples");
   DatasetPair pair = load_data(d);
   return std::move(train ? pair.train : pair.test);
 }

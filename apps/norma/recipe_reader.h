@@ -89,6 +89,10 @@ class RecipeReader {
       origin_.fail(path_of(key), n ? n->source() : table_.source(), e.what());
     }
   }
+  // A key that is there is an error.
+  void refuse(const char* key, const std::string& why) const {
+    if (const toml::node* n = table_.get(key)) fail(key, *n, why);
+  }
   // Every key must have been asked for.
   void finish() const;
 

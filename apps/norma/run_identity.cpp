@@ -19,11 +19,10 @@ constexpr const char *recipe_key = "norma.recipe", *data_key = "norma.data", *ne
 constexpr std::size_t most_text = std::size_t{1} << 20;  // parsing takes many times a text's own memory
 
 bool may_differ(const std::string& key) {
-  constexpr std::string_view free[] = {
-      "name",           "description", "train.epochs",      "train.save_every",  "train.log_every",  "train.health",
-      "train.log_loss", "data.dir",    "data.train_images", "data.train_labels", "data.test_images", "data.test_labels"};
+  constexpr std::string_view free[] = {"name",         "description",   "train.epochs", "train.save_every", "train.log_every",
+                                       "train.health", "train.log_loss"};
   // Fusing changes rounding, all else of [device] does not.
-  return std::ranges::find(free, key) != std::end(free) || (key.starts_with("device.") && key != "device.fuse");
+  return std::ranges::find(free, key) != std::end(free) || says_where_data_lie(key) || (key.starts_with("device.") && key != "device.fuse");
 }
 
 template <class T>
@@ -119,6 +118,11 @@ void check_data(const DataIdentity& was, const DataIdentity& is, const DataSecti
 
 }  // namespace
 
+bool says_where_data_lie(const std::string& key) {
+  constexpr std::string_view fields[] = {"data.dir", "data.train_images", "data.train_labels", "data.test_images", "data.test_labels"};
+  return std::ranges::find(fields, key) != std::end(fields);
+}
+
 std::string value_or_unset(const std::map<std::string, std::string>& flat, const std::string& key) {
   const auto found = flat.find(key);
   return found == flat.end() ? "not set" : found->second;
@@ -151,6 +155,12 @@ std::map<std::string, std::string> identity_metadata(const Recipe& recipe, const
   std::map<std::string, std::string> all{{data_key, json(data).dump()}, {net_key, hash_of(net)}};
   if (std::string text = text_of(recipe); text.size() <= most_text) all.emplace(recipe_key, std::move(text));
   return all;
+}
+
+void check_data_identity(const std::map<std::string, std::string>& saved, const DataSection& section, const DatasetPair& data,
+                         const std::filesystem::path& training) {
+  if (const auto was = saved.find(data_key); was != saved.end())
+    check_data(parsed_data(was->second, training), data_identity(section, data), section);
 }
 
 void check_identity(const std::map<std::string, std::string>& saved, const Recipe& recipe, const DataIdentity& data, const Graph& net,

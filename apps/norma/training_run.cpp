@@ -58,7 +58,6 @@ class TrainingRun {
   void write_config(bool resumes);
   void go_on();
   void finish_epoch(const EpochMetrics& m);
-  std::shared_ptr<const DatasetPair> load() const;
   void saved();
   void save();
   std::string fault() const;
@@ -100,7 +99,7 @@ void TrainingRun::begin() {
   // Refused at once, not after the data has been read.
   if (!run_ && !request_.out.empty()) RunDirectory::check(request_.out, request_.force);
   const Device device = part_ ? Device::parse(recipe_.device.kind) : choose_device(recipe_.device);
-  data_ = part_ ? part_->data : load();
+  data_ = part_ ? part_->data : std::make_shared<const DatasetPair>(load_data(recipe_.data));
   // A large set is read beside the first epoch.
   const auto when = data_->train.bytes.size() + data_->test.bytes.size() > (1 << 22) ? std::launch::async : std::launch::deferred;
   data_identity_ = std::async(when, [data = data_, section = recipe_.data] { return data_identity(section, *data); }).share();
@@ -159,18 +158,6 @@ void TrainingRun::go_on() {
   told_ = trainer_->epochs_done();
   run_->keep_epochs(trainer_->epochs_done());
   say(fmt::format("resumed after {} epochs, {} steps", trainer_->epochs_done(), trainer_->steps_done()));
-}
-
-// What a run is to go on with may have moved.
-std::shared_ptr<const DatasetPair> TrainingRun::load() const {
-  try {
-    return std::make_shared<const DatasetPair>(load_data(recipe_.data));
-  } catch (const Error& e) {
-    if (!run_ || recipe_.data.source != DataSection::Source::idx || e.kind() != ErrorKind::data) throw;
-    throw Error(e.kind(),
-                std::string(e.what()) +
-                    "\n  if the files have moved: --set data.train_images=FILE and so on for train_labels, test_images, test_labels");
-  }
 }
 
 std::string TrainingRun::fault() const {
