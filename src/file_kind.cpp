@@ -51,6 +51,22 @@ bool begins_with_word(std::string_view text, std::string_view word) {
          });
 }
 
+// Pictures whose mark is not all at the very beginning, or too short to be one alone. Empty for anything else.
+std::string_view picture_kind(std::string_view bytes) {
+  const auto has = [&](std::size_t at, std::string_view mark) { return bytes.size() > at && bytes.substr(at).starts_with(mark); };
+  if (has(0, "BM") && has(6, "\0\0\0\0"sv)) return "a BMP picture";
+  if (has(0, "RIFF") && has(8, "WEBP")) return "a WebP picture";
+  if (has(4, "ftypavif") || has(4, "ftypavis")) return "an AVIF picture";
+  for (const std::string_view brand : {"ftyphei", "ftyphev", "ftypmif1", "ftypmsf1"})
+    if (has(4, brand)) return "a HEIC picture";
+  const auto netpbm = [&](char ascii, char binary) {  // its first number, or a comment, comes after one blank
+    return has(0, "P") && bytes.size() > 3 && (bytes[1] == ascii || bytes[1] == binary) &&
+           std::string_view(" \t\r\n").find(bytes[2]) != std::string_view::npos &&
+           std::string_view("#0123456789").find(bytes[3]) != std::string_view::npos;
+  };
+  return netpbm('2', '5') ? "a PGM picture" : netpbm('3', '6') ? "a PPM picture" : netpbm('1', '4') ? "a PBM picture" : "";
+}
+
 // ASCII, or UTF-8 by the look of it.
 bool is_text(std::string_view bytes) {
   return std::all_of(bytes.begin(), bytes.end(), [](char c) {
@@ -78,8 +94,7 @@ std::string file_kind(std::string_view first_bytes) {
   for (const Kind& kind : kinds)
     if (first_bytes.starts_with(kind.begin)) return std::string(kind.name);
   if (first_bytes.size() > 262 && first_bytes.substr(257, 5) == "ustar") return "a tar archive: unpack it first";
-  if (first_bytes.starts_with("BM") && first_bytes.substr(std::min<std::size_t>(first_bytes.size(), 6), 4) == "\0\0\0\0"sv)
-    return "a BMP picture";
+  if (const std::string_view picture = picture_kind(first_bytes); !picture.empty()) return std::string(picture);
   if (first_bytes.size() >= 2 && first_bytes[0] == '\x80' && first_bytes[1] >= 2 && first_bytes[1] <= 5) return "a Python pickle";
   if (first_bytes.size() > 3 && first_bytes[0] == '\x08' && first_bytes[1] > 0 && first_bytes[1] < 32 && first_bytes[2] == '\x12')
     return "an ONNX model";

@@ -28,6 +28,21 @@ TEST(FileKind, IsSaidOfEveryKindThatIsGivenInsteadOfAnother) {
       {"\xff\xd8\xff\xe0", "a JPEG picture"},
       {"GIF89a\x01", "a GIF picture"},
       {"BM\x36\x10\0\0\0\0\0\0\x36"sv, "a BMP picture"},
+      {"RIFF\x24\x01\0\0WEBPVP8 "sv, "a WebP picture"},
+      {"P2\n# made by hand\n2 2\n255\n0 1 2 3\n", "a PGM picture"},
+      {"P5 28 28 255\n\0\x80\xff"sv, "a PGM picture"},
+      {"P3\n2 2\n255\n", "a PPM picture"},
+      {"P6\n2 2 255\n\0"sv, "a PPM picture"},
+      {"P4\n8 1\n\xff", "a PBM picture"},
+      {"\0\0\0\x18"
+       "ftypheic\0\0\0\0mif1"sv,
+       "a HEIC picture"},
+      {"\0\0\0\x1c"
+       "ftypmif1\0\0\0\0"sv,
+       "a HEIC picture"},
+      {"\0\0\0\x1c"
+       "ftypavif\0\0\0\0"sv,
+       "an AVIF picture"},
       {"version https://git-lfs.github.com/spec/v1\noid", "Git LFS pointer"},
       {"\n <!DOCTYPE HTML>\n<html>", "an HTML page"},
       {"<HTML><head>", "an HTML page"},
@@ -50,10 +65,13 @@ TEST(FileKind, IsSaidOfEveryKindThatIsGivenInsteadOfAnother) {
 }
 
 TEST(FileKind, OfOthersNothingIsSaid) {
-  for (const std::string_view bytes : {"\x01\x02\x03\x04"sv, "\0\x01"sv, "text and \x01 then"sv, "BM\x01 and more"sv})
+  for (const std::string_view bytes :
+       {"\x01\x02\x03\x04"sv, "\0\x01"sv, "text and \x01 then"sv, "BM\x01 and more"sv, "RIFF\x24\x01\0\0WAVEfmt "sv,
+        "\0\0\0\x18"
+        "ftypisom\0"sv})
     EXPECT_EQ(file_kind(bytes), "") << bytes;
   EXPECT_EQ(file_kind("BMI,weight,height"), "text, perhaps a CSV table");
-  EXPECT_EQ(file_kind("one, two"), "text");
+  for (const std::string_view text : {"one, two", "P2", "P2 is prose", "P5,1"}) EXPECT_EQ(file_kind(text), "text") << text;
 }
 
 }  // namespace
