@@ -44,13 +44,6 @@ class Replay {
   std::set<std::int32_t> skipped_;
 };
 
-std::vector<NeededTensor> needed_by(const std::vector<ParameterInfo>& parameters) {
-  std::vector<NeededTensor> needed;
-  for (const ParameterInfo& p : parameters)
-    needed.push_back({p.name, p.dtype, {p.shape.begin(), p.shape.end()}, p.name.ends_with("num_batches_tracked")});
-  return needed;
-}
-
 class Folding {
  public:
   Folding(const Graph& graph, const Checkpoint& model) : graph_(graph), model_(model), readers_(graph.nodes.size(), 0) {

@@ -158,6 +158,13 @@ std::string listed(std::span<const std::string> names) {
   return few.text();
 }
 
+std::vector<NeededTensor> needed_by(std::span<const ParameterInfo> parameters) {
+  std::vector<NeededTensor> needed;
+  for (const ParameterInfo& p : parameters)
+    needed.push_back({p.name, p.dtype, {p.shape.begin(), p.shape.end()}, p.buffer && p.name.ends_with("num_batches_tracked")});
+  return needed;
+}
+
 MatchedTensors match_tensors(const Checkpoint& checkpoint, std::span<const NeededTensor> needed, Names names) {
   const Matching matching(checkpoint, needed);
   MatchedTensors matched;

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "norma/checkpoint.h"
+#include "norma/graph.h"
 
 namespace norma {
 
@@ -14,6 +15,9 @@ struct NeededTensor {
   std::vector<std::int64_t> shape{};
   bool count = false;  // one whole number, which may be absent, as PyTorch before 0.4.1 has none, be i32, or have dimensions of 1
 };
+
+// A net's parameters and buffers, in their order.
+std::vector<NeededTensor> needed_by(std::span<const ParameterInfo> parameters);
 
 struct MatchedTensors {
   std::vector<const StoredTensor*> tensors;  // of what is needed, in its order; null for a count that is absent

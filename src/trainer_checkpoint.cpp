@@ -17,16 +17,16 @@ std::string optimizer_tensor(const std::string& value, const std::string& parame
   return kind + parameter;
 }
 
-std::vector<std::int64_t> dims_of(const Shape& s) { return {s.begin(), s.end()}; }
+// Several optimizers keep tensors of the same names: the metadata tell them apart.
+// A file without this entry is of a norma that wrote none.
+constexpr const char* optimizer_key = "norma.optimizer";
 
-constexpr std::string_view counter_name = "num_batches_tracked";
-
-std::vector<NeededTensor> needed_by_model(const Trainer::State& s) {
-  std::vector<NeededTensor> needed;
-  for (const ParameterInfo& p : s.parameters)
-    needed.push_back({p.name, p.dtype, dims_of(p.shape), p.buffer && p.name.ends_with(counter_name)});
-  return needed;
+const char* name_of(const Optimizer& o) {
+  const auto* const adam = std::get_if<Adam>(&o);
+  return !adam ? "SGD" : adam->decoupled ? "AdamW" : "Adam";
 }
+
+std::vector<std::int64_t> dims_of(const Shape& s) { return {s.begin(), s.end()}; }
 
 std::vector<NeededTensor> needed_by_training(const Trainer::State& s) {
   std::vector<NeededTensor> needed;
@@ -90,6 +90,7 @@ Checkpoint Trainer::State::saved_model() const {
 Checkpoint Trainer::State::saved_training() const {
   const State& s = *this;
   Checkpoint c;
+  c.metadata[optimizer_key] = name_of(s.options.optimizer);
   append(s.saved_counters(), c);
   for (const std::string& value : s.optimizer_values())
     for (const ParameterInfo& p : s.parameters) {
@@ -124,7 +125,7 @@ void Trainer::State::write_optimizer(std::span<const StoredTensor* const> tensor
     }
 }
 
-void Trainer::State::put_back(const Checkpoint& model) { write_model(match_tensors(model, needed_by_model(*this), Names::exact).tensors); }
+void Trainer::State::put_back(const Checkpoint& model) { write_model(match_tensors(model, needed_by(parameters), Names::exact).tensors); }
 
 void Trainer::State::put_back(const Checkpoint& training, const SavedCounters& counters) {
   write_optimizer(match_tensors(training, needed_by_training(*this), Names::exact).tensors);
@@ -135,7 +136,7 @@ std::vector<std::string> Trainer::load_model(const Checkpoint& model) {
   const Use use(state_, "Trainer");
   State& s = *use;
   s.refuse_within_evaluation("load_model");
-  const MatchedTensors matched = match_tensors(model, needed_by_model(s), Names::wrapped);
+  const MatchedTensors matched = match_tensors(model, needed_by(s.parameters), Names::wrapped);
   std::vector<std::string> notes = model.notes, uncounted, begun_anew;
   if (!matched.note.empty()) notes.push_back(matched.note);
   for (std::size_t i = 0; i < s.parameters.size(); ++i) {
@@ -157,6 +158,12 @@ void Trainer::load_training(const Checkpoint& training) {
   const Use use(state_, "Trainer");
   State& s = *use;
   s.refuse_within_step("load_training");
+  const std::string is = name_of(s.options.optimizer);
+  if (const auto was = training.metadata.find(optimizer_key); was != training.metadata.end() && was->second != is) {
+    const std::string saved = shown_name(was->second);
+    throw Error(ErrorKind::usage, "the checkpoint holds the state of " + saved + ", this run's optimizer is " + is + ": go on with " +
+                                      saved + ", or load the model alone");
+  }
   const SavedCounters counters = read_counters(training, s.options);
   const MatchedTensors matched = match_tensors(training, needed_by_training(s), Names::exact);
   for (const StoredTensor* t : matched.tensors) {

@@ -97,7 +97,23 @@ TEST(TrainerResume, AnotherSetInTheMiddleOfAnEpochAnotherSeedOrAnotherOptimizerA
   expect_error(ErrorKind::usage, {"seed 11", "seed 12"}, [&] { Trainer(net, o).load_training(training); });
   o = options();
   o.optimizer = Sgd{.lr = 0.1, .momentum = 0.9};
-  expect_error(ErrorKind::data, {"momentum_buffer.conv1.weight"}, [&] { Trainer(net, o).load_training(training); });
+  expect_error(ErrorKind::usage, {"state of Adam", "optimizer is SGD"}, [&] { Trainer(net, o).load_training(training); });
+}
+
+TEST(TrainerResume, OptimizersWhoseStateHasTheSameNamesAreToldApart) {
+  const std::pair<std::string, Optimizer> optimizers[] = {{"SGD", Sgd{.momentum = 0.9}}, {"Adam", Adam{}}, {"AdamW", adamw()}};
+  for (const auto& [was, saved] : optimizers)
+    for (const auto& [is, now] : optimizers) {
+      TrainerOptions o = options();
+      o.optimizer = saved;
+      Checkpoint training = Trainer(net, o).training();
+      o.optimizer = now;
+      Trainer t{net, o};
+      if (is == was) EXPECT_NO_THROW(t.load_training(training));
+      else expect_error(ErrorKind::usage, {"state of " + was + ",", "optimizer is " + is + ":"}, [&] { t.load_training(training); });
+      training.metadata.clear();  // as norma wrote it before
+      if ((is == "SGD") == (was == "SGD")) EXPECT_NO_THROW(t.load_training(training));
+    }
 }
 
 TEST(TrainerResume, NothingIsLeftToDo) {
@@ -268,7 +284,9 @@ TEST(TrainerCounters, OptimizerStateIsFiniteAndOfThisOptimizer) {
   loaded_with("exp_avg.conv1.weight", -0.5f)();
   TrainerOptions o = options();
   o.optimizer = Sgd{.lr = 0.1};
-  expect_error(ErrorKind::data, {"exp_avg.conv1.weight"}, [&] { Trainer(net, o).load_training(state); });
+  Checkpoint unnamed = state;
+  unnamed.metadata.clear();
+  expect_error(ErrorKind::data, {"exp_avg.conv1.weight"}, [&] { Trainer(net, o).load_training(unnamed); });
 }
 
 // ------------------------------------------------------------------------------------------------------------------- divergence

@@ -173,7 +173,7 @@ void TrainingRun::save() {
       throw Error(ErrorKind::diverged, fmt::format("training diverged: after step {} {}", trainer_->steps_done(), found));
   write_model_input(model_input(recipe_.data, data_->train), model.metadata);
   if (identity_.empty()) identity_ = identity_metadata(recipe_, data_identity_.get(), trainer_->unfused_graph());
-  training.metadata = identity_;
+  training.metadata.insert(identity_.begin(), identity_.end());
   run_->save(model, training);
 }
 

@@ -182,7 +182,7 @@ class Trainer {
   Checkpoint training() const;
   // Throw Error(data) naming tensors that are missing, unknown, of another shape, or hold what cannot be: a variance below 0, a counter
   // out of its range, optimizer state that is not finite; nothing is changed then. load_training throws Error(usage) where the state is of
-  // another seed, or stopped in the middle of an epoch of another batch size, and within on_step.
+  // another seed or another optimizer (Sgd, Adam, AdamW), or stopped in the middle of an epoch of another batch size, and within on_step.
   // load_model returns what it read otherwise than it stands, a sentence each: names without a prefix they all share or PyTorch's "module"
   // and "_orig_mod", a missing num_batches_tracked as 0, and the checkpoint's own notes.
   std::vector<std::string> load_model(const Checkpoint& model);
