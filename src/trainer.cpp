@@ -146,7 +146,7 @@ void Trainer::State::run_steps(const Dataset& train, kernels::Range batches, std
   throw Error(ErrorKind::diverged, "training diverged at step " + std::to_string(at.step + 1) + " (epoch " +
                                        std::to_string(epochs_done + 1) + ", batch " + std::to_string(at.batch + 1) + "): " + cause +
                                        "; the parameters are those before this step" + (fault.empty() ? "" : ", where " + fault) +
-                                       remedy());
+                                       remedy(at.step));
 }
 
 EpochMetrics Trainer::State::run_epoch(const Dataset& train, const FitOptions& fit, bool& stopped) {
@@ -314,7 +314,7 @@ bool Trainer::fit(const Dataset& train, const Dataset* test, const FitOptions& o
     if (stopped) return false;
     if (const std::string fault = s.first_fault(); !fault.empty())
       throw Error(ErrorKind::diverged, "training diverged at step " + std::to_string(s.counters().step) + ", the last of epoch " +
-                                           std::to_string(s.epochs_done) + ": after it " + fault + s.remedy());
+                                           std::to_string(s.epochs_done) + ": after it " + fault + s.remedy(s.counters().step - 1));
     if (test) {
       Evaluation e;
       try {

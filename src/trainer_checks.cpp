@@ -149,7 +149,10 @@ void Trainer::State::refuse_within_evaluation(const char* what) const {
                 std::string(what) + " cannot run within go_on, in the middle of an evaluation: let it stop the fit first, or use on_epoch");
 }
 
-const char* Trainer::State::remedy() const {
+const char* Trainer::State::remedy(std::int64_t steps) const {
+  if (steps == 0 && norma::first_fault(saved_model()).empty())  // no learning rate has had a part in it
+    return "; nothing was learned yet: the input or the initial weights give values beyond float: scale the input (mean and std of the "
+           "transform), or begin with smaller weights";
   const auto* adam = std::get_if<Adam>(&options.optimizer);
   return adam && adam->eps == 0 ? "; give Adam an eps above 0: without one a gradient of 0 divides 0 by 0" : "; try a lower learning rate";
 }

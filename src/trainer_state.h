@@ -78,8 +78,8 @@ struct Trainer::State {
   void refuse_within_step(const char* what) const;
   // Throws Error(usage) in go_on, where counters and bound data are those of an evaluation that is not done.
   void refuse_within_evaluation(const char* what) const;
-  // What to try when training diverges.
-  const char* remedy() const;
+  // What to try when training diverges in the step after so many.
+  const char* remedy(std::int64_t steps) const;
   // A parameter, a buffer, or a gradient once there are any; throws Error(usage).
   ValueId readable(std::string_view name) const;
   void bind(const Plan& plan, const Dataset& data, std::span<const float> rates);

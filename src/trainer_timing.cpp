@@ -78,7 +78,7 @@ class Rehearsal {
     state_.put_back(training_, counters_);
     if (diverged)
       throw Error(ErrorKind::diverged, "a loss or gradient was not finite in timed step " + std::to_string(all_) +
-                                           "; the parameters are those before; try a lower learning rate");
+                                           "; the parameters are those before" + state_.remedy(at_.step));
   }
 
  private:

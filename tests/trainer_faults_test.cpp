@@ -153,6 +153,31 @@ TEST(TrainerFaults, OptimizerStateThatOverflowsIsNoResultEither) {
   expect_error(ErrorKind::diverged, {"exp_avg_sq.fc1.weight is inf"}, [&] { t.fit(data, nullptr, {.epochs = 1}); });
 }
 
+TEST(TrainerFaults, AtTheFirstStepNoLearningRateIsToBlame) {
+  const auto said = [](const TrainerOptions& o, float scale) {
+    Dataset data = points(20);
+    for (float& v : data.floats) v *= scale;
+    Trainer t{Sequential{{"first", Linear{.out = 4, .weight_init = Init::constant(10)}},
+                         {"second", Linear{.out = 2, .weight_init = Init::constant(10)}}},
+              o};
+    try {
+      t.fit(data, nullptr, {.epochs = 1});
+    } catch (const Error& e) {
+      EXPECT_EQ(t.steps_done(), 0);
+      return std::string(e.what());
+    }
+    return std::string();
+  };
+  for (const bool check_each : {false, true}) {
+    TrainerOptions o = for_points();
+    o.check_each = check_each;
+    const std::string text = said(o, 2e38f);
+    for (const char* word : {"step 1", "[first]", "nothing was learned yet", "scale the input"})
+      EXPECT_NE(text.find(word), std::string::npos) << "no \"" << word << "\" in: " << text;
+    EXPECT_EQ(text.find("learning rate"), std::string::npos) << text;
+  }
+}
+
 TEST(TrainerFaults, AFeatureThatIsNotFiniteIsNamedNotTheLearningRate) {
   Trainer t{Sequential{Linear{.out = 2}}, for_points()};
   const std::string before = test::bytes_of(t.model());

@@ -264,8 +264,9 @@ void TrainingRun::diverged(const Error& e) {
                                       : run_->has_checkpoint() ? "\n  the last checkpoint in {0} is as it was"
                                                                : "\n  there is no checkpoint in {0}: none was made before"),
                          out, trainer_->steps_done());
-  message += fmt::format("; this run's learning rate was {}: try --lr {:.2g}", learning_rate(recipe_.optimizer),
-                         learning_rate(recipe_.optimizer) / 10);
+  if (message.find("nothing was learned yet") == std::string::npos)  // else no other rate would help
+    message += fmt::format("; this run's learning rate was {}: try --lr {:.2g}", learning_rate(recipe_.optimizer),
+                           learning_rate(recipe_.optimizer) / 10);
   saved();
   write_report(e.what(), true);
   throw Error(ErrorKind::diverged, message);
