@@ -231,7 +231,8 @@ int fold(const ToolRequest& request) {
 
 Command add_bn_recalibrate(CLI::App& norma) {
   auto request = std::make_shared<ToolRequest>();
-  CLI::App& app = *norma.add_subcommand("bn-recalibrate", "Running statistics of the whole training set, layer by layer");
+  CLI::App& app = *norma.add_subcommand(
+      "bn-recalibrate", "Running statistics of the whole training set, layer by layer. Time grows with the square of the number of layers");
   add_flags(app, *request, "A .safetensors file, or a folder, which gets config.toml, too");
   app.add_option("--samples", request->samples, "Of the training set, the first N; default all")
       ->type_name("N")

@@ -160,9 +160,9 @@ class Trainer {
 
   // Sets running_mean and running_var of every batch norm to the mean and the unbiased variance of its input over the first `samples` of
   // data (0: all) in evaluation mode, one after the other in the net's order, so that each sees those before it recalibrated. Summed in
-  // double, sample by sample: it depends on no batch size. The batch norms that have running statistics, in order. Throws Error(usage)
-  // where one channel has one value, Error(diverged) naming the layer whose input is not finite, or its variance beyond float; the model is
-  // then as before.
+  // double, sample by sample: it depends on no batch size. Time grows with the square of the number of batch norms. The batch norms that
+  // have running statistics, in order. Throws Error(usage) where one channel has one value, Error(diverged) naming the layer whose input is
+  // not finite, or its variance beyond float; the model is then as before.
   std::vector<RecalibratedBatchNorm> recalibrate(const Dataset& data, std::int64_t samples = 0);
 
   // Runs plan(mode) `steps` times on samples of data, timing every Call, and puts parameters, optimizer and counters back as they were.
