@@ -60,6 +60,8 @@ inline void check_access(const Plan& plan, int value, std::size_t bytes, std::si
 // Whether what a value holds is still there at the end of a step: nothing that is touched after it shares its memory.
 inline bool survives(const Plan& plan, const PlanValue& v) {
   if (v.region == Region::group) return false;
+  // An arena as large as all its values: as each begins where another ends, none lies upon another.
+  if (plan.region_bytes[static_cast<std::size_t>(Region::activations)] == plan.activations_without_reuse) return true;
   return v.region != Region::activations || std::none_of(plan.values.begin(), plan.values.end(), [&](const PlanValue& after) {
            return &after != &v && after.region == v.region && after.first > v.last && after.offset < v.offset + v.bytes &&
                   v.offset < after.offset + after.bytes;

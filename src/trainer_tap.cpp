@@ -15,15 +15,6 @@ namespace {
 
 bool readable(const PlanValue& v) { return v.dtype != DType::bytes && v.region != Region::data && !v.whole; }
 
-// Also of a Flatten and of a Dropout in evaluation, which share their input's value. A gradient has the shape of what it is by.
-Shape shape_of(const Trainer::State::Tap& tap, std::string_view name, ValueId id) {
-  constexpr std::string_view gradient = ".grad";
-  const std::string_view path = name.ends_with(gradient) ? name.substr(0, name.size() - gradient.size()) : name;
-  for (const Node& n : tap.graph.nodes)
-    if (n.path == path) return n.shape;
-  return tap.plan[id].shape;
-}
-
 [[noreturn]] void unknown(std::string_view name, const Plan& plan) {
   std::vector<std::string> known;
   for (const auto& [text, id] : plan.names)
@@ -120,10 +111,15 @@ Tapped Trainer::State::look(Mode mode, const Dataset& data, std::span<const TapR
   const auto loss = read_struct<LossResult>(*s.executor, p, p.find("loss"));
   const auto counted = static_cast<double>(loss.counted);
   Tapped tapped{.loss = loss.loss_sum / counted, .accuracy = static_cast<double>(loss.correct) / counted, .samples = count, .values = {}};
+  std::map<std::string_view, Shape> shapes;  // also of a Flatten and of a Dropout in evaluation, which share their input's value
+  for (const Node& n : tap.graph.nodes) shapes.emplace(n.path, n.shape);
   for (const TapRequest& v : values) {
     const ValueId id = p.find(v.name);
     const std::int64_t wanted = p[id].in_lanes() && v.samples > 0 ? std::min(v.samples, count) : 0;
-    Shape shape = shape_of(tap, v.name, id);
+    constexpr std::string_view gradient = ".grad";  // has the shape of what it is by
+    const auto node =
+        shapes.find(v.name.ends_with(gradient) ? std::string_view(v.name).substr(0, v.name.size() - gradient.size()) : v.name);
+    Shape shape = node == shapes.end() ? p[id].shape : node->second;
     if (wanted) shape = shape.with_batch(wanted);
     tapped.values[v.name] = {shape, read_tensor(*s.executor, p, id, wanted)};
   }

@@ -33,12 +33,29 @@ exec 3<&-
 expect "a million layers are refused before they are made" 2 "1001010 layers with all repetitions" train tiny.toml \
   --set 'model.layers.0={type="sequential",repeat=1000,layers=[{type="sequential",repeat=1000,layers=[{type="relu"}]}]}'
 
+cat >deep.toml <<'TOML'
+[data]
+name = "digits"
+train_samples = 300
+test_samples = 100
+[model]
+layers = [{ type = "flatten" }, { type = "sequential", repeat = 5000, layers = [{ type = "linear", out = 4 }, { type = "batch_norm" }, { type = "relu" }] }, { type = "linear", out = 10 }]
+[train]
+epochs = 1
+batch_size = 128
+TOML
+"$norma" train deep.toml --threads 1 --out deep 2>err &
+pid=$!
+for _ in $(seq 2000); do grep -q '^norma: run: ' err && break; sleep 0.02; done
+within "SIGTERM while fifteen thousand layers are planned" 143 TERM $pid
+check "... says what is lost" "$(grep -c 'stopped; nothing was trained yet' err)" 1
+
 # ---- signals in an evaluation of many seconds, and in the report
 "$norma" train tiny.toml --epochs 1 --set data.test_samples=60000 --set data.train_samples=64 --set data.resize=28 --set train.health=false \
   --set model.layers.0.out=64 --set model.layers.0.kernel=7 --threads 1 --out evaluating --quiet 2>err >out &
 pid=$!
 until_is '[ -s evaluating/config.toml ]'
-sleep 0.5
+sleep 1
 within "SIGTERM in an epoch's evaluation" 143 TERM $pid
 check "... is saved" "$([ -s evaluating/training.safetensors ] && [ -s evaluating/report.html ] && echo yes)" yes
 

@@ -1,6 +1,8 @@
-// schedule: each stage in the first phase that it can be in, and that found in a time that grows with the net.
+// schedule: each stage in the first phase that it can be in. assign: each value at the lowest place. Both in a time that grows with the
+// net.
 #include <algorithm>
 #include <chrono>
+#include <ctime>
 
 #include "norma/norma.h"
 #include "tests/random_nets.h"
@@ -77,6 +79,48 @@ TEST(ScheduleOfStages, TwoThousandLayersTakeNoMinute) {
   EXPECT_EQ(waiting, plan->calls.size());
   EXPECT_EQ(plan->phases.size(), 4002U);
   EXPECT_LT(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(), 60) << "0.4 s where nothing else runs";
+}
+
+// Of values placed in turn, the largest first, each lies at the lowest offset where no other alive with it does.
+RC_GTEST_PROP(Memory, EveryValueLiesAtTheLowestPlaceThatIsFree, (const RandomNet& net)) {
+  const Mode mode = *rc::gen::element(Mode::train, Mode::eval);
+  const Plan plan = make_plan(net, {.mode = mode, .by_group = *rc::gen::arbitrary<bool>()}, {},
+                              mode == Mode::train ? std::optional<Optimizer>(Sgd{}) : std::nullopt);
+  for (const Region region : {Region::activations, Region::group}) {
+    const auto size = [&](const PlanValue* v) {
+      return ((region == Region::group ? v->group_bytes : v->bytes) + alignment - 1) / alignment * alignment;
+    };
+    std::vector<const PlanValue*> values;
+    for (const PlanValue& v : plan.values)
+      if (v.region == region) values.push_back(&v);
+    std::stable_sort(values.begin(), values.end(),
+                     [&](auto* a, auto* b) { return region == Region::group ? a->group_bytes > b->group_bytes : a->bytes > b->bytes; });
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      const PlanValue& v = *values[i];
+      const auto is_free = [&](std::size_t at) {
+        return std::none_of(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(i), [&](const PlanValue* w) {
+          return w->first <= v.last && v.first <= w->last && w->offset < at + size(&v) && at < w->offset + size(w);
+        });
+      };
+      std::size_t lowest = 0;
+      while (!is_free(lowest)) lowest += alignment;
+      RC_ASSERT(v.offset == lowest);
+    }
+  }
+}
+
+// A search of all values for each would make it 64.
+TEST(Memory, OfEightTimesTheLayersIsPlannedInAboutEightTimesTheTime) {
+  const auto seconds = [](int layers) {
+    nn::Sequential net;
+    for (int i = 0; i < layers; ++i) net.append(nn::Linear{.out = 4}).append(nn::ReLU{});
+    const std::clock_t start = std::clock();
+    compile(net, {.input = {4}, .batch = 64, .executor = {.threads = 1}}, Mode::train);
+    return static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC;
+  };
+  seconds(100);
+  const double few = seconds(2500);
+  EXPECT_LT(seconds(20000), 24 * few);
 }
 
 }  // namespace

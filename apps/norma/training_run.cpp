@@ -191,16 +191,19 @@ void TrainingRun::finish_epoch(const EpochMetrics& m) {
 
 int TrainingRun::run() {
   begin();
-  unsaved_.emplace();
+  const auto hold = [&] {  // from the first step on: before it a deep net's Plans are made, with nothing to save
+    if (!unsaved_) unsaved_.emplace();
+  };
   FitOptions fit;
   fit.epochs = recipe_.train.epochs;
   fit.on_step = [&](const Progress& p) {
+    hold();
     if (first_step_seconds_ < 0) first_step_seconds_ = seconds_since_process_start();
     samples_per_second_ = p.samples_per_second;
     progress_.step(p);
     return !asked_to_stop();
   };
-  fit.on_epoch = [&](const EpochMetrics& m) { finish_epoch(m); };
+  fit.on_epoch = [&](const EpochMetrics& m) { hold(), finish_epoch(m); };
   fit.go_on = [&] { return !asked_to_stop(); };
   bool whole = false;
   try {
