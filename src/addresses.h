@@ -43,7 +43,8 @@ inline std::string purpose(const Plan& plan, Region region) {
   const PlanValue* most = nullptr;
   for (const PlanValue& v : plan.values)
     if (v.region == region && (!most || v.bytes > most->bytes)) most = &v;
-  return most ? text + " (most: " + most->name + " " + to_string(most->shape) + ", " + std::to_string(most->bytes >> 20) + " MB)" : text;
+  return most ? text + " (most: " + printable(most->name) + " " + to_string(most->shape) + ", " + std::to_string(most->bytes >> 20) + " MB)"
+              : text;
 }
 
 // Throws unless the Plan has such a value that may be read and written from outside, and has these bytes.
@@ -71,7 +72,7 @@ inline bool survives(const Plan& plan, const PlanValue& v) {
 inline void check_survives(const Plan& plan, int value) {
   const PlanValue& v = value_of(plan, value);
   if (v.region == Region::activations && !survives(plan, v))
-    throw Error(ErrorKind::usage, "the memory of value \"" + v.name +
+    throw Error(ErrorKind::usage, "the memory of value \"" + printable(v.name) +
                                       "\" is used again for what comes after it in the step; switch reuse of memory off to read it");
 }
 

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "norma/error.h"
+#include "norma/text.h"
 #include "src/input_file.h"
 
 namespace norma {
@@ -38,7 +39,7 @@ struct ByteStream::State {
   std::uint64_t offset() const { return taken - (end - begin); }  // in the file, of the next unused byte
 
   [[noreturn]] void fail(const std::string& what) const {
-    throw Error(ErrorKind::data, file.path().string() + ": " + what + " at byte " + std::to_string(offset()) + " of the file");
+    throw Error(ErrorKind::data, printable(file.path().string()) + ": " + what + " at byte " + std::to_string(offset()) + " of the file");
   }
 
   // Moves what is unused to the front and reads more behind it; false at the end of the file.
@@ -102,7 +103,7 @@ struct ByteStream::State {
       if (status == Z_STREAM_END) {
         between_members = true;
       } else if (status == Z_MEM_ERROR) {
-        throw Error(ErrorKind::failure, file.path().string() + ": out of memory while inflating");
+        throw Error(ErrorKind::failure, printable(file.path().string()) + ": out of memory while inflating");
       } else if (status != Z_OK && status != Z_BUF_ERROR) {  // Z_BUF_ERROR: more input is needed, which the loop brings
         fail(std::string("corrupt gzip stream (") + (zlib.msg ? zlib.msg : zError(status)) + ")");
       }
@@ -117,7 +118,7 @@ ByteStream::ByteStream(const std::filesystem::path& path) : state_(std::make_uni
   }
   s.gzip = s.magic_next();
   if (!s.gzip) return;
-  if (inflateInit2(&s.zlib, gzip_only) != Z_OK) throw Error(ErrorKind::failure, path.string() + ": zlib cannot start");
+  if (inflateInit2(&s.zlib, gzip_only) != Z_OK) throw Error(ErrorKind::failure, printable(path.string()) + ": zlib cannot start");
   s.inflating = true;
 }
 ByteStream::~ByteStream() = default;

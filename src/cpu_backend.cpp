@@ -1,6 +1,7 @@
 #include "src/cpu_backend.h"
 
 #include "norma/error.h"
+#include "norma/text.h"
 
 namespace norma {
 
@@ -13,7 +14,7 @@ const kernels::cpu::Backend& choose_cpu_backend(const std::string& isa) {
     if (isa == b.isa) return b;
     names += std::string(names.empty() ? "" : ", ") + b.isa;
   }
-  throw Error(ErrorKind::usage, "instruction set \"" + isa + "\" is not available here; there is: auto, " + names);
+  throw Error(ErrorKind::usage, "instruction set \"" + printable(isa) + "\" is not available here; there is: auto, " + names);
 }
 
 }  // namespace norma

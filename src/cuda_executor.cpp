@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "kernels/cuda/backend.h"
+#include "norma/text.h"
 #include "src/addresses.h"
 #include "src/cuda_memory.h"
 #include "src/plan.h"
@@ -192,7 +193,7 @@ class CudaExecutor final : public Executor {
                                             .counters = reinterpret_cast<unsigned*>(counters_.data()) + own.counters,
                                             .multiprocessors = multiprocessors_});
     if (const cudaError_t e = cudaGetLastError(); e != cudaSuccess)
-      throw Error(ErrorKind::failure, "[" + c.path + "] " + name_of(c.call) + ": CUDA: " + cuda::text_of(e));
+      throw Error(ErrorKind::failure, "[" + printable(c.path) + "] " + name_of(c.call) + ": CUDA: " + cuda::text_of(e));
   }
 
   // Queues every Call, and after each calls then(its number).
@@ -248,7 +249,7 @@ class CudaExecutor final : public Executor {
 
   // Throws if the Call wrote a float that is not finite, or did not run to its end.
   void check_outputs(const Plan& plan, const PlanCall& c) {
-    const std::string call = "[" + c.path + "] " + name_of(c.call);
+    const std::string call = "[" + printable(c.path) + "] " + name_of(c.call);
     check(cudaStreamSynchronize(stream_), call);
     for_each_operand(c.call, [&](const kernels::Operand& o) {
       if (!o.value || o.access == kernels::Access::read || plan[o.value].dtype != DType::f32) return;
@@ -257,7 +258,7 @@ class CudaExecutor final : public Executor {
       read(plan, o.value.index, values.data(), v.bytes, 0);
       for (const float x : values)
         if (!std::isfinite(x))
-          throw Error(ErrorKind::diverged, call + " wrote " + std::to_string(x) + " to " + v.name + " " + to_string(v.shape));
+          throw Error(ErrorKind::diverged, call + " wrote " + std::to_string(x) + " to " + printable(v.name) + " " + to_string(v.shape));
     });
   }
 

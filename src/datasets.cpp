@@ -58,7 +58,7 @@ std::vector<fs::path> candidate_folders(const std::string& name, const std::opti
 
 void check_name(const std::string& name) {
   if (name.empty() || name == "." || name == ".." || name.find('/') != std::string::npos)
-    throw Error(ErrorKind::usage, "data set \"" + name + "\": a name without '/' is needed; for other files there is load_idx");
+    throw Error(ErrorKind::usage, "data set \"" + printable(name) + "\": a name without '/' is needed; for other files there is load_idx");
 }
 
 std::string join(const std::vector<std::string>& words) {
@@ -68,7 +68,7 @@ std::string join(const std::vector<std::string>& words) {
 }
 
 [[noreturn]] void fail_not_found(const std::string& name, const std::optional<fs::path>& data_dir) {
-  std::string message = "data set " + name + " not found; looked in";
+  std::string message = "data set " + printable(name) + " not found; looked in";
   for (const fs::path& folder : candidate_folders(name, data_dir)) {
     message += "\n  " + printable(folder.string());
     std::vector<std::string> lacking;
@@ -106,7 +106,7 @@ IdxFile read_known(const fs::path& folder, const fs::path& path, IdxKind kind, c
     throw Error(error.kind(), error.what() + mend);
   }
   if (idx.sha256 != set->files[file].sha256)
-    throw Error(ErrorKind::data, path.string() + ": not the published " + std::string(set->name) +
+    throw Error(ErrorKind::data, printable(path.string()) + ": not the published " + std::string(set->name) +
                                      ": sha256 of the decompressed bytes is " + idx.sha256 + ", not " +
                                      std::string(set->files[file].sha256) + whose_bytes(idx.sha256) + mend);
   return idx;
@@ -118,7 +118,7 @@ void set_classes(Dataset& data, std::int64_t classes, const fs::path& labels_pat
   const std::int64_t count = classes ? classes : largest + 1;
   if (largest >= count) {
     const auto i = std::find_if(data.labels.begin(), data.labels.end(), [=](std::int32_t l) { return l >= count; }) - data.labels.begin();
-    throw Error(ErrorKind::data, labels_path.string() + ": label " + std::to_string(data.labels[static_cast<std::size_t>(i)]) +
+    throw Error(ErrorKind::data, printable(labels_path.string()) + ": label " + std::to_string(data.labels[static_cast<std::size_t>(i)]) +
                                      " of sample " + std::to_string(i) + " is not in 0 .. " + std::to_string(count - 1) +
                                      label_range(data.labels));
   }
@@ -127,8 +127,9 @@ void set_classes(Dataset& data, std::int64_t classes, const fs::path& labels_pat
 
 Dataset pair_up(std::string name, IdxFile images, const fs::path& images_path, IdxFile labels, const fs::path& labels_path) {
   if (images.dims[0] != labels.dims[0])
-    throw Error(ErrorKind::data, images_path.string() + " holds " + std::to_string(images.dims[0]) + " images, but " +
-                                     labels_path.string() + " holds " + std::to_string(labels.dims[0]) + " labels (counts at byte 4)");
+    throw Error(ErrorKind::data, printable(images_path.string()) + " holds " + std::to_string(images.dims[0]) + " images, but " +
+                                     printable(labels_path.string()) + " holds " + std::to_string(labels.dims[0]) +
+                                     " labels (counts at byte 4)");
   Dataset data;
   data.name = std::move(name);
   data.sample = {1, images.dims[1], images.dims[2]};
@@ -183,8 +184,8 @@ DatasetPair load_dataset(const std::string& name, const std::optional<fs::path>&
   pair.train = pair_up(name + "/train", std::move(train_images), path[0], std::move(train_labels), path[1]);
   pair.test = pair_up(name + "/test", std::move(test_images), path[2], std::move(test_labels), path[3]);
   if (pair.train.sample != pair.test.sample)
-    throw Error(ErrorKind::data, path[2].string() + ": images are " + to_string(pair.test.sample) + ", those in " + path[0].string() +
-                                     " are " + to_string(pair.train.sample) + " (sizes at byte 8)");
+    throw Error(ErrorKind::data, printable(path[2].string()) + ": images are " + to_string(pair.test.sample) + ", those in " +
+                                     printable(path[0].string()) + " are " + to_string(pair.train.sample) + " (sizes at byte 8)");
   set_classes(pair.train, known ? static_cast<std::int64_t>(known->classes.size()) : 0, path[1]);
   set_classes(pair.test, static_cast<std::int64_t>(pair.train.classes.size()), path[3]);
   if (known) {
@@ -213,7 +214,9 @@ namespace {
 // Throws Error(usage) listing the known names.
 const KnownSet& known_set(const std::string& name) {
   const KnownSet* set = find_known_set(name);
-  if (!set) throw Error(ErrorKind::usage, "data set \"" + name + "\" is not one that norma knows the files of: " + join(known_datasets()));
+  if (!set)
+    throw Error(ErrorKind::usage,
+                "data set \"" + printable(name) + "\" is not one that norma knows the files of: " + join(known_datasets()));
   return *set;
 }
 
@@ -255,7 +258,7 @@ void hash_file(FileCheck& row, std::uint64_t expected_bytes) {
 FileCheck check_dataset_file(const std::string& name, const std::string& file, const fs::path& path) {
   const KnownSet& set = known_set(name);
   const auto known = std::find_if(set.files.begin(), set.files.end(), [&](const KnownFile& f) { return f.file == file; });
-  if (known == set.files.end()) throw Error(ErrorKind::usage, "data set " + name + " has no file \"" + file + "\"");
+  if (known == set.files.end()) throw Error(ErrorKind::usage, "data set " + name + " has no file \"" + printable(file) + "\"");
   FileCheck row;
   row.file = file;
   row.path = path;

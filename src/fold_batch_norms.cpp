@@ -75,8 +75,8 @@ class Folding {
     if (!std::get<BatchNormNode>(graph_[site.norm].op).options.track_running_stats)
       return "it has no running statistics: it normalises by each batch's own";
     if (!std::holds_alternative<nn::Conv2d>(before.op) && !std::holds_alternative<nn::Linear>(before.op))
-      return "it follows " + before.path + ", which is neither a Conv2d nor a Linear";
-    if (readers_[static_cast<std::size_t>(site.input.id)] > 1) return "what " + before.path + " gives is also read without it";
+      return "it follows " + printable(before.path) + ", which is neither a Conv2d nor a Linear";
+    if (readers_[static_cast<std::size_t>(site.input.id)] > 1) return "what " + printable(before.path) + " gives is also read without it";
     return {};
   }
 

@@ -8,6 +8,7 @@
 
 #include "norma/error.h"
 #include "norma/file_kind.h"
+#include "norma/text.h"
 #include "src/byte_stream.h"
 #include "src/sha256.h"
 
@@ -71,10 +72,10 @@ class Reader {
  private:
   // Offsets count decompressed bytes, where there are such.
   [[noreturn]] void fail(const std::string& what, std::uint64_t offset) const {
-    throw Error(ErrorKind::data, path_.string() + ": " + what + " at byte " + std::to_string(offset) +
+    throw Error(ErrorKind::data, printable(path_.string()) + ": " + what + " at byte " + std::to_string(offset) +
                                      (stream_.compressed() ? " of the decompressed data" : ""));
   }
-  [[noreturn]] void refuse(const std::string& what) const { throw Error(ErrorKind::data, path_.string() + ": " + what); }
+  [[noreturn]] void refuse(const std::string& what) const { throw Error(ErrorKind::data, printable(path_.string()) + ": " + what); }
 
   std::uint32_t expected() const { return kind_ == IdxKind::images ? image_magic : label_magic; }
   const char* wanted() const { return kind_ == IdxKind::images ? "images" : "labels"; }

@@ -46,7 +46,9 @@ InputFile::InputFile(const std::filesystem::path& file, ErrorKind kind, Accept a
 }
 
 void InputFile::open(Accept accept) {
-  const auto refuse = [&](mode_t mode) { throw Error(kind_, path_.string() + ": is " + kind_of(mode) + ", not a regular file"); };
+  const auto refuse = [&](mode_t mode) {
+    throw Error(kind_, printable(path_.string()) + ": is " + kind_of(mode) + ", not a regular file");
+  };
   struct stat status {};
   // Looked at before it is opened, too: to open a FIFO waits for its other end, and to open a device may do something.
   const bool pipe =
@@ -64,7 +66,7 @@ void InputFile::fail(int error) const {
   const bool path_is_wrong =
       error == ENOENT || error == ENOTDIR || error == EACCES || error == EPERM || error == ELOOP || error == ENAMETOOLONG;
   throw Error(kind_ == ErrorKind::usage && !path_is_wrong ? ErrorKind::failure : kind_,
-              path_.string() + ": cannot be read: " + std::generic_category().message(error));
+              printable(path_.string()) + ": cannot be read: " + std::generic_category().message(error));
 }
 
 std::size_t InputFile::read(void* to, std::size_t count) {

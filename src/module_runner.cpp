@@ -61,14 +61,15 @@ struct ModuleRunner::State {
     if (!input_gradients && is_input_gradient(name)) refuse("is the gradient of an input, which Options::input_gradients has switched off");
     for (const Node& n : graph.nodes)
       if (n.path == name && n.output_path != name)
-        refuse("is computed together with \"" + n.output_path + "\" and has no memory of its own: switch Options::fuse off to read it");
+        refuse("is computed together with \"" + printable(n.output_path) +
+               "\" and has no memory of its own: switch Options::fuse off to read it");
     return plan.find(name);
   }
 
   void begin_step() const {
     for (const std::size_t i : inputs)
       if (lost[i])
-        throw Error(ErrorKind::usage, "the memory of \"" + plan.values[i].name +
+        throw Error(ErrorKind::usage, "the memory of \"" + printable(plan.values[i].name) +
                                           "\" was used again in the last step (Options::reuse): write it before each step");
   }
   void end_step() {

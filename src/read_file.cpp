@@ -2,6 +2,7 @@
 #include <string>
 
 #include "norma/files.h"
+#include "norma/text.h"
 #include "src/input_file.h"
 
 namespace norma {
@@ -10,7 +11,8 @@ std::string read_file(const std::filesystem::path& file, ErrorKind kind, std::ui
   constexpr std::size_t step = std::size_t{1} << 16;
   InputFile in(file, kind, accept);
   const auto too_long = [&](std::uint64_t bytes, const char* word) {
-    throw Error(kind, file.string() + ": " + std::to_string(bytes) + word + " bytes, at most " + std::to_string(most) + " are read");
+    throw Error(kind,
+                printable(file.string()) + ": " + std::to_string(bytes) + word + " bytes, at most " + std::to_string(most) + " are read");
   };
   if (in.size() > most) too_long(in.size(), "");
   std::string text;

@@ -13,6 +13,7 @@
 
 #include "norma/checkpoint.h"
 #include "norma/error.h"
+#include "norma/text.h"
 #include "src/safetensors_header.h"
 #include "src/write_parts.h"
 
@@ -60,7 +61,9 @@ struct Layout {
 };
 
 Layout lay_out(const fs::path& file, const Checkpoint& checkpoint) {
-  const auto refuse = [&](const std::string& what) { throw Error(ErrorKind::usage, "cannot write " + file.string() + ": " + what); };
+  const auto refuse = [&](const std::string& what) {
+    throw Error(ErrorKind::usage, "cannot write " + printable(file.string()) + ": " + what);
+  };
   const std::vector<StoredTensor>& tensors = checkpoint.tensors;
   std::set<std::string_view> names;
   std::size_t dimensions = 0;

@@ -323,9 +323,9 @@ void refuse_other_kinds(const std::filesystem::path& path) {
 std::string name_of_file(const std::filesystem::path& path) {
   std::error_code error;
   const std::filesystem::file_status status = std::filesystem::status(path, error);
-  if (status.type() == std::filesystem::file_type::not_found) corrupt(path.string(), "no such file");
-  if (std::filesystem::is_directory(status)) corrupt(path.string(), "is a folder, expected a safetensors file");
-  return path.string();
+  if (status.type() == std::filesystem::file_type::not_found) corrupt(printable(path.string()), "no such file");
+  if (std::filesystem::is_directory(status)) corrupt(printable(path.string()), "is a folder, expected a safetensors file");
+  return printable(path.string());
 }
 
 }  // namespace

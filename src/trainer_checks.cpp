@@ -4,6 +4,7 @@
 #include <sstream>
 
 #include "norma/error.h"
+#include "norma/text.h"
 #include "src/label_range.h"
 #include "src/saved_counters.h"
 #include "src/trainer_state.h"
@@ -78,11 +79,11 @@ Affine::Affine(const Transform& t, std::int64_t channels, DType stored) {
 }
 
 void Trainer::State::check(const Dataset& data, bool labelled) const {
-  const auto fail = [&](const std::string& message) { throw Error(ErrorKind::usage, "data set " + data.name + ": " + message); };
+  const auto fail = [&](const std::string& message) { throw Error(ErrorKind::usage, "data set " + printable(data.name) + ": " + message); };
   const bool no_values = data.bytes.empty() && data.floats.empty();
-  if (data.labels.empty() && no_values) throw Error(ErrorKind::data, "data set " + data.name + " is empty");
+  if (data.labels.empty() && no_values) throw Error(ErrorKind::data, "data set " + printable(data.name) + " is empty");
   if (data.labels.empty() && labelled)
-    throw Error(ErrorKind::data, "data set " + data.name + " has samples but no labels: only predict does without");
+    throw Error(ErrorKind::data, "data set " + printable(data.name) + " has samples but no labels: only predict does without");
   if (!(data.sample == options.input)) fail("samples are " + to_string(data.sample) + ", the net was made for " + to_string(options.input));
   if (!data.bytes.empty() && !data.floats.empty()) fail("it holds both bytes and floats: leave those empty that are not the samples");
   const bool bytes = stored == DType::u8;
@@ -98,9 +99,9 @@ void Trainer::State::check(const Dataset& data, bool labelled) const {
   const auto* ce = std::get_if<CrossEntropy>(&options.loss);
   for (std::size_t i = 0; i < data.labels.size(); ++i)
     if (const std::int32_t label = data.labels[i]; (label < 0 || label >= classes) && !(ce && label == ce->ignore_index))
-      throw Error(ErrorKind::data, "data set " + data.name + ": label " + std::to_string(label) + " of sample " + std::to_string(i) +
-                                       " is outside 0.." + std::to_string(classes - 1) + ", the classes of the net's output" +
-                                       label_range(data.labels));
+      throw Error(ErrorKind::data, "data set " + printable(data.name) + ": label " + std::to_string(label) + " of sample " +
+                                       std::to_string(i) + " is outside 0.." + std::to_string(classes - 1) +
+                                       ", the classes of the net's output" + label_range(data.labels));
   check_features(data);
 }
 
@@ -125,13 +126,13 @@ void Trainer::State::check_classes(const Dataset& data) const {
   const auto named = static_cast<std::int64_t>(data.classes.size());
   if (!std::holds_alternative<MeanSquared>(options.loss)) {
     if (named > outputs)
-      throw Error(ErrorKind::usage, "data set " + data.name + " has " + std::to_string(named) + " classes and the net " +
+      throw Error(ErrorKind::usage, "data set " + printable(data.name) + " has " + std::to_string(named) + " classes and the net " +
                                         std::to_string(outputs) + " outputs: CrossEntropy needs one for each class");
     return;
   }
   const std::int64_t classes = named ? named : std::int64_t{*std::max_element(data.labels.begin(), data.labels.end())} + 1;
   if (classes != outputs)
-    throw Error(ErrorKind::usage, "data set " + data.name + " has " + std::to_string(classes) + " classes and the net " +
+    throw Error(ErrorKind::usage, "data set " + printable(data.name) + " has " + std::to_string(classes) + " classes and the net " +
                                       std::to_string(outputs) +
                                       " outputs: MeanSquared trains towards the label's column, one for each class; where the set has not "
                                       "all its labels, name them in Dataset::classes");
@@ -163,18 +164,18 @@ ValueId Trainer::State::readable(std::string_view name) const {
   };
   if (base->has(name) && outlives_step((*base)[id(name)])) {
     if ((*base)[id(name)].region == Region::gradients && !has_gradients)
-      throw Error(ErrorKind::usage, "\"" + std::string(name) + "\" is of the last step, and this Trainer has run none");
+      throw Error(ErrorKind::usage, "\"" + printable(name) + "\" is of the last step, and this Trainer has run none");
     return id(name);
   }
   const std::vector<Node> nodes = unfused(std::min(options.batch, base_batch)).nodes;
   if (base->has(name) || std::any_of(nodes.begin(), nodes.end(), [&](const Node& n) { return n.path == name; }))
-    throw Error(ErrorKind::usage, "\"" + std::string(name) +
+    throw Error(ErrorKind::usage, "\"" + printable(name) +
                                       "\" is not kept after a step, which uses its memory again: Trainer::tap reads activations, read "
                                       "gives parameters, buffers and gradients");
   std::vector<std::string> known;
   for (const auto& [text, value] : base->names)
     if (outlives_step((*base)[value])) known.push_back(text);
-  throw Error(ErrorKind::usage, "no value called \"" + std::string(name) + "\"" + did_you_mean(name, known));
+  throw Error(ErrorKind::usage, "no value called \"" + printable(name) + "\"" + did_you_mean(name, known));
 }
 
 }  // namespace norma

@@ -6,6 +6,7 @@
 
 #include "kernels/batch_order.h"
 #include "norma/error.h"
+#include "norma/text.h"
 #include "src/trainer_state.h"
 
 namespace norma {
@@ -36,7 +37,7 @@ std::string first_fault(const Checkpoint& checkpoint) {
     std::vector<float> values(t.bytes.size() / sizeof(float));
     if (!values.empty()) std::memcpy(values.data(), t.bytes.data(), values.size() * sizeof(float));
     const auto report = [&](std::size_t i, const char* why) {
-      return t.name + " is " + std::to_string(values[i]) + " at element " + std::to_string(i) + why;
+      return printable(t.name) + " is " + std::to_string(values[i]) + " at element " + std::to_string(i) + why;
     };
     if (const std::size_t i = first_wrong(values.data(), values.size(), not_finite); i < values.size()) return report(i, "");
     if (!is_running_variance(t.name)) continue;
@@ -57,7 +58,7 @@ void Trainer::State::check_features(const Dataset& data) const {
   const std::size_t at = first_wrong(data.floats.data(), data.floats.size(), not_finite);
   if (at == data.floats.size()) return;
   const auto features = static_cast<std::size_t>(data.sample.elements());
-  throw Error(ErrorKind::data, "data set " + data.name + ": feature " + std::to_string(at % features) + " of sample " +
+  throw Error(ErrorKind::data, "data set " + printable(data.name) + ": feature " + std::to_string(at % features) + " of sample " +
                                    std::to_string(at / features) + " is " + std::to_string(data.floats[at]) + "; it must be finite");
 }
 
@@ -69,8 +70,8 @@ void Trainer::State::check_counted(const Dataset& data, kernels::Range samples) 
   const std::string which = samples.end - samples.begin == data.size()
                                 ? ""
                                 : " of samples " + std::to_string(samples.begin) + " .. " + std::to_string(samples.end - 1);
-  throw Error(ErrorKind::data, "data set " + data.name + ": every label" + which + " is ignore_index (" + std::to_string(ce->ignore_index) +
-                                   "), so that no sample counts");
+  throw Error(ErrorKind::data, "data set " + printable(data.name) + ": every label" + which + " is ignore_index (" +
+                                   std::to_string(ce->ignore_index) + "), so that no sample counts");
 }
 
 void Trainer::State::check_counted(const Dataset& train, std::int64_t epoch, std::int64_t first, std::int64_t end) const {
@@ -79,7 +80,7 @@ void Trainer::State::check_counted(const Dataset& train, std::int64_t epoch, std
   if (!ce || ce->reduction != Reduction::mean) return;
   for (std::int64_t i = first; i < std::min(end, train.size()); ++i)
     if (train.labels[static_cast<std::size_t>(order[i])] != ce->ignore_index) return;
-  throw Error(ErrorKind::data, "data set " + train.name + ": every label of a batch of epoch " + std::to_string(epoch + 1) +
+  throw Error(ErrorKind::data, "data set " + printable(train.name) + ": every label of a batch of epoch " + std::to_string(epoch + 1) +
                                    " is ignore_index (" + std::to_string(ce->ignore_index) +
                                    "), so that its mean loss is none; a larger batch is needed, or a loss that is the sum");
 }
@@ -92,14 +93,14 @@ void Trainer::State::fail_not_finite(const Dataset& data, const std::string& wha
       if (e.kind() != ErrorKind::diverged) throw;
       cause = e.what();
     }
-  throw Error(ErrorKind::diverged, "data set " + data.name + ": " + what + (cause.empty() ? "" : ": " + cause));
+  throw Error(ErrorKind::diverged, "data set " + printable(data.name) + ": " + what + (cause.empty() ? "" : ": " + cause));
 }
 
 // An infinite weight before a sigmoid gives a finite loss: the parameters are looked at in any case.
 Evaluation Trainer::State::measure(const Dataset& data, const std::function<bool()>& go_on) {
   check_counted(data);
   if (const std::string fault = norma::first_fault(saved_model()); !fault.empty())
-    throw Error(ErrorKind::diverged, "data set " + data.name + ": there is nothing to evaluate: " + fault);
+    throw Error(ErrorKind::diverged, "data set " + printable(data.name) + ": there is nothing to evaluate: " + fault);
   const Evaluation e = evaluate(data, {}, true, false, go_on);
   if (e.samples == data.size() && !std::isfinite(e.loss)) fail_not_finite(data, "the net's loss is " + std::to_string(e.loss));
   return e;

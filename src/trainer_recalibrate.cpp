@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "norma/error.h"
+#include "norma/text.h"
 #include "src/trainer_state.h"
 
 namespace norma {
@@ -34,7 +35,7 @@ std::vector<RecalibratedBatchNorm> Trainer::recalibrate(const Dataset& data, std
   s.check(data);
   if (samples < 0 || samples > data.size())
     throw Error(ErrorKind::usage,
-                "data set " + data.name + " has " + std::to_string(data.size()) + " samples, not " + std::to_string(samples));
+                "data set " + printable(data.name) + " has " + std::to_string(data.size()) + " samples, not " + std::to_string(samples));
   const std::int64_t count = samples ? samples : data.size();
   const State::SetsStay stay(s, &data, nullptr);
   const Checkpoint before = model();
@@ -54,7 +55,7 @@ std::vector<RecalibratedBatchNorm> Trainer::recalibrate(const Dataset& data, std
         for (std::size_t row = 0; row * plane < x.values.size(); ++row) channels[row % channels.size()].add(&x.values[row * plane], plane);
       }
       if (channels[0].n < 2)
-        throw Error(ErrorKind::usage, "[" + norm.path + "] one value per channel has no variance: more samples are needed");
+        throw Error(ErrorKind::usage, "[" + printable(norm.path) + "] one value per channel has no variance: more samples are needed");
       const std::string mean_name = parameter_name(norm.path, "running_mean"), var_name = parameter_name(norm.path, "running_var");
       const std::vector<float> old_mean = read(mean_name), old_var = read(var_name);
       RecalibratedBatchNorm r{.layer = norm.path};
@@ -62,9 +63,9 @@ std::vector<RecalibratedBatchNorm> Trainer::recalibrate(const Dataset& data, std
       for (std::size_t c = 0; c < channels.size(); ++c) {
         const double variance = channels[c].squares / (channels[c].n - 1);
         if (!std::isfinite(channels[c].mean) || !std::isfinite(variance))
-          throw Error(ErrorKind::diverged, "[" + norm.path + "] its input is not finite in channel " + std::to_string(c));
+          throw Error(ErrorKind::diverged, "[" + printable(norm.path) + "] its input is not finite in channel " + std::to_string(c));
         if (!std::isfinite(static_cast<float>(channels[c].mean)) || !std::isfinite(static_cast<float>(variance)))
-          throw Error(ErrorKind::diverged, "[" + norm.path + "] the variance of its input in channel " + std::to_string(c) +
+          throw Error(ErrorKind::diverged, "[" + printable(norm.path) + "] the variance of its input in channel " + std::to_string(c) +
                                                " is beyond float: its values are too large");
         mean.push_back(static_cast<float>(channels[c].mean));
         var.push_back(static_cast<float>(variance));

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "norma/error.h"
+#include "norma/text.h"
 #include "src/lower.h"
 #include "src/trainer_state.h"
 
@@ -22,9 +23,9 @@ bool readable(const PlanValue& v) { return v.dtype != DType::bytes && v.region !
   const std::string near = did_you_mean(name, known);
   std::string nodes;
   if (near.empty())
-    for (const std::string& k : known) nodes += (nodes.empty() ? "; there are " : ", ") + k;
+    for (const std::string& k : known) nodes += (nodes.empty() ? "; there are " : ", ") + printable(k);
   throw Error(ErrorKind::usage, std::string(plan.mode == Mode::train ? "a training" : "an evaluating") + " pass has no value \"" +
-                                    std::string(name) + "\"" + near + nodes);
+                                    printable(name) + "\"" + near + nodes);
 }
 
 // Gradients, which the pass overwrites, and counters come back.
@@ -87,7 +88,7 @@ Tapped Trainer::tap(Mode mode, const Dataset& data, std::span<const TapRequest> 
   s.check_classes(data);
   if (count == 0 && first >= 0) count = data.size() - first;
   if (first < 0 || count < 1 || first > data.size() - count)
-    throw Error(ErrorKind::usage, "data set " + data.name + " has " + std::to_string(data.size()) + " samples, a tap asks for " +
+    throw Error(ErrorKind::usage, "data set " + printable(data.name) + " has " + std::to_string(data.size()) + " samples, a tap asks for " +
                                       std::to_string(count) + " from number " + std::to_string(first) + " on");
   s.check_counted(data, {first, first + count});
   return s.look(mode, data, values, {first, first + count});
@@ -99,7 +100,8 @@ Tapped Trainer::State::look(Mode mode, const Dataset& data, std::span<const TapR
   const Tap& tap = s.tap(mode, count);
   const Plan& p = tap.plan;
   for (const TapRequest& v : values)
-    if (v.samples < 0) throw Error(ErrorKind::usage, "a tap of \"" + v.name + "\" asks for " + std::to_string(v.samples) + " samples");
+    if (v.samples < 0)
+      throw Error(ErrorKind::usage, "a tap of \"" + printable(v.name) + "\" asks for " + std::to_string(v.samples) + " samples");
     else if (!p.has(v.name) || !norma::readable(p[p.find(v.name)])) unknown(v.name, p);
 
   const Kept kept(s);

@@ -4,6 +4,7 @@
 
 #include "kernels/batch_order.h"
 #include "norma/error.h"
+#include "norma/text.h"
 #include "src/trainer_state.h"
 
 namespace norma {
@@ -48,8 +49,8 @@ class Rehearsal {
     state.check(data);
     state.check_classes(data);
     if (batches_ == 0)
-      throw Error(ErrorKind::usage, "data set " + data.name + " has " + std::to_string(data.size()) + " samples, fewer than a batch of " +
-                                        std::to_string(state.options.batch));
+      throw Error(ErrorKind::usage, "data set " + printable(data.name) + " has " + std::to_string(data.size()) +
+                                        " samples, fewer than a batch of " + std::to_string(state.options.batch));
     model_ = trainer.model(), training_ = trainer.training(), counters_ = state.saved_counters();
     rates_.assign(static_cast<std::size_t>(batches_), static_cast<float>(learning_rate(state.options.optimizer)));
     at_ = state.counters();
@@ -120,7 +121,7 @@ std::vector<double> Trainer::time_steps(const Dataset& data, std::int64_t steps,
   State& s = *use;
   Rehearsal rehearsal(*this, s, data);
   if (steps < 1 || steps > rehearsal.batches())
-    throw Error(ErrorKind::usage, std::to_string(steps) + " steps at a time: an epoch of " + data.name + " has " +
+    throw Error(ErrorKind::usage, std::to_string(steps) + " steps at a time: an epoch of " + printable(data.name) + " has " +
                                       std::to_string(rehearsal.batches()) + " whole batches of " + std::to_string(s.options.batch));
   const Plan& p = s.plan(Mode::train, s.options.batch);
   s.bind(p, data, rehearsal.rates());

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "norma/error.h"
+#include "norma/text.h"
 #include "src/trainer_state.h"
 #include "src/verify_calls.h"
 
@@ -169,7 +170,7 @@ bool VerifyReport::passed() const {
 
 VerifyReport verify(const Module& net, const TrainerOptions& options, const Dataset& data, std::span<const VerifyBackend> backends,
                     const OtherLibrary* other) {
-  if (other && !other->run) throw Error(ErrorKind::usage, "the other library " + other->name + " has no function to run");
+  if (other && !other->run) throw Error(ErrorKind::usage, "the other library " + printable(other->name) + " has no function to run");
   return Verification(net, options, data, backends).run(other);
 }
 

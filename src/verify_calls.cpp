@@ -5,6 +5,7 @@
 #include <stdexcept>
 #include <type_traits>
 
+#include "norma/text.h"
 #include "src/agreement.h"
 #include "src/layout.h"
 
@@ -53,7 +54,7 @@ class Tally {
     if (share <= 1 || !decides_) return;
     wrong_ = true;
     if (result_.problem.empty())
-      result_.problem = "[" + done_.call().path + "] " + (done_.plan.mode == Mode::train ? "train, " : "eval, ") +
+      result_.problem = "[" + printable(done_.call().path) + "] " + (done_.plan.mode == Mode::train ? "train, " : "eval, ") +
                         std::to_string(done_.plan.samples) + " samples: " + operand + ": " + problem();
   }
   void add(const kernels::Operand& o, const reference::Agreement& a) {

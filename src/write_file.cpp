@@ -13,6 +13,7 @@
 #include "norma/checkpoint.h"
 #include "norma/error.h"
 #include "norma/files.h"
+#include "norma/text.h"
 #include "src/input_file.h"
 #include "src/write_parts.h"
 
@@ -22,7 +23,7 @@ namespace {
 namespace fs = std::filesystem;
 
 [[noreturn]] void fail(const fs::path& file, const std::string& cause) {
-  throw Error(ErrorKind::failure, "cannot write " + file.string() + ": " + cause);
+  throw Error(ErrorKind::failure, "cannot write " + printable(file.string()) + ": " + cause);
 }
 
 [[noreturn]] void fail(const fs::path& file, int error) { fail(file, std::generic_category().message(error)); }
@@ -39,7 +40,7 @@ class TemporaryFile {
       if (descriptor_ >= 0) return;
       if (errno != EEXIST) fail(target_, errno);
     }
-    fail(target_, "no free temporary name in " + folder.string());
+    fail(target_, "no free temporary name in " + printable(folder.string()));
   }
   ~TemporaryFile() {
     if (descriptor_ >= 0) ::close(descriptor_);

@@ -3,9 +3,11 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <iterator>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -15,6 +17,7 @@
 #include "apps/norma/log.h"
 #include "apps/norma/recipe.h"
 #include "apps/norma/terminal.h"
+#include "norma/norma.h"
 #include "tests/expect_error.h"
 #include "tests/temporary_folder.h"
 
@@ -119,6 +122,70 @@ TEST(Text, TheLogCannotBeMadeToSayMore) {
   log_warning("caf\xe9");
   EXPECT_EQ(testing::internal::GetCapturedStderr(),
             "norma: error: a\\nnorma: error: b\\x1b[2J: no such file\n  looked in c\nnorma: warning: caf\\xe9\n");
+}
+
+// A name that moves the cursor, colors what follows, or ends the line and begins another.
+TEST(Text, NoErrorHandsANameToATerminalAsItIs) {
+  const std::string name =
+                        "a\x1b[2J\xc2\x9b"
+                        "31m\nb\xe9",
+                    shown = printable(name);
+  const TemporaryFolder folder;
+  const std::filesystem::path file = folder / name;
+  const auto point = [&](std::vector<float> features, std::int32_t label) {
+    return Dataset{.name = name, .sample = {2}, .bytes = {}, .floats = std::move(features), .labels = {label}, .classes = {}};
+  };
+  const Dataset good = point({1, 2}, 1), large = point({3e38f, 3e38f}, 1);
+  const auto trainer = [&] { return Trainer{nn::Sequential{{name, nn::Linear{.out = 2}}}, {.input = {2}, .batch = 1}}; };
+  const std::function<void()> calls[] = {
+      [&] {
+        trainer().fit(point({1, 2, 3}, 0), nullptr, {});
+      },
+      [&] {
+        trainer().fit(point({1, 2}, 7), nullptr, {});
+      },
+      [&] {
+        trainer().fit(point({1, INFINITY}, 0), nullptr, {});
+      },
+      [&] { trainer().fit(point({}, 0), nullptr, {}); },
+      [&] { trainer().fit(large, nullptr, {.epochs = 2}); },
+      [&] {
+        trainer().evaluate(point({1, 2}, -100));
+      },
+      [&] {
+        trainer().predict(large), trainer().predict(point({INFINITY, 1}, 0));
+      },
+      [&] { trainer().recalibrate(good, 2); },
+      [&] { trainer().tap(Mode::eval, good, std::vector<std::string>{name}, 5); },
+      [&] { trainer().tap(Mode::eval, good, std::vector<std::string>{name + "?"}); },
+      [&] { trainer().tap(Mode::eval, good, std::vector<TapRequest>{{.name = name, .samples = -1}}); },
+      [&] { trainer().read(name); },
+      [&] { trainer().time_steps(good, 5, 1); },
+      [&] { trainer().load_model({.tensors = {StoredTensor::from(name, {1}, std::vector<float>{1})}, .metadata = {}}); },
+      [&] {
+        trainer().load_training({.tensors = {}, .metadata = {{"norma.optimizer", name}}});
+      },
+      [&] { load_safetensors(file); },
+      [&] { load_idx(file, file); },
+      [&] { dataset_classes(name); },
+      [&] { find_dataset(name + "/"); },
+      [&] { check_dataset_file("mnist", name, file); },
+      [&] { sha256_of_file(file); },
+      [&] { write_file(file / "x", std::string_view("x")); },
+      [&] { save_safetensors(file / "x", {}); },
+      [&] { Device::parse(name); },
+      [&] { make_executor(Device::cpu(), {.isa = name}); },
+  };
+  for (std::size_t i = 0; i < std::size(calls); ++i) {
+    try {
+      calls[i]();
+      ADD_FAILURE() << "call " << i << " throws nothing";
+    } catch (const Error& e) {
+      const std::string text = e.what();
+      EXPECT_NE(text.find(shown), std::string::npos) << i << ": " << text;
+      EXPECT_TRUE(harmless(text)) << i << ": " << printable(text);
+    }
+  }
 }
 
 TEST(Text, ResultsCannotMoveTheCursor) {
