@@ -204,6 +204,11 @@ Dataset load_idx(const fs::path& images, const fs::path& labels, std::int64_t cl
   return data;
 }
 
+Shape idx_shape(const fs::path& images) {
+  const std::vector<std::int64_t> sizes = image_sizes(images);
+  return {sizes[0], 1, sizes[1], sizes[2]};
+}
+
 std::vector<std::string> known_datasets() {
   std::vector<std::string> names;
   for (const KnownSet& set : known_sets()) names.emplace_back(set.name);

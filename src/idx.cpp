@@ -57,6 +57,12 @@ class Reader {
     if (hash) hash_.emplace();
   }
 
+  std::vector<std::int64_t> read_sizes() {
+    std::vector<std::int64_t> dims;
+    read_header(dims);
+    return dims;
+  }
+
   IdxFile read() {
     IdxFile idx;
     read_header(idx.dims);
@@ -225,6 +231,10 @@ class Reader {
 
 IdxFile read_idx(const std::filesystem::path& file, IdxKind kind, bool hash, std::uint64_t most) {
   return Reader(file, kind, hash, most).read();
+}
+
+std::vector<std::int64_t> image_sizes(const std::filesystem::path& file) {
+  return Reader(file, IdxKind::images, false, std::numeric_limits<std::uint64_t>::max()).read_sizes();
 }
 
 }  // namespace norma

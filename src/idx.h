@@ -26,4 +26,7 @@ struct IdxFile {
 IdxFile read_idx(const std::filesystem::path& file, IdxKind kind, bool hash = false,
                  std::uint64_t most = std::numeric_limits<std::uint64_t>::max());
 
+// The sizes of a file of images, from its header alone, checked as read_idx checks it.
+std::vector<std::int64_t> image_sizes(const std::filesystem::path& file);
+
 }  // namespace norma

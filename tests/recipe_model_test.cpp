@@ -117,5 +117,22 @@ TEST(RecipeData, AFolderOfIdxFilesIsRefusedWithWhatToUseInstead) {
   });
 }
 
+// The header says all: neither the images behind it nor any other file is read.
+TEST(RecipeData, OfIdxFilesTheHeaderGivesShapeAndCount) {
+  const TemporaryFolder folder;
+  std::string packed = test::gzip(test::idx_images(5000, 9, 8), 0);
+  packed.back() ^= 1;  // the length in the trailer
+  test::write_bytes(folder / "images", packed);
+  DataSection d;
+  d.source = DataSection::Source::idx;
+  d.train_images = folder / "images";
+  EXPECT_EQ(sample_shape(d), (Shape{1, 9, 8}));
+  EXPECT_EQ(training_samples(d), 5000);
+  d.first_train = 7;
+  EXPECT_EQ(training_samples(d), 7);
+  test::write_bytes(folder / "images", test::idx_images(5000, 9, 8).substr(0, 1000));
+  expect_error(ErrorKind::data, {"cut short"}, [&] { sample_shape(d); });
+}
+
 }  // namespace
 }  // namespace norma::app

@@ -142,7 +142,7 @@ TEST_F(WithoutData, AModelAloneGivesTheSamePredictions) {
   Checkpoint first = load_safetensors(folder_ / "run/model.safetensors");
   first.metadata.clear();
   save_safetensors(folder_ / "run/model.safetensors", first);
-  expect(3, "--set data.train_labels=FILE", "predict run a.png");
+  expect(3, "--set data.train_images=FILE", "predict run a.png");
   EXPECT_EQ(norma("predict run a.png --json --quiet" + at("gone")).out, there.out);
   EXPECT_EQ(norma("bn-fold run --out folded4 --quiet" + at("gone")).code, 0);
   EXPECT_EQ(text_of(folder_ / "folded4/model.safetensors"), text_of(folder_ / "folded/model.safetensors"));

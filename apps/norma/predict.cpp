@@ -42,7 +42,7 @@ ModelInput input_of(const SavedModel& saved) {
     throw Error(
         ErrorKind::data,
         fmt::format(
-            "{}\n  {} does not say what the net's input is, as an older norma or another program wrote it: its training data are needed",
+            "{}\n  {} does not say what the net's input is, as an older norma or another program wrote it: its training images are needed",
             e.what(), saved.weights.string()));
   }
   if (data.source == Source::mnist || data.source == Source::fashion_mnist) set.classes = dataset_classes(name_of(data.source));

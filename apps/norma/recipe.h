@@ -162,7 +162,7 @@ TrainerOptions trainer_options(const Recipe& recipe, const Shape& sample, const 
 DatasetPair load_data(const DataSection& data);
 // One split; of IDX files the other's need not be there.
 Dataset load_split(const DataSection& data, bool train);
-// Of one stored sample. Known without the data, but for IDX files, which are read.
+// Of one stored sample. Known without the data, but for IDX files, whose header is read.
 Shape sample_shape(const DataSection& data);
 // Of the training split. Known without the data, but for IDX files, which are read, and circles.
 std::int64_t training_samples(const DataSection& data);

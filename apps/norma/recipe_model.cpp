@@ -152,6 +152,26 @@ const char* name_of(DataSection::Source source) {
   return "?";
 }
 
+namespace {
+
+// For every command, the fields that name an IDX file that is not there are the remedy.
+void refuse_moved(const Error& e, const char* field, const std::filesystem::path& file) {
+  if (std::error_code error; std::filesystem::exists(file, error)) return;
+  throw Error(e.kind(), fmt::format("{}\n  if the files have moved: --set data.{}=FILE, and so on for the other three", e.what(), field));
+}
+
+// (count, 1, height, width)
+Shape training_images(const DataSection& d) {
+  try {
+    return idx_shape(d.train_images);
+  } catch (const Error& e) {
+    refuse_moved(e, "train_images", d.train_images);
+    throw;
+  }
+}
+
+}  // namespace
+
 Shape sample_shape(const DataSection& data) {
   switch (data.source) {
     case DataSection::Source::mnist:
@@ -160,7 +180,8 @@ Shape sample_shape(const DataSection& data) {
     case DataSection::Source::circles: return {2};
     case DataSection::Source::idx: break;
   }
-  return load_data(data).train.sample;
+  const Shape set = training_images(data);
+  return {set[1], set[2], set[3]};
 }
 
 std::int64_t training_samples(const DataSection& data) {
@@ -168,10 +189,10 @@ std::int64_t training_samples(const DataSection& data) {
     case DataSection::Source::mnist:
     case DataSection::Source::fashion_mnist: return data.first_train > 0 ? data.first_train : 60000;
     case DataSection::Source::digits: return data.train_samples;
-    case DataSection::Source::circles:
+    case DataSection::Source::circles: return load_data(data).train.size();
     case DataSection::Source::idx: break;
   }
-  return load_data(data).train.size();
+  return data.first_train > 0 ? data.first_train : training_images(data)[0];
 }
 
 namespace {
@@ -198,17 +219,14 @@ DatasetPair first(DatasetPair pair, const DataSection& d) {
 
 namespace {
 
-// A split of IDX files. For every command, the fields that name a file that is not there are the remedy.
 Dataset idx_split(const DataSection& d, bool train) {
   const std::filesystem::path &images = train ? d.train_images : d.test_images, &labels = train ? d.train_labels : d.test_labels;
   try {
     return load_idx(images, labels, d.classes);
   } catch (const Error& e) {
-    std::error_code error;
-    const bool no_labels = !std::filesystem::exists(labels, error);  // which are read first
-    if (!no_labels && std::filesystem::exists(images, error)) throw;
-    throw Error(e.kind(), fmt::format("{}\n  if the files have moved: --set data.{}_{}=FILE, and so on for the other three", e.what(),
-                                      train ? "train" : "test", no_labels ? "labels" : "images"));
+    refuse_moved(e, train ? "train_labels" : "test_labels", labels);  // which are read first
+    refuse_moved(e, train ? "train_images" : "test_images", images);
+    throw;
   }
 }
 

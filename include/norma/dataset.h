@@ -75,6 +75,9 @@ FileCheck check_dataset_file(const std::string& name, const std::string& file, c
 // eight integers a sample, in 0 .. 65535. classes 0: one more than the largest label.
 Dataset load_idx(const std::filesystem::path& images, const std::filesystem::path& labels, std::int64_t classes = 0);
 
+// (count, 1, height, width) of such images. Reads the header alone, and checks it as load_idx does.
+Shape idx_shape(const std::filesystem::path& images);
+
 // ---- made by code, the same bits everywhere
 
 // The points of scikit-learn, as floats: make_circles(samples, noise=noise, factor=factor, random_state=seed), then train_test_split(...,
