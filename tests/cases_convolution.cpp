@@ -143,6 +143,7 @@ const std::vector<Convolution>& convolutions() {
       {"lenet2", 37, 6, 12, 12, 16, {5, 5}, 1, true, 3},
       {"one_sample_one_pixel", 1, 1, 1, 1, 1, {1, 1}},
       {"pointwise", 16, 17, 5, 3, 6, {1, 1}},
+      {"pointwise_padded", 5, 3, 4, 5, 6, {1, 1, 1, 1, 1, 0}},
       {"n1", 1, 3, 7, 6, 5, {3, 3, 1, 1, 1, 1}},
       {"n15", 15, 3, 6, 7, 4, {3, 3}},
       {"n16", 16, 3, 6, 7, 4, {3, 3}},
@@ -165,6 +166,9 @@ const std::vector<Convolution>& convolutions() {
       {"groups2", 17, 6, 6, 7, 8, {3, 3, 1, 1, 1, 1}, 2},
       {"groups3_odd", 17, 3, 6, 7, 9, {3, 3}, 3},
       {"depthwise", 17, 6, 7, 6, 6, {3, 3, 1, 1, 1, 1}, 6, false},
+      // Few filters: their weights are cut into more blocks than one, of channels and of taps.
+      {"few_filters_of_many_channels", 3, 37, 5, 4, 3, {3, 1}},
+      {"few_filters_of_many_taps", 2, 2, 4, 40, 3, {2, 37}},
       // Many channels: tiles of outputs, blocks of channels, filters and positions with their remainders.
       {"many_channels_7x7", 17, 67, 7, 7, 35, {3, 3, 1, 1, 1, 1}, 1, true, 2},
       {"many_channels_stride2_pad1", 3, 65, 9, 13, 33, {3, 3, 2, 2, 1, 1}},
@@ -178,6 +182,8 @@ const std::vector<Convolution>& convolutions() {
       {"many_channels_7x5_stride2", 2, 17, 13, 17, 32, {7, 5, 2, 2, 3, 2}},
       {"kernel_beyond_tile", 1, 2, 20, 20, 33, {17, 17, 1, 1, 8, 8}},
       {"dilation_beyond_tile", 1, 2, 64, 64, 32, {3, 3, 1, 1, 30, 30, 30, 30}},
+      {"many_channels_beyond_tile", 1, 16, 62, 88, 16, {3, 3, 1, 1, 0, 0, 30, 30}},
+      {"many_channels_beyond_every_tile", 1, 16, 122, 122, 16, {3, 3, 1, 1, 0, 0, 60, 60}},
       {"groups2_many_channels", 3, 66, 6, 7, 70, {3, 3, 1, 1, 1, 1}, 2},
       {"depthwise_multiplier_dilated", 5, 5, 9, 8, 10, {3, 3, 2, 1, 2, 2, 2, 2}, 5},
   };

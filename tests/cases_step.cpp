@@ -172,6 +172,7 @@ void add_step_cases(std::vector<Case>& table) {
                                                {"n16_two_classes", 16, 2},
                                                {"n17_one_class", 17, 1},
                                                {"n256", 256, 10},
+                                               {"n1100", 1100, 10},
                                                {"n300_c100_smoothed", 300, 100, Reduction::mean, 0.1},
                                                {"smoothed_sum", 17, 6, Reduction::sum, 0.3},
                                                {"ignored", 37, 10, Reduction::mean, 0, -100, 3},
@@ -182,7 +183,8 @@ void add_step_cases(std::vector<Case>& table) {
                                                {"confident", 37, 10, Reduction::mean, 0, -100, 0, 40},
                                                {"no_gradient", 37, 10, Reduction::mean, 0, -100, 0, 3, false}})
     table.push_back({"softmax_cross_entropy_" + p.name, [p](int lanes) { return cross_entropy(p, lanes); }});
-  for (const auto& [n, features] : std::vector<std::pair<std::int64_t, std::int64_t>>{{1, 1}, {15, 3}, {16, 10}, {37, 17}, {300, 10}})
+  for (const auto& [n, features] :
+       std::vector<std::pair<std::int64_t, std::int64_t>>{{1, 1}, {15, 3}, {16, 10}, {37, 17}, {300, 10}, {1100, 2}})
     for (Reduction reduction : {Reduction::mean, Reduction::sum})
       for (bool gradient : {true, false}) {
         const std::string name =

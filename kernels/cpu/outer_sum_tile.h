@@ -57,7 +57,7 @@ inline WeightCut cut_weights(const ConvShape& s, Axis rows, Axis columns, std::i
   // At least two indices a thread where there are as many.
   const std::int64_t threads = omp_in_parallel() ? 1 : omp_get_max_threads();
   const auto items = [&] { return chunks * s.groups * ceil_div(filters, cut.filters) * ceil_div(channels, cut.channels); };
-  while (threads > 1 && items() < 2 * threads && (cut.filters > max_outs || cut.channels > 1)) {
+  while (threads > 1 && items() < 2 * threads) {
     if (cut.filters > max_outs && cut.filters * taps > cut.channels) cut.filters = (cut.filters + 1) / 2;
     else if (cut.channels > 1) cut.channels = (cut.channels + 1) / 2;
     else break;
