@@ -33,7 +33,7 @@ file(GLOB peers ${PROJECT_SOURCE_DIR}/apps/bench/peers/*.py ${PROJECT_SOURCE_DIR
 add_custom_target(
   bundle
   COMMAND ${CMAKE_COMMAND} "-DOUTPUT=${PROJECT_BINARY_DIR}/bundle" "-DPROGRAMS=${bundled_files}" "-DMODULES=${module_files}" "-DSTRIP=${CMAKE_STRIP}"
-          "-DSCRIPTS=${PROJECT_SOURCE_DIR}/tests/gpu.sh;${PROJECT_SOURCE_DIR}/tests/accuracy.sh;${PROJECT_SOURCE_DIR}/apps/bench/wide.toml" "-DPEERS=${peers}" -P
+          "-DSCRIPTS=${PROJECT_SOURCE_DIR}/tests/gpu.sh;${PROJECT_SOURCE_DIR}/tests/scripts/accuracy.sh;${PROJECT_SOURCE_DIR}/apps/bench/wide.toml" "-DPEERS=${peers}" -P
           ${PROJECT_SOURCE_DIR}/cmake/make_bundle.cmake
   DEPENDS ${bundled} ${bundled_modules}
   VERBATIM)

@@ -67,12 +67,12 @@ function(norma_add_kernels target)
   set_target_properties(${target} PROPERTIES CUDA_STANDARD 20 CUDA_STANDARD_REQUIRED ON CUDA_EXTENSIONS OFF)
   # Where tests are built, nvcc's warnings are errors: no other job compiles these.
   # No fused multiply-adds but those written; constexpr functions of the shapes are for device code, too. The kernels' host functions are
-  # made known to src/cuda_launches.cpp, which tells the runtime.
+  # made known to src/execute/cuda_launches.cpp, which tells the runtime.
   target_compile_options(${target} PRIVATE -fmad=false --expt-relaxed-constexpr --compress-mode=size -Xcompiler=-Wall,-Wextra
                                         -Xcompiler=-D__cudaRegisterFunction=norma_register_kernel -Xptxas=-v
                                         $<$<BOOL:${NORMA_BUILD_TESTS}>:-Werror=all-warnings>)
   # What ptxas says of every kernel's registers, shared memory and spills becomes a table of the library, for norma plan; and
-  # tests/kernel_resources.sh reads it.
+  # tests/scripts/kernel_resources.sh reads it.
   set(launcher sh ${PROJECT_SOURCE_DIR}/cmake/keep_ptxas_report.sh ${CMAKE_CUDA_COMPILER_LAUNCHER}) # before another one, if there is
   set_target_properties(${target} PROPERTIES CUDA_COMPILER_LAUNCHER "${launcher}")
 endfunction()
@@ -92,7 +92,7 @@ function(norma_add_cuda library)
             ${PROJECT_SOURCE_DIR}/cmake/kernel_table.cmake
     DEPENDS norma_cuda_kernels $<TARGET_OBJECTS:norma_cuda_kernels> ${PROJECT_SOURCE_DIR}/cmake/kernel_table.cmake
     VERBATIM)
-  set(host_sources src/cuda_executor.cpp src/cuda_launches.cpp src/cuda_probes.cpp src/cuda_report.cpp)
+  set(host_sources src/execute/cuda_executor.cpp src/execute/cuda_launches.cpp src/execute/cuda_probes.cpp src/execute/cuda_report.cpp)
   target_sources(${library} PRIVATE ${host_sources} ${kernel_table} $<TARGET_OBJECTS:norma_cuda_kernels>
                                     $<TARGET_OBJECTS:norma_cuda_kernels_hopper>)
   string(REPLACE ";" "," architectures "${CMAKE_CUDA_ARCHITECTURES}")

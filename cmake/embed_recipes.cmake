@@ -1,6 +1,6 @@
 # Writes the C++ source that holds the shipped recipes and comparisons, so that the norma binary works alone.
 #   cmake -DRECIPE_DIR=<apps/recipes> -DOUTPUT=<embedded_recipes.cpp> -P embed_recipes.cmake
-# It defines norma::app::embedded_recipes(), declared in apps/norma/recipe.h, and embedded_comparisons(), in comparison.h.
+# It defines norma::app::embedded_recipes(), declared in apps/norma/recipe/recipe.h, and embedded_comparisons(), in comparison.h.
 foreach(variable RECIPE_DIR OUTPUT)
   if(NOT ${variable})
     message(FATAL_ERROR "embed_recipes.cmake: -D${variable}=... is missing")
@@ -35,8 +35,8 @@ file(WRITE "${OUTPUT}.part"
 #include <array>
 #include <span>
 
-#include \"apps/norma/comparison.h\"
-#include \"apps/norma/recipe.h\"
+#include \"apps/norma/compare/comparison.h\"
+#include \"apps/norma/recipe/recipe.h\"
 
 namespace norma::app {
 

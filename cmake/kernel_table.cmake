@@ -1,6 +1,6 @@
 # Writes the C++ source that says what each CUDA kernel of this build takes of a multiprocessor, from what ptxas said when it was compiled.
 #   cmake "-DOBJECTS=<object>;..." -DOUTPUT=<kernel_table.cpp> -P kernel_table.cmake
-# Reads <object>.ptxas (keep_ptxas_report.sh); defines norma::compiled_kernels(), declared in src/cuda_kernels.h.
+# Reads <object>.ptxas (keep_ptxas_report.sh); defines norma::compiled_kernels(), declared in src/execute/compiled_kernels.h.
 if(NOT OBJECTS OR NOT OUTPUT)
   message(FATAL_ERROR "kernel_table.cmake: -DOBJECTS=... and -DOUTPUT=... are needed")
 endif()
@@ -33,7 +33,7 @@ endforeach()
 
 file(WRITE "${OUTPUT}.part"
 "// Made by cmake/kernel_table.cmake from the output of ptxas.
-#include \"src/cuda_kernels.h\"
+#include \"src/execute/compiled_kernels.h\"
 
 namespace norma {
 

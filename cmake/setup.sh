@@ -10,7 +10,7 @@ build_packages='g++ cmake make ninja-build libcli11-dev libspdlog-dev libfmt-dev
   zlib1g-dev libssl-dev libcurl4-openssl-dev libpng-dev ca-certificates'
 test_packages='libgtest-dev librapidcheck-dev libboost-context-dev clang libclang-rt-dev libomp-dev'
 data_package=dataset-fashion-mnist # without it the data is downloaded
-browser_package= # without it tests/browser.sh is skipped; Ubuntu's is no browser but a pointer to a snap
+browser_package= # without it tests/scripts/browser.sh is skipped; Ubuntu's is no browser but a pointer to a snap
 
 case ${1-} in
   '') wanted=$build_packages ;;

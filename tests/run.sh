@@ -8,14 +8,14 @@
 #     cases     the inputs in ../shared/cases that once went wrong, where that folder is
 #     example   norma installed into an empty folder, apps/examples built against it as a project of its own, and run
 #     clang     clang++, warnings as errors; every public header compiled on its own
-#     fuzz      what reads files fed with any bytes for a minute (tests/fuzz.sh), built by the job clang's build
+#     fuzz      what reads files fed with any bytes for a minute (tests/scripts/fuzz.sh), built by the job clang's build
 #     asan      g++, warnings as errors; the unit tests, and the CUDA kernels on an emulated GPU, under AddressSanitizer and
 #               UndefinedBehaviorSanitizer
 #     accuracy  four recipes over seeds 0 to 4, against the accuracy they must reach
 #   sh tests/run.sh deep            what takes hours, or some of it; not among all jobs:
 #     long_fuzz as fuzz, for $NORMA_FUZZ_SECONDS (default 3600)
-#     faults    every kind of failing call at every call on files and in every allocation (tests/faults.sh), which unit does at some
-#     tsan      training, evaluation and comparisons with several threads under ThreadSanitizer (tests/tsan.sh)
+#     faults    every kind of failing call at every call on files and in every allocation (tests/scripts/faults.sh), which unit does at some
+#     tsan      training, evaluation and comparisons with several threads under ThreadSanitizer (tests/scripts/tsan.sh)
 #     mutants   $NORMA_MUTANTS (default 200) small faults planted in the kernels and the library one at a time, of which the unit tests
 #               must see 95 % (tests/scripts/mutants.sh)
 # Prints each job's time and closes with the counts: every test of GoogleTest and of CTest, and each other job as one. A skipped test says
@@ -102,7 +102,7 @@ check_kernel_resources() {
     skipped=$((skipped + 1))
     return 0
   fi
-  sh tests/kernel_resources.sh build
+  sh tests/scripts/kernel_resources.sh build
 }
 
 job_cases() {
@@ -111,7 +111,7 @@ job_cases() {
     skipped=$((skipped + 1)) counted=yes
     return 0
   fi
-  sh cmake/build.sh tests && sh tests/cases.sh build ../shared/cases
+  sh cmake/build.sh tests && sh tests/scripts/cases.sh build ../shared/cases
 }
 
 job_example() {
@@ -139,10 +139,10 @@ run_script() { # <command>...
   [ $status = 77 ] || return $status
   skipped=$((skipped + 1)) counted=yes
 }
-job_fuzz() { run_script sh tests/fuzz.sh 60; }
-job_long_fuzz() { run_script sh tests/fuzz.sh "${NORMA_FUZZ_SECONDS:-3600}"; }
-job_faults() { sh cmake/build.sh tests && run_script sh tests/faults.sh build deep; }
-job_tsan() { run_script sh tests/tsan.sh; }
+job_fuzz() { run_script sh tests/scripts/fuzz.sh 60; }
+job_long_fuzz() { run_script sh tests/scripts/fuzz.sh "${NORMA_FUZZ_SECONDS:-3600}"; }
+job_faults() { sh cmake/build.sh tests && run_script sh tests/scripts/faults.sh build deep; }
+job_tsan() { run_script sh tests/scripts/tsan.sh; }
 job_mutants() { run_script sh tests/scripts/mutants.sh --count "${NORMA_MUTANTS:-200}"; }
 
 job_asan() {
@@ -151,7 +151,7 @@ job_asan() {
 }
 
 job_accuracy() {
-  sh cmake/build.sh tests && sh tests/accuracy.sh build
+  sh cmake/build.sh tests && sh tests/scripts/accuracy.sh build
 }
 
 sh cmake/setup.sh tests

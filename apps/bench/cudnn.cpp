@@ -18,8 +18,8 @@
 #include <vector>
 
 #include "apps/bench/cudnn_convolution.h"
-#include "src/cuda_memory.h"
-#include "src/plan.h"
+#include "src/execute/cuda_memory.h"
+#include "src/plan/plan.h"
 
 namespace norma::bench {
 namespace {

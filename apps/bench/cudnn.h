@@ -5,7 +5,7 @@
 #include <cstdint>
 
 namespace norma {
-struct PlanCall;  // src/plan.h
+struct PlanCall;  // src/plan/plan.h
 }
 
 extern "C" {

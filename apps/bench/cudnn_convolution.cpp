@@ -2,7 +2,7 @@
 
 #include <vector>
 
-#include "src/cuda_memory.h"
+#include "src/execute/cuda_memory.h"
 
 namespace norma::bench {
 namespace {

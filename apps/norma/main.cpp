@@ -10,10 +10,10 @@
 #include <new>
 
 #include "apps/norma/commands.h"
-#include "apps/norma/log.h"
-#include "apps/norma/out_of_memory.h"
-#include "apps/norma/terminal.h"
-#include "apps/norma/words.h"
+#include "apps/norma/system/choices.h"
+#include "apps/norma/system/log.h"
+#include "apps/norma/system/out_of_memory.h"
+#include "apps/norma/system/terminal.h"
 #include "norma/norma.h"
 
 namespace norma::app {

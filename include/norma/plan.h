@@ -12,7 +12,7 @@
 
 namespace norma {
 
-struct Plan;  // src/plan.h
+struct Plan;  // src/plan/plan.h
 
 // Where a value lives. All but activations and group are shared by the Plans of one run and outlive a step.
 // group holds activations of one group of samples that no phase of the Plan hands to another; every thread has its own.

@@ -124,7 +124,7 @@ struct RecalibratedBatchNorm {
 // callback may call the Trainer that calls it.
 class Trainer {
  public:
-  struct State;  // src/trainer_state.h
+  struct State;  // src/train/trainer_state.h
 
   // Traces and compiles the net, and initialises its parameters from the seed. Throws Error(usage) naming the layer at fault.
   Trainer(Module net, TrainerOptions options);

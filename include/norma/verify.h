@@ -13,7 +13,7 @@
 
 namespace norma {
 
-struct PlanCall;  // src/plan.h
+struct PlanCall;  // src/plan/plan.h
 
 // Another library's kernels, shown beside norma's: what they compute is reported and fails nothing.
 struct OtherLibrary {

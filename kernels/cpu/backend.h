@@ -9,7 +9,7 @@ namespace norma::kernels::cpu {
 
 inline constexpr int lanes = 16;
 
-// What the machine does at best at a level, to hold kernels against; src/roofline.cpp times them (roofline.cpp of this folder).
+// What the machine does at best at a level, to hold kernels against; src/execute/roofline.cpp times them (roofline.cpp of this folder).
 struct Probes {
   // `rounds` rounds of multiply_add_flops() operations in registers, in independent chains that fill the pipelines, on the calling
   // thread; returns a value that depends on every one of them.

@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "src/cuda_memory.h"
-#include "tests/call_check.h"
+#include "src/execute/cuda_memory.h"
+#include "tests/support/call_check.h"
 
 namespace norma::test {
 

@@ -5,7 +5,7 @@
 #include <ostream>
 
 #include "kernels/cuda/backend.h"
-#include "src/agreement.h"
+#include "src/verify/tolerance.h"
 #include "tests/cuda/gpu.h"
 
 namespace norma::test {

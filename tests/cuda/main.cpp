@@ -5,7 +5,7 @@
 #include <cstdio>
 
 #include "norma/executor.h"
-#include "src/cuda_executor.h"
+#include "src/execute/cuda_executor.h"
 
 int main(int argc, char** argv) {
   testing::InitGoogleTest(&argc, argv);

@@ -5,10 +5,10 @@
 
 #include "norma/error.h"
 #include "norma/verify.h"
-#include "src/cuda_executor.h"
-#include "tests/expect_error.h"
-#include "tests/random_nets.h"
-#include "tests/trainer_cases.h"
+#include "src/execute/cuda_executor.h"
+#include "tests/support/expect_error.h"
+#include "tests/support/random_nets.h"
+#include "tests/support/trainer_cases.h"
 
 namespace norma::test {
 namespace {

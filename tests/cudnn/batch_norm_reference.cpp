@@ -2,8 +2,8 @@
 #include <algorithm>
 #include <cmath>
 
-#include "tests/cases.h"
 #include "tests/cudnn/batch_norm.h"
+#include "tests/support/cases.h"
 
 namespace norma::test {
 namespace {

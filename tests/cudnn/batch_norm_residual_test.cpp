@@ -4,10 +4,10 @@
 #include <algorithm>
 #include <cmath>
 
-#include "tests/cases.h"
 #include "tests/cudnn/batch_norm.h"
 #include "tests/cudnn/call_values.h"
 #include "tests/cudnn/cudnn_handle.h"
+#include "tests/support/cases.h"
 
 namespace norma::test {
 

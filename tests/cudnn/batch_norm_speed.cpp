@@ -10,10 +10,10 @@
 #include <string>
 #include <vector>
 
-#include "src/cuda_memory.h"
-#include "tests/cases.h"
+#include "src/execute/cuda_memory.h"
 #include "tests/cudnn/batch_norm_calls.h"
 #include "tests/cudnn/device.h"
+#include "tests/support/cases.h"
 
 namespace norma::test {
 namespace {

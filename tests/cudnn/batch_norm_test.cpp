@@ -21,7 +21,7 @@ std::vector<BatchNormCase> cases() {
       {"resnet_28", {32, 512, 28, 28}},
       {"resnet_14", {32, 1024, 14, 14}},
       {"resnet_7", {32, 2048, 7, 7}},
-      // those of tests/cases_batch_norm.cpp
+      // those of tests/support/cases_batch_norm.cpp
       {"odd_lenet1", {37, 6, 24, 24}},
       {"odd_lenet2", {17, 16, 8, 8}},
       {"odd_lenet_fc", {37, 120}},

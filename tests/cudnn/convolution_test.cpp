@@ -6,10 +6,10 @@
 #include <ostream>
 
 #include "apps/bench/cudnn_convolution.h"
-#include "tests/cases.h"
 #include "tests/cudnn/call_values.h"
 #include "tests/cudnn/cudnn_handle.h"
 #include "tests/cudnn/parity.h"
+#include "tests/support/cases.h"
 
 namespace norma::test {
 

@@ -5,10 +5,10 @@
 #include <cmath>
 #include <ostream>
 
-#include "tests/cases.h"
 #include "tests/cudnn/call_values.h"
 #include "tests/cudnn/cudnn_handle.h"
 #include "tests/cudnn/parity.h"
+#include "tests/support/cases.h"
 
 namespace norma::test {
 

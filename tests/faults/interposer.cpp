@@ -1,4 +1,4 @@
-// Makes one chosen call of a program fail: put before libc by LD_PRELOAD. tests/faults.sh says what is done with it.
+// Makes one chosen call of a program fail: put before libc by LD_PRELOAD. tests/scripts/faults.sh says what is done with it.
 //   NORMA_FAULT_FOLDER     only calls on files below this folder count
 //   NORMA_FAULT_CALL=K     the K-th of them, from 1, is disturbed
 //   NORMA_FAULT_KIND       enospc, eio: it fails so; eio-on: it and all after it; eintr: it is interrupted, once; short: it reads or writes

@@ -4,10 +4,10 @@
 #include <algorithm>
 #include <cstring>
 
-#include "apps/norma/png.h"
-#include "apps/norma/png_reader.h"
+#include "apps/norma/draw/png.h"
+#include "apps/norma/draw/png_reader.h"
 #include "norma/dataset.h"
-#include "src/idx.h"
+#include "src/data/idx.h"
 #include "tests/fuzz/fuzz.h"
 
 namespace norma::fuzz {

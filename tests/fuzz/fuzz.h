@@ -1,5 +1,5 @@
 // The fuzzers: each takes any bytes for one kind of file and holds what the reader says of them. In one program, norma_fuzz; run by
-// tests/fuzz.sh.
+// tests/scripts/fuzz.sh.
 #pragma once
 #include <cstddef>
 #include <cstdint>

@@ -2,11 +2,11 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
-#include "apps/norma/comparison_runs.h"
-#include "apps/norma/health.h"
-#include "apps/norma/metrics.h"
-#include "apps/norma/report.h"
-#include "apps/norma/verdict.h"
+#include "apps/norma/compare/comparison_runs.h"
+#include "apps/norma/compare/verdict.h"
+#include "apps/norma/health/health.h"
+#include "apps/norma/report/run_page.h"
+#include "apps/norma/run/metrics.h"
 #include "tests/fuzz/fuzz.h"
 
 namespace norma::fuzz {

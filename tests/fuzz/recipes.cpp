@@ -1,8 +1,8 @@
 // Recipes with overrides, and comparisons.
 #include <algorithm>
 
-#include "apps/norma/comparison.h"
-#include "apps/norma/recipe.h"
+#include "apps/norma/compare/comparison.h"
+#include "apps/norma/recipe/recipe.h"
 #include "tests/fuzz/fuzz.h"
 
 namespace norma::fuzz {

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What PyTorch computes, for tests/golden_test.cpp: modules, losses, optimizers, schedules, and 50 steps of both LeNet-BN recipes.
+"""What PyTorch computes, for tests/train/golden_test.cpp: modules, losses, optimizers, schedules, and 50 steps of both LeNet-BN recipes.
 
     python tests/golden/dump.py             writes modules.safetensors, training.safetensors and lenet.safetensors beside this file
 

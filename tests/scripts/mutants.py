@@ -19,8 +19,8 @@ ROOT = Path(__file__).resolve().parents[2]
 GROUPS = {"cpu": 3, "src": 3, "cuda": 1}
 # Not compiled here: other instruction-set levels, a real GPU's side. And what times a machine, of which no result is right or wrong.
 NOT_RUN = (
-    r"kernels/cpu/(levels_|simd/(avx512|generic)/)|kernels/cuda/(nvcc|hopper)/|src/(cuda_(launches|report|kernels)|no_cuda)"
-    r"|(kernels/(cpu|cuda)|src)/(roofline|latency)|src/cuda_probes"
+    r"kernels/cpu/(levels_|simd/(avx512|generic)/)|kernels/cuda/(nvcc|hopper)/|src/execute/(cuda_(launches|report)|compiled_kernels|no_cuda)"
+    r"|(kernels/(cpu|cuda)|src/execute)/(roofline|latency)|src/execute/cuda_probes"
 )
 # Their outcome depends on the machine's load, or on the network.
 UNSTEADY = "Fetch.*:Roofline.*:TimeCalls.*:TimedRun.*:BenchBn.*:MeasureOp.*:ProcessStart.*:Yardstick.*:Known/RealDatasets.*:Probes.*"
@@ -28,6 +28,8 @@ UNSTEADY = "Fetch.*:Roofline.*:TimeCalls.*:TimedRun.*:BenchBn.*:MeasureOp.*:Proc
 FIRST = {
     "kernels/cuda/batch_norm": "*EmulatedKernels*/batch*",
     "kernels/cuda/group_norm": "*EmulatedKernels*/group*:*EmulatedKernels*/instance*",
+    "kernels/cuda/conv2d": "*EmulatedKernels*/conv2d*",
+    "kernels/cuda/linear": "*EmulatedKernels*/linear*",
     "kernels/cuda/correlate": "*EmulatedKernels*/conv2d*:*EmulatedKernels*/linear*",
     "kernels/cuda/outer_sum": "*EmulatedKernels*/conv2d*:*EmulatedKernels*/linear*",
     "kernels/cuda/pool": "*EmulatedKernels*/max*:*EmulatedKernels*/avg*",
@@ -37,12 +39,12 @@ FIRST = {
     "kernels/cuda/": "*EmulatedKernels*-*/batch*",
     "kernels/cpu/batch_norm": "*Kernels*/batch*:*Values*",
     "kernels/cpu/": "*Kernels*-*/batch*",
-    "src/cuda": "Emulated*:Cuda*",
-    "src/idx": "Idx.*:Datasets.*",
-    "src/byte_stream": "Idx.*:Datasets.*",
-    "src/safetensors": "Safetensors.*:RunDirectory.*",
-    "src/write_file": "WriteFile.*:Safetensors.*",
-    "src/optimizer": "*Trainer*:*Optimizer*:*Recipe*",
+    "src/execute/cuda": "Emulated*:Cuda*",
+    "src/data/idx": "Idx.*:Datasets.*",
+    "src/data/gzip_stream": "Idx.*:Datasets.*",
+    "src/files/safetensors": "Safetensors.*:RunDirectory.*",
+    "src/files/write_file": "WriteFile.*:Safetensors.*",
+    "src/train/optimizer": "*Trainer*:*Optimizer*:*Recipe*",
     "src/": "*Trainer*:*Modules*:*Golden*:*Gradient*:*Plan*:*Dataset*:*Digits*:*Circles*:*Property*:*Verify*:*Reference*",
 }
 
@@ -161,7 +163,7 @@ def mutants(file, text):
 
 
 def group_of(file):
-    if file.startswith("kernels/cuda/") or file.startswith("src/cuda"):
+    if file.startswith("kernels/cuda/") or file.startswith("src/execute/cuda"):
         return "cuda"
     return "cpu" if file.startswith("kernels/cpu/") else "src"
 

@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "kernels/cuda/backend.h"
-#include "tests/call_check.h"
 #include "tests/simt/emulator.h"
+#include "tests/support/call_check.h"
 
 namespace norma::test {
 

@@ -7,7 +7,7 @@
 #include <type_traits>
 
 #include "kernels/cpu/backend.h"
-#include "src/layout.h"
+#include "src/execute/tensor_io.h"
 #include "tests/simt/emulated_call.h"
 
 namespace norma::test {

@@ -4,11 +4,11 @@
 #include <stdexcept>
 
 #include "kernels/cuda/backend.h"
-#include "src/plan.h"
-#include "tests/cases.h"
-#include "tests/plan_memory.h"
+#include "src/plan/plan.h"
 #include "tests/simt/emulated_call.h"
 #include "tests/simt/runtime.h"
+#include "tests/support/cases.h"
+#include "tests/support/plan_memory.h"
 
 namespace norma::test {
 namespace {

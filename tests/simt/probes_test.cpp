@@ -6,10 +6,10 @@
 #include <cmath>
 #include <numeric>
 
-#include "src/cuda_probes.h"
-#include "tests/expect_error.h"
+#include "src/execute/cuda_probes.h"
 #include "tests/simt/runtime.h"
 #include "tests/simt/test_kernels.h"
+#include "tests/support/expect_error.h"
 
 namespace norma::simt {
 namespace {

@@ -1,11 +1,11 @@
 // Training on the emulated GPU, as far as only an emulation can be asked: other orders of threads, work put off, what is left behind, and
 // what goes wrong. What holds for any GPU is in tests/cuda/training_test.cpp, which runs here, too.
 #include "norma/error.h"
-#include "src/cuda_executor.h"
-#include "tests/expect_error.h"
-#include "tests/random_nets.h"
+#include "src/execute/cuda_executor.h"
 #include "tests/simt/runtime.h"
-#include "tests/trainer_cases.h"
+#include "tests/support/expect_error.h"
+#include "tests/support/random_nets.h"
+#include "tests/support/trainer_cases.h"
 
 namespace norma::test {
 namespace {

@@ -1,0 +1,129 @@
+// Measuring batch norm by itself: what is measured, and how.
+#include "apps/norma/bench/bn.h"
+
+#include <algorithm>
+#include <chrono>
+
+#include "norma/module_timer.h"
+
+namespace norma::app {
+
+std::span<const BnShape> bn_shapes() {
+  static constexpr BnShape all[] = {
+      {"lenet", "bn1", 1, 256, 6, 24, 24},
+      {"lenet", "bn2", 1, 256, 16, 8, 8},
+      {"lenet", "bn3", 1, 256, 120},
+      {"lenet", "bn4", 1, 256, 84},
+
+      {"resnet50", "bn1", 1, 0, 64, 112, 112},
+      {"resnet50", "layer1.0.bn1", 6, 0, 64, 56, 56},
+      {"resnet50", "layer1.0.bn3", 4, 0, 256, 56, 56},
+      {"resnet50", "layer2.0.bn1", 1, 0, 128, 56, 56},
+      {"resnet50", "layer2.0.bn2", 7, 0, 128, 28, 28},
+      {"resnet50", "layer2.0.bn3", 5, 0, 512, 28, 28},
+      {"resnet50", "layer3.0.bn1", 1, 0, 256, 28, 28},
+      {"resnet50", "layer3.0.bn2", 11, 0, 256, 14, 14},
+      {"resnet50", "layer3.0.bn3", 7, 0, 1024, 14, 14},
+      {"resnet50", "layer4.0.bn1", 1, 0, 512, 14, 14},
+      {"resnet50", "layer4.0.bn2", 5, 0, 512, 7, 7},
+      {"resnet50", "layer4.0.bn3", 4, 0, 2048, 7, 7},
+
+      {"large", "bn1", 1, -1, 64, 112, 112},
+      {"large", "layer1.0.bn3", 1, -1, 256, 56, 56},
+      {"large", "layer4.0.bn3", 1, -1, 2048, 7, 7},
+  };
+  return all;
+}
+
+Shape shape_of(const BnShape& s, std::int64_t batch, std::size_t cache_bytes) {
+  std::int64_t n = s.n > 0 ? s.n : batch;
+  if (s.n < 0) {  // four times the cache, from 64 to 256 MB, in whole groups of samples
+    const std::int64_t sample_bytes = s.c * s.h * s.w * 4;
+    const auto wanted =
+        std::clamp<std::int64_t>(4 * static_cast<std::int64_t>(cache_bytes), std::int64_t{64} << 20, std::int64_t{256} << 20);
+    n = (wanted / sample_bytes + 31) / 32 * 32;
+  }
+  return s.h == 0 ? Shape{n, s.c} : Shape{n, s.c, s.h, s.w};
+}
+
+const char* name_of(BnLayout l) {
+  switch (l) {
+    case BnLayout::lanes: return "lanes";
+    case BnLayout::nchw: return "nchw";
+    case BnLayout::nhwc: return "nhwc";
+  }
+  return "?";
+}
+
+std::vector<BnLayout> layouts_of(const Device& device, const Shape& shape) {
+  if (device.kind == Device::Kind::cpu) return {BnLayout::lanes};
+  if (shape.rank() == 2) return {BnLayout::lanes, BnLayout::nchw};
+  return {BnLayout::lanes, BnLayout::nchw, BnLayout::nhwc};
+}
+
+std::int64_t copies_for(const Shape& shape, std::size_t cache_bytes) {
+  const double two_tensors = 2.0 * sizeof(float) * static_cast<double>(shape.elements());
+  constexpr std::int64_t most = 4096;
+  return std::clamp<std::int64_t>(static_cast<std::int64_t>(2.0 * static_cast<double>(cache_bytes) / two_tensors) + 1, 2, most);
+}
+
+std::int64_t least_tensors(bool backward, const Shape& shape, std::size_t cache_bytes) {
+  const std::size_t bytes = static_cast<std::size_t>(shape.elements()) * sizeof(float);
+  if (backward) return 2 * bytes <= cache_bytes ? 3 : 5;
+  return bytes <= cache_bytes ? 2 : 3;
+}
+
+namespace {
+// Whether the sums and what is made with them are one Call, for which the device keeps what it has read.
+bool reads_once(const Plan& pass) {
+  return std::ranges::all_of(describe(pass), [](const PlanLine& line) {
+    return line.call.find('+') != std::string::npos || line.call == "batch_norm_running_update";
+  });
+}
+}  // namespace
+
+std::vector<BnPass> measure(const BnShape& s, BnLayout layout, const Device& device, const BnRequest& request) {
+  const std::size_t cache = cache_bytes(device);
+  const Shape shape = shape_of(s, request.batch, cache);
+  const std::int64_t copies = copies_for(shape, cache);
+  const ExecutorOptions executor{.threads = request.threads, .isa = request.isa};
+  const bool on_gpu = device.kind == Device::Kind::cuda;
+  ModuleTimer timer{
+      nn::BatchNorm{},
+      layout == BnLayout::nhwc ? Shape{shape.elements() / s.c, s.c} : shape,
+      {.device = device, .executor = executor, .lanes = layout == BnLayout::lanes ? 0 : 1, .copies = copies, .seconds = on_gpu ? 5e-3 : 0}};
+  const auto copy = copy_probe(device, executor, static_cast<std::size_t>(shape.elements()) * sizeof(float), copies);
+
+  using Clock = std::chrono::steady_clock;
+  const auto pass_of = [&](const char* name) {
+    return BnPass{.shape = &s,
+                  .tensor = shape,
+                  .layout = layout,
+                  .pass = name,
+                  .copies = copies,
+                  .tensors = least_tensors(name[0] == 'b', shape, cache),
+                  .seconds = {},
+                  .copy = {},
+                  .share_of_copy = {}};
+  };
+  std::vector<BnPass> passes{pass_of("forward"), pass_of("backward")};
+  if (reads_once(timer.forward_plan())) passes[0].tensors = 2;
+  if (reads_once(timer.backward_plan())) passes[1].tensors = 3;
+  std::vector<double> seconds[2], shares[2], bandwidths;
+  (void)timer.forward(), (void)timer.backward(), (void)copy();
+  const Clock::time_point begin = Clock::now();
+  for (int round = 0; round < 5 || std::chrono::duration<double>(Clock::now() - begin).count() < request.seconds; ++round) {
+    const double times[] = {timer.forward(), timer.backward()};
+    bandwidths.push_back(copy());
+    for (std::size_t i = 0; i < 2; ++i) {
+      seconds[i].push_back(times[i]);
+      shares[i].push_back(passes[i].bytes() / times[i] / bandwidths.back());
+    }
+  }
+  for (std::size_t i = 0; i < 2; ++i)
+    passes[i].seconds = summarise(std::move(seconds[i])), passes[i].copy = summarise(bandwidths),
+    passes[i].share_of_copy = summarise(std::move(shares[i]));
+  return passes;
+}
+
+}  // namespace norma::app

@@ -1,0 +1,172 @@
+// norma bench epoch: a recipe's whole epochs as norma train runs them, and whole runs of it, from a process's start to its exit.
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <spawn.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstring>
+#include <filesystem>
+
+#include "apps/norma/bench/bench.h"
+#include "apps/norma/files/json_lines.h"
+#include "apps/norma/recipe/flags.h"
+#include "apps/norma/system/log.h"
+#include "apps/norma/system/terminal.h"
+#include "norma/checkpoint.h"
+#include "norma/files.h"
+
+namespace norma::app {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::ordered_json;
+using Clock = std::chrono::steady_clock;
+
+// A folder that is gone with it.
+class Scratch {
+ public:
+  Scratch() {
+    std::string pattern = (fs::temp_directory_path() / "norma-bench-XXXXXX").string();
+    if (!::mkdtemp(pattern.data()))
+      throw Error(ErrorKind::failure,
+                  fmt::format("cannot make a folder in {}: {}", fs::temp_directory_path().string(), std::strerror(errno)));
+    path_ = pattern;
+  }
+  Scratch(const Scratch&) = delete;
+  Scratch& operator=(const Scratch&) = delete;
+  ~Scratch() {
+    std::error_code ignored;
+    fs::remove_all(path_, ignored);
+  }
+  fs::path operator/(const char* name) const { return path_ / name; }
+
+ private:
+  fs::path path_;
+};
+
+// Runs this program with these arguments, its output in files; the seconds from its start to its exit. Throws Error with its last words if
+// it fails.
+double run_process(std::vector<std::string> arguments, const fs::path& out, const fs::path& err) {
+  const std::string program = fs::read_symlink("/proc/self/exe").string();
+  arguments.insert(arguments.begin(), program);
+  std::vector<char*> argv;
+  for (std::string& a : arguments) argv.push_back(a.data());
+  argv.push_back(nullptr);
+  posix_spawn_file_actions_t actions;
+  posix_spawn_file_actions_init(&actions);
+  posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, out.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
+  posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, err.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
+  pid_t child = 0;
+  const Clock::time_point start = Clock::now();
+  const int failed = posix_spawn(&child, program.c_str(), &actions, nullptr, argv.data(), environ);
+  posix_spawn_file_actions_destroy(&actions);
+  if (failed) throw Error(ErrorKind::failure, fmt::format("cannot run {}: {}", program, std::strerror(failed)));
+  int status = 0;
+  while (waitpid(child, &status, 0) < 0)
+    if (errno != EINTR) throw Error(ErrorKind::failure, fmt::format("waiting for {}: {}", program, std::strerror(errno)));
+  const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
+  if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
+    throw Error(ErrorKind::failure, fmt::format("norma {} failed: {}", arguments[1], read_file(err)));
+  return seconds;
+}
+
+// Whole runs of the recipe, as `norma train` in a process of its own. Each must end with these parameters.
+std::vector<double> time_processes(const Recipe& recipe, std::int64_t runs, const std::string& hash) {
+  std::vector<double> seconds;
+  for (std::int64_t r = 0; r < runs; ++r) {
+    log_info(fmt::format("run {} of {} in a process of its own", r + 1, runs));
+    const Scratch folder;
+    const fs::path config = folder / "recipe.toml", out = folder / "stdout";
+    write_file(config, write_toml(recipe));
+    seconds.push_back(run_process({"train", config, "--out", folder / "run", "--json", "--quiet"}, out, folder / "stderr"));
+    const std::string printed = read_file(out);
+    if (printed.find("\"parameters_hash\": \"" + hash) == std::string::npos &&
+        printed.find("\"parameters_hash\":\"" + hash) == std::string::npos)
+      throw Error(ErrorKind::verification, "norma train ended with other parameters than the same epochs here, whose hash is " + hash);
+  }
+  return seconds;
+}
+
+struct Row {
+  const char* name;
+  double EpochMetrics::*seconds;
+};
+constexpr Row rows[] = {
+    {"training", &EpochMetrics::train_seconds}, {"evaluation", &EpochMetrics::evaluation_seconds}, {"epoch", &EpochMetrics::seconds}};
+
+Summary after_first(const std::vector<EpochMetrics>& epochs, double EpochMetrics::*seconds) {
+  std::vector<double> values;
+  for (std::size_t i = 1; i < epochs.size(); ++i) values.push_back(epochs[i].*seconds);
+  return summarise(std::move(values));
+}
+
+constexpr const char* notes =
+    "median, least, +- (distance of the quartiles): of the epochs after the first,\n"
+    "which makes Plans, brings the data to the device and, on a GPU, loads kernels\n"
+    "and captures graphs. epoch: training, evaluation, the hash of the parameters.\n";
+
+}  // namespace
+
+int bench_epoch(const EpochRequest& request) {
+  set_up_log(detect_terminal(fileno(stderr)), request.quiet);
+  Recipe recipe = parse_recipe(find_recipe(request.recipe), request.overrides);
+  const std::int64_t epochs = recipe.train.epochs;
+  if (epochs < 2) throw Error(ErrorKind::usage, fmt::format("--epochs {}: the first does not count, so 2 are needed at least", epochs));
+  Clock::time_point start = Clock::now();
+  const auto since_start = [&] { return std::chrono::duration<double>(Clock::now() - start).count(); };
+  const Device device = bench_device(recipe.device.kind, recipe.device.threads != 0, recipe.device.isa);
+  recipe.device.kind = to_string(device);
+  const double device_seconds = since_start();
+  start = Clock::now();
+  const DatasetPair data = load_data(recipe.data);
+  const double data_seconds = since_start();
+  start = Clock::now();
+  Trainer trainer(build_model(recipe.model), trainer_options(recipe, data.train.sample, device));
+  const double start_up = since_start();
+  trainer.fit(data, {.epochs = epochs});
+  const std::vector<EpochMetrics>& history = trainer.history();
+  const EpochMetrics& last = history.back();
+  const std::vector<double> processes = time_processes(recipe, request.runs, last.parameters_hash);
+
+  if (request.json) {
+    ordered_json j{{"recipe", recipe.name},
+                   {"device", trainer.device_description()},
+                   {"batch", recipe.train.batch_size},
+                   {"epochs", epochs},
+                   {"device_seconds", device_seconds},
+                   {"data_seconds", data_seconds},
+                   {"start_up_seconds", start_up}};
+    for (const Row& r : rows) {
+      j[std::string("first_") + r.name + "_seconds"] = history[0].*r.seconds;
+      j[std::string(r.name) + "_seconds"] = to_json(after_first(history, r.seconds));
+    }
+    j["train_loss"] = last.train_loss;
+    if (last.test_accuracy) j["test_accuracy"] = *last.test_accuracy;
+    j["parameters_hash"] = last.parameters_hash;
+    j["process_seconds"] = processes.empty() ? ordered_json(nullptr) : to_json(summarise(processes));
+    print_result(json_text(j) + "\n");
+    return 0;
+  }
+  std::string out = fmt::format("{}: {}\n  batch {}, {} epochs, {} training samples, {} test samples\n{}", recipe.name,
+                                trainer.device_description(), recipe.train.batch_size, epochs, data.train.size(), data.test.size(), notes);
+  out += fmt::format("{:<14}{:>12}{:>12}{:>12}{:>7}\n", "ms", "first", "median", "least", "+-");
+  for (const Row& r : rows) {
+    const Summary s = after_first(history, r.seconds);
+    out += fmt::format("{:<14}{:>12.2f}{:>12.2f}{:>12.2f}{:>6.0f}%\n", r.name, history[0].*r.seconds * 1e3, s.median * 1e3, s.least * 1e3,
+                       100 * s.spread());
+  }
+  out += fmt::format("before: waking the device {:.0f} ms, reading the data {:.0f} ms, compiling {:.0f} ms\n", device_seconds * 1e3,
+                     data_seconds * 1e3, start_up * 1e3);
+  if (last.test_accuracy) out += fmt::format("test accuracy {:.2f}%, parameters {}\n", 100 * *last.test_accuracy, last.parameters_hash);
+  if (!processes.empty()) {
+    const Summary s = summarise(processes);
+    out += fmt::format("norma train, from the process's start to its exit: {:.2f} s (least {:.2f}, of {})\n", s.median, s.least, s.count);
+  }
+  print_result(out);
+  return 0;
+}
+
+}  // namespace norma::app

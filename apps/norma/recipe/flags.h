@@ -1,0 +1,29 @@
+// The flags that stand for fields of a recipe: --lr for optimizer.lr, and --set for any of them.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "apps/norma/recipe/recipe.h"
+
+namespace CLI {
+class App;
+}
+
+namespace norma::app {
+
+enum class FlagScope {
+  all,         // of a run to be trained
+  step,        // of steps alone: all but epochs and what is done between them
+  evaluation,  // of one that was trained: data, precision, device
+  bench,       // of one to be measured: all but epochs, and but batch size, threads and level, of which there are lists
+};
+
+// Adds the flags to a command; each one given is appended to `overrides`, in the order of the command line, so that the
+// last one counts. They must outlive the parsing.
+void add_recipe_flags(CLI::App& command, FlagScope scope, std::vector<Override>& overrides);
+
+// --device, --threads and --isa alone, for a program that has read its recipe: the device, checked. Logs what `auto` chose and why.
+// Throws Error(device) if it cannot be used.
+Device choose_device(const DeviceSection& section);
+
+}  // namespace norma::app

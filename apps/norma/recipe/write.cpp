@@ -1,0 +1,131 @@
+// From a Recipe to config.toml, and to the flat list by which two recipes are compared.
+#include <fmt/format.h>
+
+#include "apps/norma/recipe/fields.h"
+
+namespace norma::app {
+namespace {
+
+// The shortest text that reads back as the same double.
+std::string decimal(double value) {
+  const std::string text = fmt::format("{}", value);
+  return text.find_first_of(".e") == std::string::npos ? text + ".0" : text;
+}
+
+// Visitor that writes a section's fields, in their order.
+class RecipeWriter {
+ public:
+  static constexpr bool reading = false;
+  using Flat = std::map<std::string, std::string>;
+
+  // depth: of the array that holds this inline table, for its line breaks.
+  RecipeWriter(std::string path, Flat& flat, int depth = 1) : path_(std::move(path)), flat_(flat), depth_(depth) {}
+
+  template <class... Key>
+  void require(const Key&...) {}
+  template <class F>
+  void check(const char*, F) {}
+  void boolean(const char* key, bool value) { leaf(key, value ? "true" : "false"); }
+  void text(const char* key, const std::string& value) {
+    if (!value.empty()) leaf(key, toml_string(value));
+  }
+  void path(const char* key, const std::filesystem::path& value) { text(key, value.string()); }
+  void number(const char* key, double value, Range) { leaf(key, decimal(value)); }
+  void number_or_none(const char* key, const std::optional<double>& value, Range) { leaf(key, value ? decimal(*value) : "\"none\""); }
+  void numbers(const char* key, const std::vector<double>& values, Range) {
+    std::string list;
+    for (double v : values) list += (list.empty() ? "" : ", ") + decimal(v);
+    leaf(key, "[" + list + "]");
+  }
+  void integer(const char* key, std::int64_t value, std::int64_t, std::int64_t) { leaf(key, fmt::format("{}", value)); }
+  void seed(const char* key, std::uint64_t value, std::int64_t = 0) { leaf(key, fmt::format("{}", value)); }
+  void size(const char* key, const Size2& v, std::int64_t) {
+    leaf(key, v.h == v.w ? fmt::format("{}", v.h) : fmt::format("[{}, {}]", v.h, v.w));
+  }
+  void size(const char* key, const std::optional<Size2>& value, std::int64_t low) {
+    if (value) size(key, *value, low);
+  }
+  template <class E, std::size_t N>
+  void choice(const char* key, const E& value, const Names<E, N>& names) {
+    for (const auto& [name, e] : names)
+      if (e == value) leaf(key, toml_string(name));
+  }
+  void init(const char* key, const Init& value) {
+    Flat unused;  // an initialiser is compared as a whole
+    RecipeWriter inner("", unused);
+    fields(inner, value);
+    leaf(key, inner.inline_table());
+  }
+  void layers(const char* key, const std::vector<LayerSpec>& value, std::size_t) {
+    const std::string indent(static_cast<std::size_t>(2 * depth_), ' ');
+    std::string list;
+    flat_[path_of(key)] = fmt::format("{} layers", value.size());
+    for (std::size_t i = 0; i < value.size(); ++i) {
+      RecipeWriter inner(fmt::format("{}.{}", path_of(key), i), flat_, depth_ + 1);
+      const std::size_t type = value[i].layer.index();
+      inner.choice("type", type, layer_names);
+      inner.text("name", value[i].name);
+      std::visit([&](const auto& layer) { fields(inner, layer); }, value[i].layer);
+      list += indent + inner.inline_table() + ",\n";
+    }
+    lines_.emplace_back(key, value.empty() ? "[]" : "[\n" + list + indent.substr(2) + "]");
+  }
+  template <class S>
+  void section(const char* key, const S& value) {
+    RecipeWriter inner(path_of(key), flat_);
+    fields(inner, value);
+    sections_ += "\n[" + inner.path_ + "]\n" + inner.document();
+  }
+
+  std::string document() const {
+    std::string out;
+    for (const auto& [key, value] : lines_) out += key + " = " + value + "\n";
+    return out + sections_;
+  }
+  std::string inline_table() const {
+    std::string out;
+    for (const auto& [key, value] : lines_) out += (out.empty() ? " " : ", ") + key + " = " + value;
+    return "{" + out + " }";
+  }
+
+ private:
+  std::string path_of(const std::string& key) const { return path_.empty() ? key : path_ + "." + key; }
+  void leaf(const char* key, std::string value) {
+    flat_[path_of(key)] = value;
+    lines_.emplace_back(key, std::move(value));
+  }
+
+  std::string path_;
+  Flat& flat_;
+  int depth_;
+  std::vector<std::pair<std::string, std::string>> lines_;
+  std::string sections_;
+};
+
+}  // namespace
+
+std::string toml_string(std::string_view text) {
+  std::string out = "\"";
+  for (const char c : text) {
+    if (c == '"' || c == '\\') out += {'\\', c};
+    else if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) out += fmt::format("\\u{:04X}", static_cast<unsigned>(c));
+    else out += c;
+  }
+  return out + '"';
+}
+
+std::string write_toml(const Recipe& recipe) {
+  RecipeWriter::Flat flat;
+  RecipeWriter writer("", flat);
+  fields(writer, recipe);
+  return "# The whole recipe of a run, every default written out: norma train <this file> repeats it.\n" + writer.document();
+}
+
+std::map<std::string, std::string> flatten(const Recipe& recipe) {
+  RecipeWriter::Flat flat;
+  RecipeWriter writer("", flat);
+  fields(writer, recipe);
+  return flat;
+}
+
+}  // namespace norma::app

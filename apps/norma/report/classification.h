@@ -1,0 +1,52 @@
+// What a net says of a data set of classes: which it takes for which, and its worst mistakes.
+#pragma once
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "apps/norma/draw/png.h"
+#include "norma/trainer.h"
+
+namespace norma::app {
+
+// One class a net's output: probabilities, the softmax of its outputs, where it was trained by cross entropy; else its outputs.
+std::vector<double> class_scores(std::span<const float> outputs, bool probabilities);
+
+struct Classification {
+  struct Shown {
+    std::int64_t sample = 0;
+    std::int32_t label = 0, predicted = 0;
+    double score = 0, label_score = 0;  // of the class predicted, of the true one
+    double loss = 0;
+    Image image;
+  };
+  std::string data;                  // "mnist/test"
+  std::vector<std::string> classes;  // one an output of the net
+  bool probabilities = true;         // what scores are
+  std::vector<std::int64_t> counts;  // [label][predicted]
+  std::vector<Shown> first, worst;   // samples in the set's order, mistakes of the largest loss first; none where samples are no images
+
+  std::int64_t count(std::size_t label, std::size_t predicted) const { return counts[label * classes.size() + predicted]; }
+};
+
+// One evaluation of `data`. Nothing where that is empty, or an output is not finite.
+std::optional<Classification> classification_of(const Dataset& data, Trainer& trainer, bool probabilities);
+
+// Sample number `index` of images (1,H,W) or (3,H,W), shrunk by a whole number so that no side is longer than `most`.
+Image sample_image(const Dataset& data, std::int64_t index, std::int64_t most);
+
+// The filters of a model's first convolution, as images.
+struct Filters {
+  std::string layer;            // "conv1"
+  std::int64_t count = 0;       // of the layer; images may be of fewer
+  std::int64_t channels = 0;    // of a filter; an image shows all of them where there are 1 or 3, else the first one
+  std::vector<Image> images;    // grey 128 is 0; each is scaled by its own largest weight
+  std::vector<double> largest;  // of each image
+};
+
+// Nothing where the model has no convolution larger than 1 x 1, or a weight of the first is not finite.
+std::optional<Filters> first_filters(const Checkpoint& model);
+
+}  // namespace norma::app

@@ -1,0 +1,53 @@
+// The files of a run directory: their names, and how those that norma wrote are told from others.
+#pragma once
+#include <array>
+#include <cstdint>
+#include <filesystem>
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "apps/norma/files/file_list.h"
+
+namespace norma::app {
+
+inline constexpr const char* config_name = "config.toml";
+inline constexpr const char* environment_name = "environment.json";
+inline constexpr const char* metrics_name = "metrics.jsonl";
+inline constexpr const char* health_name = "health.jsonl";
+inline constexpr const char* training_name = "training.safetensors";
+inline constexpr const char* model_name = "model.safetensors";
+inline constexpr const char* report_name = "report.html";
+inline constexpr const char* curves_name = "curves.svg";
+
+// In the order in which they are removed: without its checkpoint a half-removed run begins again under its own configuration, which it
+// would not do beside weights.
+inline constexpr std::array run_files = {model_name,  training_name, metrics_name,     health_name,
+                                         report_name, curves_name,   environment_name, config_name};
+
+inline constexpr std::string_view model_prefix = "model.";  // of the model's tensors and metadata in training.safetensors
+
+// Something of that name, be it a link that leads nowhere.
+bool there(const std::filesystem::path& file);
+bool is_regular(const std::filesystem::path& file);  // not through a link
+// The contents of a file, or nothing where there is none. Throws Error(data) naming it.
+std::optional<std::string> read_text(const std::filesystem::path& file);
+
+// By what they say, not by the list.
+bool is_environment(const std::filesystem::path& file);
+bool has_lines(const std::filesystem::path& file, const std::string& name);  // all of metrics.jsonl or health.jsonl
+
+// The epoch of a line of metrics.jsonl or health.jsonl. Throws Error(data) where norma would not write it so: whoever added to it would
+// lose that with the line.
+std::int64_t epoch_of(const nlohmann::ordered_json& line, const std::string& name);
+
+// Whether a folder holds a run of a norma that kept no list: weights of the user's beside a recipe are none.
+bool begun_without_a_list(const std::filesystem::path& run);
+
+// May be replaced or removed; of lines, also by what they say.
+bool is_ours(const std::filesystem::path& run, const FileList& files, const std::string& name);
+// Throws Error(usage) for a run that is there, unless overwrite, and for files of a run's names that are not norma's in any case.
+void refuse_run(const std::filesystem::path& run, const FileList& files, bool overwrite);
+
+}  // namespace norma::app

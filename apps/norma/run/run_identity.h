@@ -1,0 +1,42 @@
+// What a run's numbers hang on beside its state: the recipe's fields that count, what its data hold, and the net. training.safetensors
+// keeps it in its metadata, so that a run goes on with the same, or is told what differs.
+#pragma once
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "apps/norma/recipe/recipe.h"
+#include "norma/graph.h"
+
+namespace norma::app {
+
+// "train.images" -> the sha256 of the training samples, "test.labels", "train.samples", "train.shape", "classes", ...
+using DataIdentity = std::map<std::string, std::string>;
+
+// Reads every sample, but of a known set: those were held against the published sha256 when they were loaded.
+DataIdentity data_identity(const DataSection& section, const DatasetPair& data);
+
+// Keys of two flattened recipes on which they differ, without those that say where and how long a run goes on, not what it computes.
+std::vector<std::string> differences(const std::map<std::string, std::string>& a, const std::map<std::string, std::string>& b);
+
+// Of a field of the recipe, "data.dir".
+bool says_where_data_lie(const std::string& key);
+
+// A field's value, or "not set".
+std::string value_or_unset(const std::map<std::string, std::string>& flat, const std::string& key);
+
+// The metadata of training.safetensors; a recipe of more than 1 MB is left out. net: not fused.
+std::map<std::string, std::string> identity_metadata(const Recipe& recipe, const DataIdentity& data, const Graph& net);
+
+// The data part of check_identity alone; nothing where nothing was kept.
+void check_data_identity(const std::map<std::string, std::string>& saved, const DataSection& section, const DatasetPair& data,
+                         const std::filesystem::path& training);
+
+// Holds what a run was saved with against what it is to go on with. Throws Error(usage) naming each field of the recipe that differs,
+// Error(data) naming the file whose samples or labels do, or the metadata that norma did not write; says where nothing was kept, as in
+// runs of the first edition. training: the file. source: where the recipe is from, for the remedy.
+void check_identity(const std::map<std::string, std::string>& saved, const Recipe& recipe, const DataIdentity& data, const Graph& net,
+                    const std::filesystem::path& training, const std::string& source);
+
+}  // namespace norma::app

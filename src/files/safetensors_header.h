@@ -1,0 +1,69 @@
+// The header of a safetensors file, in memory that its length bounds.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "norma/checkpoint.h"
+#include "src/files/input_file.h"
+
+namespace norma {
+
+constexpr std::uint64_t max_header_bytes = 100'000'000;  // the reference implementation's limit
+constexpr std::string_view metadata_key = "__metadata__";
+// In 100 MB there is room for millions of tensors, dimensions or pieces of metadata. Memory is taken by the number of the last two, and by
+// a text several times while it is read: what no model has is neither read nor written.
+constexpr std::size_t max_rank = 64, max_dimensions = 2'000'000, max_metadata = 65'536, max_text_bytes = 4'000'000;
+
+// What elements are in the file. f16, bf16 and f64 become f32; those behind them are read of counts alone.
+enum class StoredAs : std::uint8_t { f32, u8, i32, i64, f16, bf16, f64, i8, i16, u16, u32, u64 };
+
+const char* name_of(StoredAs type);  // F32
+std::size_t size_of(StoredAs type);
+DType read_as(StoredAs type);
+
+// Whether it is the one number of batches that a BatchNorm counted: state_dicts that were cast as a whole hold it in any type, and a whole
+// number is the same in each of them. It becomes i64.
+inline constexpr std::string_view count_name = "num_batches_tracked";
+bool is_cast_count(const StoredTensor& tensor, StoredAs type);
+
+// shape * size of one element, or nothing if that passes 2^63.
+std::optional<std::uint64_t> byte_count(std::span<const std::int64_t> shape, std::size_t element);
+
+// A name of a file as messages show it: printable, cut where it is long.
+std::string shown_name(std::string_view name);
+std::string in_quotes(std::string_view name);
+std::string to_text(std::span<const std::int64_t> shape);
+
+class SafetensorsFile {
+ public:
+  // Throws Error(data) where it is missing, a folder, no regular file or cannot be opened.
+  explicit SafetensorsFile(const std::filesystem::path& path);
+
+  const std::string& name() const { return name_; }
+  const std::filesystem::path& path() const { return file_.path(); }
+  std::uint64_t size() const { return file_.size(); }
+  // The next `count` bytes, all of them; what: their name for the message.
+  void read(void* to, std::size_t count, const std::string& what);
+
+ private:
+  std::string name_;
+  InputFile file_;
+};
+
+struct SafetensorsHeader {
+  Checkpoint checkpoint;              // its tensors have no bytes yet
+  std::vector<StoredAs> types;        // of each tensor
+  std::vector<std::uint64_t> begins;  // of each, where its bytes begin among those behind the header
+  std::vector<std::uint32_t> order;   // the tensors as their bytes lie
+};
+
+// From the file's beginning to the end of the header. The tensors cover what follows it exactly once. Throws Error(data).
+SafetensorsHeader read_safetensors_header(SafetensorsFile& file);
+
+}  // namespace norma

@@ -1,0 +1,202 @@
+// lower: the order of a Plan's Calls, its value table, the loss and the update.
+#include "src/plan/lower.h"
+
+#include "norma/error.h"
+#include "norma/text.h"
+#include "src/plan/lowering.h"
+
+namespace norma {
+
+using namespace kernels;
+
+Lowering::Lowering(const Graph& graph, const LowerOptions& options)
+    : graph_(graph), options_(options), value_(graph.nodes.size()), gradient_(graph.nodes.size()), saved_(graph.nodes.size()) {
+  if (graph.outputs.empty() || (options.loss && graph.outputs.size() != 1))
+    throw Error(ErrorKind::usage, "a net has one output, this one has " + std::to_string(graph.outputs.size()));
+  plan_.mode = options.mode;
+  plan_.lanes = options.lanes;
+  plan_.samples = graph.nodes.at(0).shape[0];
+}
+
+Plan Lowering::run() {
+  find_live_nodes();
+  add_persistent_values();
+  for (std::size_t i = 0; i < graph_.nodes.size(); ++i)
+    if (live_[i]) forward(i);
+  const bool several = graph_.outputs.size() > 1;
+  const auto numbered = [&](const char* text, std::size_t k) { return several ? text + std::to_string(k) : std::string(text); };
+  for (std::size_t k = 0; k < graph_.outputs.size(); ++k) name(numbered("y", k), value_[output_index(k)]);
+  ValueId loss;
+  if (options_.loss) loss = lower_loss();
+  if (options_.backward) {
+    if (!options_.loss)
+      for (std::size_t k = 0; k < graph_.outputs.size(); ++k) {
+        const std::size_t out = output_index(k);
+        accumulate(out, activation(numbered("dy", k), dims(out), node_shape(out)));
+      }
+    for (std::size_t i = graph_.nodes.size(); i-- > 0;)
+      if (live_[i] && needs_gradient_[i] && gradient_[i]) backward(i);
+    name_input_gradients();
+  }
+  update(loss);
+  if (options_.join) join(plan_);
+  schedule(plan_, options_.by_group);
+  assign(plan_, options_.assign);
+  return std::move(plan_);
+}
+
+void Lowering::name(const std::string& text, ValueId id) {
+  const auto [known, is_new] = plan_.names.emplace(text, id);
+  if (!is_new && !(known->second == id))
+    throw Error(ErrorKind::usage,
+                "\"" + printable(text) + "\" is the name of two values of this net's step: give the module, or input, another name");
+}
+
+void Lowering::find_live_nodes() {
+  live_.assign(graph_.nodes.size(), false);
+  needs_gradient_.assign(graph_.nodes.size(), false);
+  for (std::size_t k = 0; k < graph_.outputs.size(); ++k) live_[output_index(k)] = true;
+  for (std::size_t i = graph_.nodes.size(); i-- > 0;)
+    if (live_[i])
+      for (Value v : graph_.nodes[i].inputs) live_[index(v)] = true;
+  std::vector<bool> trained(graph_.nodes.size(), false);
+  for (const ParameterInfo& p : graph_.parameters())
+    if (!p.buffer) trained[static_cast<std::size_t>(p.node)] = true;
+  for (std::size_t i = 0; i < graph_.nodes.size(); ++i) {
+    const Node& n = graph_.nodes[i];
+    needs_gradient_[i] = trained[i] || (std::holds_alternative<InputNode>(n.op) && options_.input_gradients);
+    for (Value v : n.inputs) needs_gradient_[i] = needs_gradient_[i] || needs_gradient_[index(v)];
+  }
+}
+
+void Lowering::add_persistent_values() {
+  state_ = add_value(
+      {.name = "state", .dtype = DType::bytes, .shape = Shape{sizeof(StepState)}, .region = Region::state, .bytes = sizeof(StepState)});
+  std::size_t bytes = 0;
+  for (const ParameterInfo& p : graph_.parameters()) {
+    const std::size_t size = static_cast<std::size_t>(p.shape.elements()) * size_of(p.dtype);
+    Parameter& parameter = parameters_[p.name];
+    if (parameter.value) throw Error(ErrorKind::usage, "two parameters are called \"" + printable(p.name) + "\"");
+    parameter.value = add_value(
+        {.name = p.name, .dtype = p.dtype, .shape = p.shape, .region = p.buffer ? Region::buffers : Region::parameters, .bytes = size});
+    if (p.buffer) continue;
+    bytes += (size + alignment - 1) / alignment * alignment;
+    if (options_.backward)
+      parameter.gradient =
+          add_value({.name = p.name + ".grad", .dtype = DType::f32, .shape = p.shape, .region = Region::gradients, .bytes = size});
+  }
+  all_parameters_ = bytes;
+}
+
+void check_output(const Graph& graph) {
+  if (const Shape& y = graph[graph.outputs.at(0)].shape; y.rank() != 2)
+    throw Error(ErrorKind::usage, "the loss expects the net's output to be (N, C), got " + to_string(y) + "; put a Flatten at the end");
+}
+
+ValueId Lowering::lower_loss() {
+  const std::size_t out = output_index();
+  const Dims d = dims(out);
+  check_output(graph_);
+  const ValueId loss = add_value(
+      {.name = "loss", .dtype = DType::bytes, .shape = Shape{sizeof(LossResult)}, .region = Region::state, .bytes = sizeof(LossResult)});
+  const ValueId partial = flat("loss.partial", d.n * 8, DType::bytes);
+  ValueId gradient;
+  if (options_.backward) set_gradient(out, gradient = activation("dy", d, node_shape(out)));
+  if (const auto* ce = std::get_if<CrossEntropy>(&*options_.loss)) {
+    if (!labels_) labels_ = per_sample("labels", d.n, DType::i32);
+    emit("loss", SoftmaxCrossEntropy{.loss = loss,
+                                     .dlogits = gradient,
+                                     .logits = output(),
+                                     .labels = labels_,
+                                     .partial = partial,
+                                     .dims = d,
+                                     .reduction = ce->reduction,
+                                     .smoothing = ce->label_smoothing,
+                                     .ignore_index = ce->ignore_index});
+  } else {
+    if (!targets_) targets_ = activation("targets", d, node_shape(out));
+    emit("loss", MeanSquaredError{.loss = loss,
+                                  .dx = gradient,
+                                  .x = output(),
+                                  .target = targets_,
+                                  .partial = partial,
+                                  .dims = d,
+                                  .reduction = std::get<MeanSquared>(*options_.loss).reduction});
+  }
+  return loss;
+}
+
+// Everything that outlives the step comes last, after the check that the step was finite.
+void Lowering::update(ValueId loss) {
+  const std::int64_t n = static_cast<std::int64_t>(all_parameters_ / 4);
+  ValueId gradients;
+  if (options_.optimizer) {
+    // With the variances behind them (forward of a batch norm): an infinite one gives finite activations and gradients, and would stay in
+    // the running statistics.
+    const std::int64_t all = n + variances_ / 4;
+    gradients = whole("gradients", Region::gradients, static_cast<std::size_t>(all) * 4);
+    emit("optimizer", CheckFinite{.state = state_, .loss = loss, .values = gradients, .n = all});
+  }
+  for (std::size_t first = 0; first < updates_.size(); first += BatchNormRunningUpdate::most) {
+    BatchNormRunningUpdate call{.state = state_};
+    for (std::size_t u = first; u < updates_.size() && call.used < BatchNormRunningUpdate::most; ++u) {
+      const RunningUpdate& of = updates_[u];
+      call.layers[static_cast<std::size_t>(call.used++)] = {.running_mean = parameter(of.node, "running_mean").value,
+                                                            .running_var = parameter(of.node, "running_var").value,
+                                                            .tracked = parameter(of.node, "num_batches_tracked").value,
+                                                            .mean = of.mean,
+                                                            .var = of.var,
+                                                            .channels = dims(input(of.node)).c,
+                                                            .count = of.count,
+                                                            .momentum = of.momentum.value_or(0),
+                                                            .cumulative = !of.momentum};
+    }
+    emit("batch_norm", call);
+  }
+  if (options_.optimizer) {
+    const ValueId w = whole("parameters", Region::parameters, all_parameters_);
+    const ValueId rates = data("rates", DType::f32, {});
+    if (const auto* o = std::get_if<norma::Sgd>(&*options_.optimizer)) {
+      kernels::Sgd call{.w = w, .gradients = gradients, .state = state_, .rates = rates, .n = n};
+      call.momentum = o->momentum;
+      call.dampening = o->dampening;
+      call.weight_decay = o->weight_decay;
+      call.nesterov = o->nesterov;
+      if (o->momentum != 0) call.velocity = flat("optimizer/velocity", n, DType::f32, Region::optimizer);
+      emit("optimizer", call);
+    } else {
+      const auto& a = std::get<norma::Adam>(*options_.optimizer);
+      kernels::Adam call{.w = w, .gradients = gradients, .state = state_, .rates = rates, .n = n};
+      call.m = flat("optimizer/m", n, DType::f32, Region::optimizer);
+      call.v = flat("optimizer/v", n, DType::f32, Region::optimizer);
+      call.beta1 = a.beta1;
+      call.beta2 = a.beta2;
+      call.eps = a.eps;
+      call.weight_decay = a.weight_decay;
+      call.decoupled = a.decoupled;
+      emit("optimizer", call);
+    }
+  }
+  if (loss)
+    emit("loss", Advance{.state = state_, .loss = loss, .samples = dims(output_index()).n, .training = options_.optimizer.has_value()});
+}
+
+Shape transformed(const Shape& sample, const std::optional<Size2>& resize) {
+  if (!resize) return sample;
+  if (sample.rank() != 3) throw Error(ErrorKind::usage, "resize needs images (C, H, W), got samples " + to_string(sample));
+  if (resize->h <= 0 || resize->w <= 0)
+    throw Error(ErrorKind::usage, "resize must be positive, got " + std::to_string(resize->h) + "x" + std::to_string(resize->w));
+  return {sample[0], resize->h, resize->w};
+}
+
+Plan lower(const Graph& graph, const LowerOptions& options) {
+  const auto check = [](const char* field, const char* type, auto value, auto last) {
+    if (value > last) throw Error(ErrorKind::usage, std::string(field) + " " + std::to_string(static_cast<int>(value)) + " is no " + type);
+  };
+  check("mode", "Mode", options.mode, Mode::eval);
+  check("precision", "Precision", options.precision, Precision::bf16);
+  if (options.loss) std::visit([&](const auto& l) { check("reduction", "Reduction", l.reduction, Reduction::sum); }, *options.loss);
+  return Lowering{graph, options}.run();
+}
+
+}  // namespace norma

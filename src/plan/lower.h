@@ -1,0 +1,48 @@
+// lower: from a graph to a Plan. Forward Calls in node order; the loss; each node's adjoint in reverse order; the update.
+#pragma once
+#include <optional>
+
+#include "norma/graph.h"
+#include "norma/optimizer.h"
+#include "norma/trainer.h"
+#include "src/plan/plan.h"
+
+namespace norma {
+
+// Samples gathered on the device from a resident set (values data/samples, data/labels or data/targets, data/scale, data/offset
+// of Region::data), instead of input values written from outside.
+struct InputData {
+  Shape sample;            // (C,H,W) or (F) as stored
+  DType type = DType::u8;  // u8 or f32
+  std::optional<Size2> resize;
+  bool shuffle = false;
+};
+
+struct LowerOptions {
+  Mode mode = Mode::train;
+  int lanes = 16;
+  bool backward = true;          // gradients of parameters (and inputs); without a loss the upstream gradient is value "dy"
+  bool input_gradients = false;  // "dx" of input "x"
+  std::optional<InputData> data;
+  std::optional<Loss> loss;  // value "loss", a LossResult
+  std::optional<Optimizer> optimizer;
+  Precision precision = Precision::fp32;
+  bool move_running_statistics = true;  // of batch norms, in training
+  bool by_group = false;                // schedule the Calls group by group of samples
+  bool join = false;                    // Calls that one kernel can run become one (kernels/calls/together.h)
+  AssignOptions assign{};
+};
+
+// Names in the Plan: an activation by its node's path, "y" the output; "<path>.grad", "d<input>", "dy" (several outputs, which only a net
+// without a loss may have: "y0", "y1", ... and "dy0", ...); parameters and buffers by
+// their state_dict name, "<name>.grad"; "state" (StepState), "loss", "data/...", "optimizer/velocity" or "optimizer/m" and "optimizer/v".
+// Throws Error(usage) naming the layer where training is impossible (one value per channel before a batch norm).
+Plan lower(const Graph& graph, const LowerOptions& options);
+
+// Throws Error(usage) for an output that no loss can be of.
+void check_output(const Graph& graph);
+
+// (C,H,W) of a sample after the transform: what the net's input has to be.
+Shape transformed(const Shape& sample, const std::optional<Size2>& resize);
+
+}  // namespace norma

@@ -1,0 +1,44 @@
+// The reference as an Executor: what a Trainer does with a device it does with this one.
+#pragma once
+#include <map>
+#include <string>
+
+#include "norma/executor.h"
+#include "src/verify/reference.h"
+
+namespace norma {
+
+class ReferenceExecutor final : public Executor {
+ public:
+  using Reference = reference::BasicReference<reference::Tracked>;
+
+  // As the Executor whose Calls it is to run: which of them are joined depends on the lanes, too.
+  ReferenceExecutor(int lanes, bool joins) : lanes_(lanes), joins_(joins) {}
+
+  // Its numbers with their error bounds; every one written through the Executor is exact.
+  Reference& reference() { return reference_; }
+
+  std::string description() const override { return "reference (double)"; }
+  int lanes() const override { return lanes_; }
+  bool by_group(std::int64_t) const override { return false; }
+  bool joins() const override { return joins_; }
+  std::int64_t steps_ahead() const override { return 1; }
+  void prepare(const Plan& plan) override { reference_.prepare(plan); }
+  // Copies: a change of the source shows after the next bind.
+  void bind(const Plan& plan, int value, const void* source, std::size_t bytes, std::int64_t version) override;
+  // Of whole values. Scratch holds nothing.
+  void write(const Plan& plan, int value, const void* source, std::size_t bytes, std::size_t offset) override;
+  void read(const Plan& plan, int value, void* destination, std::size_t bytes, std::size_t offset) override;
+  // Never looks for what is not finite: it is asked what the others have to give, whatever that is.
+  void run(const Plan& plan, std::int64_t times, bool check_each) override;
+  void run_call(const Plan& plan, std::size_t call) override { reference_.run_call(plan, call); }
+  std::vector<double> run_timed(const Plan& plan) override;
+  void synchronize() override {}
+
+ private:
+  int lanes_;
+  bool joins_;
+  Reference reference_;
+};
+
+}  // namespace norma

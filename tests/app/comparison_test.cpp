@@ -1,0 +1,442 @@
+// Comparisons: what is read and refused, the runs that follow, what is made of their results, and what an interruption leaves.
+#include "apps/norma/compare/comparison.h"
+
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <set>
+#include <sstream>
+
+#include "apps/norma/compare/comparison_page.h"
+#include "apps/norma/compare/comparison_runs.h"
+#include "apps/norma/compare/verdict.h"
+#include "apps/norma/draw/svg.h"
+#include "tests/support/expect_error.h"
+#include "tests/support/file_size_limit.h"
+#include "tests/support/temporary_folder.h"
+
+namespace norma::app {
+namespace {
+
+using test::expect_error;
+using test::TemporaryFolder;
+
+const std::string tiny_recipe = R"([data]
+name = "digits"
+train_samples = 64
+test_samples = 32
+resize = 8
+[model]
+layers = [{ type = "flatten" }, { type = "linear", out = 10 }]
+[train]
+batch_size = 32
+)";
+
+const std::string text = R"(claim = "More is better"
+recipe = "RECIPE"
+seeds = 2
+measure = "train_loss"
+[set]
+train.epochs = 2
+[vary]
+optimizer.lr = [0.01, 0.5]
+model.weight_init = [{ kind = "normal", std = 0.5 }, "he_normal"]
+[[check]]
+kind = "better"
+field = "optimizer.lr"
+value = 0.5
+at = { model.weight_init = "he_normal" }
+)";
+
+class Comparisons : public testing::Test {
+ protected:
+  Comparisons() { std::ofstream(recipe()) << tiny_recipe; }
+  std::string recipe() const { return (folder_.path() / "tiny.toml").string(); }
+  Comparison parsed(std::string t) const {
+    if (const std::size_t at = t.find("RECIPE"); at != std::string::npos) t.replace(at, 6, recipe());
+    return parse_comparison({"test", t, "test.toml", folder_.path()});
+  }
+  // `text` with one part replaced.
+  Comparison changed(const std::string& from, const std::string& to) const {
+    std::string t = text;
+    t.replace(t.find(from), from.size(), to);
+    return parsed(t);
+  }
+
+  TemporaryFolder folder_;
+};
+
+TEST_F(Comparisons, ReadsAndWritesTheSame) {
+  const Comparison c = parsed(text);
+  EXPECT_EQ(c.name, "test");
+  EXPECT_EQ(c.claim, "More is better");
+  EXPECT_EQ(c.seeds, 2);
+  EXPECT_EQ(c.measure, Measure::train_loss);
+  ASSERT_EQ(c.vary.size(), 2U);
+  EXPECT_EQ(c.vary[0].field, "optimizer.lr");  // the file's order
+  EXPECT_EQ(c.vary[0].values, (std::vector<std::string>{"0.01", "0.5"}));
+  EXPECT_EQ(plain(c.vary[1].values[0]), "normal std 0.5");
+  ASSERT_EQ(c.checks.size(), 1U);
+  const Comparison again = parsed(write_toml(c));
+  EXPECT_EQ(write_toml(again), write_toml(c));
+  EXPECT_EQ(again.checks[0].at, c.checks[0].at);
+  EXPECT_EQ(again.vary[1].values, c.vary[1].values);
+}
+
+TEST_F(Comparisons, RefusesWithTheCulprit) {
+  const auto refused = [&](const std::string& from, const std::string& to, const std::string& message) {
+    expect_error(ErrorKind::usage, {message}, [&] { planned_runs(changed(from, to)); });
+  };
+  refused("claim", "clam", "test.toml:1:1: clam: unknown key \"clam\"; did you mean \"claim\"?");
+  refused("seeds = 2", "seeds = 0", "must be a whole number in 1..1000");
+  refused("\"train_loss\"", "\"train_los\"", "did you mean \"train_loss\"?");
+  refused("value = 0.5", "value = 0.7", "optimizer.lr never is 0.7 (it is 0.01, 0.5)");
+  refused("field = \"optimizer.lr\"", "field = \"optimizer.lrr\"", "optimizer.lrr is not varied");
+  refused("optimizer.lr = [0.01, 0.5]", "optimizer.lrr = [0.01, 0.5]", "optimizer.lr is not varied");
+  refused("[0.01, 0.5]", "0.5", "must be an array of values");
+  refused("\"better\"", "\"best\"", "check.0.kind must be one of better, sooner, further, oftener, got \"best\"");
+  refused("train.epochs = 2", "train.epocs = 2", "did you mean \"epochs\"?");
+  refused("seeds = 2", "seeds = 2\nrecipes = 3", "did you mean \"recipe\"?");
+  // Written into comparison.toml such a name would be another, or none.
+  refused("train.epochs = 2", "\"train/epochs\" = 2", "without quotes; got \"train/epochs\"");
+  refused("optimizer.lr = [0.01, 0.5]", "\"optimizer.lr\" = [0.01, 0.5]", "vary: a recipe's field is letters");
+  expect_error(ErrorKind::usage, {"train.seed is varied by --seeds"}, [&] {
+    Comparison c = parsed(text);
+    c.vary.push_back({"train.seed", {"1"}});
+    planned_runs(c);
+  });
+  // A net that cannot be names the variant.
+  expect_error(ErrorKind::usage, {"out 3: [conv1] kernel covers 9"}, [&] {
+    Comparison c{.recipes = {recipe()}};
+    c.set = {{"model.layers.0", "{ type = \"conv2d\", out = 1, kernel = 9 }", "--set"}};
+    c.vary = {{"model.layers.1.out", {"3"}}};
+    planned_runs(c);
+  });
+}
+
+TEST(Variations, AreListsOfTomlValues) {
+  const Variation v = parse_variation("data.mean=[0.5, 0.5],0.1,'a,b',{kind=\"normal\",std=1},none");
+  EXPECT_EQ(v.field, "data.mean");
+  EXPECT_EQ(v.values, (std::vector<std::string>{"[0.5, 0.5]", "0.1", "'a,b'", "{kind=\"normal\",std=1}", "\"none\""}));
+  for (const char* wrong : {"x", "=1", "x=", "x=1,,2", "x=1,1"})
+    expect_error(ErrorKind::usage, {"--vary " + std::string(wrong)}, [&] { parse_variation(wrong); });
+}
+
+TEST_F(Comparisons, RunsAreEveryCombinationSeedBySeed) {
+  const std::vector<PlannedRun> runs = planned_runs(parsed(text));
+  ASSERT_EQ(runs.size(), 8U);
+  std::set<std::string> names;
+  for (const PlannedRun& r : runs) names.insert(r.name);
+  EXPECT_EQ(names.size(), 8U);
+  EXPECT_EQ(runs[0].name, "lr=0.01,weight_init=normalstd0.5,seed=0");
+  for (std::size_t i = 0; i < 8; ++i) {
+    EXPECT_EQ(runs[i].seed, i / 4);
+    EXPECT_EQ(runs[i].recipe.train.seed, i / 4);
+    EXPECT_EQ(runs[i].variant, i % 4);
+    EXPECT_EQ(runs[i].recipe.train.epochs, 2);
+  }
+  EXPECT_EQ(runs[3].recipe.model.weight_init.kind, Init::Kind::he_normal);
+  EXPECT_EQ(std::get<Sgd>(runs[3].recipe.optimizer).lr, 0.5);
+}
+
+TEST_F(Comparisons, ShippedOnesAreReadAndTheirRunsPlanned) {
+  ASSERT_GE(embedded_comparisons().size(), 9U);
+  for (const EmbeddedRecipe& e : embedded_comparisons()) {
+    SCOPED_TRACE(e.name);
+    const Comparison c = parse_comparison(*find_comparison(std::string(e.name)));
+    EXPECT_FALSE(c.claim.empty());
+    EXPECT_FALSE(c.checks.empty());
+    EXPECT_GE(planned_runs(c).size(), 6U);
+  }
+}
+
+// ---- verdicts, on figures made up
+
+struct Made {
+  Comparison comparison;
+  std::vector<PlannedRun> runs;
+  std::vector<RunResult> results;
+
+  void add(const std::string& value, const std::string& other, std::uint64_t seed, double accuracy, std::vector<double> losses = {}) {
+    const std::string name = value + other + std::to_string(seed);
+    std::size_t variant = 0;
+    while (variant < variants.size() && variants[variant] != value + other) ++variant;
+    if (variant == variants.size()) variants.push_back(value + other);
+    runs.push_back({name, variant, {{"norm", value}, {"lr", other}}, seed, {}});
+    RunResult r;
+    r.name = name;
+    r.diverged = std::isnan(accuracy);
+    r.measured[Measure::test_accuracy] = accuracy;
+    for (std::size_t i = 0; i < losses.size(); ++i) {
+      EpochMetrics m;
+      m.epoch = static_cast<std::int64_t>(i) + 1;
+      m.train_loss = losses[i];
+      r.epochs.push_back(m);
+    }
+    results.push_back(r);
+  }
+  Verdict judged(Check check) {
+    comparison.seeds = 8;
+    comparison.checks = {std::move(check)};
+    return verdict(Results(comparison, runs, results));
+  }
+  std::vector<std::string> variants;
+};
+
+constexpr double nan = std::numeric_limits<double>::quiet_NaN();
+
+TEST(Verdicts, BetterAsksForMoreThanTheSpread) {
+  Made m;
+  const double steady[] = {0.90, 0.91, 0.92}, close[] = {0.89, 0.93, 0.91}, worse[] = {0.80, 0.82, 0.81};
+  for (std::uint64_t s = 0; s < 3; ++s) m.add("a", "1", s, steady[s]), m.add("b", "1", s, close[s]), m.add("c", "1", s, worse[s]);
+  Check check{.field = "norm", .value = "a", .against = "c"};
+  Verdict v = m.judged(check);
+  EXPECT_EQ(v.outcome, Verdict::Outcome::holds);
+  EXPECT_EQ(v.words, "Holds: test accuracy is higher with a than c by 10.00 points (95 % interval 7.52 to 12.48 points, 3 pairs).");
+  check.against = "b";
+  EXPECT_EQ(m.judged(check).outcome, Verdict::Outcome::undecided);
+  check = {.field = "norm", .value = "c", .against = "a"};
+  EXPECT_EQ(m.judged(check).outcome, Verdict::Outcome::refuted);
+  check = {.field = "norm", .value = "a"};  // each of the others
+  EXPECT_EQ(m.judged(check).outcome, Verdict::Outcome::undecided);
+  EXPECT_EQ(m.judged(check).checks.size(), 2U);
+}
+
+TEST(Verdicts, OnePairIsNoEvidenceAndDivergenceIsWorse) {
+  Made m;
+  m.add("a", "1", 0, 0.9), m.add("b", "1", 0, 0.1);
+  const Check check{.field = "norm", .value = "a"};
+  EXPECT_EQ(m.judged(check).outcome, Verdict::Outcome::undecided);
+  Made d;
+  for (std::uint64_t s = 0; s < 2; ++s) d.add("a", "1", s, 0.5), d.add("b", "1", s, nan);
+  EXPECT_EQ(d.judged(check).outcome, Verdict::Outcome::holds);
+  EXPECT_EQ(d.judged({.field = "norm", .value = "b"}).outcome, Verdict::Outcome::refuted);
+}
+
+TEST(Verdicts, SoonerCountsEpochsToTheOthersLastLoss) {
+  Made m;
+  m.comparison.measure = Measure::train_loss;
+  for (std::uint64_t s = 0; s < 2; ++s) m.add("a", "1", s, 0.9, {0.7, 0.4, 0.3, 0.2}), m.add("b", "1", s, 0.9, {0.9, 0.7, 0.6, 0.5});
+  const Verdict v = m.judged({.kind = Check::Kind::sooner, .field = "norm", .value = "a"});
+  EXPECT_EQ(v.outcome, Verdict::Outcome::holds);
+  EXPECT_EQ(v.words, "Holds: with a the train loss that b has after 4 epochs is there after 2 (2 of 2 pairs).");
+  EXPECT_EQ(m.judged({.kind = Check::Kind::sooner, .field = "norm", .value = "b"}).outcome, Verdict::Outcome::refuted);
+}
+
+TEST(Verdicts, FurtherAndOftener) {
+  Made m;
+  for (std::uint64_t s = 0; s < 2; ++s) {
+    m.add("a", "0.1", s, 0.9), m.add("a", "1", s, 0.8), m.add("a", "10", s, s == 0 ? 0.9 : nan);
+    m.add("b", "0.1", s, 0.9), m.add("b", "1", s, 0.3), m.add("b", "10", s, nan);
+  }
+  Check check{.kind = Check::Kind::further, .field = "norm", .value = "a", .over = "lr", .works = 0.7};
+  EXPECT_EQ(m.judged(check).words, "Holds: a works (test accuracy at least 70 %) up to lr 1, b up to lr 0.1, 10 times.");
+  check.value = "b";
+  EXPECT_EQ(m.judged(check).outcome, Verdict::Outcome::refuted);
+  check.works = 0.95;
+  EXPECT_EQ(m.judged(check).outcome, Verdict::Outcome::undecided);
+  check = {.kind = Check::Kind::oftener, .field = "norm", .value = "a", .works = 0.7};
+  EXPECT_EQ(m.judged(check).words, "Holds: a works (test accuracy at least 70 %) in 2 of 3 cases, b in 1.");
+}
+
+TEST(Verdicts, WithoutAClaimTheBestIsNamed) {
+  Made m;
+  m.comparison.seeds = 3;
+  for (std::uint64_t s = 0; s < 3; ++s) m.add("a", "1", s, 0.5 + 0.01 * static_cast<double>(s)), m.add("b", "1", s, 0.9);
+  const Results results(m.comparison, m.runs, m.results);
+  const Verdict v = verdict(results);
+  EXPECT_EQ(v.outcome, Verdict::Outcome::holds);
+  EXPECT_NE(v.words.find("norm b, lr 1 (90.00 %"), std::string::npos) << v.words;
+  EXPECT_NE(v.words.find("clearly behind"), std::string::npos) << v.words;
+  EXPECT_EQ(results.variants()[1].wins, 3);
+  EXPECT_EQ(results.variants()[0].wins, 0);
+}
+
+TEST(Verdicts, ATieIsNobodysWin) {
+  Made m;
+  m.comparison.seeds = 3;
+  for (std::uint64_t s = 0; s < 3; ++s) m.add("a", "1", s, 0.9), m.add("b", "1", s, s == 0 ? 0.8 : 0.9);
+  const Results results(m.comparison, m.runs, m.results);
+  EXPECT_EQ(results.variants()[0].wins, 1);
+  EXPECT_EQ(results.variants()[1].wins, 0);
+}
+
+TEST(Spreads, AreThoseOfTheSample) {
+  const double values[] = {1, 2, 4, nan};
+  const Spread s = spread(values);
+  EXPECT_EQ(s.count, 3);
+  EXPECT_DOUBLE_EQ(s.mean, 7.0 / 3);
+  EXPECT_DOUBLE_EQ(s.deviation, std::sqrt(7.0 / 3));
+  const Difference d = difference(std::span(values, 3));
+  EXPECT_NEAR(d.high - d.mean, 4.303 * std::sqrt(7.0 / 3) / std::sqrt(3.0), 1e-12);
+}
+
+// ---- running
+
+TEST_F(Comparisons, RunsSideBySideAreThoseOneAfterTheOther) {
+  const Comparison c = parsed(text);
+  const std::vector<PlannedRun> runs = planned_runs(c);
+  std::map<std::string, std::string> hashes[2];
+  for (const int jobs : {1, 3}) {
+    ComparisonDirectory d = ComparisonDirectory::create(folder_.path() / std::to_string(jobs), c, false);
+    run_all(runs, d, {.jobs = jobs, .on_result = {}, .on_wait = {}});
+    for (const RunResult& r : d.results()) hashes[jobs == 3][r.name] = r.parameters_hash;
+  }
+  EXPECT_EQ(hashes[0].size(), 8U);
+  EXPECT_EQ(hashes[0], hashes[1]);
+}
+
+TEST_F(Comparisons, WhatHasEndedIsNotRunAgain) {
+  const Comparison c = parsed(text);
+  const std::vector<PlannedRun> runs = planned_runs(c);
+  const std::filesystem::path out = folder_.path() / "out";
+  int ran = 0;
+  const RunsOptions count{.jobs = 1, .on_result = [&](const PlannedRun&, const RunResult&) { ++ran; }, .on_wait = {}};
+  {
+    ComparisonDirectory d = ComparisonDirectory::create(out, c, false);
+    run_all({runs.begin(), runs.begin() + 3}, d, count);
+    expect_error(ErrorKind::failure, {"another norma"}, [&] { ComparisonDirectory::open(out); });
+  }
+  // A crash in the middle of a line: that run is not known to have ended.
+  std::ofstream(out / "results.jsonl", std::ios::app) << R"({"run":"lr=0.5,wei)";
+  {
+    ComparisonDirectory d = ComparisonDirectory::open(out);
+    EXPECT_EQ(d.results().size(), 3U);
+    EXPECT_EQ(write_toml(d.comparison()), write_toml(c));
+    run_all(runs, d, count);
+    EXPECT_EQ(ran, 8);
+    const std::vector<RunResult> all = d.results();
+    ASSERT_EQ(all.size(), 8U);
+    const Results results(c, runs, all);
+    EXPECT_EQ(results.ended(), 8U);
+    const std::string table = comparison_table(results);
+    EXPECT_EQ(std::count(table.begin(), table.end(), '\n'), 5) << table;
+  }
+  expect_error(ErrorKind::usage, {"already holds a comparison"}, [&] { ComparisonDirectory::create(out, c, false); });
+}
+
+std::filesystem::path d_run(const std::filesystem::path& out, const PlannedRun& run) { return out / "runs" / run.name; }
+std::string contents(const std::filesystem::path& file) {
+  std::ostringstream s;
+  s << std::ifstream(file, std::ios::binary).rdbuf();
+  return s.str();
+}
+void put(const std::filesystem::path& file, const std::string& words) {
+  std::filesystem::create_directories(file.parent_path());
+  std::ofstream(file, std::ios::binary) << words;
+}
+
+TEST_F(Comparisons, ReplacingOneRemovesWhatNormaWroteAndNothingElse) {
+  namespace fs = std::filesystem;
+  const Comparison c = parsed(text);
+  const std::vector<PlannedRun> runs = planned_runs(c);
+  const fs::path out = folder_.path() / "out";
+  put(out / "runs/precious/config.toml", "mine");
+  put(out / "notes.txt", "mine");
+  {
+    ComparisonDirectory d = ComparisonDirectory::create(out, c, false);
+    run_all({runs.begin(), runs.begin() + 2}, d, {.jobs = 1, .on_result = {}, .on_wait = {}});
+    d.write_report("page", "picture");
+  }
+  put(d_run(out, runs[0]) / "notes.txt", "mine");
+  put(out / "report.html", "edited");
+  expect_error(ErrorKind::usage, {(out / "report.html").string() + " is not a file of norma's"},
+               [&] { ComparisonDirectory::create(out, c, true); });
+  expect_error(ErrorKind::usage, {"report.html", "--resume then writes its own"}, [&] { ComparisonDirectory::open(out); });
+  fs::remove(out / "report.html");
+  put(d_run(out, runs[1]) / "config.toml", "edited");
+  expect_error(ErrorKind::usage, {(d_run(out, runs[1]) / "config.toml").string()}, [&] { ComparisonDirectory::create(out, c, true); });
+  EXPECT_TRUE(fs::exists(d_run(out, runs[0]) / "config.toml"));
+  EXPECT_EQ(ComparisonDirectory::open(out).results().size(), 2U);
+  fs::remove(d_run(out, runs[1]) / "config.toml");
+
+  ComparisonDirectory d = ComparisonDirectory::create(out, c, true);
+  EXPECT_EQ(contents(out / "runs/precious/config.toml"), "mine");
+  EXPECT_EQ(contents(out / "notes.txt"), "mine");
+  EXPECT_EQ(contents(d_run(out, runs[0]) / "notes.txt"), "mine");
+  EXPECT_FALSE(fs::exists(d_run(out, runs[0]) / "config.toml"));
+  EXPECT_FALSE(fs::exists(d_run(out, runs[1])));
+  EXPECT_TRUE(d.results().empty());
+}
+
+TEST_F(Comparisons, FilesOfItsNamesThatAreNotNormasStay) {
+  const Comparison c = parsed(text);
+  const std::vector<PlannedRun> runs = planned_runs(c);
+  for (const char* name : {"report.html", "comparison.svg", "results.jsonl"}) {
+    const std::filesystem::path out = folder_.path() / name;
+    put(out / name, "mine");
+    for (const bool force : {false, true})
+      expect_error(ErrorKind::usage, {(out / name).string()}, [&] { ComparisonDirectory::create(out, c, force); });
+    EXPECT_EQ(contents(out / name), "mine");
+  }
+  // A run of norma train that happens to have the name of one of the comparison's.
+  const std::filesystem::path out = folder_.path() / "out";
+  put(d_run(out, runs[0]) / "config.toml", "mine");
+  ComparisonDirectory d = ComparisonDirectory::create(out, c, false);
+  expect_error(ErrorKind::usage, {d_run(out, runs[0]).string(), "which this comparison did not write"},
+               [&] { run_all(runs, d, {.jobs = 1, .on_result = {}, .on_wait = {}}); });
+  EXPECT_EQ(contents(d_run(out, runs[0]) / "config.toml"), "mine");
+}
+
+TEST_F(Comparisons, OneWithoutAListGoesOnAndIsNotReplaced) {
+  const Comparison c = parsed(text);
+  const std::vector<PlannedRun> runs = planned_runs(c);
+  const std::filesystem::path out = folder_.path() / "out";
+  {
+    ComparisonDirectory d = ComparisonDirectory::create(out, c, false);
+    run_all({runs.begin(), runs.begin() + 2}, d, {.jobs = 1, .on_result = {}, .on_wait = {}});
+  }
+  std::filesystem::remove(out / ".norma-files");
+  expect_error(ErrorKind::usage, {"kept no list"}, [&] { ComparisonDirectory::create(out, c, true); });
+  for (const char* name : {"report.html", "comparison.svg"}) {
+    put(out / name, std::string(colour_style()) + std::string(chart_style()) + "mine");
+    expect_error(ErrorKind::usage, {(out / name).string(), "move it away"}, [&] { ComparisonDirectory::open(out); });
+    std::filesystem::remove(out / name);
+  }
+  ComparisonDirectory d = ComparisonDirectory::open(out);
+  run_all(runs, d, {.jobs = 1, .on_result = {}, .on_wait = {}});
+  EXPECT_EQ(d.results().size(), runs.size());
+}
+
+TEST_F(Comparisons, AResultThatCannotBeWrittenIsNamedAndLeavesNoHalfLine) {
+  ComparisonDirectory d = ComparisonDirectory::create(folder_.path() / "out", parsed(text), false);
+  const std::filesystem::path file = d.path() / "results.jsonl";
+  d.append({.name = "a", .detail = {}, .measured = {}, .parameters_hash = "x", .epochs = {}});
+  const std::string before = contents(file);
+  {
+    const test::FileSizeLimit limit(before.size() + 10);
+    expect_error(ErrorKind::failure, {file.string() + ": File too large"},
+                 [&] { d.append({.name = "b", .detail = {}, .measured = {}, .parameters_hash = "x", .epochs = {}}); });
+  }
+  EXPECT_EQ(contents(file), before);
+  put(file, before.substr(0, before.size() - 1));  // whole, but for its line feed
+  EXPECT_EQ(d.results().size(), 1U);
+}
+
+TEST_F(Comparisons, ARunThatDivergesIsAResultAndOneThatFailsStopsAll) {
+  Comparison c{.recipes = {recipe()}};
+  c.seeds = 1;
+  c.vary = {{"optimizer.lr", {"0.1", "1e38"}}};
+  c.set = {{"train.epochs", "4", "--epochs"}};
+  ComparisonDirectory d = ComparisonDirectory::create(folder_.path() / "out", c, false);
+  const std::vector<PlannedRun> runs = planned_runs(c);
+  run_all(runs, d, {.jobs = 1, .on_result = {}, .on_wait = {}});
+  const std::vector<RunResult> all = d.results();
+  ASSERT_EQ(all.size(), 2U);
+  EXPECT_FALSE(all[0].diverged);
+  EXPECT_TRUE(all[1].diverged);
+  EXPECT_NE(all[1].detail.find("diverged at step"), std::string::npos) << all[1].detail;
+
+  Comparison broken{.recipes = {recipe()}};
+  broken.seeds = 1;
+  ComparisonDirectory e = ComparisonDirectory::create(folder_.path() / "broken", broken, false);
+  std::vector<PlannedRun> impossible = planned_runs(c);
+  impossible[0].recipe.data.source = DataSection::Source::idx;
+  impossible[0].recipe.data.train_images = impossible[0].recipe.data.train_labels = "/nowhere/images";
+  expect_error(ErrorKind::data, {impossible[0].name + ": /nowhere/images"},
+               [&] { run_all(impossible, e, {.jobs = 1, .on_result = {}, .on_wait = {}}); });
+  EXPECT_TRUE(e.results().empty());
+}
+
+}  // namespace
+}  // namespace norma::app

@@ -1,0 +1,442 @@
+// Recipes: what is read, refused (with its place), overridden, and written back.
+#include "apps/norma/recipe/recipe.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "norma/error.h"
+#include "norma/graph.h"
+
+namespace norma::app {
+namespace {
+
+const std::string minimal = R"([data]
+name = "digits"
+[model]
+layers = [
+  { type = "flatten" },
+  { type = "linear", out = 10 },
+]
+)";
+
+Recipe parse(const std::string& text, const std::vector<Override>& overrides = {}) {
+  return parse_recipe({"test", text, "test.toml", "/recipes"}, overrides);
+}
+
+std::string message_of(const std::function<void()>& f) {
+  try {
+    f();
+  } catch (const Error& e) {
+    EXPECT_EQ(e.kind(), ErrorKind::usage) << e.what();
+    return e.what();
+  }
+  return "no error";
+}
+
+std::string refusal(const std::string& text, const std::vector<Override>& overrides = {}) {
+  return message_of([&] { parse(text, overrides); });
+}
+
+testing::AssertionResult contains(const std::string& text, const std::string& part) {
+  if (text.find(part) != std::string::npos) return testing::AssertionSuccess();
+  return testing::AssertionFailure() << "\"" << part << "\" is not in: " << text;
+}
+
+// Every kind of field away from its default, so that a field the writer drops makes the round trip fail.
+const std::string rich = R"(name = "rich \"one\"\\"
+description = "tab\there"
+[data]
+name = "circles"
+samples = 321
+noise = 0.1
+factor = 0.25
+test_fraction = 0.3
+seed = 77
+to_unit = false
+mean = [0.1, 0.30000000000000004]
+std = 2
+resize = [3, 5]
+[model]
+activation = "tanh"
+norm = "group"
+norm_position = "after"
+weight_init = { kind = "normal", mean = 0, std = 0.02 }
+bias_init = { kind = "constant", value = 0.5 }
+layers = [
+  { type = "conv2d", name = "stem", out = 8, kernel = [3, 5], stride = [2, 1], padding = [1, 2], dilation = 2, groups = 2, bias = false, weight_init = { kind = "normal", mean = 0, std = 0.01 } },
+  { type = "batch_norm", eps = 1e-3, momentum = "none", affine = true, track_running_stats = false, weight_init = { kind = "constant", value = 0.5 } },
+  { type = "layer_norm", eps = 0.01, bias = false }, { type = "instance_norm", affine = true }, { type = "group_norm", groups = 4 },
+  { type = "norm" }, { type = "activation" }, { type = "relu" }, { type = "sigmoid" }, { type = "tanh" },
+  { type = "max_pool2d", kernel = 3, stride = 2, padding = 1, dilation = 1, ceil_mode = true },
+  { type = "avg_pool2d", kernel = [2, 3], stride = [1, 2], padding = 1, ceil_mode = true, count_include_pad = false },
+  { type = "residual", body = [{ type = "sequential", name = "inner", repeat = 2, layers = [{ type = "conv2d", out = 4, kernel = 1 }] }], projection = [{ type = "conv2d", out = 4, kernel = 1, weight_init = "he_normal" }] },
+  { type = "dropout", p = 0.25 },
+  { type = "global_avg_pool2d" },
+  { type = "flatten" },
+  { type = "linear", out = 10, bias_init = { kind = "uniform", low = -1, high = 2 }, weight_init = { kind = "xavier_uniform", gain = 1.5 } },
+]
+[model.batch_norm]
+momentum = 0.05
+initial_running_var = 0.25
+[model.layer_norm]
+eps = 1e-3
+elementwise_affine = false
+bias = false
+[model.instance_norm]
+track_running_stats = true
+[model.group_norm]
+groups = 4
+affine = false
+[optimizer]
+kind = "sgd"
+lr = 0.3
+momentum = 0.9
+weight_decay = 1e-4
+nesterov = true
+[schedule]
+kind = "one_cycle"
+pct_start = 0.25
+warmup_epochs = 0.5
+[loss]
+kind = "cross_entropy"
+reduction = "sum"
+label_smoothing = 0.1
+ignore_index = 3
+[train]
+epochs = 7
+batch_size = 33
+save_every = 2
+log_every = 3
+seed = 9007199254740993
+shuffle = false
+drop_last = true
+[device]
+kind = "cpu"
+threads = 3
+isa = "avx2"
+fuse = false
+reuse = false
+check_each = true
+)";
+
+TEST(Recipe, ReadsEveryField) {
+  const Recipe r = parse(rich);
+  EXPECT_EQ(r.name, "rich \"one\"\\");
+  EXPECT_EQ(r.data.source, DataSection::Source::circles);
+  EXPECT_EQ(r.data.samples, 321);
+  EXPECT_EQ(r.data.transform.mean, (std::vector<double>{0.1, 0.30000000000000004}));
+  EXPECT_EQ(r.data.transform.stddev, std::vector<double>{2});
+  ASSERT_TRUE(r.data.transform.resize);
+  EXPECT_EQ(*r.data.transform.resize, Size2(3, 5));
+  EXPECT_EQ(r.model.activation, Activation::tanh);
+  EXPECT_EQ(r.model.norm, NormKind::group);
+  EXPECT_EQ(r.model.norm_position, NormPosition::after);
+  EXPECT_EQ(r.model.group_norm.groups, 4);
+  EXPECT_EQ(r.model.batch_norm.momentum, 0.05);
+  ASSERT_EQ(r.model.layers.size(), 17U);
+  const auto& conv = std::get<nn::Conv2d>(r.model.layers[0].layer);
+  EXPECT_EQ(r.model.layers[0].name, "stem");
+  EXPECT_EQ(conv.kernel, Size2(3, 5));
+  EXPECT_EQ(conv.dilation, Size2(2));
+  EXPECT_EQ(conv.weight_init.kind, Init::Kind::normal);
+  EXPECT_EQ(conv.weight_init.b, 0.01);
+  EXPECT_FALSE(std::get<nn::BatchNorm>(r.model.layers[1].layer).momentum);
+  const auto& residual = std::get<ResidualLayer>(r.model.layers[12].layer);
+  EXPECT_EQ(std::get<nn::Conv2d>(residual.projection.at(0).layer).weight_init.a, Init::he_normal().a);
+  EXPECT_TRUE(std::get<Sgd>(r.optimizer).nesterov);
+  EXPECT_EQ(r.schedule.kind, Schedule::Kind::one_cycle);
+  EXPECT_EQ(std::get<CrossEntropy>(r.loss).ignore_index, 3);
+  EXPECT_EQ(r.train.seed, 9007199254740993U);  // not a double
+  EXPECT_EQ(r.device.threads, 3);
+}
+
+TEST(Recipe, WritesWhatItReads) {
+  for (const std::string& text : {minimal, rich}) {
+    const Recipe first = parse(text);
+    const std::string written = write_toml(first);
+    const Recipe second = parse(written);
+    EXPECT_EQ(write_toml(second), written);
+    EXPECT_EQ(flatten(second), flatten(first));
+  }
+  // The written recipe is complete: defaults are in it.
+  EXPECT_TRUE(contains(write_toml(parse(minimal)), "lr = 0.001"));
+}
+
+TEST(Recipe, WritesEveryFieldThatDiffers) {
+  const auto plain = flatten(parse(minimal)), full = flatten(parse(rich));
+  for (const char* key :
+       {"train.seed", "device.check_each", "loss.label_smoothing", "schedule.pct_start", "train.log_every", "model.weight_init",
+        "model.bias_init", "model.batch_norm.initial_running_var", "model.norm", "model.norm_position",
+        "model.layer_norm.elementwise_affine", "model.instance_norm.track_running_stats", "model.group_norm.groups",
+        "model.layers.12.projection.0.weight_init", "model.layers.12.body.0.layers.0.out", "data.resize"})
+    EXPECT_TRUE(full.contains(key) && (!plain.contains(key) || plain.at(key) != full.at(key))) << key;
+}
+
+TEST(Recipe, ShippedRecipesRoundTripAndBuild) {
+  ASSERT_GE(embedded_recipes().size(), 5U);
+  for (const EmbeddedRecipe& e : embedded_recipes()) {
+    const Recipe r = parse_recipe(find_recipe(std::string(e.name)));
+    EXPECT_EQ(r.name, e.name);
+    EXPECT_EQ(flatten(parse(write_toml(r))), flatten(r));
+    const Graph g = trace(Module(build_model(r.model)), sample_shape(r.data).prepend(r.train.batch_size));
+    EXPECT_EQ(g.nodes.back().shape, (Shape{r.train.batch_size, r.data.source == DataSection::Source::circles ? 2 : 10}));
+  }
+}
+
+TEST(Recipe, MnistLenetBnIsTheNetOfTheIssue) {
+  const Recipe r = parse_recipe(find_recipe("mnist-lenet-bn"));
+  EXPECT_EQ(std::get<Sgd>(r.optimizer).lr, 0.02);
+  EXPECT_EQ(r.train.epochs, 10);
+  EXPECT_EQ(r.train.batch_size, 256);
+  EXPECT_EQ(r.data.transform.mean, std::vector<double>{0.5});
+  std::vector<std::string> names;
+  for (const ParameterInfo& p : trace(Module(build_model(r.model)), {256, 1, 28, 28}).parameters())
+    if (!p.buffer) names.push_back(p.name + to_string(p.shape));
+  EXPECT_EQ(names.front(), "conv1.weight(6, 1, 5, 5)");
+  EXPECT_EQ(names.back(), "fc3.bias(10)");
+}
+
+TEST(Recipe, FashionCnnBnStartsAsItsTutorialDoes) {
+  const Recipe r = parse_recipe(find_recipe("fashion-cnn-bn"));
+  EXPECT_EQ(std::get<Sgd>(r.optimizer).lr, 0.2);
+  const Graph g = trace(Module(build_model(r.model)), {256, 1, 28, 28});
+  int normal = 0, zero = 0, variances = 0;
+  for (const ParameterInfo& p : g.parameters()) {
+    const bool bias = p.name.ends_with(".bias"), norm = p.name.starts_with("bn");
+    if (p.buffer) {
+      variances += p.name.ends_with("running_var") && p.init.a == 0;
+    } else if (bias && !norm) {
+      EXPECT_TRUE(p.init.kind == Init::Kind::constant && p.init.a == 0) << p.name;
+      ++zero;
+    } else {
+      EXPECT_TRUE(p.init.kind == Init::Kind::normal && p.init.a == 0 && p.init.b == 0.01) << p.name;
+      ++normal;
+    }
+  }
+  EXPECT_EQ(normal, 4 + 2 * 2);
+  EXPECT_EQ(zero, 4);
+  EXPECT_EQ(variances, 2);
+}
+
+TEST(Recipe, CirclesDifferInTheirNormsAlone) {
+  Recipe with = parse_recipe(find_recipe("circles-bn")), without = parse_recipe(find_recipe("circles"));
+  EXPECT_EQ(load_data(with.data).train.size(), with.train.batch_size) << "full batches";
+  EXPECT_EQ(with.data.seed, 42U);
+  with.name = without.name, with.description = without.description;
+  EXPECT_EQ(with.model.norm, NormKind::batch);
+  EXPECT_EQ(without.model.norm, NormKind::none);
+  without.model.norm = NormKind::batch;
+  EXPECT_EQ(flatten(with), flatten(without));
+}
+
+TEST(Recipe, TheModelsInitialisersAreThoseOfLayersThatNameNone) {
+  const Recipe r = parse(R"([data]
+name = "circles"
+[model]
+weight_init = { kind = "constant", value = 2 }
+bias_init = { kind = "constant", value = 3 }
+layers = [
+  { type = "linear", out = 3 }, { type = "batch_norm" },
+  { type = "residual", body = [{ type = "linear", out = 3, bias_init = { kind = "constant", value = 4 } }] },
+]
+)");
+  std::map<std::string, double> starts;
+  for (const ParameterInfo& p : trace(Module(build_model(r.model)), {4, 2}).parameters())
+    starts[p.name] = p.init.kind == Init::Kind::standard ? -1 : p.init.a;
+  EXPECT_EQ(starts.at("fc1.weight"), 2);
+  EXPECT_EQ(starts.at("fc1.bias"), 3);
+  EXPECT_EQ(starts.at("residual1.body.fc1.weight"), 2);
+  EXPECT_EQ(starts.at("residual1.body.fc1.bias"), 4);
+  EXPECT_EQ(starts.at("bn1.weight"), -1);  // a batch norm has its own
+  EXPECT_EQ(starts.at("bn1.running_var"), 1);
+}
+
+TEST(Recipe, NormNoneAndActivationNoneLeaveTheLayersOut) {
+  const std::vector<Override> off{{"model.norm", "none", "--norm"}, {"model.activation", "none", "--activation"}};
+  const Recipe r = parse_recipe(find_recipe("mnist-lenet-bn"), off);
+  for (const ParameterInfo& p : trace(Module(build_model(r.model)), {8, 1, 28, 28}).parameters())
+    EXPECT_EQ(p.name.find("bn"), std::string::npos) << p.name;
+}
+
+TEST(Recipe, TheModelsNormAndItsPlace) {
+  const auto net = [](std::vector<Override> set) {
+    const Recipe r = parse_recipe(find_recipe("mnist-lenet-bn"), set);
+    std::string kinds;
+    for (const Node& n : trace(Module(build_model(r.model)), {8, 1, 28, 28}).nodes) kinds += n.path + " ";
+    return kinds;
+  };
+  const Override after{"model.norm_position", "after", "--norm-position"};
+  EXPECT_TRUE(contains(net({}), "conv1 bn1 relu1 pool1 conv2 bn2 relu2 "));
+  EXPECT_TRUE(contains(net({{"model.norm", "layer", "--norm"}}), "fc1 ln3 relu3 fc2 ln4 relu4 fc3"));
+  EXPECT_TRUE(contains(net({{"model.norm", "group", "--norm"}, after}), "conv1 relu1 gn1 pool1 conv2 relu2 gn2 "));
+  EXPECT_TRUE(contains(net({{"model.norm", "none", "--norm"}, after}), "conv1 relu1 pool1 "));
+  // A linear layer gives one value a channel, of which an instance norm would leave nothing.
+  EXPECT_TRUE(contains(net({{"model.norm", "instance", "--norm"}}), "conv2 in2 relu2 pool2 flatten1 fc1 relu3 fc2 relu4 fc3"));
+  const auto without_slots = [](const std::string& norm) {
+    const RecipeSource source{"bare", "[data]\nname='digits'\n[model]\nlayers=[{type='flatten'},{type='linear',out=10}]", "bare.toml", {}};
+    const std::vector<Override> set{{"model.norm", norm, "--norm"}};
+    parse_recipe(source, set);
+  };
+  without_slots("none");
+  EXPECT_TRUE(contains(message_of([&] { without_slots("batch"); }), "--norm: no layer of bare is { type = \"norm\" }"));
+  EXPECT_TRUE(contains(message_of([&] {
+                         net({{"model.norm", "group", "--norm"}, {"model.group_norm.groups", "4", "--set"}});
+                       }),
+                       "[gn1] 6 channels cannot be divided into 4 groups"));
+  EXPECT_TRUE(contains(message_of([&] { net({{"model.norm", "batch_norm", "--norm"}}); }), "did you mean \"batch\"?"));
+  EXPECT_TRUE(contains(refusal("[data]\nname='digits'\n[model]\nlayers=[{type='group_norm'}]"), "groups"));
+}
+
+TEST(RecipeError, UnknownKeyHasPlaceAndSuggestion) {
+  const std::string m = refusal(minimal + "[optimizer]\nlr = 0.1\nmomentun = 0.9\n");
+  EXPECT_TRUE(contains(m, "test.toml:10:1: "));
+  EXPECT_TRUE(contains(m, "did you mean \"momentum\"?"));
+  EXPECT_TRUE(contains(refusal(minimal + "[optimizer]\nlearning_rate = 0.1\n"), "did you mean \"lr\"?"));
+  EXPECT_TRUE(contains(refusal(minimal + "[trian]\nepochs = 1\n"), "test.toml:8:2: trian: unknown key \"trian\"; did you mean \"train\"?"));
+  EXPECT_TRUE(contains(refusal("[data]\nname='digits'\n[model]\nlayers=[{type='linear', out=1, kernel=2}]"), "of type \"linear\""));
+  EXPECT_TRUE(contains(refusal(minimal + "[optimizer]\nkind='adam'\nmomentum=0.9\n"), "of kind \"adam\""));
+}
+
+TEST(RecipeError, WrongTypeOrRangeHasLineAndColumn) {
+  const struct {
+    const char *text, *place, *part;
+  } cases[] = {
+      {"[train]\nepochs = 0\n", "test.toml:9:10: train.epochs: ", "from 1 to 1000000, got 0"},
+      {"[train]\nepochs = 1.5\n", "test.toml:9:10: ", "must be an integer"},
+      {"[train]\nepochs = \"5\"\n", "test.toml:9:10: ", "got the string \"5\""},
+      {"[train]\nseed = -1\n", "test.toml:9:8: ", "at least 0, got -1"},
+      {"[train]\nlog_every = 0\n", "test.toml:9:13: ", "from 1 to 1000000, got 0"},
+      {"[model.batch_norm]\ninitial_running_var = -1\n", "test.toml:9:23: ", "at least 0, got -1"},
+      {"[train]\nshuffle = 1\n", "test.toml:9:11: ", "must be true or false"},
+      {"[optimizer]\nlr = 0\n", "test.toml:9:6: optimizer.lr: ", "above 0, got 0"},
+      {"[optimizer]\nlr = nan\n", "test.toml:9:6: ", "above 0, got nan"},
+      {"[optimizer]\nlr = inf\n", "test.toml:9:6: ", "got inf"},
+      {"[optimizer]\nkind = \"addam\"\n", "test.toml:9:8: ", "did you mean \"adam\"?"},
+      {"[optimizer]\nkind = 3\n", "test.toml:9:8: ", "must be one of sgd, adam, adamw"},
+      {"[optimizer]\nnesterov = true\n", "test.toml:", "nesterov"},
+      {"[loss]\nlabel_smoothing = 1.0\n", "test.toml:9:19: ", "below 1, got 1"},
+      {"[device]\nkind = \"gpu\"\n", "test.toml:9:8: ", "unknown device"},
+      {"[device]\nthreads = 5000\n", "test.toml:9:11: ", "from 0 to 4096"},
+      {"train = 3\n", "test.toml:", "unknown key"},  // lands in [model]
+  };
+  for (const auto& c : cases) {
+    const std::string m = refusal(minimal + c.text);
+    EXPECT_TRUE(contains(m, c.place)) << c.text;
+    EXPECT_TRUE(contains(m, c.part)) << c.text;
+  }
+}
+
+TEST(RecipeError, LayersAreChecked) {
+  const auto with = [](const std::string& layers) { return "[data]\nname = \"digits\"\n[model]\nlayers = " + layers + "\n"; };
+  EXPECT_TRUE(contains(refusal(with("[]")), "at least one layer"));
+  EXPECT_TRUE(contains(refusal(with("3")), "must be an array of layers, got 3"));
+  EXPECT_TRUE(contains(refusal(with("[3]")), "model.layers.0: must be a table"));
+  EXPECT_TRUE(contains(refusal(with("[{out=3}]")), "\"type\" is missing"));
+  EXPECT_TRUE(contains(refusal(with("[{type='linear'}]")), "model.layers.0: \"out\" is missing"));
+  EXPECT_TRUE(contains(refusal(with("[{type='conv2', out=1, kernel=1}]")), "did you mean \"conv2d\"?"));
+  EXPECT_TRUE(
+      contains(refusal(with("[{type='conv2d', out=1, kernel=[1,2,3]}]")), "model.layers.0.kernel: must be an integer or [height, width]"));
+  EXPECT_TRUE(contains(refusal(with("[{type='conv2d', out=1, kernel=[1,0]}]")), "model.layers.0.kernel.1: "));
+  EXPECT_TRUE(contains(refusal(with("[{type='dropout', p=1.0}]")), "model.layers.0.p: "));
+  EXPECT_TRUE(contains(refusal(with("[{type='linear', out=1, weight_init={kind='normal', sd=1}}]")), "did you mean \"std\"?"));
+  EXPECT_TRUE(contains(refusal(with("[{type='linear', out=1, weight_init='he'}]")), "must be one of standard"));
+  EXPECT_TRUE(contains(refusal(with("[{type='linear', out=1, name='a.b'}]")), "parameter names"));
+  EXPECT_TRUE(contains(refusal(with("[{type='residual', body=[]}]")), "model.layers.0.body: must hold at least one layer"));
+}
+
+TEST(RecipeError, SyntaxAndMissingSections) {
+  EXPECT_TRUE(contains(refusal("[data\nname=1"), "test.toml:1:"));
+  EXPECT_TRUE(contains(refusal("a = 1\na = 2\n"), "test.toml:2:"));
+  EXPECT_TRUE(contains(refusal("[data]\nname=\"digits\"\n"), "\"model\" is missing"));
+  EXPECT_TRUE(contains(refusal(""), "\"data\" is missing"));
+  EXPECT_TRUE(contains(refusal("[data]\nname=\"idx\"\n[model]\nlayers=[{type='flatten'}]"), "\"train_images\" is missing"));
+}
+
+TEST(RecipeError, TheCirclesSeedIsThatOfNumpy) {
+  const std::string circles = "[data]\nname='circles'\nseed=4294967296\n[model]\nlayers=[{type='linear', out=2}]";
+  EXPECT_TRUE(contains(refusal(circles), "test.toml:3:6: data.seed: must be an integer from 0 to 4294967295, got 4294967296"));
+}
+
+TEST(RecipeOverride, SetsAnyField) {
+  const Recipe r = parse_recipe(find_recipe("mnist-lenet-bn"), std::vector<Override>{{"optimizer.lr", "0.5", "--lr"},
+                                                                                     {"model.activation", "tanh", "--set model.activation"},
+                                                                                     {"model.layers[0].out", "12", "--set"},
+                                                                                     {"model.layers.4.kernel", "[5, 3]", "--set"},
+                                                                                     {"schedule.gamma", "0.5", "--set"},
+                                                                                     {"schedule.kind", "\"step\"", "--set"},
+                                                                                     {"data.std", "[0.25]", "--set"}});
+  EXPECT_EQ(learning_rate(r.optimizer), 0.5);
+  EXPECT_EQ(r.model.activation, Activation::tanh);
+  EXPECT_EQ(std::get<nn::Conv2d>(r.model.layers[0].layer).out, 12);
+  EXPECT_EQ(std::get<nn::Conv2d>(r.model.layers[4].layer).kernel, Size2(5, 3));
+  EXPECT_EQ(r.schedule.gamma, 0.5);
+  EXPECT_EQ(r.data.transform.stddev, std::vector<double>{0.25});
+}
+
+TEST(RecipeOverride, AnotherKindStartsItsSectionAnew) {
+  const std::string text = minimal + "[optimizer]\nkind='sgd'\nlr=0.5\nmomentum=0.9\n";
+  const Recipe r = parse(text, {{"optimizer.kind", "adam", "--optimizer"}});
+  EXPECT_EQ(learning_rate(r.optimizer), 1e-3);
+  // The same kind changes nothing.
+  EXPECT_EQ(learning_rate(parse(text, {{"optimizer.kind", "sgd", "--optimizer"}}).optimizer), 0.5);
+  // Flags come after it, wherever they stand.
+  EXPECT_EQ(learning_rate(parse(text, {{"optimizer.lr", "0.25", "--lr"}, {"optimizer.kind", "adamw", "--optimizer"}}).optimizer), 0.25);
+  // Another data set keeps the transform.
+  const Recipe d = parse_recipe(find_recipe("mnist-lenet-bn"), std::vector<Override>{{"data.name", "digits", "--data"}});
+  EXPECT_EQ(d.data.source, DataSection::Source::digits);
+  EXPECT_EQ(d.data.transform.mean, std::vector<double>{0.5});
+}
+
+TEST(RecipeOverride, ErrorsNameTheFlag) {
+  EXPECT_TRUE(contains(refusal(minimal, {{"train.epochs", "abc", "--epochs"}}), "--epochs: must be an integer"));
+  EXPECT_TRUE(contains(refusal(minimal, {{"optimizer.lr", "-1", "--lr"}}), "--lr: must be a number above 0, got -1"));
+  EXPECT_TRUE(contains(refusal(minimal, {{"optimizer.lrr", "1", "--set optimizer.lrr"}}), "--set optimizer.lrr: unknown key \"lrr\""));
+  EXPECT_TRUE(contains(refusal(minimal, {{"optimiser.lr", "1", "--set optimiser.lr"}}), "--set optimiser.lr: unknown key \"optimiser\""));
+  EXPECT_TRUE(contains(refusal(minimal, {{"model.layers.12.out", "1", "--set"}}), "\"12\" is not an index of the 2 entries"));
+  EXPECT_TRUE(contains(refusal(minimal, {{"data.name.x", "1", "--set"}}), "not a table"));
+  EXPECT_TRUE(contains(refusal(minimal, {{"train.epochs", "", "--epochs"}}), "--epochs: nothing is not a TOML value"));
+  EXPECT_TRUE(contains(refusal(minimal, {{"train.epochs", "[1", "--epochs"}}), "--epochs: [1 is not a TOML value"));
+  EXPECT_TRUE(contains(refusal(minimal, {{"train.epochs", "1\nlr = 2", "--epochs"}}), "--epochs: "));
+  EXPECT_TRUE(contains(refusal(minimal, {{".lr", "1", "--set"}}), "is not a key"));
+}
+
+TEST(RecipeOverride, PathsOfAFileStartAtTheFileThoseOfAFlagHere) {
+  const std::string text =
+      "[data]\nname='idx'\ntrain_images='a/i'\ntrain_labels='/b'\ntest_images='../"
+      "c'\ntest_labels='d'\n[model]\nlayers=[{type='flatten'}]\n";
+  const Recipe r = parse(text, {{"data.test_labels", "e", "--set"}});
+  EXPECT_EQ(r.data.train_images, "/recipes/a/i");
+  EXPECT_EQ(r.data.train_labels, "/b");
+  EXPECT_EQ(r.data.test_images, "/c");
+  EXPECT_EQ(r.data.test_labels, std::filesystem::current_path() / "e");
+}
+
+TEST(FindRecipe, UnknownNameListsAndSuggests) {
+  const std::string m = message_of([] { find_recipe("mnist-lenet"); });
+  EXPECT_TRUE(contains(m, "unknown recipe \"mnist-lenet\"; did you mean \"mnist-lenet-bn\"?"));
+  EXPECT_TRUE(contains(m, "fashion-lenet-bn-sigmoid"));
+  EXPECT_TRUE(contains(message_of([] { find_recipe("./no/such.toml"); }), "./no/such.toml: cannot be read: No such file"));
+  EXPECT_TRUE(contains(message_of([] { find_recipe("/"); }), "is a folder"));
+}
+
+TEST(FindRecipe, FolderOfTheEnvironmentComesFirst) {
+  const std::filesystem::path folder = std::filesystem::path(testing::TempDir()) / "norma_recipe_test";
+  std::filesystem::create_directories(folder);
+  std::ofstream(folder / "mnist-lenet-bn.toml") << minimal;
+  setenv("NORMA_RECIPE_DIR", folder.c_str(), 1);
+  const RecipeSource found = find_recipe("mnist-lenet-bn");
+  unsetenv("NORMA_RECIPE_DIR");
+  std::filesystem::remove_all(folder);
+  EXPECT_EQ(found.text, minimal);
+  EXPECT_EQ(found.folder, folder);
+}
+
+}  // namespace
+}  // namespace norma::app

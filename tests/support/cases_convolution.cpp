@@ -1,0 +1,312 @@
+// Cases: convolution and linear layers.
+#include <algorithm>
+#include <cmath>
+
+#include "tests/support/cases.h"
+
+namespace norma::test {
+namespace {
+
+using namespace kernels;
+
+struct Convolution {
+  std::string name;
+  std::int64_t n, c, h, w, k;
+  Window window;
+  std::int64_t groups = 1;
+  bool bias = true;
+  std::int64_t chunks = 1;
+  Precision precision = Precision::fp32;
+};
+
+std::int64_t output_size(std::int64_t in, std::int32_t kernel, std::int32_t stride, std::int32_t pad, std::int32_t dilation) {
+  return (in + 2 * pad - dilation * (kernel - 1) - 1) / stride + 1;
+}
+
+ConvShape shape_of(const Convolution& p, const CallCase& c) {
+  const Window& win = p.window;
+  return {c.dims(p.n, p.c, p.h, p.w),
+          c.dims(p.n, p.k, output_size(p.h, win.kernel_h, win.stride_h, win.pad_h, win.dilation_h),
+                 output_size(p.w, win.kernel_w, win.stride_w, win.pad_w, win.dilation_w)),
+          win, p.groups};
+}
+
+// PyTorch's initialisation keeps sums of any length near 1.
+Generator weights(std::int64_t fan_in) {
+  const double bound = 1 / std::sqrt(static_cast<double>(fan_in));
+  return uniform(-bound, bound);
+}
+
+CallCase forward(const Convolution& p, int lanes) {
+  CallCase c(lanes);
+  const ConvShape s = shape_of(p, c);
+  const std::int64_t fan_in = s.channels_per_group() * s.window.area();
+  Conv2dForward call{.shape = s, .precision = p.precision};
+  call.y = c.out("y", s.y);
+  call.x = c.in("x", s.x, normal());
+  call.w = c.flat("w", s.weights(), weights(fan_in));
+  if (p.bias) call.b = c.flat("b", s.y.c, weights(fan_in));
+  return c.call(call);
+}
+
+CallCase backward_input(const Convolution& p, int lanes) {
+  CallCase c(lanes);
+  const ConvShape s = shape_of(p, c);
+  Conv2dBackwardInput call{.shape = s, .precision = p.precision};
+  call.dx = c.out_gradient("dx", s.x);
+  call.dy = c.in_gradient("dy", s.y);
+  call.w = c.flat("w", s.weights(), weights(s.filters_per_group() * s.window.area()));
+  return c.call(call);
+}
+
+CallCase backward_weight(const Convolution& p, int lanes) {
+  CallCase c(lanes);
+  const ConvShape s = shape_of(p, c);
+  Conv2dBackwardWeight call{.shape = s, .precision = p.precision};
+  call.chunks = std::min(p.chunks, s.x.groups());
+  call.dw = c.flat("dw", s.weights());
+  if (p.bias) call.db = c.flat("db", s.y.c);
+  call.partial = c.scratch("partial", call.partial_elements() * 4);
+  call.dy = c.in_gradient("dy", s.y);
+  call.x = c.in("x", s.x, normal());
+  return c.call(call);
+}
+
+struct Layer {
+  std::string name;
+  std::int64_t n, in, out;
+  bool bias = true;
+  Precision precision = Precision::fp32;
+};
+
+CallCase forward(const Layer& p, int lanes) {
+  CallCase c(lanes);
+  LinearForward call{.x_dims = c.dims(p.n, p.in), .y_dims = c.dims(p.n, p.out), .precision = p.precision};
+  call.y = c.out("y", call.y_dims);
+  call.x = c.in("x", call.x_dims, normal());
+  call.w = c.flat("w", call.weights(), weights(p.in));
+  if (p.bias) call.b = c.flat("b", p.out, weights(p.in));
+  return c.call(call);
+}
+
+CallCase backward_input(const Layer& p, int lanes) {
+  CallCase c(lanes);
+  LinearBackwardInput call{.x_dims = c.dims(p.n, p.in), .y_dims = c.dims(p.n, p.out), .precision = p.precision};
+  call.dx = c.out_gradient("dx", call.x_dims);
+  call.dy = c.in_gradient("dy", call.y_dims);
+  call.w = c.flat("w", p.in * p.out, weights(p.out));
+  return c.call(call);
+}
+
+CallCase backward_weight(const Layer& p, int lanes) {
+  CallCase c(lanes);
+  LinearBackwardWeight call{.x_dims = c.dims(p.n, p.in), .y_dims = c.dims(p.n, p.out), .precision = p.precision};
+  call.dw = c.flat("dw", p.in * p.out);
+  if (p.bias) call.db = c.flat("db", p.out);
+  call.dy = c.in_gradient("dy", call.y_dims);
+  call.x = c.in("x", call.x_dims, normal());
+  return c.call(call);
+}
+
+// A convolution or linear layer's forward pass and the statistics of what it makes.
+template <class C>
+CallCase with_statistics(CallCase c, const Dims& y) {
+  const C forward = std::get<C>(c.plan.calls[0].call);
+  BatchNormStatistics statistics{.x = forward.y, .dims = y};
+  statistics.mean = c.flat("mean", y.c);
+  statistics.var = c.flat("var", y.c);
+  statistics.rstd = c.flat("rstd", y.c);
+  statistics.partial = c.scratch("partial", statistics.partial_bytes());
+  c.plan.calls.clear();
+  return c.call(Together<C, BatchNormStatistics>{{forward, statistics}});
+}
+
+// The gradient of its input, and the sums over that of a batch norm of these dims.
+template <class C>
+CallCase with_reduce(CallCase c, const Dims& d, Activation act) {
+  const C backward = std::get<C>(c.plan.calls[0].call);
+  BatchNormBackwardReduce reduce{.dy = backward.dx, .dims = d, .act = act};
+  reduce.dgamma = c.flat("dgamma", d.c);
+  reduce.dbeta = c.flat("dbeta", d.c);
+  if (act != Activation::none) reduce.y = c.in("y", d, activated(act));
+  reduce.x = c.in("x", d, normal());
+  reduce.mean = c.flat("mean", d.c, normal(0, 0.1));
+  reduce.rstd = c.flat("rstd", d.c, uniform(0.8, 1.2));
+  reduce.partial = c.scratch("partial", reduce.partial_bytes());
+  c.plan.calls.clear();
+  return c.call(Together<C, BatchNormBackwardReduce>{{backward, reduce}});
+}
+
+const std::vector<Convolution>& convolutions() {
+  static const std::vector<Convolution> list = {
+      {"lenet1", 17, 1, 28, 28, 6, {5, 5}},
+      {"lenet2", 37, 6, 12, 12, 16, {5, 5}, 1, true, 3},
+      {"one_sample_one_pixel", 1, 1, 1, 1, 1, {1, 1}},
+      {"pointwise", 16, 17, 5, 3, 6, {1, 1}},
+      {"pointwise_padded", 5, 3, 4, 5, 6, {1, 1, 1, 1, 1, 0}},
+      {"n1", 1, 3, 7, 6, 5, {3, 3, 1, 1, 1, 1}},
+      {"n15", 15, 3, 6, 7, 4, {3, 3}},
+      {"n16", 16, 3, 6, 7, 4, {3, 3}},
+      {"n17_chunks2", 17, 3, 6, 7, 4, {3, 3}, 1, true, 2},
+      {"n81_chunks4", 81, 2, 5, 5, 3, {3, 3}, 1, true, 4},
+      {"no_bias", 17, 3, 6, 7, 7, {3, 3}, 1, false},
+      {"c17_k17", 5, 17, 6, 5, 17, {3, 3}},
+      {"k33", 3, 4, 5, 5, 33, {3, 3, 1, 1, 1, 1}},
+      {"kernel_1x5", 17, 3, 5, 9, 4, {1, 5}},
+      {"kernel_4x2_stride_3x2", 17, 3, 13, 10, 4, {4, 2, 3, 2}},
+      {"stride2_pad1", 17, 3, 9, 8, 4, {3, 3, 2, 2, 1, 1}},
+      {"stride_beyond_kernel", 17, 2, 11, 12, 3, {2, 2, 4, 3}},
+      {"pad_2x0", 17, 3, 5, 7, 4, {3, 3, 1, 1, 2, 0}},
+      {"pad_beyond_kernel", 5, 2, 4, 3, 3, {2, 2, 1, 1, 3, 2}},
+      {"dilation_2x3", 17, 3, 9, 11, 4, {3, 3, 1, 1, 0, 0, 2, 3}},
+      {"dilation_stride_pad", 17, 3, 11, 10, 4, {3, 2, 2, 3, 2, 1, 2, 2}},
+      {"kernel_as_large_as_input", 17, 3, 7, 5, 4, {7, 5}},
+      {"kernel_11_pad5", 3, 3, 12, 12, 4, {11, 11, 1, 1, 5, 5}},
+      {"kernel_beyond_input", 17, 2, 3, 2, 3, {5, 4, 1, 1, 2, 2}},
+      {"groups2", 17, 6, 6, 7, 8, {3, 3, 1, 1, 1, 1}, 2},
+      {"groups3_odd", 17, 3, 6, 7, 9, {3, 3}, 3},
+      {"depthwise", 17, 6, 7, 6, 6, {3, 3, 1, 1, 1, 1}, 6, false},
+      // Few filters: their weights are cut into more blocks than one, of channels and of taps.
+      {"few_filters_of_many_channels", 3, 37, 5, 4, 3, {3, 1}},
+      {"few_filters_of_many_taps", 2, 2, 4, 40, 3, {2, 37}},
+      // Many channels: tiles of outputs, blocks of channels, filters and positions with their remainders.
+      {"many_channels_7x7", 17, 67, 7, 7, 35, {3, 3, 1, 1, 1, 1}, 1, true, 2},
+      {"many_channels_stride2_pad1", 3, 65, 9, 13, 33, {3, 3, 2, 2, 1, 1}},
+      {"many_channels_pointwise", 17, 130, 5, 7, 40, {1, 1}},
+      {"many_channels_pointwise_stride2", 3, 64, 9, 8, 33, {1, 1, 2, 2}},
+      {"many_filters_pointwise", 2, 33, 3, 3, 131, {1, 1}},
+      {"wide_rows", 1, 16, 3, 143, 32, {3, 3, 1, 1, 1, 1}},
+      {"narrow_rows", 1, 40, 31, 2, 32, {3, 2, 1, 1, 1, 1}},
+      {"many_channels_dilation_2x3", 2, 33, 9, 11, 32, {3, 3, 1, 1, 2, 3, 2, 3}},
+      {"many_channels_dilation_stride", 2, 32, 13, 12, 33, {3, 2, 2, 3, 2, 1, 2, 2}},
+      {"many_channels_7x5_stride2", 2, 17, 13, 17, 32, {7, 5, 2, 2, 3, 2}},
+      {"kernel_beyond_tile", 1, 2, 20, 20, 33, {17, 17, 1, 1, 8, 8}},
+      {"dilation_beyond_tile", 1, 2, 64, 64, 32, {3, 3, 1, 1, 30, 30, 30, 30}},
+      {"many_channels_beyond_tile", 1, 16, 62, 88, 16, {3, 3, 1, 1, 0, 0, 30, 30}},
+      {"many_channels_beyond_every_tile", 1, 16, 122, 122, 16, {3, 3, 1, 1, 0, 0, 60, 60}},
+      {"groups2_many_channels", 3, 66, 6, 7, 70, {3, 3, 1, 1, 1, 1}, 2},
+      {"depthwise_multiplier_dilated", 5, 5, 9, 8, 10, {3, 3, 2, 1, 2, 2, 2, 2}, 5},
+  };
+  return list;
+}
+
+// Those that differ in what tensor cores make of them: one tile and several of filters, taps, columns; their remainders; every path of
+// looking at the input.
+const std::vector<Convolution>& rounded_convolutions() {
+  static const std::vector<Convolution> list = [] {
+    std::vector<Convolution> rounded;
+    for (const auto& each : {std::pair{"lenet1", Precision::tf32},
+                             {"lenet2", Precision::bf16},
+                             {"one_sample_one_pixel", Precision::bf16},
+                             {"n17_chunks2", Precision::tf32},
+                             {"no_bias", Precision::bf16},
+                             {"stride2_pad1", Precision::tf32},
+                             {"dilation_stride_pad", Precision::bf16},
+                             {"groups2", Precision::tf32},
+                             {"depthwise", Precision::bf16},
+                             {"many_channels_pointwise", Precision::tf32},
+                             {"many_channels_stride2_pad1", Precision::bf16},
+                             {"groups2_many_channels", Precision::bf16}}) {
+      rounded.push_back(
+          *std::find_if(convolutions().begin(), convolutions().end(), [&](const Convolution& c) { return c.name == each.first; }));
+      rounded.back().precision = each.second;
+      rounded.back().name += std::string("_") + name_of(each.second);
+    }
+    // So many columns that a block makes 64 filters.
+    rounded.push_back({"many_columns_tf32", 1, 3, 17, 17, 65, {1, 1}, 1, true, 1, Precision::tf32});
+    rounded.push_back({"many_columns_bf16", 1, 65, 17, 17, 66, {1, 1}, 1, true, 1, Precision::bf16});
+    rounded.push_back({"many_columns_stride2_bf16", 1, 65, 17, 17, 3, {3, 3, 2, 2, 1, 1}, 1, true, 1, Precision::bf16});
+    return rounded;
+  }();
+  return list;
+}
+
+const std::vector<Layer>& layers() {
+  static const std::vector<Layer> list = {
+      {"lenet_fc1", 37, 256, 120},
+      {"lenet_fc2", 17, 120, 84},
+      {"lenet_fc3", 17, 84, 10},
+      {"n1", 1, 17, 6},
+      {"n15", 15, 6, 17},
+      {"n16", 16, 3, 5},
+      {"one_by_one", 17, 1, 1},
+      {"no_bias", 17, 33, 7, false},
+      {"n81", 81, 19, 13},
+      {"long_sum", 3, 2048, 3},
+      {"wide", 3, 3, 515},
+      {"many_groups", 273, 20, 13},
+      {"many_features", 33, 151, 133},
+      {"lenet_fc1_tf32", 37, 256, 120, true, Precision::tf32},
+      {"lenet_fc1_bf16", 37, 256, 120, true, Precision::bf16},
+      {"one_by_one_tf32", 17, 1, 1, true, Precision::tf32},
+      {"many_groups_bf16", 273, 20, 13, false, Precision::bf16},
+  };
+  return list;
+}
+
+}  // namespace
+
+void add_convolution_cases(std::vector<Case>& table) {
+  for (const std::vector<Convolution>* list : {&convolutions(), &rounded_convolutions()})
+    for (const Convolution& p : *list) {
+      table.push_back({"conv2d_forward_" + p.name, [&p](int lanes) { return forward(p, lanes); }});
+      table.push_back({"conv2d_backward_input_" + p.name, [&p](int lanes) { return backward_input(p, lanes); }});
+      table.push_back({"conv2d_backward_weight_" + p.name, [&p](int lanes) { return backward_weight(p, lanes); }});
+    }
+  for (const char* name : {"lenet1", "lenet2", "n1", "n17_chunks2", "stride2_pad1", "groups2", "depthwise", "many_channels_7x7"}) {
+    const auto& p = *std::find_if(convolutions().begin(), convolutions().end(), [&](const Convolution& c) { return c.name == name; });
+    table.push_back({"conv2d_forward_batch_norm_statistics_" + p.name, [&p](int lanes) {
+                       CallCase c = forward(p, lanes);
+                       const Dims y = std::get<Conv2dForward>(c.plan.calls[0].call).shape.y;
+                       return with_statistics<Conv2dForward>(std::move(c), y);
+                     }});
+    table.push_back({"conv2d_backward_input_batch_norm_backward_reduce_" + p.name, [&p](int lanes) {
+                       CallCase c = backward_input(p, lanes);
+                       const Dims x = std::get<Conv2dBackwardInput>(c.plan.calls[0].call).shape.x;
+                       return with_reduce<Conv2dBackwardInput>(std::move(c), x, p.n % 2 ? Activation::relu : Activation::none);
+                     }});
+  }
+  struct Flattened {
+    Layer layer;
+    std::int64_t c, h, w;  // what the layer's input was before
+  };
+  static const std::vector<Flattened> flattened = {
+      {{"lenet_fc1", 37, 256, 120}, 16, 4, 4}, {{"lenet_fc2", 17, 120, 84}, 120, 1, 1}, {{"n1", 1, 18, 6}, 3, 2, 3},
+      {{"odd", 15, 35, 3}, 7, 5, 1},           {{"n81", 81, 19, 13}, 19, 1, 1},         {{"many_groups", 273, 20, 13}, 5, 2, 2}};
+  for (const Flattened& f : flattened) {
+    table.push_back({"linear_forward_batch_norm_statistics_" + f.layer.name, [&f](int lanes) {
+                       CallCase of = forward(f.layer, lanes);
+                       const Dims y = std::get<LinearForward>(of.plan.calls[0].call).y_dims;
+                       return with_statistics<LinearForward>(std::move(of), y);
+                     }});
+    table.push_back({"linear_backward_input_batch_norm_backward_reduce_" + f.layer.name, [&f](int lanes) {
+                       CallCase of = backward_input(f.layer, lanes);
+                       const Dims d = std::get<LinearBackwardInput>(of.plan.calls[0].call).x_dims.with(f.c, f.h, f.w);
+                       return with_reduce<LinearBackwardInput>(std::move(of), d, f.layer.n % 2 ? Activation::sigmoid : Activation::tanh);
+                     }});
+  }
+  for (const Layer& p : layers()) {
+    table.push_back({"linear_forward_" + p.name, [&p](int lanes) { return forward(p, lanes); }});
+    table.push_back({"linear_backward_input_" + p.name, [&p](int lanes) { return backward_input(p, lanes); }});
+    table.push_back({"linear_backward_weight_" + p.name, [&p](int lanes) { return backward_weight(p, lanes); }});
+  }
+}
+
+void add_large_convolution_cases(std::vector<Case>& table) {
+  constexpr std::int64_t many = beyond_16_bits;
+  for (const Convolution& p : std::vector<Convolution>{{"many_samples", many, 2, 4, 4, 3, {3, 3}, 1, true, 40},
+                                                       {"many_filters", 3, 2, 2, 3, many, {1, 1}},
+                                                       {"many_channels", 3, many, 2, 3, 2, {1, 1}},
+                                                       {"depthwise_many_channels", 3, many, 3, 3, many, {3, 3, 1, 1, 1, 1}, many}}) {
+    table.push_back({"conv2d_forward_" + p.name, [p](int lanes) { return forward(p, lanes); }});
+    table.push_back({"conv2d_backward_input_" + p.name, [p](int lanes) { return backward_input(p, lanes); }});
+    table.push_back({"conv2d_backward_weight_" + p.name, [p](int lanes) { return backward_weight(p, lanes); }});
+  }
+  for (const Layer& p : std::vector<Layer>{{"many_samples", many, 5, 3}, {"many_inputs", 3, many, 5}, {"many_outputs", 3, 5, many}}) {
+    table.push_back({"linear_forward_" + p.name, [p](int lanes) { return forward(p, lanes); }});
+    table.push_back({"linear_backward_input_" + p.name, [p](int lanes) { return backward_input(p, lanes); }});
+    table.push_back({"linear_backward_weight_" + p.name, [p](int lanes) { return backward_weight(p, lanes); }});
+  }
+}
+
+}  // namespace norma::test
