@@ -15,15 +15,15 @@
 #pragma once
 #include <variant>
 
+#include "kernels/calls/activation.h"
+#include "kernels/calls/batch.h"
 #include "kernels/calls/batch_norm.h"
-#include "kernels/calls/convolution.h"
-#include "kernels/calls/data.h"
-#include "kernels/calls/elementwise.h"
+#include "kernels/calls/conv2d.h"
 #include "kernels/calls/group_norm.h"
 #include "kernels/calls/linear.h"
 #include "kernels/calls/loss.h"
+#include "kernels/calls/optimizer.h"
 #include "kernels/calls/pool.h"
-#include "kernels/calls/step.h"
 #include "kernels/calls/together.h"
 
 namespace norma::kernels {

@@ -4,9 +4,9 @@
 #include <tuple>
 
 #include "kernels/calls/batch_norm.h"
-#include "kernels/calls/convolution.h"
+#include "kernels/calls/conv2d.h"
 #include "kernels/calls/linear.h"
-#include "kernels/calls/step.h"
+#include "kernels/calls/optimizer.h"
 
 namespace norma::kernels {
 

@@ -165,4 +165,17 @@ inline Tiling tiling_of(const Correlation& g, bool strided) {
 // Of g.precision tf32 or bf16: correlate_tensor.cu.
 void launch_on_tensor_cores(const Correlation& g, bool strided, const Queue& queue);
 
+// What conv2d.cu and linear.cu call. The Correlation of tensors with these dims, out written and in read; without pointers, windows,
+// weights.
+Correlation correlation(const Dims& out, const Dims& in, std::int64_t groups, Precision precision);
+// strided: neighbouring outputs look at the input in steps that a thread has to find out.
+void launch_correlation(const Correlation& g, bool strided, const Queue& queue);
+// ... and the statistics of what it makes.
+void launch_correlation(const Correlation& g, const BatchNormStatistics& statistics, const Memory& memory, const Queue& queue);
+// ... and a batch norm's gradient sums over what it makes. features: outputs of the layer to one channel of the batch norm.
+void launch_correlation(const Correlation& g, bool strided, const BatchNormBackwardReduce& reduce, std::int64_t features,
+                        const Memory& memory, const Queue& queue);
+Needs needs_of_statistics(const Correlation& g);
+Needs needs_of_reduce(const Correlation& g, bool strided, std::int64_t features);
+
 }  // namespace norma::kernels::cuda

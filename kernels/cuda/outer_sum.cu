@@ -1,9 +1,8 @@
-// Weight gradients of convolutions and linear layers: sums over all samples and pixels of dy times what the window saw.
+// The engine of the weight gradients of convolutions and linear layers: sums over all samples and pixels of dy times what the window saw.
 //
 // A block makes an 8 x 8 tile of weights, (filters) x (taps of the flattened (channel, row, column)), over one part of the columns: the
 // pixels of all samples. Each thread adds up its columns in 64 registers, the block's lanes and warps are summed in fixed order, and
 // where a sum is cut in parts the tile's last block adds them in order. The bias is one more tap, whose x is 1.
-#include "kernels/cuda/calls.h"
 #include "kernels/cuda/outer_sum.cuh"
 
 namespace norma::kernels::cuda {
@@ -53,7 +52,9 @@ __global__ void __launch_bounds__(outer_threads) outer_sum(OuterSum g) {
 constexpr std::int64_t wanted_blocks = 528, min_columns = 8 * outer_threads, max_columns = 4096 * outer_threads,
                        max_tensor_columns = 512 * outer_threads;
 
-OuterSum outer_sum_of(const Dims& x, const Dims& y, const Window& window, std::int64_t groups, bool bias, Precision precision) {
+}  // namespace
+
+OuterSum outer_sum_over(const Dims& x, const Dims& y, const Window& window, std::int64_t groups, bool bias, Precision precision) {
   const bool on_tensor_cores = precision != Precision::fp32;
   const View y_view(y), x_view(x);
   OuterSum g{};
@@ -80,29 +81,10 @@ Needs needs(const OuterSum& g) {
   return {static_cast<std::size_t>(g.parts * g.groups * g.filters * g.taps) * sizeof(float), static_cast<std::size_t>(g.tiles())};
 }
 
-OuterSum outer_sum_of(const Conv2dBackwardWeight& call) {
-  return outer_sum_of(call.shape.x, call.shape.y, call.shape.window, call.shape.groups, static_cast<bool>(call.db), call.precision);
-}
-OuterSum outer_sum_of(const LinearBackwardWeight& call) {
-  return outer_sum_of(call.x_dims, call.y_dims, Window{}, 1, static_cast<bool>(call.db), call.precision);
-}
-
-template <class C>
-void enqueue_outer_sum(const C& call, const Memory& memory, const Queue& queue) {
-  OuterSum g = outer_sum_of(call);
-  g.dw = memory.at<float>(call.dw), g.db = memory.at<float>(call.db);
-  g.dy = memory.at<float>(call.dy), g.x = memory.at<float>(call.x);
+void launch_outer_sum(OuterSum g, const Queue& queue) {
   g.partial = reinterpret_cast<float*>(queue.workspace), g.counters = queue.counters;
   if (g.precision != Precision::fp32) return launch_on_tensor_cores(g, queue);
   launch(outer_sum, g.parts * g.tiles(), outer_threads, queue.stream, g);
 }
-
-}  // namespace
-
-Needs needs(const Conv2dBackwardWeight& call) { return needs(outer_sum_of(call)); }
-Needs needs(const LinearBackwardWeight& call) { return needs(outer_sum_of(call)); }
-
-void enqueue(const Conv2dBackwardWeight& call, const Memory& memory, const Queue& queue) { enqueue_outer_sum(call, memory, queue); }
-void enqueue(const LinearBackwardWeight& call, const Memory& memory, const Queue& queue) { enqueue_outer_sum(call, memory, queue); }
 
 }  // namespace norma::kernels::cuda

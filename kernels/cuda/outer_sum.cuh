@@ -111,4 +111,9 @@ struct OuterColumn {
 inline constexpr int tensor_filters = 32, tensor_taps = 32;
 void launch_on_tensor_cores(const OuterSum& g, const Queue& queue);
 
+// What conv2d.cu and linear.cu call. The OuterSum of tensors with these dims; without pointers.
+OuterSum outer_sum_over(const Dims& x, const Dims& y, const Window& window, std::int64_t groups, bool bias, Precision precision);
+Needs needs(const OuterSum& g);
+void launch_outer_sum(OuterSum g, const Queue& queue);
+
 }  // namespace norma::kernels::cuda

@@ -85,12 +85,15 @@ std::vector<std::vector<double>> CallCase::inputs(std::uint64_t seed) const {
 const std::vector<Case>& cases() {
   static const std::vector<Case> table = [] {
     std::vector<Case> t;
-    add_convolution_cases(t);
+    add_conv2d_cases(t);
+    add_linear_cases(t);
     add_batch_norm_cases(t);
     add_group_norm_cases(t);
-    add_elementwise_cases(t);
+    add_activation_cases(t);
+    add_batch_cases(t);
     add_pool_cases(t);
-    add_step_cases(t);
+    add_loss_cases(t);
+    add_optimizer_cases(t);
     return t;
   }();
   return table;
@@ -99,12 +102,14 @@ const std::vector<Case>& cases() {
 const std::vector<Case>& large_cases() {
   static const std::vector<Case> table = [] {
     std::vector<Case> t;
-    add_large_convolution_cases(t);
+    add_large_conv2d_cases(t);
+    add_large_linear_cases(t);
     add_large_batch_norm_cases(t);
     add_large_group_norm_cases(t);
-    add_large_elementwise_cases(t);
+    add_large_activation_cases(t);
+    add_large_batch_cases(t);
     add_large_pool_cases(t);
-    add_large_step_cases(t);
+    add_large_loss_cases(t);
     return t;
   }();
   return table;

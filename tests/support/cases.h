@@ -97,17 +97,22 @@ const std::vector<Case>& large_cases();
 inline constexpr std::int64_t beyond_16_bits = 70001;
 
 // Parts of the tables, by group of Calls (cases_*.cpp).
-void add_convolution_cases(std::vector<Case>& table);
+void add_conv2d_cases(std::vector<Case>& table);
+void add_linear_cases(std::vector<Case>& table);
 void add_batch_norm_cases(std::vector<Case>& table);
 void add_group_norm_cases(std::vector<Case>& table);
-void add_elementwise_cases(std::vector<Case>& table);
+void add_activation_cases(std::vector<Case>& table);
+void add_batch_cases(std::vector<Case>& table);
 void add_pool_cases(std::vector<Case>& table);
-void add_step_cases(std::vector<Case>& table);
-void add_large_convolution_cases(std::vector<Case>& table);
+void add_loss_cases(std::vector<Case>& table);
+void add_optimizer_cases(std::vector<Case>& table);
+void add_large_conv2d_cases(std::vector<Case>& table);
+void add_large_linear_cases(std::vector<Case>& table);
 void add_large_batch_norm_cases(std::vector<Case>& table);
 void add_large_group_norm_cases(std::vector<Case>& table);
-void add_large_elementwise_cases(std::vector<Case>& table);
+void add_large_activation_cases(std::vector<Case>& table);
+void add_large_batch_cases(std::vector<Case>& table);
 void add_large_pool_cases(std::vector<Case>& table);
-void add_large_step_cases(std::vector<Case>& table);
+void add_large_loss_cases(std::vector<Case>& table);
 
 }  // namespace norma::test

@@ -69,15 +69,4 @@ struct Advance {
   constexpr Cost cost() const { return {static_cast<double>(sizeof(StepState) + sizeof(LossResult)), 5}; }
 };
 
-// y = value, all n stored floats
-struct Fill {
-  static constexpr const char* name = "fill";
-  ValueId y{};
-  std::int64_t n = 0;
-  float value = 0;
-
-  constexpr std::array<Operand, 1> operands() const { return {{{y, Access::write, "y"}}}; }
-  constexpr Cost cost() const { return {n * f32_bytes, 0}; }
-};
-
 }  // namespace norma::kernels

@@ -1,4 +1,4 @@
-// Calls: activations, addition, dropout.
+// Calls, element by element: activations, addition, dropout, a constant.
 #pragma once
 #include "kernels/calls/operand.h"
 
@@ -56,6 +56,17 @@ struct Dropout {
     return {{{y, Access::write, "y"}, {x, Access::read, "x"}, {state, Access::read, "state"}}};
   }
   constexpr Cost cost() const { return {2.0 * dims.count() * f32_bytes, 1.0 * dims.count()}; }
+};
+
+// y = value, all n stored floats
+struct Fill {
+  static constexpr const char* name = "fill";
+  ValueId y{};
+  std::int64_t n = 0;
+  float value = 0;
+
+  constexpr std::array<Operand, 1> operands() const { return {{{y, Access::write, "y"}}}; }
+  constexpr Cost cost() const { return {n * f32_bytes, 0}; }
 };
 
 }  // namespace norma::kernels

@@ -1,8 +1,7 @@
-// Cases: convolution and linear layers.
+// Cases: convolutions.
 #include <algorithm>
-#include <cmath>
 
-#include "tests/support/cases.h"
+#include "tests/support/cases_layer.h"
 
 namespace norma::test {
 namespace {
@@ -29,12 +28,6 @@ ConvShape shape_of(const Convolution& p, const CallCase& c) {
           c.dims(p.n, p.k, output_size(p.h, win.kernel_h, win.stride_h, win.pad_h, win.dilation_h),
                  output_size(p.w, win.kernel_w, win.stride_w, win.pad_w, win.dilation_w)),
           win, p.groups};
-}
-
-// PyTorch's initialisation keeps sums of any length near 1.
-Generator weights(std::int64_t fan_in) {
-  const double bound = 1 / std::sqrt(static_cast<double>(fan_in));
-  return uniform(-bound, bound);
 }
 
 CallCase forward(const Convolution& p, int lanes) {
@@ -70,71 +63,6 @@ CallCase backward_weight(const Convolution& p, int lanes) {
   call.dy = c.in_gradient("dy", s.y);
   call.x = c.in("x", s.x, normal());
   return c.call(call);
-}
-
-struct Layer {
-  std::string name;
-  std::int64_t n, in, out;
-  bool bias = true;
-  Precision precision = Precision::fp32;
-};
-
-CallCase forward(const Layer& p, int lanes) {
-  CallCase c(lanes);
-  LinearForward call{.x_dims = c.dims(p.n, p.in), .y_dims = c.dims(p.n, p.out), .precision = p.precision};
-  call.y = c.out("y", call.y_dims);
-  call.x = c.in("x", call.x_dims, normal());
-  call.w = c.flat("w", call.weights(), weights(p.in));
-  if (p.bias) call.b = c.flat("b", p.out, weights(p.in));
-  return c.call(call);
-}
-
-CallCase backward_input(const Layer& p, int lanes) {
-  CallCase c(lanes);
-  LinearBackwardInput call{.x_dims = c.dims(p.n, p.in), .y_dims = c.dims(p.n, p.out), .precision = p.precision};
-  call.dx = c.out_gradient("dx", call.x_dims);
-  call.dy = c.in_gradient("dy", call.y_dims);
-  call.w = c.flat("w", p.in * p.out, weights(p.out));
-  return c.call(call);
-}
-
-CallCase backward_weight(const Layer& p, int lanes) {
-  CallCase c(lanes);
-  LinearBackwardWeight call{.x_dims = c.dims(p.n, p.in), .y_dims = c.dims(p.n, p.out), .precision = p.precision};
-  call.dw = c.flat("dw", p.in * p.out);
-  if (p.bias) call.db = c.flat("db", p.out);
-  call.dy = c.in_gradient("dy", call.y_dims);
-  call.x = c.in("x", call.x_dims, normal());
-  return c.call(call);
-}
-
-// A convolution or linear layer's forward pass and the statistics of what it makes.
-template <class C>
-CallCase with_statistics(CallCase c, const Dims& y) {
-  const C forward = std::get<C>(c.plan.calls[0].call);
-  BatchNormStatistics statistics{.x = forward.y, .dims = y};
-  statistics.mean = c.flat("mean", y.c);
-  statistics.var = c.flat("var", y.c);
-  statistics.rstd = c.flat("rstd", y.c);
-  statistics.partial = c.scratch("partial", statistics.partial_bytes());
-  c.plan.calls.clear();
-  return c.call(Together<C, BatchNormStatistics>{{forward, statistics}});
-}
-
-// The gradient of its input, and the sums over that of a batch norm of these dims.
-template <class C>
-CallCase with_reduce(CallCase c, const Dims& d, Activation act) {
-  const C backward = std::get<C>(c.plan.calls[0].call);
-  BatchNormBackwardReduce reduce{.dy = backward.dx, .dims = d, .act = act};
-  reduce.dgamma = c.flat("dgamma", d.c);
-  reduce.dbeta = c.flat("dbeta", d.c);
-  if (act != Activation::none) reduce.y = c.in("y", d, activated(act));
-  reduce.x = c.in("x", d, normal());
-  reduce.mean = c.flat("mean", d.c, normal(0, 0.1));
-  reduce.rstd = c.flat("rstd", d.c, uniform(0.8, 1.2));
-  reduce.partial = c.scratch("partial", reduce.partial_bytes());
-  c.plan.calls.clear();
-  return c.call(Together<C, BatchNormBackwardReduce>{{backward, reduce}});
 }
 
 const std::vector<Convolution>& convolutions() {
@@ -221,32 +149,9 @@ const std::vector<Convolution>& rounded_convolutions() {
   return list;
 }
 
-const std::vector<Layer>& layers() {
-  static const std::vector<Layer> list = {
-      {"lenet_fc1", 37, 256, 120},
-      {"lenet_fc2", 17, 120, 84},
-      {"lenet_fc3", 17, 84, 10},
-      {"n1", 1, 17, 6},
-      {"n15", 15, 6, 17},
-      {"n16", 16, 3, 5},
-      {"one_by_one", 17, 1, 1},
-      {"no_bias", 17, 33, 7, false},
-      {"n81", 81, 19, 13},
-      {"long_sum", 3, 2048, 3},
-      {"wide", 3, 3, 515},
-      {"many_groups", 273, 20, 13},
-      {"many_features", 33, 151, 133},
-      {"lenet_fc1_tf32", 37, 256, 120, true, Precision::tf32},
-      {"lenet_fc1_bf16", 37, 256, 120, true, Precision::bf16},
-      {"one_by_one_tf32", 17, 1, 1, true, Precision::tf32},
-      {"many_groups_bf16", 273, 20, 13, false, Precision::bf16},
-  };
-  return list;
-}
-
 }  // namespace
 
-void add_convolution_cases(std::vector<Case>& table) {
+void add_conv2d_cases(std::vector<Case>& table) {
   for (const std::vector<Convolution>* list : {&convolutions(), &rounded_convolutions()})
     for (const Convolution& p : *list) {
       table.push_back({"conv2d_forward_" + p.name, [&p](int lanes) { return forward(p, lanes); }});
@@ -266,33 +171,9 @@ void add_convolution_cases(std::vector<Case>& table) {
                        return with_reduce<Conv2dBackwardInput>(std::move(c), x, p.n % 2 ? Activation::relu : Activation::none);
                      }});
   }
-  struct Flattened {
-    Layer layer;
-    std::int64_t c, h, w;  // what the layer's input was before
-  };
-  static const std::vector<Flattened> flattened = {
-      {{"lenet_fc1", 37, 256, 120}, 16, 4, 4}, {{"lenet_fc2", 17, 120, 84}, 120, 1, 1}, {{"n1", 1, 18, 6}, 3, 2, 3},
-      {{"odd", 15, 35, 3}, 7, 5, 1},           {{"n81", 81, 19, 13}, 19, 1, 1},         {{"many_groups", 273, 20, 13}, 5, 2, 2}};
-  for (const Flattened& f : flattened) {
-    table.push_back({"linear_forward_batch_norm_statistics_" + f.layer.name, [&f](int lanes) {
-                       CallCase of = forward(f.layer, lanes);
-                       const Dims y = std::get<LinearForward>(of.plan.calls[0].call).y_dims;
-                       return with_statistics<LinearForward>(std::move(of), y);
-                     }});
-    table.push_back({"linear_backward_input_batch_norm_backward_reduce_" + f.layer.name, [&f](int lanes) {
-                       CallCase of = backward_input(f.layer, lanes);
-                       const Dims d = std::get<LinearBackwardInput>(of.plan.calls[0].call).x_dims.with(f.c, f.h, f.w);
-                       return with_reduce<LinearBackwardInput>(std::move(of), d, f.layer.n % 2 ? Activation::sigmoid : Activation::tanh);
-                     }});
-  }
-  for (const Layer& p : layers()) {
-    table.push_back({"linear_forward_" + p.name, [&p](int lanes) { return forward(p, lanes); }});
-    table.push_back({"linear_backward_input_" + p.name, [&p](int lanes) { return backward_input(p, lanes); }});
-    table.push_back({"linear_backward_weight_" + p.name, [&p](int lanes) { return backward_weight(p, lanes); }});
-  }
 }
 
-void add_large_convolution_cases(std::vector<Case>& table) {
+void add_large_conv2d_cases(std::vector<Case>& table) {
   constexpr std::int64_t many = beyond_16_bits;
   for (const Convolution& p : std::vector<Convolution>{{"many_samples", many, 2, 4, 4, 3, {3, 3}, 1, true, 40},
                                                        {"many_filters", 3, 2, 2, 3, many, {1, 1}},
@@ -301,11 +182,6 @@ void add_large_convolution_cases(std::vector<Case>& table) {
     table.push_back({"conv2d_forward_" + p.name, [p](int lanes) { return forward(p, lanes); }});
     table.push_back({"conv2d_backward_input_" + p.name, [p](int lanes) { return backward_input(p, lanes); }});
     table.push_back({"conv2d_backward_weight_" + p.name, [p](int lanes) { return backward_weight(p, lanes); }});
-  }
-  for (const Layer& p : std::vector<Layer>{{"many_samples", many, 5, 3}, {"many_inputs", 3, many, 5}, {"many_outputs", 3, 5, many}}) {
-    table.push_back({"linear_forward_" + p.name, [p](int lanes) { return forward(p, lanes); }});
-    table.push_back({"linear_backward_input_" + p.name, [p](int lanes) { return backward_input(p, lanes); }});
-    table.push_back({"linear_backward_weight_" + p.name, [p](int lanes) { return backward_weight(p, lanes); }});
   }
 }
 
