@@ -1,17 +1,18 @@
 // THE boundary: every kernel invocation a Plan can hold, with its contract (in calls/, by kind).
 //
-// A Call is plain data: value ids, shapes, scalars. Each backend is an overload set run(const Call&, const Memory&);
-// a kernel that a backend lacks does not compile. Unless a line says otherwise a Call writes its outputs whole ("="),
-// never adds to them, and reads none of them. N C H W as in PyTorch; m is the number of elements of a channel, N*H*W.
+// A Call is plain data: value ids, shapes, scalars. Each backend is an overload set, run(const Call&, const Memory&) or,
+// of the GPU, enqueue(const Call&, const Memory&, const Queue&); a kernel that a backend lacks does not compile. Unless a line says
+// otherwise a Call writes its outputs whole ("="), never adds to them, and reads none of them. N C H W as in PyTorch; m is the number of
+// elements of a channel, N*H*W.
 //
 // operands() lists what a Call touches, outputs first; cost() gives the bytes that must move and the floating-point
 // operations (a multiply-add is two) of the mathematics, counting logical elements, not padding.
 //
-// cut(n) turns a Call into that of one group of n <= L samples: its operands that hold something per sample are then addressed where the
-// group's part begins (Memory::first_sample counts the samples before it). A Call without cut needs the whole batch at once. Where
-// `reduces` is set, the groups' Calls make only their part of `partial` and of outputs that hold something per sample, and what sums over
+// cut(n) turns a Call into that of one pack of n <= L samples: its operands that hold something per sample are then addressed where the
+// pack's part begins (Memory::first_sample counts the samples before it). A Call without cut needs the whole batch at once. Where
+// `reduces` is set, the packs' Calls make only their part of `partial` and of outputs that hold something per sample, and what sums over
 // the batch follows when all are done.
-// A backend whose parts are others than the groups keeps them in memory of its own (kernels/cuda/backend.h: workspace).
+// A backend whose parts are others than the packs keeps them in memory of its own (kernels/cuda/backend.h: workspace).
 #pragma once
 #include <variant>
 
@@ -41,8 +42,8 @@ inline constexpr bool reduces = requires {
   C::reduces;
 };
 
-// What of a Call is run: all of it; of a Call that was cut, what its group needs no other group for; of one that reduces, the rest,
-// once that was done for all groups.
-enum class Part : std::uint8_t { whole, group, finish };
+// What of a Call is run: all of it; of a Call that was cut, what its pack needs no other pack for; of one that reduces, the rest,
+// once that was done for all packs.
+enum class Part : std::uint8_t { whole, pack, finish };
 
 }  // namespace norma::kernels

@@ -37,7 +37,7 @@ struct Upcoming {
 
 struct Memory {
   std::byte* const* address = nullptr;  // [values]
-  std::int64_t first_sample = 0;        // of a Call that was cut to one group: the batch's samples before it
+  std::int64_t first_sample = 0;        // of a Call that was cut to one pack: the batch's samples before it
   Upcoming* upcoming = nullptr;         // or null: nothing to fetch
   std::byte* scratch = nullptr;         // as much as the backend says that the Call needs
 

@@ -1,6 +1,6 @@
 // Geometry of Calls. Every float activation is stored "batch in lanes": [ceil(N/L)][C][H][W][L].
 // L = 1 is plain NCHW, L = 16 the CPU's vector width, L = 32 a warp. (N,F) is (N,F,1,1), so Flatten moves nothing.
-// Lanes of the last group beyond N are padding: forward values there are finite and meaningless, gradients there are 0.
+// Lanes of the last pack beyond N are padding: forward values there are finite and meaningless, gradients there are 0.
 #pragma once
 #include <cstdint>
 
@@ -10,16 +10,16 @@ struct Dims {
   std::int64_t n = 0, c = 0, h = 1, w = 1;  // logical (N,C,H,W)
   std::int32_t lanes = 1;                   // L
 
-  constexpr std::int64_t groups() const { return (n + lanes - 1) / lanes; }
+  constexpr std::int64_t packs() const { return (n + lanes - 1) / lanes; }
   constexpr std::int64_t plane() const { return h * w; }
-  constexpr std::int64_t count() const { return n * c * h * w; }                  // logical elements
-  constexpr std::int64_t stored() const { return groups() * lanes * c * h * w; }  // elements in memory
-  constexpr std::int64_t features() const { return c * h * w; }                   // per sample
+  constexpr std::int64_t count() const { return n * c * h * w; }                 // logical elements
+  constexpr std::int64_t stored() const { return packs() * lanes * c * h * w; }  // elements in memory
+  constexpr std::int64_t features() const { return c * h * w; }                  // per sample
   constexpr std::int64_t index(std::int64_t in, std::int64_t ic, std::int64_t ih, std::int64_t iw) const {
     return ((((in / lanes) * c + ic) * h + ih) * w + iw) * lanes + in % lanes;
   }
-  constexpr int valid_lanes(std::int64_t group) const {  // samples in this group, 1..L
-    const std::int64_t left = n - group * lanes;
+  constexpr int valid_lanes(std::int64_t pack) const {  // samples in this pack, 1..L
+    const std::int64_t left = n - pack * lanes;
     return static_cast<int>(left < lanes ? left : lanes);
   }
   constexpr Dims with(std::int64_t channels, std::int64_t height, std::int64_t width) const { return {n, channels, height, width, lanes}; }

@@ -73,8 +73,8 @@ class Executor {
   virtual std::string description() const = 0;
   // The lanes L a Plan for this device is lowered to.
   virtual int lanes() const = 0;
-  // Whether a Plan for so many samples is best run group by group of L samples.
-  virtual bool by_group(std::int64_t samples) const = 0;
+  // Whether a Plan for so many samples is best run pack by pack of L samples.
+  virtual bool by_pack(std::int64_t samples) const = 0;
   // Whether Calls that one kernel can run are to be joined in its Plans.
   virtual bool joins() const = 0;
   // Makes memory for the Plan. Its persistent regions are those of the Plans prepared before, and keep their contents; new
@@ -93,7 +93,7 @@ class Executor {
   // check_each: after each Call look for a non-finite output and throw Error(diverged) naming call, module and value.
   virtual void run(const Plan& plan, std::int64_t times = 1, bool check_each = false) = 0;
   // Runs one of the Plan's Calls alone, by its number, on what its values hold. Throws Error(usage) for a Plan that shares memory between
-  // groups of samples: switch TrainerOptions::reuse off.
+  // packs of samples: switch TrainerOptions::reuse off.
   virtual void run_call(const Plan& plan, std::size_t call) = 0;
   // Runs the Plan once; returns the seconds each of its Calls took, in the Plan's order. Where threads work on different Calls at the
   // same time, a Call's share is its threads' time added up and divided by the number of threads.

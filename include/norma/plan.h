@@ -14,9 +14,9 @@ namespace norma {
 
 struct Plan;  // src/plan/plan.h
 
-// Where a value lives. All but activations and group are shared by the Plans of one run and outlive a step.
-// group holds activations of one group of samples that no phase of the Plan hands to another; every thread has its own.
-enum class Region : std::uint8_t { parameters, gradients, optimizer, buffers, state, data, activations, group };
+// Where a value lives. All but activations and pack are shared by the Plans of one run and outlive a step.
+// pack holds activations of one pack of samples that no phase of the Plan hands to another; every thread has its own.
+enum class Region : std::uint8_t { parameters, gradients, optimizer, buffers, state, data, activations, pack };
 inline constexpr std::size_t region_count = 8;
 const char* name_of(Region r);
 
@@ -34,8 +34,8 @@ struct PlanLine {
   std::vector<PlanOperand> operands;
   double bytes = 0, flops = 0;
   Precision precision = Precision::fp32;
-  int phase = 0;          // phases run one after the other
-  bool by_group = false;  // group by group of samples, together with its neighbours of the same phase
+  int phase = 0;         // phases run one after the other
+  bool by_pack = false;  // pack by pack of samples, together with its neighbours of the same phase
 };
 
 struct MemoryReport {

@@ -6,10 +6,10 @@
 
 namespace norma::kernels {
 
-// mean[c], var[c] (biased) and rstd[c] = 1/sqrt(var + eps) of the m elements of a channel. partial, of each group: with a pivot from
+// mean[c], var[c] (biased) and rstd[c] = 1/sqrt(var + eps) of the m elements of a channel. partial, of each pack: with a pivot from
 // fixed positions of its plane and d = x - pivot, mean = pivot + sum(d)/m and squares = sum(d*d) - sum(d)^2/m of its own m elements,
-// sums in float; groups are merged in double and index order (Chan, Golub and LeVeque 1979). A constant channel gives exactly 0.
-// partial: f64 [groups][C][2]: mean, squares.
+// sums in float; packs are merged in double and index order (Chan, Golub and LeVeque 1979). A constant channel gives exactly 0.
+// partial: f64 [packs][C][2]: mean, squares.
 struct BatchNormStatistics {
   static constexpr const char* name = "batch_norm_statistics";
   ValueId mean{}, var{}, rstd{}, x{}, partial{};  // f32 (C) each but x
@@ -25,7 +25,7 @@ struct BatchNormStatistics {
              {partial, Access::write, "partial"},
              {x, Access::read, "x"}}};
   }
-  constexpr std::int64_t partial_bytes() const { return dims.groups() * dims.c * 2 * 8; }
+  constexpr std::int64_t partial_bytes() const { return dims.packs() * dims.c * 2 * 8; }
   constexpr Cost cost() const { return {(dims.count() + 3.0 * dims.c) * f32_bytes, 4.0 * dims.count()}; }
 };
 
@@ -62,7 +62,7 @@ struct BatchNormApply {
 };
 
 // With g = dy * act'(y) and xhat = (x - mean[c]) * rstd[c]: dgamma[c] = sum(g * xhat), dbeta[c] = sum(g).
-// y is read only when act is not none. Sums as in BatchNormStatistics; partial: f64 [groups][C][2].
+// y is read only when act is not none. Sums as in BatchNormStatistics; partial: f64 [packs][C][2].
 // dr (when given; dims of x) = g, the gradient of BatchNormApply's r. The BackwardApply that follows then reads it as its dy, with act
 // none: both move 7 tensors, where dr made beside dy and y would take 8. Padding lanes of dr are 0, as those of dy are.
 struct BatchNormBackwardReduce {
@@ -84,7 +84,7 @@ struct BatchNormBackwardReduce {
              {mean, Access::read, "mean"},
              {rstd, Access::read, "rstd"}}};
   }
-  constexpr std::int64_t partial_bytes() const { return dims.groups() * dims.c * 2 * 8; }
+  constexpr std::int64_t partial_bytes() const { return dims.packs() * dims.c * 2 * 8; }
   constexpr Cost cost() const {
     return {((y ? 3.0 : 2.0) * dims.count() + (dr ? 1.0 : 0.0) * dims.count() + 4.0 * dims.c) * f32_bytes, 6.0 * dims.count()};
   }

@@ -46,7 +46,7 @@ struct Conv2dBackwardWeight {
   Precision precision = Precision::fp32;  // db, too, is of the rounded dy
 
   static constexpr bool reduces = true;
-  constexpr bool can_cut() const { return chunks == shape.x.groups(); }
+  constexpr bool can_cut() const { return chunks == shape.x.packs(); }
   constexpr void cut(std::int64_t n) { shape.cut(n), chunks = 1; }
   constexpr std::array<Factor, 2> factors() const { return {{{dy, shape.y.stored()}, {x, shape.x.stored()}}}; }
   constexpr std::array<Operand, 5> operands() const {

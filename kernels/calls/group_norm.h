@@ -36,8 +36,8 @@ struct GroupNormForward {
 
 // With g = dy * gamma and xhat = (x - mean) * rstd: dx = rstd * (g - sum(g)/M - xhat * sum(g * xhat)/M), sums over a sample's group (when
 // given; 0 in padding lanes); dgamma = sum(dy * xhat), dbeta = sum(dy) (when given), over the batch and what shares a gamma.
-// Sums of a group of samples in float, flushed to double before they grow long; over groups in double and index order.
-// partial: f64 [groups of samples][affine][2].
+// Sums of a pack of samples in float, flushed to double before they grow long; over groups in double and index order.
+// partial: f64 [packs of samples][affine][2].
 struct GroupNormBackward {
   static constexpr const char* name = "group_norm_backward";
   ValueId dx{}, dgamma{}, dbeta{}, partial{}, dy{}, x{}, mean{}, rstd{}, gamma{};
@@ -56,7 +56,7 @@ struct GroupNormBackward {
              {rstd, Access::read, "rstd"},
              {gamma, Access::read, "gamma"}}};
   }
-  constexpr std::int64_t partial_bytes() const { return shape.x.groups() * shape.affine() * 2 * 8; }
+  constexpr std::int64_t partial_bytes() const { return shape.x.packs() * shape.affine() * 2 * 8; }
   constexpr Cost cost() const {
     return {((dx ? 3.0 : 2.0) * shape.x.count() + 2.0 * shape.statistics().count() + (dbeta ? 3.0 : 2.0) * shape.affine()) * f32_bytes,
             (dx ? 14.0 : 6.0) * shape.x.count()};
@@ -81,7 +81,7 @@ struct GroupNormBackwardInput {
 };
 
 // mean[c], var[c]: the averages over samples of what an instance norm found for each of them, sample_mean and sample_var (N,C,1,1).
-// In double and a fixed order; partial: f64 [groups of samples][C][2].
+// In double and a fixed order; partial: f64 [packs of samples][C][2].
 struct InstanceNormAverage {
   static constexpr const char* name = "instance_norm_average";
   ValueId mean{}, var{}, partial{}, sample_mean{}, sample_var{};
@@ -96,7 +96,7 @@ struct InstanceNormAverage {
              {sample_mean, Access::read, "sample_mean"},
              {sample_var, Access::read, "sample_var"}}};
   }
-  constexpr std::int64_t partial_bytes() const { return dims.groups() * dims.c * 2 * 8; }
+  constexpr std::int64_t partial_bytes() const { return dims.packs() * dims.c * 2 * 8; }
   constexpr Cost cost() const { return {(2.0 * dims.count() + 2.0 * dims.c) * f32_bytes, 2.0 * dims.count()}; }
 };
 

@@ -87,7 +87,7 @@ using AdamStep = Together<BatchNormRunningUpdate, Adam, Advance>;
 inline constexpr std::int64_t resident_row = 32, resident_elements = std::int64_t{1} << 21, resident_rows = std::int64_t{1} << 17;
 constexpr bool resident(const Dims& d) {
   const std::int64_t row = d.plane() * d.lanes;
-  return row >= resident_row ? d.groups() * row <= resident_elements : d.groups() <= resident_rows;
+  return row >= resident_row ? d.packs() * row <= resident_elements : d.packs() <= resident_rows;
 }
 constexpr bool resident(const BatchNormForward& c) {
   const BatchNormApply& apply = std::get<BatchNormApply>(c.calls);

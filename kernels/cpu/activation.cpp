@@ -127,12 +127,12 @@ void run(const Dropout& call, const Memory& memory) {
   const V scale = set1(static_cast<float>(1 / (1 - call.p)));
   const std::int64_t features = call.dims.features(), parts = ceil_div(features, features_per_part);
   const std::int64_t first_sample = memory.first_sample;
-  parallel_for(call.dims.groups() * parts, [=, &call, &state](std::int64_t item) {
-    const std::int64_t group = item / parts, begin = item % parts * features_per_part;
+  parallel_for(call.dims.packs() * parts, [=, &call, &state](std::int64_t item) {
+    const std::int64_t pack = item / parts, begin = item % parts * features_per_part;
     const std::int64_t end = begin + features_per_part < features ? begin + features_per_part : features;
-    const Draws draws(call, state, first_sample + group * 16, begin, end);
+    const Draws draws(call, state, first_sample + pack * 16, begin, end);
     for (std::int64_t f = begin; f < end; ++f) {
-      const std::int64_t i = (group * features + f) * 16;
+      const std::int64_t i = (pack * features + f) * 16;
       store(y + i, select(ge(draws[f - begin], bound), load(x + i) * scale, zero()));
     }
   });

@@ -39,7 +39,7 @@ NORMA_INLINE void transpose(const std::uint8_t* const (&samples)[16], std::int64
 // Positions of a plane that are one thread's work at a time.
 constexpr std::int64_t positions_per_part = 1024;
 
-// Where the samples of a group start; lanes past the last sample point to the group's first.
+// Where the samples of a pack start; lanes past the last sample point to the pack's first.
 template <class T>
 NORMA_INLINE void find_samples(const T* source, const BatchOrder& order, std::int64_t first, std::int64_t features, int valid,
                                const T* (&samples)[16]) {
@@ -57,7 +57,7 @@ NORMA_INLINE V gather_lanes(const std::uint8_t* const (&samples)[16], std::int64
   return to_float(load_u8(lane));
 }
 
-// y = fma(scale, u, offset) over one channel of one group: rounded once.
+// y = fma(scale, u, offset) over one channel of one pack: rounded once.
 struct Affine {
   V scale, offset;
   M valid;
@@ -86,11 +86,11 @@ inline void gather_samples(const Gather& call, const Memory& memory, const Batch
   const float* const scale = memory.at<float>(call.scale);
   const float* const offset = memory.at<float>(call.offset);
   const std::int64_t positions = dims.plane(), parts = ceil_div(positions, positions_per_part);
-  parallel_for(dims.groups() * dims.c * parts, [=, &dims, &order](std::int64_t item) {
-    const std::int64_t plane = item / parts, group = plane / dims.c, c = plane % dims.c, begin = item % parts * positions_per_part;
-    const int valid = dims.valid_lanes(group);
+  parallel_for(dims.packs() * dims.c * parts, [=, &dims, &order](std::int64_t item) {
+    const std::int64_t plane = item / parts, pack = plane / dims.c, c = plane % dims.c, begin = item % parts * positions_per_part;
+    const int valid = dims.valid_lanes(pack);
     const T* samples[16];
-    find_samples(source, order, memory.first_sample + group * 16, dims.features(), valid, samples);
+    find_samples(source, order, memory.first_sample + pack * 16, dims.features(), valid, samples);
     const std::int64_t end = begin + positions_per_part < positions ? begin + positions_per_part : positions;
     gather_plane(samples, c * positions, {begin, end}, y + plane * positions * 16,
                  Affine{set1(scale ? scale[c] : 1.0f), set1(offset ? offset[c] : 0.0f), first(valid)});
@@ -102,11 +102,11 @@ inline void gather_targets(const Gather& call, const Memory& memory, const Batch
   float* const out = memory.at<float>(call.targets_out);
   const float* const targets = memory.at<float>(call.targets);
   const std::int64_t features = dims.features();
-  parallel_for(dims.groups(), [=, &dims, &order](std::int64_t group) {
-    const int valid = dims.valid_lanes(group);
+  parallel_for(dims.packs(), [=, &dims, &order](std::int64_t pack) {
+    const int valid = dims.valid_lanes(pack);
     const float* samples[16];
-    find_samples(targets, order, memory.first_sample + group * 16, features, valid, samples);
-    gather_plane(samples, 0, {0, features}, out + group * features * 16, Affine{set1(1.0f), zero(), first(valid)});
+    find_samples(targets, order, memory.first_sample + pack * 16, features, valid, samples);
+    gather_plane(samples, 0, {0, features}, out + pack * features * 16, Affine{set1(1.0f), zero(), first(valid)});
   });
 }
 
@@ -174,7 +174,7 @@ void run(const Resize& call, const Memory& memory) {
   const Filter vertical(in.h, out.h), horizontal(in.w, out.w);
   // A row is weighted across before rows are weighted down, as two separate passes would; the filters are so short (two supports)
   // that doing both at once, without an image in between, costs at most four multiply-adds for every element of x, or nine of y.
-  parallel_for(out.groups() * out.c * out.h, [=, &vertical, &horizontal, &in, &out](std::int64_t row) {
+  parallel_for(out.packs() * out.c * out.h, [=, &vertical, &horizontal, &in, &out](std::int64_t row) {
     const std::int64_t plane = row / out.h;
     const Range rows = vertical.span(row % out.h);
     const float* const down = vertical.weights(row % out.h);

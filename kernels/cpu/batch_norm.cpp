@@ -1,4 +1,4 @@
-// Batch normalisation. Every pass works on planes: the H*W vectors of one group of samples and one channel.
+// Batch normalisation. Every pass works on planes: the H*W vectors of one pack of samples and one channel.
 #include "kernels/cpu/batch_norm.h"
 
 #include <cmath>
@@ -38,7 +38,7 @@ void run_partial(const BatchNormStatistics& call, const Memory& memory) {
   const Dims& dims = call.dims;
   const float* const x = memory.at<float>(call.x);
   double* const partial = memory.at<double>(call.partial);
-  parallel_for(dims.groups() * dims.c, [=, &dims](std::int64_t plane) {
+  parallel_for(dims.packs() * dims.c, [=, &dims](std::int64_t plane) {
     const float* const first_vector = x + plane * dims.plane() * 16;
     const int lanes = dims.valid_lanes(plane / dims.c);
     const M valid = first(lanes);
@@ -66,13 +66,13 @@ void finish(const BatchNormStatistics& call, const Memory& memory) {
     const std::int64_t begin = block * channels_per_block;
     const std::int64_t channels = dims.c - begin < channels_per_block ? dims.c - begin : channels_per_block;
     double means[channels_per_block] = {}, squares[channels_per_block] = {}, m = 0;
-    for (std::int64_t group = 0; group < dims.groups(); ++group) {
-      const double more = static_cast<double>(dims.valid_lanes(group) * dims.plane()), all = m + more;
+    for (std::int64_t pack = 0; pack < dims.packs(); ++pack) {
+      const double more = static_cast<double>(dims.valid_lanes(pack) * dims.plane()), all = m + more;
       const double share = more / all, between = m * share;
-      const double* const part = partial + 2 * (group * dims.c + begin);
+      const double* const part = partial + 2 * (pack * dims.c + begin);
       for (std::int64_t c = 0; c < channels; ++c) {
         const double delta = part[2 * c] - means[c];
-        means[c] = group == 0 ? part[2 * c] : means[c] + delta * share;
+        means[c] = pack == 0 ? part[2 * c] : means[c] + delta * share;
         squares[c] += part[2 * c + 1] + delta * delta * between;
       }
       m = all;
@@ -103,7 +103,7 @@ void run(const BatchNormApply& call, const Memory& memory) {
   const float* const r = memory.at<float>(call.r);
   const bool large = dims.stored() > max_cached_floats;
   with_activation(call.act, [&]<Activation act>() {
-    parallel_for(dims.groups() * dims.c, [=, &dims](std::int64_t plane) {
+    parallel_for(dims.packs() * dims.c, [=, &dims](std::int64_t plane) {
       const Normalise z = normalise(mean, rstd, gamma, beta, plane % dims.c);
       if (r) write_plane(y, plane, dims.plane(), large, [&](std::int64_t i) { return activate<act>(z(load(x + i)) + load(r + i)); });
       else write_plane(y, plane, dims.plane(), large, [&](std::int64_t i) { return activate<act>(z(load(x + i))); });
@@ -124,7 +124,7 @@ void sum_gradients(const BatchNormBackwardReduce& call, const Memory& memory, Wr
   const float* const rstd = memory.at<float>(call.rstd);
   double* const partial = memory.at<double>(call.partial);
   with_activation(call.act, [&]<Activation act>() {
-    parallel_for(dims.groups() * dims.c, [=, &dims](std::int64_t plane) {
+    parallel_for(dims.packs() * dims.c, [=, &dims](std::int64_t plane) {
       const std::int64_t begin = plane * dims.plane() * 16;
       const V mu = set1(mean[plane % dims.c]), r = set1(rstd[plane % dims.c]);
       const Pair sum = sum_plane(dims.plane(), [=](std::int64_t i, V& sum_gx, V& sum_g) {
@@ -189,7 +189,7 @@ void run(const BatchNormBackwardApply& call, const Memory& memory) {
   const double m = static_cast<double>(call.count);
   const bool large = dims.stored() > max_cached_floats;
   with_activation(call.act, [&]<Activation act>() {
-    parallel_for(dims.groups() * dims.c, [=, &dims](std::int64_t plane) {
+    parallel_for(dims.packs() * dims.c, [=, &dims](std::int64_t plane) {
       const BackwardApply apply =
           backward_apply(mean, rstd, gamma, dgamma, dbeta, m, plane % dims.c, first(dims.valid_lanes(plane / dims.c)));
       write_plane(dx, plane, dims.plane(), large, [&](std::int64_t i) {

@@ -1,5 +1,5 @@
 // What the passes of batch norm, and of the other norms, share: sums of a plane in float, flushed to double before they grow long; sums
-// over groups in double and in order; the two constants of an affine pass.
+// over packs in double and in order; the two constants of an affine pass.
 #pragma once
 #include <cmath>
 #include <cstdint>
@@ -51,15 +51,15 @@ NORMA_INLINE Pair sum_plane(std::int64_t vectors, Terms terms) {
   return sum;
 }
 
-// finish(c, a, b) with each channel's sums over the groups.
+// finish(c, a, b) with each channel's sums over the packs.
 template <class Finish>
 inline void sum_groups(const Dims& dims, const double* partial, Finish finish) {
   parallel_for(ceil_div(dims.c, channels_per_block), [=, &dims](std::int64_t block) {
     const std::int64_t begin = block * channels_per_block;
     const std::int64_t channels = dims.c - begin < channels_per_block ? dims.c - begin : channels_per_block;
     double sum[2 * channels_per_block] = {};
-    for (std::int64_t group = 0; group < dims.groups(); ++group)
-      for (std::int64_t k = 0; k < 2 * channels; ++k) sum[k] += partial[2 * (group * dims.c + begin) + k];
+    for (std::int64_t pack = 0; pack < dims.packs(); ++pack)
+      for (std::int64_t k = 0; k < 2 * channels; ++k) sum[k] += partial[2 * (pack * dims.c + begin) + k];
     for (std::int64_t c = 0; c < channels; ++c) finish(begin + c, sum[2 * c], sum[2 * c + 1]);
   });
 }

@@ -23,10 +23,10 @@ struct alignas(64) ConvWeightBuffer {
   std::int32_t position[max_weight_positions], stream[max_weight_sums];
 };
 
-// Features of one index of LinearBackwardWeight, groups of samples it transposes at a time (64 KB), outputs.
-inline constexpr std::int64_t weight_columns = 64, weight_groups = 16, max_weight_outs = 128;
+// Features of one index of LinearBackwardWeight, packs of samples it transposes at a time (64 KB), outputs.
+inline constexpr std::int64_t weight_columns = 64, weight_packs = 16, max_weight_outs = 128;
 struct alignas(64) LinearWeightBuffer {
-  float x[weight_groups * 16 * weight_columns], sums[max_weight_outs * weight_columns];
+  float x[weight_packs * 16 * weight_columns], sums[max_weight_outs * weight_columns];
 };
 
 // Of a Call, on each thread.

@@ -36,7 +36,7 @@ void run(const Adam& call, const Memory& memory);
 void run(const Advance& call, const Memory& memory);
 void run(const Fill& call, const Memory& memory);
 
-// Calls that reduce over the batch: partial sums of every group (or chunk) of the Call as it is, then the sum of those.
+// Calls that reduce over the batch: partial sums of every pack (or chunk) of the Call as it is, then the sum of those.
 void run_partial(const Conv2dBackwardWeight& call, const Memory& memory);
 void finish(const Conv2dBackwardWeight& call, const Memory& memory);
 void run_partial(const BatchNormStatistics& call, const Memory& memory);

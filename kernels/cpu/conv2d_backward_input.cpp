@@ -43,7 +43,7 @@ inline Axis phase_axis(std::int64_t phase, std::int64_t inputs, std::int64_t ker
 // Zeros for the positions of dx of a phase that no tap reaches; whole rows: of all columns.
 inline void clear_phase(const ConvShape& s, float* dx, std::int64_t first_row, std::int64_t first_column, bool whole_rows) {
   const std::int64_t x_row = s.x.w * lanes;
-  parallel_for(s.x.groups() * s.x.c, [=](std::int64_t plane) {
+  parallel_for(s.x.packs() * s.x.c, [=](std::int64_t plane) {
     for (std::int64_t h = first_row; h < s.x.h; h += s.window.stride_h) {
       float* row = dx + (plane * s.x.h + h) * x_row;
       if (whole_rows) std::memset(row, 0, static_cast<std::size_t>(x_row) * sizeof(float));
@@ -54,7 +54,7 @@ inline void clear_phase(const ConvShape& s, float* dx, std::int64_t first_row, s
 }
 
 // With many filters: for each phase of the strides, one index is one tile of its positions of at most max_tile_outs channels of one
-// group of samples. Returns false where the shape is not for tiles.
+// pack of samples. Returns false where the shape is not for tiles.
 inline bool run_tiles(const ConvShape& s, float* dx, const float* dy, const float* w, PerThread<TileBuffer> buffer) {
   const Window& k = s.window;
   const std::int64_t channels = s.channels_per_group(), filters = s.filters_per_group(), area = k.area();
@@ -93,8 +93,8 @@ inline bool run_tiles(const ConvShape& s, float* dx, const float* dy, const floa
     a.w_row = r.step * k.kernel_w;
     a.w_tap = q.step;
     a.y = dx + phase / k.stride_w * s.x.w * lanes + phase % k.stride_w * lanes;
-    const std::int64_t parts = tile_out_parts(channels, area, s.x.groups() * s.groups * t.tiles());
-    parallel_for(s.x.groups() * s.groups * t.tiles() * parts, [=](std::int64_t item) {
+    const std::int64_t parts = tile_out_parts(channels, area, s.x.packs() * s.groups * t.tiles());
+    parallel_for(s.x.packs() * s.groups * t.tiles() * parts, [=](std::int64_t item) {
       const std::int64_t tile = item / parts % t.tiles(), group = item / parts / t.tiles() % s.groups,
                          n = item / parts / t.tiles() / s.groups;
       TiledCorrelation g = a;
@@ -110,7 +110,7 @@ inline bool run_tiles(const ConvShape& s, float* dx, const float* dy, const floa
 
 }  // namespace
 
-// One index is one row of one block of channels of one group of samples. In it, columns that are stride_w apart are reached by
+// One index is one row of one block of channels of one pack of samples. In it, columns that are stride_w apart are reached by
 // the same taps, from neighbouring columns of dy: each such phase is a correlation with unit stride.
 void run(const Conv2dBackwardInput& call, const Memory& memory) {
   const ConvShape& s = call.shape;
@@ -125,7 +125,7 @@ void run(const Conv2dBackwardInput& call, const Memory& memory) {
   const bool pointwise = area == 1 && k.stride_h == 1 && k.stride_w == 1 && k.pad_h == 0 && k.pad_w == 0;
 
   Upcoming* const upcoming = memory.upcoming;
-  parallel_for(s.x.groups() * s.groups * blocks * s.x.h, [=](std::int64_t item) {
+  parallel_for(s.x.packs() * s.groups * blocks * s.x.h, [=](std::int64_t item) {
     const std::int64_t h = item % s.x.h, block = item / s.x.h % blocks, group = item / s.x.h / blocks % s.groups;
     const std::int64_t n = item / s.x.h / blocks / s.groups;
     const Range c = chunk(channels, blocks, block);

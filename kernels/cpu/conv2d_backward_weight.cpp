@@ -131,7 +131,7 @@ void run_partial(const Conv2dBackwardWeight& call, const Memory& memory) {
   const PerThread<ConvWeightBuffer> buffer(memory);
   parallel_for(chunks * blocks, [=](std::int64_t item) {
     const std::int64_t part = item / blocks;
-    const Range n = chunk(s.x.groups(), chunks, part);
+    const Range n = chunk(s.x.packs(), chunks, part);
     float* out = partial + part * partial_stride;
     std::int64_t i = item % blocks;
     if (few) return by_rows.sum(i, out, x, dy, n);
@@ -153,7 +153,7 @@ void run_partial(const Conv2dBackwardWeight& call, const Memory& memory) {
   if (!call.db) return;
   parallel_for(chunks * s.y.c, [=](std::int64_t item) {
     const std::int64_t part = item / s.y.c, f = item % s.y.c;
-    const Range n = chunk(s.x.groups(), chunks, part);
+    const Range n = chunk(s.x.packs(), chunks, part);
     partial[part * partial_stride + weights + f] =
         sum_of_planes(dy + (n.begin * s.y.c + f) * y_plane, n.end - n.begin, s.y.c * y_plane, s.y.plane());
   });

@@ -20,7 +20,7 @@ inline Range rows_inside(std::int64_t top, std::int64_t dilation, std::int64_t k
   return {begin, begin < capped ? capped : begin};
 }
 
-// With many channels: one index is one tile of outputs of at most max_tile_outs filters of one group of samples.
+// With many channels: one index is one tile of outputs of at most max_tile_outs filters of one pack of samples.
 // Returns false where the shape is not for tiles.
 inline bool run_tiles(const ConvShape& s, float* y, const float* x, const float* w, const float* b, PerThread<TileBuffer> buffer) {
   const Window& k = s.window;
@@ -38,8 +38,8 @@ inline bool run_tiles(const ConvShape& s, float* y, const float* x, const float*
   a.columns = {s.y.w, k.stride_w, -k.pad_w, k.kernel_w, k.dilation_w, s.x.w};
   const Tiling t = tiling(a);
   if (t.channel_blocks == 0) return false;
-  const std::int64_t parts = tile_out_parts(filters, area, s.y.groups() * s.groups * t.tiles());
-  parallel_for(s.y.groups() * s.groups * t.tiles() * parts, [=](std::int64_t item) {
+  const std::int64_t parts = tile_out_parts(filters, area, s.y.packs() * s.groups * t.tiles());
+  parallel_for(s.y.packs() * s.groups * t.tiles() * parts, [=](std::int64_t item) {
     const std::int64_t tile = item / parts % t.tiles(), group = item / parts / t.tiles() % s.groups,
                        n = item / parts / t.tiles() / s.groups;
     TiledCorrelation g = a;
@@ -54,7 +54,7 @@ inline bool run_tiles(const ConvShape& s, float* y, const float* x, const float*
 
 }  // namespace
 
-// One index is one output row of one block of filters of one group of samples.
+// One index is one output row of one block of filters of one pack of samples.
 void run(const Conv2dForward& call, const Memory& memory) {
   const ConvShape& s = call.shape;
   const Window& k = s.window;
@@ -69,7 +69,7 @@ void run(const Conv2dForward& call, const Memory& memory) {
   const bool pointwise = area == 1 && k.pad_h == 0 && k.pad_w == 0;
 
   Upcoming* const upcoming = memory.upcoming;
-  parallel_for(s.y.groups() * s.groups * blocks * s.y.h, [=](std::int64_t item) {
+  parallel_for(s.y.packs() * s.groups * blocks * s.y.h, [=](std::int64_t item) {
     const std::int64_t p = item % s.y.h, block = item / s.y.h % blocks, group = item / s.y.h / blocks % s.groups;
     const std::int64_t n = item / s.y.h / blocks / s.groups;
     const Range o = chunk(filters, blocks, block);

@@ -17,7 +17,7 @@
 
 namespace norma::kernels::cpu::NORMA_ISA {
 
-// Addresses of all outputs of one group of samples; strides are in floats.
+// Addresses of all outputs of one pack of samples; strides are in floats.
 struct TiledCorrelation {
   const float* x;
   std::int64_t x_channel;

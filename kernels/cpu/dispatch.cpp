@@ -18,13 +18,13 @@ inline void run_part(const C& call, Part part, const Memory& given) {
     if (call.precision != Precision::fp32 && part != Part::finish) memory = with_rounded_factors(call, given);
   if constexpr (reduces<C>) {
     if (part != Part::finish) run_partial(call, memory);
-    if (part != Part::group) finish(call, memory);
+    if (part != Part::pack) finish(call, memory);
   } else {
     run(call, memory);
   }
 }
 
-// Group by group there is nothing to be had from these: they are run whole.
+// Pack by pack there is nothing to be had from these: they are run whole.
 template <class... C>
 inline void run_part(const Together<C...>& together, Part, const Memory& memory) {
   (run_part(std::get<C>(together.calls), Part::whole, memory), ...);

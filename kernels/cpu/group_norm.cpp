@@ -1,4 +1,4 @@
-// Layer, instance and group norm. A tile is what one group of samples has in one group of channels: M vectors, one after another. A lane
+// Layer, instance and group norm. A tile is what one pack of samples has in one group of channels: M vectors, one after another. A lane
 // is a sample, so its statistics are arithmetic between vectors.
 #include <cmath>
 
@@ -124,7 +124,7 @@ NORMA_INLINE void with_store(const Dims& written, F f) {
 
 // One tile of a Call.
 struct Tile {
-  std::int64_t group, at, vectors, statistics;  // group of samples; where it begins in x, how long it is; where its statistics are
+  std::int64_t group, at, vectors, statistics;  // pack of samples; where it begins in x, how long it is; where its statistics are
   std::int64_t first_affine, affine, run;       // its gammas, and the vectors that share one
   M valid;
   Tile(const NormShape& s, std::int64_t number)
@@ -141,7 +141,7 @@ struct Tile {
 // f(tile) for all of them, in parallel.
 template <class F>
 inline void for_tiles(const NormShape& shape, F f) {
-  parallel_for(shape.x.groups() * shape.groups, [=, &shape](std::int64_t number) { f(Tile(shape, number)); });
+  parallel_for(shape.x.packs() * shape.groups, [=, &shape](std::int64_t number) { f(Tile(shape, number)); });
 }
 
 // y = z of every vector of a tile, gamma and beta those of its elements.
@@ -350,7 +350,7 @@ void run_partial(const InstanceNormAverage& call, const Memory& memory) {
   const float* const mean = memory.at<float>(call.sample_mean);
   const float* const var = memory.at<float>(call.sample_var);
   double* const partial = memory.at<double>(call.partial);
-  for (std::int64_t i = 0; i < dims.groups() * dims.c; ++i) {
+  for (std::int64_t i = 0; i < dims.packs() * dims.c; ++i) {
     double means = 0, vars = 0;
     for (int l = 0; l < dims.valid_lanes(i / dims.c); ++l) {
       means += static_cast<double>(mean[i * 16 + l]);

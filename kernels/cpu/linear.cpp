@@ -1,4 +1,4 @@
-// LinearForward, LinearBackwardInput and LinearBackwardWeight: register blocks over outputs and groups of samples.
+// LinearForward, LinearBackwardInput and LinearBackwardWeight: register blocks over outputs and packs of samples.
 #include <cassert>
 #include <cstring>
 #include <utility>
@@ -13,7 +13,7 @@ namespace norma::kernels::cpu::NORMA_ISA {
 
 namespace {
 
-// One group of samples alone gives a register block one column: more outs keep the multiply-adds' latency covered (AVX2, 120 x 256:
+// One pack of samples alone gives a register block one column: more outs keep the multiply-adds' latency covered (AVX2, 120 x 256:
 // 87 instead of 56 GFLOP/s).
 constexpr int single_outs = 8;
 
@@ -24,14 +24,14 @@ inline void correlate_single(const Correlation& a, std::int64_t outs, std::integ
   kernels[outs - 1](a);
 }
 
-// y[g][o] = b[o] + sum over i of w[o*w_out + i*w_in] * x[g][i], for all groups of samples g.
-// One index is one block of outputs of one block of groups.
-inline void multiply(float* y, const float* x, const float* w, const float* b, std::int64_t groups, std::int64_t outs, std::int64_t ins,
+// y[g][o] = b[o] + sum over i of w[o*w_out + i*w_in] * x[g][i], for all packs of samples g.
+// One index is one block of outputs of one block of packs.
+inline void multiply(float* y, const float* x, const float* w, const float* b, std::int64_t packs, std::int64_t outs, std::int64_t ins,
                      std::int64_t w_out, std::int64_t w_in) {
-  const std::int64_t group_blocks = ceil_div(groups, max_cols), most_outs = groups == 1 ? single_outs : row_outs;
+  const std::int64_t pack_blocks = ceil_div(packs, max_cols), most_outs = packs == 1 ? single_outs : row_outs;
   const std::int64_t out_blocks = ceil_div(outs, most_outs);
-  parallel_for(group_blocks * out_blocks, [=](std::int64_t item) {
-    const Range g = chunk(groups, group_blocks, item / out_blocks), o = chunk(outs, out_blocks, item % out_blocks);
+  parallel_for(pack_blocks * out_blocks, [=](std::int64_t item) {
+    const Range g = chunk(packs, pack_blocks, item / out_blocks), o = chunk(outs, out_blocks, item % out_blocks);
     Correlation a{};
     a.x = x + g.begin * ins * lanes;
     a.x_column = ins * lanes;
@@ -45,7 +45,7 @@ inline void multiply(float* y, const float* x, const float* w, const float* b, s
     a.y_column = outs * lanes;
     a.channels = a.rows = 1;
     a.taps = ins;
-    if (groups == 1) correlate_single(a, o.end - o.begin, std::make_integer_sequence<int, single_outs>{});
+    if (packs == 1) correlate_single(a, o.end - o.begin, std::make_integer_sequence<int, single_outs>{});
     else correlate_row<0, 0, false>(a, o.end - o.begin, g.end - g.begin);
   });
 }
@@ -56,7 +56,7 @@ constexpr int weight_outs = registers >= 32 ? 6 : 4, weight_cols = registers >= 
 struct WeightSums {
   const float *dy, *x;
   float* sum;
-  std::int64_t sum_row, dy_group, groups;
+  std::int64_t sum_row, dy_pack, packs;
   bool resume;  // the sums start from what is in memory, otherwise from 0
 };
 
@@ -69,8 +69,8 @@ inline void add_samples(const WeightSums& sums) {
 #pragma GCC unroll 8
     for (int j = 0; j < Cols; ++j) sum[o][j] = a.resume ? loadu_register(a.sum + o * a.sum_row + j * register_lanes) : broadcast(0.0f);
   const float* x = a.x;
-  for (std::int64_t g = 0; g < a.groups; ++g) {
-    const float* dy = a.dy + g * a.dy_group;
+  for (std::int64_t g = 0; g < a.packs; ++g) {
+    const float* dy = a.dy + g * a.dy_pack;
     for (std::int64_t lane = 0; lane < lanes; ++lane, ++dy, x += weight_columns) {
       Register xj[Cols];
 #pragma GCC unroll 8
@@ -112,13 +112,13 @@ void run(const LinearForward& call, const Memory& memory) {
   assert(call.x_dims.lanes == lanes && call.y_dims.lanes == lanes);
   const std::int64_t features = call.x_dims.c, outs = call.y_dims.c;
   multiply(memory.at<float>(call.y), memory.at<const float>(call.x), memory.at<const float>(call.w), memory.at<const float>(call.b),
-           call.x_dims.groups(), outs, features, features, 1);
+           call.x_dims.packs(), outs, features, features, 1);
 }
 
 void run(const LinearBackwardInput& call, const Memory& memory) {
   assert(call.x_dims.lanes == lanes && call.y_dims.lanes == lanes);
   const std::int64_t features = call.x_dims.c, outs = call.y_dims.c;
-  multiply(memory.at<float>(call.dx), memory.at<const float>(call.dy), memory.at<const float>(call.w), nullptr, call.x_dims.groups(),
+  multiply(memory.at<float>(call.dx), memory.at<const float>(call.dy), memory.at<const float>(call.w), nullptr, call.x_dims.packs(),
            features, outs, 1, features);
 }
 
@@ -130,7 +130,7 @@ void run(const LinearBackwardWeight& call, const Memory& memory) {
   const float* dy = memory.at<const float>(call.dy);
   float* dw = memory.at<float>(call.dw);
   float* db = memory.at<float>(call.db);
-  const std::int64_t features = call.x_dims.c, outs = call.y_dims.c, groups = call.x_dims.groups();
+  const std::int64_t features = call.x_dims.c, outs = call.y_dims.c, packs = call.x_dims.packs();
   const std::int64_t feature_blocks = ceil_div(features, weight_columns), out_parts = ceil_div(outs, max_weight_outs);
   const PerThread<LinearWeightBuffer> buffer(memory);
   parallel_for(feature_blocks * out_parts, [=](std::int64_t item) {
@@ -141,13 +141,13 @@ void run(const LinearBackwardWeight& call, const Memory& memory) {
     const std::int64_t count = o.end - o.begin, out_blocks = ceil_div(count, weight_outs), registers_wide = ceil_div(width, register_lanes);
     const std::int64_t column_blocks = ceil_div(registers_wide, weight_cols);
     const bool whole = width % register_lanes == 0;  // no register hangs over the end of a row of dw
-    for (std::int64_t g = 0; g < groups; g += weight_groups) {
+    for (std::int64_t g = 0; g < packs; g += weight_packs) {
       WeightSums a{};
       a.resume = g > 0;
       a.sum_row = whole ? features : weight_columns;
-      a.groups = groups - g < weight_groups ? groups - g : weight_groups;
-      a.dy_group = outs * lanes;
-      for (std::int64_t i = 0; i < a.groups; ++i)
+      a.packs = packs - g < weight_packs ? packs - g : weight_packs;
+      a.dy_pack = outs * lanes;
+      for (std::int64_t i = 0; i < a.packs; ++i)
         transpose_features(transposed + i * lanes * weight_columns, x + ((g + i) * features + first) * lanes, width);
       for (std::int64_t i = 0; i < out_blocks; ++i) {
         const Range block = chunk(count, out_blocks, i);
@@ -165,7 +165,7 @@ void run(const LinearBackwardWeight& call, const Memory& memory) {
     if (!db || first > 0) return;
     for (std::int64_t j = o.begin; j < o.end; ++j) {
       V sum = zero();
-      for (std::int64_t g = 0; g < groups; ++g) sum = sum + load(dy + (g * outs + j) * lanes);
+      for (std::int64_t g = 0; g < packs; ++g) sum = sum + load(dy + (g * outs + j) * lanes);
       db[j] = reduce_add(sum);
     }
   });

@@ -9,7 +9,7 @@
 namespace norma::kernels::cpu::NORMA_ISA {
 namespace {
 
-// Integer counts are kept per part of the groups; at most this many parts.
+// Integer counts are kept per part of the packs; at most this many parts.
 constexpr std::int64_t max_parts = 64;
 // Float sums are made of parts: many classes or features in one accumulator would lose digits.
 constexpr std::int64_t classes_per_sum = 32, features_per_sum = 128;
@@ -20,7 +20,7 @@ inline double sum_in_order(const double* values, std::int64_t n) {
   return sum;
 }
 
-// Labels of a group; lanes past the last sample get ignore_index.
+// Labels of a pack; lanes past the last sample get ignore_index.
 inline I load_labels(const std::int32_t* labels, int valid, std::int32_t ignore_index) {
   std::int32_t lane[16];
   for (int l = 0; l < 16; ++l) lane[l] = l < valid ? labels[l] : ignore_index;
@@ -43,10 +43,10 @@ inline Largest first_largest(const float* x, std::int64_t n) {
   return top;
 }
 
-// Losses of one group's samples (0 where ignored) and their gradients times scale; returns how many are right.
+// Losses of one pack's samples (0 where ignored) and their gradients times scale; returns how many are right.
 // A label that is neither a class nor ignore_index gives a loss of NaN.
-inline std::int64_t cross_entropy_group(const SoftmaxCrossEntropy& call, const float* logits, float* dlogits, I labels, M counts,
-                                        float scale, float (&losses)[16]) {
+inline std::int64_t cross_entropy_pack(const SoftmaxCrossEntropy& call, const float* logits, float* dlogits, I labels, M counts,
+                                       float scale, float (&losses)[16]) {
   const std::int64_t classes = call.dims.c;
   const auto [top, top_class] = first_largest(logits, classes);
   // With s = z - top: loss = (1-smoothing) * (log sum exp(s) - s[label]) + smoothing * (log sum exp(s) - mean of s).
@@ -96,18 +96,18 @@ void run(const SoftmaxCrossEntropy& call, const Memory& memory) {
   for (std::int64_t i = 0; i < dims.n; ++i) counted += labels[i] != call.ignore_index;
   const float scale = call.reduction == Reduction::mean ? static_cast<float>(1 / static_cast<double>(counted)) : 1.0f;
 
-  const std::int64_t groups = dims.groups(), parts = groups < max_parts ? groups : max_parts, stride = dims.c * 16;
+  const std::int64_t packs = dims.packs(), parts = packs < max_parts ? packs : max_parts, stride = dims.c * 16;
   std::int64_t correct[max_parts] = {};
   parallel_for(parts, [=, &call, &dims, &correct](std::int64_t part) {
-    const Range range = chunk(groups, parts, part);
-    for (std::int64_t group = range.begin; group < range.end; ++group) {
-      const int valid = dims.valid_lanes(group);
-      const I label = load_labels(labels + group * 16, valid, call.ignore_index);
+    const Range range = chunk(packs, parts, part);
+    for (std::int64_t pack = range.begin; pack < range.end; ++pack) {
+      const int valid = dims.valid_lanes(pack);
+      const I label = load_labels(labels + pack * 16, valid, call.ignore_index);
       const M counts = first(valid) & ~eq(label, set1(call.ignore_index));
       alignas(64) float losses[16];
       correct[part] +=
-          cross_entropy_group(call, logits + group * stride, dlogits ? dlogits + group * stride : nullptr, label, counts, scale, losses);
-      for (int l = 0; l < valid; ++l) partial[group * 16 + l] = static_cast<double>(losses[l]);
+          cross_entropy_pack(call, logits + pack * stride, dlogits ? dlogits + pack * stride : nullptr, label, counts, scale, losses);
+      for (int l = 0; l < valid; ++l) partial[pack * 16 + l] = static_cast<double>(losses[l]);
     }
   });
   LossResult r;
@@ -129,14 +129,14 @@ void run(const MeanSquaredError& call, const Memory& memory) {
   const float scale = mean ? static_cast<float>(2 / static_cast<double>(dims.count())) : 2.0f;
   const double divisor = mean ? static_cast<double>(features) : 1;
 
-  const std::int64_t groups = dims.groups(), parts = groups < max_parts ? groups : max_parts;
+  const std::int64_t packs = dims.packs(), parts = packs < max_parts ? packs : max_parts;
   std::int64_t correct[max_parts] = {};
   parallel_for(parts, [=, &dims, &correct](std::int64_t part) {
-    const Range range = chunk(groups, parts, part);
-    for (std::int64_t group = range.begin; group < range.end; ++group) {
-      const int valid = dims.valid_lanes(group);
+    const Range range = chunk(packs, parts, part);
+    for (std::int64_t pack = range.begin; pack < range.end; ++pack) {
+      const int valid = dims.valid_lanes(pack);
       const M keep = first(valid);
-      const std::int64_t at = group * features * 16;
+      const std::int64_t at = pack * features * 16;
       double sum[16] = {};
       for (std::int64_t begin = 0; begin < features; begin += features_per_sum) {
         const std::int64_t end = begin + features_per_sum < features ? begin + features_per_sum : features;
@@ -151,7 +151,7 @@ void run(const MeanSquaredError& call, const Memory& memory) {
         store(lane, squares);
         for (int l = 0; l < 16; ++l) sum[l] += static_cast<double>(lane[l]);
       }
-      for (int l = 0; l < valid; ++l) partial[group * 16 + l] = sum[l] / divisor;
+      for (int l = 0; l < valid; ++l) partial[pack * 16 + l] = sum[l] / divisor;
       if (features > 1)
         correct[part] += __builtin_popcount(bits(keep & eq(first_largest(x + at, features).at, first_largest(target + at, features).at)));
     }

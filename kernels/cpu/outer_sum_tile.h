@@ -24,7 +24,7 @@ struct WeightCut {
   std::int64_t packed_channels;              // packed at a time
 };
 
-// x and dy of one group of samples of at most so many floats (512 KB) are in L2 when their weight gradient is due.
+// x and dy of one pack of samples of at most so many floats (512 KB) are in L2 when their weight gradient is due.
 inline constexpr std::int64_t max_near_floats = std::int64_t{1} << 17;
 
 inline WeightCut cut_weights(const ConvShape& s, Axis rows, Axis columns, std::int64_t chunks) {
@@ -66,7 +66,7 @@ inline WeightCut cut_weights(const ConvShape& s, Axis rows, Axis columns, std::i
   return cut;
 }
 
-// The weights of filters o, channels c and taps u x v of one convolution group, for the samples' groups n.
+// The weights of filters o, channels c and taps u x v of one convolution group, for the packs n.
 struct WeightBlock {
   const float *dy, *x;  // of the convolution group, first sample
   float* out;
@@ -130,7 +130,7 @@ inline void sum_weights(const ConvShape& s, Axis rows, Axis columns, const Weigh
               stream[t++] = static_cast<std::int32_t>(j * x_channel + u * row.tap * x_row + v * column.tap * x_column);
       }
       const std::int64_t first = k.begin * taps, count = (k.end - k.begin) * taps, stream_blocks = ceil_div(count, max_streams);
-      // Meanwhile the next tile's x and dy, which follow this one's but at the end of a plane, come into L2, unless a sample group's fit
+      // Meanwhile the next tile's x and dy, which follow this one's but at the end of a plane, come into L2, unless a pack's fit
       // it.
       const std::int64_t calls = out_blocks * stream_blocks, x_row = s.x.w * lanes;
       const bool far = x_plane * s.x.c + y_plane * s.y.c > max_near_floats;

@@ -40,7 +40,7 @@ struct Geometry {
   constexpr explicit Geometry(const PoolShape& s)
       : h{s.x.h, s.window.kernel_h, s.window.stride_h, s.window.pad_h, s.window.dilation_h},
         w{s.x.w, s.window.kernel_w, s.window.stride_w, s.window.pad_w, s.window.dilation_w},
-        planes(s.x.groups() * s.x.c),
+        planes(s.x.packs() * s.x.c),
         y_h(s.y.h),
         y_w(s.y.w) {}
   constexpr bool disjoint() const { return h.disjoint() && w.disjoint(); }

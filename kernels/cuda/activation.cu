@@ -107,7 +107,7 @@ __global__ void __launch_bounds__(dropout_threads) dropout(DropoutParameters p) 
   const std::int64_t item = static_cast<std::int64_t>(blockIdx.x) * dropout_threads + threadIdx.x;
   if (item >= p.items) return;
   const std::int64_t lanes = p.lanes, blocks = p.features / 4 + 2, row = item / lanes, lane = item - row * lanes;
-  const std::int64_t group = row / blocks, sample = group * lanes + lane, first = sample * p.features;
+  const std::int64_t pack = row / blocks, sample = pack * lanes + lane, first = sample * p.features;
   const std::uint64_t block = static_cast<std::uint64_t>(first / 4 + row % blocks);
   const Philox4 draws = philox(p.state->seed, {static_cast<std::uint32_t>(block),
                                                static_cast<std::uint32_t>(block >> 32) ^ (static_cast<std::uint32_t>(p.layer) << 8),
@@ -116,7 +116,7 @@ __global__ void __launch_bounds__(dropout_threads) dropout(DropoutParameters p) 
   for (int k = 0; k < 4; ++k) {
     const std::int64_t f = static_cast<std::int64_t>(block) * 4 + k - first;
     if (f < 0 || f >= p.features) continue;
-    const std::int64_t i = (group * p.features + f) * lanes + lane;
+    const std::int64_t i = (pack * p.features + f) * lanes + lane;
     p.y[i] = static_cast<float>(draws[k] >> 8) >= p.bound ? p.x[i] * p.scale : 0.0f;
   }
 }
@@ -124,7 +124,7 @@ __global__ void __launch_bounds__(dropout_threads) dropout(DropoutParameters p) 
 }  // namespace
 
 void enqueue(const Dropout& call, const Memory& memory, const Queue& queue) {
-  const std::int64_t features = call.dims.features(), samples = call.dims.groups() * call.dims.lanes;
+  const std::int64_t features = call.dims.features(), samples = call.dims.packs() * call.dims.lanes;
   const DropoutParameters p{.y = memory.at<float>(call.y),
                             .x = memory.at<float>(call.x),
                             .state = memory.at<StepState>(call.state),

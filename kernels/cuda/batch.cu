@@ -9,7 +9,7 @@ namespace {
 
 constexpr int gather_threads = 256, tile_features = 64, tile_samples = warp;
 
-// Samples' features, from where the set holds them [population][features] to [groups][features][lanes]; and their labels.
+// Samples' features, from where the set holds them [population][features] to [packs][features][lanes]; and their labels.
 template <class T>
 struct GatherParameters {
   float* y = nullptr;
@@ -23,7 +23,7 @@ struct GatherParameters {
   const std::int32_t* labels = nullptr;
 };
 
-// Block: 64 features of 32 samples, read along features and written along samples, or features where a group is one sample.
+// Block: 64 features of 32 samples, read along features and written along samples, or features where a pack is one sample.
 template <class T>
 __global__ void __launch_bounds__(gather_threads) gather(GatherParameters<T> p) {
   struct Tile {
@@ -59,7 +59,7 @@ __global__ void __launch_bounds__(gather_threads) gather(GatherParameters<T> p) 
 template <class T>
 void launch_gather(const Dims& dims, GatherParameters<T> p, const Queue& queue) {
   p.n = dims.n, p.features = dims.features(), p.plane = dims.plane(), p.lanes = dims.lanes;
-  p.sample_tiles = ceil_div(dims.groups() * dims.lanes, tile_samples);
+  p.sample_tiles = ceil_div(dims.packs() * dims.lanes, tile_samples);
   launch(gather<T>, p.sample_tiles * ceil_div(dims.features(), tile_features), gather_threads, queue.stream, p);
 }
 

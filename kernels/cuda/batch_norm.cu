@@ -35,7 +35,7 @@ struct BackwardApply {
   const float *dy, *y, *x;
   __device__ __forceinline__ BackwardNormalisation::Channel channel(std::int64_t c) const { return normalisation.channel(c); }
   template <int n>
-  __device__ __forceinline__ void apply(const BackwardNormalisation::Channel& of, std::int64_t i, std::int64_t group,
+  __device__ __forceinline__ void apply(const BackwardNormalisation::Channel& of, std::int64_t i, std::int64_t pack,
                                         std::uint32_t position) const {
     float g[n], out[n] = {}, v[n];
     load(dy + i, g);
@@ -44,7 +44,7 @@ struct BackwardApply {
 #pragma unroll
     for (int k = 0; k < n; ++k) {
       const float d = of(activation_gradient(act, g[k], out[k]), v[k]);
-      v[k] = view.valid(group, position + static_cast<std::uint32_t>(k)) ? d : 0.0f;
+      v[k] = view.valid(pack, position + static_cast<std::uint32_t>(k)) ? d : 0.0f;
     }
     store(dx + i, v);
   }

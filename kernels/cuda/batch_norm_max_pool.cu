@@ -33,12 +33,12 @@ struct Backward {
   const float *dy, *y;
   const std::uint8_t* argmax;
   const float* x;
-  __device__ __forceinline__ void operator()(std::int64_t plane, std::int64_t channel, std::int64_t group, std::uint32_t position) const {
+  __device__ __forceinline__ void operator()(std::int64_t plane, std::int64_t channel, std::int64_t pack, std::uint32_t position) const {
     const std::int64_t first = plane * windows.y_plane, i = plane * windows.x_plane + position;
     const float g = sum_won(windows, windows.place(position), argmax + first, [&](std::int64_t at) {
       return activation_gradient(act, dy[first + at], act == Activation::none ? 0.0f : y[first + at]);
     });
-    dx[i] = view.valid(group, position) ? normalisation.channel(channel)(g, x[i]) : 0.0f;
+    dx[i] = view.valid(pack, position) ? normalisation.channel(channel)(g, x[i]) : 0.0f;
   }
 };
 

@@ -58,7 +58,7 @@ inline constexpr int vectors_per_flush = 8;
 
 // ------------------------------------------------------------------------------------------ along rows
 
-// Part k of a channel, from one multiple of 32 elements to another: each part of a padded group holds samples.
+// Part k of a channel, from one multiple of 32 elements to another: each part of a padded pack holds samples.
 __device__ __forceinline__ Range part_range(const View& v, std::int64_t parts, std::int64_t k) {
   const std::int64_t elements = v.outer * v.inner;
   const Range r = chunk(ceil_div(elements, warp), parts, k);
@@ -67,33 +67,33 @@ __device__ __forceinline__ Range part_range(const View& v, std::int64_t parts, s
 
 // A part's elements, wherever its channel lies.
 struct Part {
-  std::int64_t first_group;
+  std::int64_t first_pack;
   std::uint32_t first, count;  // the first one's position in its row; how many
   std::uint32_t samples;       // of these those of samples
   Part() = default;
   __device__ __forceinline__ Part(const View& v, std::int64_t parts, std::int64_t k) {
     const Range range = part_range(v, parts, k);
-    first_group = range.begin / v.inner;
-    first = static_cast<std::uint32_t>(range.begin - first_group * v.inner);
+    first_pack = range.begin / v.inner;
+    first = static_cast<std::uint32_t>(range.begin - first_pack * v.inner);
     count = static_cast<std::uint32_t>(range.end - range.begin);
     samples = samples_before(v, first + count) - samples_before(v, first);
   }
 
-  // The element's index, its position in the row and its group.
+  // The element's index, its position in the row and its pack.
   struct Place {
-    std::int64_t index, group;
+    std::int64_t index, pack;
     std::uint32_t position;
   };
   __device__ __forceinline__ Place place(const View& v, std::int64_t channel, std::uint32_t from, std::uint32_t i) const {
     const Divisor::Result at = v.by_inner.divide(from + i);
-    const std::int64_t group = first_group + at.quotient;
-    return {(group * v.channels + channel) * v.inner + at.remainder, group, at.remainder};
+    const std::int64_t pack = first_pack + at.quotient;
+    return {(pack * v.channels + channel) * v.inner + at.remainder, pack, at.remainder};
   }
 
  private:
-  // Of so many elements from the beginning of the first group's row on.
+  // Of so many elements from the beginning of the first pack's row on.
   __device__ __forceinline__ std::uint32_t samples_before(const View& v, std::uint32_t end) const {
-    const std::int64_t whole = (v.outer - 1 - first_group) * v.inner;  // in groups without padding
+    const std::int64_t whole = (v.outer - 1 - first_pack) * v.inner;  // in packs without padding
     if (end <= whole) return end;
     const std::uint32_t lanes_of = static_cast<std::uint32_t>(v.lanes), last = static_cast<std::uint32_t>(v.last_lanes);
     const std::uint32_t beyond = end - static_cast<std::uint32_t>(whole), pixels = beyond / lanes_of, rest = beyond - pixels * lanes_of;
@@ -108,7 +108,7 @@ __device__ __forceinline__ float pivot_of(const View& v, std::int64_t channel, c
   double value = 0, count = 0;
   if (lane < part.count) {
     const Part::Place at = part.place(v, channel, part.first, lane);
-    if (v.valid(at.group, at.position)) {
+    if (v.valid(at.pack, at.position)) {
       value = static_cast<double>(x[at.index]);
       count = 1;
     }

@@ -104,7 +104,7 @@ __global__ void __launch_bounds__(sum_threads, forward_blocks)
         load(tile[k][threadIdx.x], x);
 #pragma unroll
         for (int j = 0; j < vector; ++j) {
-          const float d = v.valid(at.group, at.position + static_cast<std::uint32_t>(j)) ? x[j] - pivot : 0.0f;
+          const float d = v.valid(at.pack, at.position + static_cast<std::uint32_t>(j)) ? x[j] - pivot : 0.0f;
           sums[j] += d;
           squares[j] = fmaf(d, d, squares[j]);
         }
@@ -158,7 +158,7 @@ __global__ void __launch_bounds__(sum_threads, backward_blocks<vector>)
       if (p.dr) store(p.dr + at.index, g[k]);
 #pragma unroll
       for (int j = 0; j < vector; ++j)
-        x[k][j] = v.valid(at.group, at.position + static_cast<std::uint32_t>(j)) ? of(g[k][j], x[k][j]) : 0.0f;
+        x[k][j] = v.valid(at.pack, at.position + static_cast<std::uint32_t>(j)) ? of(g[k][j], x[k][j]) : 0.0f;
       store(dx + at.index, x[k]);
     });
   }

@@ -7,16 +7,16 @@ namespace {
 
 // ------------------------------------------------------------------------------------------ sums along rows
 
-// The elements of one channel of one part: f(index, position in the row, group) for the calling thread's, `vector` at a time.
+// The elements of one channel of one part: f(index, position in the row, pack) for the calling thread's, `vector` at a time.
 template <int vector, class F>
 __device__ __forceinline__ void for_part(const View& v, std::int64_t channel, const Part& part, F f) {
   for (std::uint32_t i = threadIdx.x * vector; i < part.count; i += sum_threads * vector) {
     const Part::Place at = part.place(v, channel, part.first, i);
-    f(at.index, at.position, at.group);
+    f(at.index, at.position, at.pack);
   }
 }
 
-// Adds up what terms(i, lanes' position, group, k, a, b) adds to its accumulators for every element of a part, over the block.
+// Adds up what terms(i, lanes' position, pack, k, a, b) adds to its accumulators for every element of a part, over the block.
 // Terms::vector is how many elements it takes at a time.
 template <int vector, class Terms>
 __device__ __forceinline__ Pair sum_part(const View& v, std::int64_t channel, const Part& part, Terms terms) {
@@ -31,8 +31,8 @@ __device__ __forceinline__ Pair sum_part(const View& v, std::int64_t channel, co
     }
     held = 0;
   };
-  for_part<vector>(v, channel, part, [&](std::int64_t i, std::uint32_t position, std::int64_t group) {
-    terms(i, position, group, a, b);
+  for_part<vector>(v, channel, part, [&](std::int64_t i, std::uint32_t position, std::int64_t pack) {
+    terms(i, position, pack, a, b);
     if (++held == vectors_per_flush) flush();
   });
   flush();
@@ -59,12 +59,12 @@ __global__ void __launch_bounds__(sum_threads)
   const Part part(v, partials.cut.parts, number);
   const float pivot = pivot_of(v, channel, part, x);
   const Pair sum = sum_part<vector>(
-      v, channel, part, [&](std::int64_t i, std::uint32_t position, std::int64_t group, float(&sums)[vector], float(&squares)[vector]) {
+      v, channel, part, [&](std::int64_t i, std::uint32_t position, std::int64_t pack, float(&sums)[vector], float(&squares)[vector]) {
         float value[vector];
         load(x + i, value);
 #pragma unroll
         for (int k = 0; k < vector; ++k) {
-          const float d = v.valid(group, position + static_cast<std::uint32_t>(k)) ? value[k] - pivot : 0.0f;
+          const float d = v.valid(pack, position + static_cast<std::uint32_t>(k)) ? value[k] - pivot : 0.0f;
           sums[k] += d;
           squares[k] = fmaf(d, d, squares[k]);
         }

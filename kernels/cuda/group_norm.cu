@@ -1,4 +1,4 @@
-// Layer, instance and group norm. Block: a tile, what one group of samples has in one group of channels, M rows of L lanes. Thread t has
+// Layer, instance and group norm. Block: a tile, what one pack of samples has in one group of channels, M rows of L lanes. Thread t has
 // lane t % L, one sample, in all that it does; L divides a warp. Threads of a lane meet in shared memory.
 #include "kernels/cuda/batch_norm.cuh"
 #include "kernels/cuda/calls.h"
@@ -22,7 +22,7 @@ struct Tiles {
   Tiles() = default;
   explicit Tiles(const NormShape& s)
       : samples(s.x.n),
-        sample_groups(s.x.groups()),
+        sample_groups(s.x.packs()),
         groups(s.groups),
         rows(s.group_elements()),
         affine(s.affine() / s.groups),
@@ -138,7 +138,7 @@ struct Backward {
   std::int64_t parts;
   float *dx, *dgamma, *dbeta;  // each may be null
   const float *dy, *x, *mean, *rstd, *gamma;
-  Pair* partial;  // [groups of samples][affine of all groups][parts]; null: nothing is summed over the batch
+  Pair* partial;  // [packs of samples][affine of all groups][parts]; null: nothing is summed over the batch
   unsigned* counters;
 };
 
@@ -162,7 +162,7 @@ __device__ __forceinline__ Pair part_sums(const Backward& p, const Tile& tile, s
   return sum;
 }
 
-// By the last block of a group of channels: dgamma and dbeta from all groups of samples and parts, in order.
+// By the last block of a group of channels: dgamma and dbeta from all packs of samples and parts, in order.
 __device__ __forceinline__ void finish_affine(const Backward& p, const Tile& tile) {
   const std::int64_t all = p.tiles.affine * p.tiles.groups;
   for (std::int64_t a = tile.group * p.tiles.affine + threadIdx.x; a < (tile.group + 1) * p.tiles.affine; a += norm_threads) {

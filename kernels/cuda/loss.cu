@@ -97,7 +97,7 @@ __global__ void __launch_bounds__(loss_threads) cross_entropy(CrossEntropyParame
     for (std::int64_t i = threadIdx.x; i < d.n; i += loss_threads) count += p.labels[i] != p.ignore_index;
     scale = static_cast<float>(1 / block_sum<loss_threads>(count));
   }
-  const std::int64_t sample = static_cast<std::int64_t>(blockIdx.x) * samples_per_block + lane_index(), stored = d.groups() * d.lanes;
+  const std::int64_t sample = static_cast<std::int64_t>(blockIdx.x) * samples_per_block + lane_index(), stored = d.packs() * d.lanes;
   const bool exists = sample < stored, counts = sample < d.n && p.labels[sample] != p.ignore_index;
   const std::int32_t label = counts ? p.labels[sample] : p.ignore_index;
   const std::int64_t first = exists ? sample / d.lanes * d.c * d.lanes + sample % d.lanes : 0;
@@ -151,7 +151,7 @@ constexpr int features_per_sum = 32;
 
 __global__ void __launch_bounds__(loss_threads) squared_error(SquaredErrorParameters p) {
   const Dims& d = p.dims;
-  const std::int64_t sample = static_cast<std::int64_t>(blockIdx.x) * samples_per_block + lane_index(), stored = d.groups() * d.lanes;
+  const std::int64_t sample = static_cast<std::int64_t>(blockIdx.x) * samples_per_block + lane_index(), stored = d.packs() * d.lanes;
   const bool exists = sample < stored;
   const std::int64_t features = exists ? d.features() : 0;
   const std::int64_t first = exists ? sample / d.lanes * features * d.lanes + sample % d.lanes : 0;
@@ -186,7 +186,7 @@ Total total_of(const C& call, const Memory& memory, const Queue& queue) {
           .result = memory.at<LossResult>(call.loss)};
 }
 
-std::int64_t blocks_for(const Dims& dims) { return ceil_div(dims.groups() * dims.lanes, samples_per_block); }
+std::int64_t blocks_for(const Dims& dims) { return ceil_div(dims.packs() * dims.lanes, samples_per_block); }
 
 }  // namespace
 

@@ -13,11 +13,11 @@ namespace norma::kernels::cuda {
 struct View {
   std::int64_t outer = 0, channels = 0, inner = 0;
   Divisor by_inner, by_channels;
-  std::int32_t lanes = 1, last_lanes = 1;  // L; those of the last group that are samples
+  std::int32_t lanes = 1, last_lanes = 1;  // L; those of the last pack that are samples
 
   View() = default;
   explicit View(const Dims& d)
-      : outer(d.groups()), channels(d.c), inner(d.plane() * d.lanes), lanes(d.lanes), last_lanes(d.valid_lanes(d.groups() - 1)) {
+      : outer(d.packs()), channels(d.c), inner(d.plane() * d.lanes), lanes(d.lanes), last_lanes(d.valid_lanes(d.packs() - 1)) {
     if (inner >= std::int64_t{1} << 31 || channels >= std::int64_t{1} << 31)
       throw std::length_error("a plane or the channels number 2^31 or more elements");
     by_inner = Divisor(inner), by_channels = Divisor(channels);
@@ -25,9 +25,9 @@ struct View {
 
   constexpr std::int64_t stored() const { return outer * channels * inner; }
 
-  // Whether element i of a row of the given group belongs to a sample.
-  __device__ __forceinline__ bool valid(std::int64_t group, std::uint32_t i) const {
-    return group + 1 < outer || static_cast<std::int32_t>(i % static_cast<std::uint32_t>(lanes)) < last_lanes;
+  // Whether element i of a row of the given pack belongs to a sample.
+  __device__ __forceinline__ bool valid(std::int64_t pack, std::uint32_t i) const {
+    return pack + 1 < outer || static_cast<std::int32_t>(i % static_cast<std::uint32_t>(lanes)) < last_lanes;
   }
 };
 
@@ -62,8 +62,8 @@ void with_vectors(std::int64_t run, F f, const T*... pointers) {
 
 inline constexpr int view_threads = 256, vectors_per_thread = 4;
 
-// each.channel(c), then for all elements of channel c, `vector` neighbours at a time: each.apply<vector>(channel, i, group, position),
-// where i is the first one's index, in `group` (of samples) at `position` of its row. A thread keeps a channel's constants while it can.
+// each.channel(c), then for all elements of channel c, `vector` neighbours at a time: each.apply<vector>(channel, i, pack, position),
+// where i is the first one's index, in `pack` (of samples) at `position` of its row. A thread keeps a channel's constants while it can.
 // A second pass over what the one before has read (Each::SecondPass) begins at the end, where some of it may still be in the cache.
 template <int vector, class Each>
 __global__ void __launch_bounds__(view_threads) view_pass(View view, Each each) {

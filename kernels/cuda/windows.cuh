@@ -119,7 +119,7 @@ __device__ __forceinline__ float sum_won(const Windows& g, const Windows::Place&
 
 inline constexpr int window_threads = 256;
 
-// each(plane, channel, group, position): one element of a tensor viewed as (outer, C, inner), by one thread.
+// each(plane, channel, pack, position): one element of a tensor viewed as (outer, C, inner), by one thread.
 // At least 3 blocks to a multiprocessor: without saying so compute capability 8.0 is given too few registers.
 template <class Each>
 __global__ void __launch_bounds__(window_threads, 3) window_pass(View view, Each each) {
@@ -127,8 +127,8 @@ __global__ void __launch_bounds__(window_threads, 3) window_pass(View view, Each
   if (base + threadIdx.x >= view.stored()) return;
   const std::int64_t base_plane = base / view.inner;
   const Divisor::Result at = view.by_inner.divide(static_cast<std::uint32_t>(base - base_plane * view.inner) + threadIdx.x);
-  const std::int64_t plane = base_plane + at.quotient, group = plane / view.channels;
-  each(plane, plane - group * view.channels, group, at.remainder);
+  const std::int64_t plane = base_plane + at.quotient, pack = plane / view.channels;
+  each(plane, plane - pack * view.channels, pack, at.remainder);
 }
 
 template <class Each>

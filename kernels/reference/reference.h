@@ -130,7 +130,7 @@ void for_each_element(const Dims& d, F f) {
 // f(index) for every element that lies in a padding lane.
 template <class F>
 void for_each_padding(const Dims& d, F f) {
-  for (std::int64_t n = d.n; n < d.groups() * d.lanes; ++n)
+  for (std::int64_t n = d.n; n < d.packs() * d.lanes; ++n)
     for (std::int64_t c = 0; c < d.c; ++c)
       for (std::int64_t h = 0; h < d.h; ++h)
         for (std::int64_t w = 0; w < d.w; ++w) f(d.index(n, c, h, w));

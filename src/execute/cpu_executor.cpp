@@ -83,26 +83,26 @@ class CpuExecutor final : public Executor {
 
   int lanes() const override { return kernels::cpu::lanes; }
 
-  // Below that, threads without a group would idle: then they share each Call's work.
-  bool by_group(std::int64_t samples) const override { return (samples + lanes() - 1) / lanes() >= threads_; }
+  // Below that, threads without a pack would idle: then they share each Call's work.
+  bool by_pack(std::int64_t samples) const override { return (samples + lanes() - 1) / lanes() >= threads_; }
 
-  // Group by group a Call finds its neighbour's values in the cache.
+  // Pack by pack a Call finds its neighbour's values in the cache.
   bool joins() const override { return false; }
 
   // Where memory runs out nothing is changed: all of it is had before anything moves.
   void prepare(const Plan& plan) override {
     Prepared prepared(plan, threads_);
-    const std::size_t whole = std::max(whole_scratch_, prepared.whole_scratch), group = std::max(group_scratch_, prepared.group_scratch);
+    const std::size_t whole = std::max(whole_scratch_, prepared.whole_scratch), pack = std::max(pack_scratch_, prepared.pack_scratch);
     std::array<Block, region_count> larger;
     std::array<std::byte*, region_count> begins{};
     for (std::size_t r = 0; r < region_count; ++r) {
       const Region region = static_cast<Region>(r);
-      const std::size_t bytes = plan.region_bytes[r] * static_cast<std::size_t>(region == Region::group ? threads_ : 1);
+      const std::size_t bytes = plan.region_bytes[r] * static_cast<std::size_t>(region == Region::pack ? threads_ : 1);
       if (bytes > regions_[r].size()) larger[r] = Block{bytes, purpose(plan, region)};
       begins[r] = (larger[r].size() ? larger[r] : regions_[r]).data();
     }
     Block scratch;
-    if (const std::size_t bytes = whole + group * static_cast<std::size_t>(threads_); bytes > scratch_.size())
+    if (const std::size_t bytes = whole + pack * static_cast<std::size_t>(threads_); bytes > scratch_.size())
       scratch = Block{bytes, "the scratch of batch size " + std::to_string(plan.samples)};
     std::vector<std::pair<Prepared*, std::vector<std::byte*>>> moved;
     for (auto& [known, of_known] : plans_) moved.emplace_back(&of_known, locate(*known, begins, bound_));
@@ -117,12 +117,12 @@ class CpuExecutor final : public Executor {
     for (std::size_t r = 0; r < region_count; ++r) {
       if (!larger[r].size()) continue;
       const Region region = static_cast<Region>(r);
-      if (regions_[r].size() && region != Region::activations && region != Region::group)
+      if (regions_[r].size() && region != Region::activations && region != Region::pack)
         std::memcpy(larger[r].data(), regions_[r].data(), regions_[r].size());
       regions_[r] = std::move(larger[r]);
     }
     if (scratch.size()) scratch_ = std::move(scratch);
-    whole_scratch_ = whole, group_scratch_ = group;
+    whole_scratch_ = whole, pack_scratch_ = pack;
     for (auto& [known, addresses] : moved) known->addresses = std::move(addresses);
   }
 
@@ -175,7 +175,7 @@ class CpuExecutor final : public Executor {
         [&](const Stage& stage, const Call& call, const kernels::Memory& memory) {
           const Clock::time_point start = Clock::now();
           backend_.run(call, stage.part, memory);
-          const bool alone = stage.part == kernels::Part::group;  // else all threads share the work
+          const bool alone = stage.part == kernels::Part::pack;  // else all threads share the work
           of_thread[static_cast<std::size_t>(omp_get_thread_num())][static_cast<std::size_t>(stage.call)] +=
               std::chrono::duration<double>(Clock::now() - start).count() / (alone ? threads_ : 1);
         },
@@ -193,25 +193,25 @@ class CpuExecutor final : public Executor {
   struct Prepared {
     Prepared() = default;
     Prepared(const Plan& plan, int threads) {
-      const std::int64_t last = plan.samples - (plan.groups() - 1) * plan.lanes;
+      const std::int64_t last = plan.samples - (plan.packs() - 1) * plan.lanes;
       for (const PlanCall& c : plan.calls) {
-        of_group.push_back(cut(c.call, plan.lanes));
-        of_last_group.push_back(cut(c.call, last));
+        of_pack.push_back(cut(c.call, plan.lanes));
+        of_last_pack.push_back(cut(c.call, last));
         whole_scratch = std::max(whole_scratch, kernels::cpu::scratch_bytes(c.call, threads));
-        group_scratch = std::max(group_scratch, kernels::cpu::scratch_bytes(of_group.back(), 1));
+        pack_scratch = std::max(pack_scratch, kernels::cpu::scratch_bytes(of_pack.back(), 1));
       }
       for (const Phase& phase : plan.phases) {
         std::vector<std::size_t>& values = cut_values.emplace_back();
-        for (const Stage& stage : phase.groups)
+        for (const Stage& stage : phase.packs)
           for_each_operand(plan, stage, [&](const kernels::Operand& o) {
-            if (plan[o.value].group_bytes > 0) values.push_back(static_cast<std::size_t>(o.value.index));
+            if (plan[o.value].pack_bytes > 0) values.push_back(static_cast<std::size_t>(o.value.index));
           });
         whole_values.push_back(touched_whole(plan, values));
         std::sort(values.begin(), values.end());
         values.erase(std::unique(values.begin(), values.end()), values.end());
       }
     }
-    // Of the values a phase's groups touch, in that order: those of the whole batch, as many as leave half of a usual L2 to the group
+    // Of the values a phase's packs touch, in that order: those of the whole batch, as many as leave half of a usual L2 to the pack
     // before.
     static std::vector<std::size_t> touched_whole(const Plan& plan, const std::vector<std::size_t>& values) {
       constexpr std::size_t most_bytes = std::size_t{512} << 10;
@@ -219,8 +219,8 @@ class CpuExecutor final : public Executor {
       std::size_t bytes = 0;
       for (std::size_t v : values) {
         const PlanValue& value = plan.values[v];
-        if (value.region == Region::group || std::find(touched.begin(), touched.end(), v) != touched.end()) continue;
-        if ((bytes += value.group_bytes) > most_bytes) break;
+        if (value.region == Region::pack || std::find(touched.begin(), touched.end(), v) != touched.end()) continue;
+        if ((bytes += value.pack_bytes) > most_bytes) break;
         touched.push_back(v);
       }
       return touched;
@@ -235,28 +235,28 @@ class CpuExecutor final : public Executor {
     }
 
     std::vector<std::byte*> addresses;                   // [values]
-    std::vector<Call> of_group, of_last_group;           // the Plan's Calls, cut
-    std::vector<std::vector<std::size_t>> cut_values;    // of each phase: values of which each group touches its part only
-    std::vector<std::vector<std::size_t>> whole_values;  // and of those, what is fetched ahead for the next group
-    std::size_t whole_scratch = 0, group_scratch = 0;    // bytes that a Call needs at most: of the whole batch, of a group
+    std::vector<Call> of_pack, of_last_pack;             // the Plan's Calls, cut
+    std::vector<std::vector<std::size_t>> cut_values;    // of each phase: values of which each pack touches its part only
+    std::vector<std::vector<std::size_t>> whole_values;  // and of those, what is fetched ahead for the next pack
+    std::size_t whole_scratch = 0, pack_scratch = 0;     // bytes that a Call needs at most: of the whole batch, of a pack
   };
 
-  // f(stage, Call, memory) for every stage of the Plan: the group stages of a phase on `threads` threads, group by group.
+  // f(stage, Call, memory) for every stage of the Plan: the pack stages of a phase on `threads` threads, pack by pack.
   template <class F>
   void run_stages(const Plan& plan, const Prepared& prepared, F f, int threads) const {
     const OpenMpThreads set(threads_);
     for (std::size_t p = 0; p < plan.phases.size(); ++p) {
       const Phase& phase = plan.phases[p];
-      for (Counter& c : taken_) c.groups.store(0, std::memory_order_relaxed);
-      if (!phase.groups.empty() && threads == 1) {
-        run_groups(plan, prepared, p, 0, 1, f);
-      } else if (!phase.groups.empty()) {
+      for (Counter& c : taken_) c.packs.store(0, std::memory_order_relaxed);
+      if (!phase.packs.empty() && threads == 1) {
+        run_packs(plan, prepared, p, 0, 1, f);
+      } else if (!phase.packs.empty()) {
         std::exception_ptr failure;  // out of memory: an exception that left the region would end the process
 #pragma omp parallel num_threads(threads)
         try {
-          run_groups(plan, prepared, p, omp_get_thread_num(), omp_get_num_threads(), f);
+          run_packs(plan, prepared, p, omp_get_thread_num(), omp_get_num_threads(), f);
         } catch (...) {
-#pragma omp critical(norma_groups)
+#pragma omp critical(norma_packs)
           failure = std::current_exception();
         }
         if (failure) std::rethrow_exception(failure);
@@ -265,38 +265,38 @@ class CpuExecutor final : public Executor {
     }
   }
 
-  // One thread's part of a phase: its own share of the groups, then what others have not begun of theirs, since cores are rarely equally
-  // fast. Phases go over a share in turn forwards and backwards: each begins with the groups that the one before left in the caches.
+  // One thread's part of a phase: its own share of the packs, then what others have not begun of theirs, since cores are rarely equally
+  // fast. Phases go over a share in turn forwards and backwards: each begins with the packs that the one before left in the caches.
   template <class F>
-  void run_groups(const Plan& plan, const Prepared& prepared, std::size_t phase, int thread, int threads, F f) const {
+  void run_packs(const Plan& plan, const Prepared& prepared, std::size_t phase, int thread, int threads, F f) const {
     std::vector<std::byte*>& addresses = workers_[static_cast<std::size_t>(thread)].addresses;
     std::vector<kernels::Upcoming::Piece>& pieces = workers_[static_cast<std::size_t>(thread)].pieces;
     addresses.assign(prepared.addresses.begin(), prepared.addresses.end());
-    const std::size_t own = plan.region_bytes[static_cast<std::size_t>(Region::group)] * static_cast<std::size_t>(thread);
-    std::byte* const scratch = scratch_.data() + whole_scratch_ + group_scratch_ * static_cast<std::size_t>(thread);
-    const auto run_group = [&](kernels::Range share, std::int64_t i) {
+    const std::size_t own = plan.region_bytes[static_cast<std::size_t>(Region::pack)] * static_cast<std::size_t>(thread);
+    std::byte* const scratch = scratch_.data() + whole_scratch_ + pack_scratch_ * static_cast<std::size_t>(thread);
+    const auto run_pack = [&](kernels::Range share, std::int64_t i) {
       const auto nth = [&](std::int64_t k) { return phase % 2 == 0 ? share.begin + k : share.end - 1 - k; };
-      const std::int64_t group = nth(i);
+      const std::int64_t pack = nth(i);
       for (std::size_t v : prepared.cut_values[phase]) {
         const PlanValue& value = plan.values[v];
-        addresses[v] = prepared.addresses[v] + (value.region == Region::group ? own : value.group_bytes * static_cast<std::size_t>(group));
+        addresses[v] = prepared.addresses[v] + (value.region == Region::pack ? own : value.pack_bytes * static_cast<std::size_t>(pack));
       }
       pieces.clear();
       if (i + 1 < share.end - share.begin)
         for (std::size_t v : prepared.whole_values[phase]) {
-          const std::size_t bytes = plan.values[v].group_bytes;
+          const std::size_t bytes = plan.values[v].pack_bytes;
           pieces.push_back({prepared.addresses[v] + bytes * static_cast<std::size_t>(nth(i + 1)), bytes / 64});
         }
       kernels::Upcoming upcoming{pieces.data(), pieces.data() + pieces.size()};
-      const std::vector<Call>& calls = group + 1 < plan.groups() ? prepared.of_group : prepared.of_last_group;
-      for (const Stage& stage : plan.phases[phase].groups)
-        f(stage, calls[static_cast<std::size_t>(stage.call)], kernels::Memory{addresses.data(), group * plan.lanes, &upcoming, scratch});
+      const std::vector<Call>& calls = pack + 1 < plan.packs() ? prepared.of_pack : prepared.of_last_pack;
+      for (const Stage& stage : plan.phases[phase].packs)
+        f(stage, calls[static_cast<std::size_t>(stage.call)], kernels::Memory{addresses.data(), pack * plan.lanes, &upcoming, scratch});
     };
     for (int k = 0; k < threads; ++k) {
       const int owner = (thread + k) % threads;
-      const kernels::Range share = kernels::chunk(plan.groups(), threads, owner);
-      std::atomic<std::int64_t>& taken = taken_[static_cast<std::size_t>(owner)].groups;
-      for (std::int64_t i; (i = taken.fetch_add(1, std::memory_order_relaxed)) < share.end - share.begin;) run_group(share, i);
+      const kernels::Range share = kernels::chunk(plan.packs(), threads, owner);
+      std::atomic<std::int64_t>& taken = taken_[static_cast<std::size_t>(owner)].packs;
+      for (std::int64_t i; (i = taken.fetch_add(1, std::memory_order_relaxed)) < share.end - share.begin;) run_pack(share, i);
     }
   }
 
@@ -323,7 +323,7 @@ class CpuExecutor final : public Executor {
       if (o.access == kernels::Access::read || plan[o.value].dtype != DType::f32) return;
       const PlanValue& v = plan[o.value];
       const float* values = memory.at<float>(o.value);
-      const std::size_t bytes = stage.part == kernels::Part::group && v.group_bytes > 0 ? v.group_bytes : v.bytes;
+      const std::size_t bytes = stage.part == kernels::Part::pack && v.pack_bytes > 0 ? v.pack_bytes : v.bytes;
       for (std::size_t i = 0; i < bytes / sizeof(float); ++i)
         if (!std::isfinite(values[i]))
           throw Error(ErrorKind::diverged, "[" + printable(c.path) + "] " + name_of(c.call) + " wrote " + std::to_string(values[i]) +
@@ -334,17 +334,17 @@ class CpuExecutor final : public Executor {
   const kernels::cpu::Backend& backend_;
   int threads_;
   struct alignas(64) Counter {
-    std::atomic<std::int64_t> groups{0};
+    std::atomic<std::int64_t> packs{0};
   };
   mutable std::vector<Counter> taken_;  // of each thread's share of the phase, by whomever
   struct alignas(64) Worker {
-    std::vector<std::byte*> addresses;             // of its group
-    std::vector<kernels::Upcoming::Piece> pieces;  // of the group after it
+    std::vector<std::byte*> addresses;             // of its pack
+    std::vector<kernels::Upcoming::Piece> pieces;  // of the pack after it
   };
   mutable std::vector<Worker> workers_;
   std::array<Block, region_count> regions_;
-  Block scratch_;  // that of a Call of the whole batch, then of each thread for its group
-  std::size_t whole_scratch_ = 0, group_scratch_ = 0;
+  Block scratch_;  // that of a Call of the whole batch, then of each thread for its pack
+  std::size_t whole_scratch_ = 0, pack_scratch_ = 0;
   std::map<std::string, std::byte*> bound_;
   std::unordered_map<const Plan*, Prepared> plans_;
 };

@@ -55,7 +55,7 @@ class CudaExecutor final : public Executor {
 
   std::string description() const override { return to_string(Device::cuda(index_)) + " (" + name_ + ")"; }
   int lanes() const override { return kernels::cuda::lanes; }
-  bool by_group(std::int64_t) const override { return false; }
+  bool by_pack(std::int64_t) const override { return false; }
   bool joins() const override { return true; }
   std::int64_t steps_ahead() const override { return std::int64_t{1} << 20; }
 

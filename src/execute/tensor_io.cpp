@@ -38,20 +38,20 @@ void with_type(DType type, F f) {
   }
 }
 
-// Those of the first samples, some groups of them at a time.
+// Those of the first samples, some packs of them at a time.
 std::vector<float> read_floats(Executor& executor, const Plan& plan, ValueId id, std::int64_t samples) {
   constexpr std::size_t most_bytes = std::size_t{1} << 20;
   const Dims& d = plan[id].dims;
   const std::size_t features = static_cast<std::size_t>(d.features()), lanes = static_cast<std::size_t>(d.lanes);
-  const std::size_t count = static_cast<std::size_t>(samples), group_bytes = plan[id].group_bytes;
-  const std::size_t all = (count + lanes - 1) / lanes, at_once = std::clamp<std::size_t>(most_bytes / group_bytes, 1, all);
+  const std::size_t count = static_cast<std::size_t>(samples), pack_bytes = plan[id].pack_bytes;
+  const std::size_t all = (count + lanes - 1) / lanes, at_once = std::clamp<std::size_t>(most_bytes / pack_bytes, 1, all);
   std::vector<float> nchw(count * features), stored(at_once * features * lanes);
   for (std::size_t g = 0; g < all; ++g) {
-    if (g % at_once == 0) executor.read(plan, id.index, stored.data(), std::min(at_once, all - g) * group_bytes, g * group_bytes);
-    const float* group = &stored[g % at_once * features * lanes];
+    if (g % at_once == 0) executor.read(plan, id.index, stored.data(), std::min(at_once, all - g) * pack_bytes, g * pack_bytes);
+    const float* pack = &stored[g % at_once * features * lanes];
     for (std::size_t l = 0; l < std::min(lanes, count - g * lanes); ++l) {
       float* sample = &nchw[(g * lanes + l) * features];
-      for (std::size_t e = 0; e < features; ++e) sample[e] = group[e * lanes + l];
+      for (std::size_t e = 0; e < features; ++e) sample[e] = pack[e * lanes + l];
     }
   }
   return nchw;

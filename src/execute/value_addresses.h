@@ -38,7 +38,7 @@ inline const PlanValue& value_of(const Plan& plan, int value) {
 // What a region's memory is for, for a message: "the activations of batch size 256 (most: conv1 (256, 6, 24, 24), 3 MB)".
 inline std::string purpose(const Plan& plan, Region region) {
   std::string text = std::string("the ") + name_of(region);
-  if (region != Region::activations && region != Region::group) return text;
+  if (region != Region::activations && region != Region::pack) return text;
   text += " of batch size " + std::to_string(plan.samples);
   const PlanValue* most = nullptr;
   for (const PlanValue& v : plan.values)
@@ -50,9 +50,9 @@ inline std::string purpose(const Plan& plan, Region region) {
 // Throws unless the Plan has such a value that may be read and written from outside, and has these bytes.
 inline void check_access(const Plan& plan, int value, std::size_t bytes, std::size_t offset) {
   const PlanValue& v = value_of(plan, value);
-  if (v.region == Region::group)
+  if (v.region == Region::pack)
     throw Error(ErrorKind::usage,
-                "value \"" + printable(v.name) + "\" is kept for one group of samples at a time; switch reuse of memory off to read it");
+                "value \"" + printable(v.name) + "\" is kept for one pack of samples at a time; switch reuse of memory off to read it");
   if (v.region == Region::data || bytes > v.bytes || offset > v.bytes - bytes)
     throw Error(ErrorKind::failure, "value \"" + printable(v.name) + "\" has " + std::to_string(v.bytes) + " bytes, not " +
                                         std::to_string(bytes) + " from number " + std::to_string(offset) + " on");
@@ -60,7 +60,7 @@ inline void check_access(const Plan& plan, int value, std::size_t bytes, std::si
 
 // Whether what a value holds is still there at the end of a step: nothing that is touched after it shares its memory.
 inline bool survives(const Plan& plan, const PlanValue& v) {
-  if (v.region == Region::group) return false;
+  if (v.region == Region::pack) return false;
   // An arena as large as all its values: as each begins where another ends, none lies upon another.
   if (plan.region_bytes[static_cast<std::size_t>(Region::activations)] == plan.activations_without_reuse) return true;
   return v.region != Region::activations || std::none_of(plan.values.begin(), plan.values.end(), [&](const PlanValue& after) {
@@ -102,11 +102,11 @@ inline void check_call(const Plan& plan, std::size_t call) {
     throw Error(ErrorKind::usage, "this Plan has " + std::to_string(plan.calls.size()) + " Calls, none of number " + std::to_string(call));
 }
 
-// Throws unless each of the Plan's Calls may be run alone: a value that is kept for one group of samples at a time is never whole.
+// Throws unless each of the Plan's Calls may be run alone: a value that is kept for one pack of samples at a time is never whole.
 inline void check_whole(const Plan& plan) {
-  if (plan.region_bytes[static_cast<std::size_t>(Region::group)] > 0)
+  if (plan.region_bytes[static_cast<std::size_t>(Region::pack)] > 0)
     throw Error(ErrorKind::usage,
-                "this Plan keeps values for one group of samples at a time; switch reuse of memory off to run its Calls alone");
+                "this Plan keeps values for one pack of samples at a time; switch reuse of memory off to run its Calls alone");
 }
 
 }  // namespace norma

@@ -36,11 +36,11 @@ struct Arity {
 // Sizes and offsets in bytes stay far below 64 bits, whatever is made of so many elements.
 constexpr double most_elements = 0x1p52;
 constexpr double most_multiply_adds = 0x1p60;
-constexpr double samples_of_a_group = 64;  // at most: batches are rounded up to whole groups
-constexpr int deepest = 200;               // modules within modules: each level takes stack
+constexpr double samples_of_a_pack = 64;  // at most: batches are rounded up to whole packs
+constexpr int deepest = 200;              // modules within modules: each level takes stack
 
 double stored_elements(const Shape& s) {
-  double n = s[0] > 0 ? static_cast<double>(s[0]) + samples_of_a_group : 0;
+  double n = s[0] > 0 ? static_cast<double>(s[0]) + samples_of_a_pack : 0;
   for (int i = 1; i < s.rank(); ++i) n *= static_cast<double>(s[i]);
   return n;
 }

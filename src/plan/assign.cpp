@@ -1,6 +1,5 @@
-// assign: the memory planner. Persistent regions are laid out in table order;
-// activations greedily by size, each at the lowest offset that is free for its
-// whole lifetime [first, last].
+// assign: the memory planner. Persistent regions are laid out in table order; activations greedily by size, each at the lowest offset that
+// is free for its whole lifetime [first, last].
 #include <algorithm>
 #include <bit>
 #include <utility>
@@ -13,14 +12,12 @@ namespace {
 
 std::size_t align_up(std::size_t n) { return (n + alignment - 1) / alignment * alignment; }
 
-// Where a value is touched. Steps count through the schedule; the group stages
-// of a phase are one step for whole values, because groups are not in step with
-// each other, and one each for what lives within a group.
+// Where a value is touched. Steps count through the schedule; the pack stages of a phase are one step for whole values, because packs are
+// not in step with each other, and one each for what lives within a pack.
 struct Lifetime {
-  int first = -1, last = -1;  // steps
-  int first_stage = -1,
-      last_stage = -1;   // the same, each stage a step of its own
-  bool in_group = true;  // touched by the group stages of one phase only
+  int first = -1, last = -1;              // steps
+  int first_stage = -1, last_stage = -1;  // the same, each stage a step of its own
+  bool in_pack = true;                    // touched by the pack stages of one phase only
   bool written_first = false;
 };
 
@@ -32,32 +29,30 @@ std::vector<Lifetime> find_lifetimes(const Plan& plan) {
       Lifetime& l = lives[static_cast<std::size_t>(o.value.index)];
       const bool new_to_it = l.first < 0;
       if (new_to_it) l.first = step, l.first_stage = number, l.written_first = o.access == kernels::Access::write;
-      else if (l.first != step) l.in_group = false;
-      l.in_group = l.in_group && stage.part == kernels::Part::group;
+      else if (l.first != step) l.in_pack = false;
+      l.in_pack = l.in_pack && stage.part == kernels::Part::pack;
       l.last = step;
       l.last_stage = number;
     });
     ++number;
   };
   for (const Phase& phase : plan.phases) {
-    for (const Stage& stage : phase.groups) touch(stage);
+    for (const Stage& stage : phase.packs) touch(stage);
     ++step;
     for (const Stage& stage : phase.whole) touch(stage), ++step;
   }
-  // Values written from outside live from the start, and what is read after the
-  // step until the end.
+  // Values written from outside live from the start, and what is read after the step until the end.
   for (Lifetime& l : lives)
-    if (!l.written_first) l.first = 0, l.in_group = false;
+    if (!l.written_first) l.first = 0, l.in_pack = false;
   if (plan.has("y")) {
     Lifetime& y = lives[static_cast<std::size_t>(plan.find("y").index)];
-    y.last = step - 1, y.in_group = false;
+    y.last = step - 1, y.in_pack = false;
   }
   return lives;
 }
 
-// The memory that placed values take, by when. A tree over the steps: a value's
-// range stands in each node that its lifetime meets, so that a place is found
-// in the logarithm of what a search of all placed values takes.
+// The memory that placed values take, by when. A tree over the steps: a value's range stands in each node that its lifetime meets, so that
+// a place is found in the logarithm of what a search of all placed values takes.
 class Taken {
  public:
   explicit Taken(int steps) : leaves_(std::bit_ceil(static_cast<std::size_t>(steps))), met_(2 * leaves_), covered_(2 * leaves_) {}
@@ -69,8 +64,7 @@ class Taken {
     });
   }
 
-  // The lowest offset of so many bytes that are free from the first step to the
-  // last.
+  // The lowest offset of so many bytes that are free from the first step to the last.
   std::size_t lowest(int first, int last, std::size_t bytes) const {
     std::vector<const Ranges*> all;
     visit(first, last, [&](std::size_t node, bool covers) { all.push_back(&(covers ? met_ : covered_)[node]); });
@@ -110,8 +104,7 @@ class Taken {
     std::vector<Range> all_;
   };
 
-  // f(node, whether the steps cover it) of those that lead to the nodes which
-  // make up the steps, and of these.
+  // f(node, whether the steps cover it) of those that lead to the nodes which make up the steps, and of these.
   template <class F>
   void visit(int first, int last, F f) const {
     visit(1, 0, leaves_ - 1, static_cast<std::size_t>(first), static_cast<std::size_t>(last), f);
@@ -128,15 +121,13 @@ class Taken {
   }
 
   std::size_t leaves_;
-  std::vector<Ranges> met_, covered_;  // of values alive at some time, or all
-                                       // the time, of a node's steps
+  std::vector<Ranges> met_, covered_;  // of values alive at some time, or all the time, of a node's steps
 };
 
-// Places values one by one, the largest first, at the lowest free offset;
-// returns the arena's size.
+// Places values one by one, the largest first, at the lowest free offset; returns the arena's size.
 std::size_t place(std::vector<PlanValue*> values, std::size_t guard, bool reuse) {
   const std::size_t before = align_up(guard);
-  const auto size = [](const PlanValue& v) { return v.region == Region::group ? v.group_bytes : v.bytes; };
+  const auto size = [](const PlanValue& v) { return v.region == Region::pack ? v.pack_bytes : v.bytes; };
   const auto occupied = [&](const PlanValue& v) { return before + align_up(size(v) + guard); };
   std::size_t arena = 0;
   if (!reuse) {
@@ -165,7 +156,7 @@ void assign(Plan& plan, const AssignOptions& options) {
   const std::vector<Lifetime> lives = find_lifetimes(plan);
   plan.region_bytes = {};
   plan.activations_without_reuse = 0;
-  std::vector<PlanValue*> activations, of_group;
+  std::vector<PlanValue*> activations, of_pack;
   for (std::size_t i = 0; i < plan.values.size(); ++i) {
     PlanValue& v = plan.values[i];
     v.first = lives[i].first;
@@ -173,11 +164,11 @@ void assign(Plan& plan, const AssignOptions& options) {
     if (v.region == Region::data) continue;
     if (v.region == Region::activations) {
       plan.activations_without_reuse += align_up(options.guard) + align_up(v.bytes + options.guard);
-      if (options.reuse && v.group_bytes > 0 && lives[i].in_group) {
-        v.region = Region::group;
+      if (options.reuse && v.pack_bytes > 0 && lives[i].in_pack) {
+        v.region = Region::pack;
         v.first = lives[i].first_stage;
         v.last = lives[i].last_stage;
-        of_group.push_back(&v);
+        of_pack.push_back(&v);
       } else {
         activations.push_back(&v);
       }
@@ -191,7 +182,7 @@ void assign(Plan& plan, const AssignOptions& options) {
   }
   const bool reuse = options.reuse && plan.activations_without_reuse > options.ample;
   plan.region_bytes[static_cast<std::size_t>(Region::activations)] = place(activations, options.guard, reuse);
-  plan.region_bytes[static_cast<std::size_t>(Region::group)] = place(of_group, options.guard, options.reuse);
+  plan.region_bytes[static_cast<std::size_t>(Region::pack)] = place(of_pack, options.guard, options.reuse);
 }
 
 }  // namespace norma

@@ -2,6 +2,7 @@
 #include "src/plan/lower.h"
 
 #include "norma/error.h"
+#include "norma/loss.h"
 #include "norma/text.h"
 #include "src/plan/lowering.h"
 
@@ -40,7 +41,7 @@ Plan Lowering::run() {
   }
   update(loss);
   if (options_.join) join(plan_);
-  schedule(plan_, options_.by_group);
+  schedule(plan_, options_.by_pack);
   assign(plan_, options_.assign);
   return std::move(plan_);
 }

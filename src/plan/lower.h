@@ -28,7 +28,7 @@ struct LowerOptions {
   std::optional<Optimizer> optimizer;
   Precision precision = Precision::fp32;
   bool move_running_statistics = true;  // of batch norms, in training
-  bool by_group = false;                // schedule the Calls group by group of samples
+  bool by_pack = false;                 // schedule the Calls pack by pack of samples
   bool join = false;                    // Calls that one kernel can run become one (kernels/calls/together.h)
   AssignOptions assign{};
 };

@@ -9,10 +9,10 @@ using namespace kernels;
 
 namespace {
 
-// A convolution's weight gradient is made group by group of samples where all partial sums together are at most so many floats (4 MB);
-// else in parts of so many groups, for more parallel work than its weights give: at most so many parts, and twice as many floats.
-constexpr std::int64_t max_floats_by_group = std::int64_t{1} << 20;
-constexpr std::int64_t groups_per_weight_chunk = 4, max_weight_chunks = 16, max_partial_elements = 2 * max_floats_by_group;
+// A convolution's weight gradient is made pack by pack where all partial sums together are at most so many floats (4 MB);
+// else in parts of so many packs, for more parallel work than its weights give: at most so many parts, and twice as many floats.
+constexpr std::int64_t max_floats_by_pack = std::int64_t{1} << 20;
+constexpr std::int64_t packs_per_weight_chunk = 4, max_weight_chunks = 16, max_partial_elements = 2 * max_floats_by_pack;
 
 }  // namespace
 
@@ -54,9 +54,9 @@ void Lowering::backward(std::size_t i, const nn::Conv2d& c) {
                               .x = x(i),
                               .shape = conv_shape(i, c),
                               .precision = options_.precision};
-  const std::int64_t sums = weight.shape.weights() + c.out, groups = weight.shape.x.groups();
-  const std::int64_t parts = std::min(groups / groups_per_weight_chunk, max_partial_elements / sums);
-  weight.chunks = groups <= max_floats_by_group / sums ? groups : std::clamp<std::int64_t>(parts, 1, max_weight_chunks);
+  const std::int64_t sums = weight.shape.weights() + c.out, packs = weight.shape.x.packs();
+  const std::int64_t parts = std::min(packs / packs_per_weight_chunk, max_partial_elements / sums);
+  weight.chunks = packs <= max_floats_by_pack / sums ? packs : std::clamp<std::int64_t>(parts, 1, max_weight_chunks);
   weight.partial = partial_sums(node(i).path + ".weight.partial", weight.chunks, weight.partial_elements() * 4);
   emit(i, weight);
   if (!needs_gradient_[input(i)]) return;
@@ -111,7 +111,7 @@ void Lowering::backward(std::size_t i, const BatchNormNode& n) {
                                  .rstd = s.rstd,
                                  .dims = n.pool ? dims(i) : d,
                                  .act = act};
-    call.partial = partial_sums(node(i).path + ".backward", d.groups(), call.partial_bytes());
+    call.partial = partial_sums(node(i).path + ".backward", d.packs(), call.partial_bytes());
     emit(i, call);
   } else if (makes_g) {
     emit(i, ActivationBackward{.dx = g, .dy = dy, .y = y, .dims = d, .act = act});
@@ -144,7 +144,7 @@ void Lowering::group_norm_backward(std::size_t i, const NormShape& shape) {
                            .rstd = s.rstd,
                            .gamma = parameter(i, "weight").value,
                            .shape = shape};
-    call.partial = partial_sums(node(i).path + ".backward", shape.x.groups(), call.partial_bytes());
+    call.partial = partial_sums(node(i).path + ".backward", shape.x.packs(), call.partial_bytes());
     emit(i, call);
   } else {
     emit(i, GroupNormBackwardInput{.dx = dx, .dy = gradient_[i], .x = x(i), .mean = s.mean, .rstd = s.rstd, .shape = shape});

@@ -1,5 +1,6 @@
 // Forward rules: the Calls each kind of node becomes.
 #include "norma/error.h"
+#include "norma/loss.h"
 #include "norma/text.h"
 #include "src/plan/lowering.h"
 
@@ -85,7 +86,7 @@ void Lowering::forward(std::size_t i, const BatchNormNode& n) {
     s.var = batch_variances(i, d.c, training() && n.options.track_running_stats);
     s.rstd = flat(path + ".rstd", d.c, DType::f32);
     BatchNormStatistics call{.mean = s.mean, .var = s.var, .rstd = s.rstd, .x = x(i), .dims = d, .eps = n.options.eps};
-    call.partial = partial_sums(path + ".statistics", d.groups(), call.partial_bytes());
+    call.partial = partial_sums(path + ".statistics", d.packs(), call.partial_bytes());
     emit(i, call);
     if (training() && n.options.track_running_stats && options_.move_running_statistics)
       updates_.push_back({i, s.mean, s.var, d.n * d.plane(), n.options.momentum});
@@ -146,7 +147,7 @@ void Lowering::group_norm(std::size_t i, const Norm& n) {
                                 .sample_mean = call.mean,
                                 .sample_var = call.var,
                                 .dims = of};
-    average.partial = partial_sums(path + ".average", of.groups(), average.partial_bytes());
+    average.partial = partial_sums(path + ".average", of.packs(), average.partial_bytes());
     emit(i, average);
     if (options_.move_running_statistics) updates_.push_back({i, average.mean, average.var, dims(input(i)).plane(), n.momentum});
   }

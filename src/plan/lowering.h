@@ -50,7 +50,7 @@ class Lowering {
                       .shape = shape,
                       .dims = d,
                       .bytes = static_cast<std::size_t>(d.stored()) * size_of(type),
-                      .group_bytes = static_cast<std::size_t>(d.features() * d.lanes) * size_of(type)});
+                      .pack_bytes = static_cast<std::size_t>(d.features() * d.lanes) * size_of(type)});
   }
   ValueId flat(const std::string& text, std::int64_t elements, DType type, Region region = Region::activations) {
     return add_value({.name = text,
@@ -62,13 +62,13 @@ class Lowering {
   // A flat value with one element for every sample.
   ValueId per_sample(const std::string& text, std::int64_t samples, DType type) {
     const ValueId id = flat(text, samples, type);
-    plan_.values.back().group_bytes = static_cast<std::size_t>(options_.lanes) * size_of(type);
+    plan_.values.back().pack_bytes = static_cast<std::size_t>(options_.lanes) * size_of(type);
     return id;
   }
-  // Partial sums of every group of samples.
-  ValueId partial_sums(const std::string& text, std::int64_t groups, std::int64_t bytes) {
+  // Partial sums of every pack of samples.
+  ValueId partial_sums(const std::string& text, std::int64_t packs, std::int64_t bytes) {
     const ValueId id = flat(text, bytes, DType::bytes);
-    plan_.values.back().group_bytes = static_cast<std::size_t>(bytes / groups);
+    plan_.values.back().pack_bytes = static_cast<std::size_t>(bytes / packs);
     return id;
   }
   ValueId data(const std::string& text, DType type, const Shape& shape) {

@@ -22,11 +22,11 @@ struct PlanValue {
   Shape shape;  // logical
   Dims dims{};  // of an activation in lanes; dims.n == 0 for a flat value
   Region region = Region::activations;
-  std::size_t bytes = 0;        // stored; 0 in Region::data, whose size is that of the data set bound to it
-  std::size_t group_bytes = 0;  // of them, for one group of L samples, where it holds something for every sample; else 0
-  bool whole = false;           // stands for all of its region, padding included: the optimizer's flat pass
-  std::size_t offset = 0;       // in its region, set by assign
-  int first = -1, last = -1;    // when it is touched first and last, in steps of the schedule; set by assign
+  std::size_t bytes = 0;       // stored; 0 in Region::data, whose size is that of the data set bound to it
+  std::size_t pack_bytes = 0;  // of them, for one pack of L samples, where it holds something for every sample; else 0
+  bool whole = false;          // stands for all of its region, padding included: the optimizer's flat pass
+  std::size_t offset = 0;      // in its region, set by assign
+  int first = -1, last = -1;   // when it is touched first and last, in steps of the schedule; set by assign
 
   bool in_lanes() const { return dims.n > 0; }
 };
@@ -42,16 +42,16 @@ struct Stage {
   kernels::Part part = kernels::Part::whole;
 };
 
-// What is done between two meetings of all threads: first each group of samples goes through `groups` on its own, while its values are
+// What is done between two meetings of all threads: first each pack of samples goes through `packs` on its own, while its values are
 // in the nearest cache; then come stages that need the whole batch.
 struct Phase {
-  std::vector<Stage> groups, whole;
+  std::vector<Stage> packs, whole;
 };
 
 struct Plan {
   Mode mode = Mode::train;
   std::int64_t samples = 0;  // of the batch
-  int lanes = 1;             // L: samples of a group
+  int lanes = 1;             // L: samples of a pack
   std::vector<PlanCall> calls;
   std::vector<Phase> phases;
   std::vector<PlanValue> values;
@@ -63,7 +63,7 @@ struct Plan {
   // Throws Error(usage) listing close names.
   ValueId find(std::string_view name) const;
   bool has(std::string_view name) const { return names.find(name) != names.end(); }
-  std::int64_t groups() const { return (samples + lanes - 1) / lanes; }
+  std::int64_t packs() const { return (samples + lanes - 1) / lanes; }
 };
 
 // Operands of any Call, outputs first; absent ones (no id) included.
@@ -90,7 +90,7 @@ inline const char* name_of(const Call& call) {
   return std::visit([](const auto& c) { return std::decay_t<decltype(c)>::name; }, call);
 }
 
-// The operands that one stage of a Call touches. A reduction's part of a group writes only what holds something per sample, its partial
+// The operands that one stage of a Call touches. A reduction's part of a pack writes only what holds something per sample, its partial
 // sums among it; finishing reads only those and writes the rest.
 template <class F>
 void for_each_operand(const Plan& plan, const Stage& stage, F f) {
@@ -99,8 +99,8 @@ void for_each_operand(const Plan& plan, const Stage& stage, F f) {
         for (kernels::Operand o : c.operands()) {
           if (!o.value) continue;
           if constexpr (kernels::reduces<std::decay_t<decltype(c)>>) {
-            const bool read = o.access == kernels::Access::read, of_sum = !read && plan[o.value].group_bytes == 0;
-            if (stage.part == kernels::Part::group && of_sum) continue;
+            const bool read = o.access == kernels::Access::read, of_sum = !read && plan[o.value].pack_bytes == 0;
+            if (stage.part == kernels::Part::pack && of_sum) continue;
             if (stage.part == kernels::Part::finish) {
               if (o.value == c.partial) o.access = kernels::Access::read;
               else if (!of_sum) continue;
@@ -130,11 +130,11 @@ inline constexpr std::size_t alignment = 256;
 // Makes one Call of neighbours that have a kernel together.
 void join(Plan& plan);
 
-// Orders the Calls in phases: with by_group as few as their operands allow, else one that runs them as they are listed.
-void schedule(Plan& plan, bool by_group);
+// Orders the Calls in phases: with by_pack as few as their operands allow, else one that runs them as they are listed.
+void schedule(Plan& plan, bool by_pack);
 
 // Offsets of all values of a scheduled Plan. Persistent values are laid out in table order, activations by lifetime; one that no
-// phase hands to another shrinks to one group of samples.
+// phase hands to another shrinks to one pack of samples.
 void assign(Plan& plan, const AssignOptions& options = {});
 
 }  // namespace norma

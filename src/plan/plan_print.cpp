@@ -72,7 +72,7 @@ std::string pad(std::string text, std::size_t width) {
 
 const char* name_of(Region r) {
   static constexpr const char* names[region_count] = {"parameters", "gradients", "optimizer",   "buffers",
-                                                      "state",      "data",      "activations", "group"};
+                                                      "state",      "data",      "activations", "pack"};
   return static_cast<std::size_t>(r) < region_count ? names[static_cast<std::size_t>(r)] : "?";
 }
 
@@ -101,12 +101,12 @@ std::vector<PlanLine> describe(const Plan& plan) {
     lines.push_back(std::move(line));
   }
   for (std::size_t p = 0; p < plan.phases.size(); ++p)
-    for (const auto* stages : {&plan.phases[p].groups, &plan.phases[p].whole})
+    for (const auto* stages : {&plan.phases[p].packs, &plan.phases[p].whole})
       for (const Stage& s : *stages) {
         if (s.part == kernels::Part::finish) continue;
         PlanLine& line = lines[static_cast<std::size_t>(s.call)];
         line.phase = static_cast<int>(p);
-        line.by_group = s.part == kernels::Part::group;
+        line.by_pack = s.part == kernels::Part::pack;
       }
   return lines;
 }
@@ -139,23 +139,23 @@ std::string print(const Plan& plan) {
   };
   for (std::size_t p = 0; p < plan.phases.size(); ++p) {
     const Phase& phase = plan.phases[p];
-    if (!phase.groups.empty())
-      out += "phase " + std::to_string(p + 1) + ": " + std::to_string(plan.groups()) + " groups of " + std::to_string(plan.lanes) +
+    if (!phase.packs.empty())
+      out += "phase " + std::to_string(p + 1) + ": " + std::to_string(plan.packs()) + " packs of " + std::to_string(plan.lanes) +
              " samples, each through\n";
-    for (const Stage& s : phase.groups) print_line(static_cast<std::size_t>(s.call));
-    if (!phase.groups.empty() && !phase.whole.empty()) out += "  then the whole batch\n";
+    for (const Stage& s : phase.packs) print_line(static_cast<std::size_t>(s.call));
+    if (!phase.packs.empty() && !phase.whole.empty()) out += "  then the whole batch\n";
     for (const Stage& s : phase.whole) {
       const std::size_t i = static_cast<std::size_t>(s.call);
       if (s.part == kernels::Part::whole) print_line(i);
       else out += pad("", 4) + "totals of " + std::to_string(i) + ", " + lines[i].call + " " + printable(lines[i].path) + "\n";
     }
   }
-  out += std::to_string(lines.size()) + " calls, " + scaled(bytes, "B") + " moved, " + scaled(flops, "FLOP") + ", groups of " +
+  out += std::to_string(lines.size()) + " calls, " + scaled(bytes, "B") + " moved, " + scaled(flops, "FLOP") + ", packs of " +
          std::to_string(plan.lanes) + " samples\nmemory: ";
   for (std::size_t r = 0; r < region_count; ++r)
     if (r != static_cast<std::size_t>(Region::data))
       out += std::string(name_of(static_cast<Region>(r))) + " " + scaled(static_cast<double>(plan.region_bytes[r]), "B") +
-             (r == static_cast<std::size_t>(Region::group) ? " a thread" : "") + (r + 1 < region_count ? ", " : "");
+             (r == static_cast<std::size_t>(Region::pack) ? " a thread" : "") + (r + 1 < region_count ? ", " : "");
   out += " (" + scaled(static_cast<double>(plan.activations_without_reuse), "B") + " without reuse)\n";
   return out;
 }

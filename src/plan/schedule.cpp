@@ -1,6 +1,6 @@
-// schedule: a Plan's Calls in phases. A group of samples can go from Call to Call on its own until one needs something of the whole
-// batch, such as the statistics of a batch norm. A phase holds all that groups can do before that, so threads meet as seldom as the
-// mathematics allows and a group's values are read back while they are in the nearest cache.
+// schedule: a Plan's Calls in phases. A pack of samples can go from Call to Call on its own until one needs something of the whole
+// batch, such as the statistics of a batch norm. A phase holds all that packs can do before that, so threads meet as seldom as the
+// mathematics allows and a pack's values are read back while they are in the nearest cache.
 #include <algorithm>
 #include <array>
 
@@ -27,22 +27,22 @@ bool is_reduction(const Call& call) {
   return std::visit([](const auto& c) { return kernels::reduces<std::decay_t<decltype(c)>>; }, call);
 }
 
-// The last phases that touched some memory so far, by what touched it: group stages or the others, reading or writing. -1: none.
+// The last phases that touched some memory so far, by what touched it: pack stages or the others, reading or writing. -1: none.
 class Touched {
  public:
-  void add(bool by_group, bool writes, int phase) {
-    int& last = last_[by_group][writes];
+  void add(bool by_pack, bool writes, int phase) {
+    int& last = last_[by_pack][writes];
     last = std::max(last, phase);
   }
   // Of stages that one which reads or writes must follow: a reader those that write, a writer all.
-  int last(bool by_group, bool writes) const { return std::max(last_[by_group][true], writes ? last_[by_group][false] : -1); }
+  int last(bool by_pack, bool writes) const { return std::max(last_[by_pack][true], writes ? last_[by_pack][false] : -1); }
 
  private:
   int last_[2][2] = {{-1, -1}, {-1, -1}};
 };
 
 // Puts every stage, in the Plan's order, into the first phase where all earlier ones that touch the same memory, one of them writing, are
-// done by then. In a phase the groups come first: of what only the group's own part touches, that group's earlier stages are done.
+// done by then. In a phase the packs come first: of what only the pack's own part touches, that pack's earlier stages are done.
 class Scheduler {
  public:
   explicit Scheduler(Plan& plan) : plan_(plan), values_(plan.values.size()) {}
@@ -54,40 +54,40 @@ class Scheduler {
         add({i, Part::whole});
         continue;
       }
-      add({i, Part::group});
+      add({i, Part::pack});
       if (is_reduction(call)) add({i, Part::finish});
     }
-    std::erase_if(plan_.phases, [](const Phase& p) { return p.groups.empty() && p.whole.empty(); });
+    std::erase_if(plan_.phases, [](const Phase& p) { return p.packs.empty() && p.whole.empty(); });
   }
 
  private:
   void add(const Stage& stage) {
-    const bool by_group = stage.part == Part::group;
-    int phase = by_group ? 1 : 0;  // what waits for no group comes before the first, in a phase of its own
-    for_each_operand(plan_, stage, [&](const kernels::Operand& o) { phase = std::max(phase, first_phase(o, by_group)); });
+    const bool by_pack = stage.part == Part::pack;
+    int phase = by_pack ? 1 : 0;  // what waits for no pack comes before the first, in a phase of its own
+    for_each_operand(plan_, stage, [&](const kernels::Operand& o) { phase = std::max(phase, first_phase(o, by_pack)); });
     for_each_operand(plan_, stage, [&](const kernels::Operand& o) {
       const PlanValue& v = plan_[o.value];
       const bool writes = o.access != Access::read;
-      values_[index(o)].add(by_group, writes, phase);
-      regions_[region(v)].add(by_group, writes, phase);
-      if (v.whole) whole_[region(v)].add(by_group, writes, phase);
+      values_[index(o)].add(by_pack, writes, phase);
+      regions_[region(v)].add(by_pack, writes, phase);
+      if (v.whole) whole_[region(v)].add(by_pack, writes, phase);
     });
     if (plan_.phases.size() <= static_cast<std::size_t>(phase)) plan_.phases.resize(static_cast<std::size_t>(phase) + 1);
     Phase& into = plan_.phases[static_cast<std::size_t>(phase)];
-    (by_group ? into.groups : into.whole).push_back(stage);
+    (by_pack ? into.packs : into.whole).push_back(stage);
   }
 
   // The first phase in which a stage may touch this value as it does.
-  int first_phase(const kernels::Operand& o, bool by_group) const {
+  int first_phase(const kernels::Operand& o, bool by_pack) const {
     const PlanValue& v = plan_[o.value];
     const bool writes = o.access != Access::read;
     const auto after = [&](const Touched& t, bool own_part) {
-      const int groups = t.last(true, writes), others = t.last(false, writes);
-      if (!by_group) return std::max(groups, others);
-      return std::max(own_part || groups < 0 ? groups : groups + 1, others < 0 ? others : others + 1);
+      const int packs = t.last(true, writes), others = t.last(false, writes);
+      if (!by_pack) return std::max(packs, others);
+      return std::max(own_part || packs < 0 ? packs : packs + 1, others < 0 ? others : others + 1);
     };
     // A value that stands for its whole region shares memory with all values there.
-    return std::max(after(values_[index(o)], v.group_bytes > 0), after((v.whole ? regions_ : whole_)[region(v)], false));
+    return std::max(after(values_[index(o)], v.pack_bytes > 0), after((v.whole ? regions_ : whole_)[region(v)], false));
   }
 
   static std::size_t index(const kernels::Operand& o) { return static_cast<std::size_t>(o.value.index); }
@@ -100,9 +100,9 @@ class Scheduler {
 
 }  // namespace
 
-void schedule(Plan& plan, bool by_group) {
+void schedule(Plan& plan, bool by_pack) {
   plan.phases.clear();
-  if (by_group) {
+  if (by_pack) {
     Scheduler{plan}.run();
     return;
   }

@@ -43,7 +43,7 @@ struct Within {
 // What an Executor asks of its Plans.
 struct Style {
   int lanes;
-  bool by_group, joins;
+  bool by_pack, joins;
   std::size_t ample;  // of activations
 };
 
@@ -51,7 +51,7 @@ struct Style {
 constexpr std::size_t gpu_ample = std::size_t{32} << 20;
 
 Style style_of(const Executor& executor, std::int64_t batch) {
-  return {executor.lanes(), executor.by_group(batch), executor.joins(), executor.joins() ? gpu_ample : 0};
+  return {executor.lanes(), executor.by_pack(batch), executor.joins(), executor.joins() ? gpu_ample : 0};
 }
 
 Plan lowered(const Graph& graph, const TrainerOptions& options, DType stored, Mode mode, const Style& style) {
@@ -63,7 +63,7 @@ Plan lowered(const Graph& graph, const TrainerOptions& options, DType stored, Mo
                        .loss = options.loss,
                        .optimizer = training ? std::optional(options.optimizer) : std::nullopt,
                        .precision = options.precision,
-                       .by_group = style.by_group,
+                       .by_pack = style.by_pack,
                        .join = options.fuse && style.joins,
                        .assign = {.reuse = options.reuse, .ample = style.ample}});
 }

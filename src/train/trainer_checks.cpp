@@ -160,7 +160,7 @@ const char* Trainer::State::remedy(std::int64_t steps) const {
 
 ValueId Trainer::State::readable(std::string_view name) const {
   const auto outlives_step = [](const PlanValue& v) {
-    return v.dtype != DType::bytes && v.region != Region::data && v.region != Region::activations && v.region != Region::group;
+    return v.dtype != DType::bytes && v.region != Region::data && v.region != Region::activations && v.region != Region::pack;
   };
   if (base->has(name) && outlives_step((*base)[id(name)])) {
     if ((*base)[id(name)].region == Region::gradients && !has_gradients)

@@ -20,7 +20,7 @@ class ReferenceExecutor final : public Executor {
 
   std::string description() const override { return "reference (double)"; }
   int lanes() const override { return lanes_; }
-  bool by_group(std::int64_t) const override { return false; }
+  bool by_pack(std::int64_t) const override { return false; }
   bool joins() const override { return joins_; }
   std::int64_t steps_ahead() const override { return 1; }
   void prepare(const Plan& plan) override { reference_.prepare(plan); }

@@ -17,7 +17,7 @@ using kernels::StepState;
 // The first run of a Plan on a GPU launches its kernels, the second records them, the third replays the record.
 constexpr int step_runs = 3;
 
-bool outlives_step(const PlanValue& v) { return v.region != Region::activations && v.region != Region::group && v.region != Region::data; }
+bool outlives_step(const PlanValue& v) { return v.region != Region::activations && v.region != Region::pack && v.region != Region::data; }
 
 Dataset first_samples(const Dataset& data, std::int64_t count) {
   Dataset part = data;

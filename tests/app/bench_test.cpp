@@ -178,7 +178,7 @@ TEST(SampleOrder, IsTheOneThatFitTakes) {
 // ---- passes of one module
 
 TEST(ModuleTimer, PassesAreThoseOfAStep) {
-  const Shape shape{19, 3, 4, 5};  // a partial group of samples
+  const Shape shape{19, 3, 4, 5};  // a partial pack of samples
   const nn::Sequential net{nn::Conv2d{.out = 4, .kernel = 3}, nn::BatchNorm{}, nn::ReLU{}};
   const auto scoped = [&](Builder& b, Value x) { return net(b, x); };
   ModuleTimer one{scoped, shape, {.seconds = 0}};

@@ -1,4 +1,4 @@
-// Tensors of more than 2^31 and 2^32 elements. What a Call gives for a group of samples (or, flat, a run of elements) does not depend on
+// Tensors of more than 2^31 and 2^32 elements. What a Call gives for a pack of samples (or, flat, a run of elements) does not depend on
 // the others: it must be bit for bit what the Call gives for that group alone, which the tables' cases hold against the reference.
 // Sums are held against double. Needs up to 52 GB of the GPU's memory; skipped where less is free.
 #include <gtest/gtest.h>
@@ -122,11 +122,11 @@ std::vector<Piece> groups_of(const CallCase& c, const C& call) {
   const Dims* largest = nullptr;
   for (const PlanValue& v : c.plan.values)
     if (v.in_lanes() && (!largest || v.bytes > static_cast<std::size_t>(largest->stored()) * sizeof(float))) largest = &v.dims;
-  std::vector<std::int64_t> groups{0, largest->groups() - 1};
+  std::vector<std::int64_t> groups{0, largest->packs() - 1};
   for (const int bits : {30, 31, 32}) {
     const std::int64_t at = (std::int64_t{1} << bits) / (largest->features() * largest->lanes);
     for (const std::int64_t g : {at - 1, at})
-      if (g > 0 && g < largest->groups() - 1) groups.push_back(g);
+      if (g > 0 && g < largest->packs() - 1) groups.push_back(g);
   }
   std::vector<Piece> pieces;
   for (const std::int64_t g : groups) {
@@ -135,7 +135,7 @@ std::vector<Piece> groups_of(const CallCase& c, const C& call) {
     Piece piece{"group " + std::to_string(g), alone, {}};
     for (std::size_t i = 0; i < c.plan.values.size(); ++i)
       if (const PlanValue& v = c.plan.values[i]; v.in_lanes()) {
-        const std::size_t bytes = v.bytes / static_cast<std::size_t>(v.dims.groups());
+        const std::size_t bytes = v.bytes / static_cast<std::size_t>(v.dims.packs());
         piece.bytes[static_cast<std::int32_t>(i)] = {static_cast<std::size_t>(g) * bytes, bytes};
       }
     pieces.push_back(std::move(piece));
@@ -298,7 +298,7 @@ TEST_P(Beyond31Bits, Convolution) {
 
 // Padding lanes of a gradient are 0.
 void clear_padding(const DeviceBytes& memory, const Dims& d) {
-  const std::size_t lanes = static_cast<std::size_t>(d.lanes), valid = static_cast<std::size_t>(d.valid_lanes(d.groups() - 1));
+  const std::size_t lanes = static_cast<std::size_t>(d.lanes), valid = static_cast<std::size_t>(d.valid_lanes(d.packs() - 1));
   std::vector<float> group(static_cast<std::size_t>(d.features()) * lanes);
   const std::size_t at = memory.size() - group.size() * sizeof(float);
   memory.read(std::as_writable_bytes(std::span(group)), at);

@@ -316,11 +316,11 @@ TEST(ActivationValues, NaNPassesThrough) {
   }
 }
 
-// More than a usual last-level cache holds is written past it; cut into groups of samples the same Call is not.
+// More than a usual last-level cache holds is written past it; cut into packs of samples the same Call is not.
 template <class C>
 void expect_cut_calls_to_agree(const C& call, CallCase c, const std::string& output) {
   c.call(call);
-  const std::int64_t groups = call.dims.groups();
+  const std::int64_t packs = call.dims.packs();
   const auto inputs = c.inputs(1);
   for (const cpu::Backend& backend : cpu::backends()) {
     PlanMemory memory(c.plan);
@@ -332,14 +332,14 @@ void expect_cut_calls_to_agree(const C& call, CallCase c, const std::string& out
     std::memset(memory.bytes(out).data(), 0, whole.size());
     C one = call;
     one.cut(call.dims.lanes);
-    for (std::int64_t group = 0; group < groups; ++group) {
+    for (std::int64_t pack = 0; pack < packs; ++pack) {
       std::vector<std::byte*> addresses;
       for (std::size_t i = 0; i < c.plan.values.size(); ++i) {
         const auto bytes = memory.bytes(ValueId{static_cast<std::int32_t>(i)});
-        const std::size_t part = c.plan.values[i].in_lanes() ? bytes.size() / static_cast<std::size_t>(groups) : 0;
-        addresses.push_back(bytes.data() + part * static_cast<std::size_t>(group));
+        const std::size_t part = c.plan.values[i].in_lanes() ? bytes.size() / static_cast<std::size_t>(packs) : 0;
+        addresses.push_back(bytes.data() + part * static_cast<std::size_t>(pack));
       }
-      backend.run(one, Part::group, {addresses.data()});
+      backend.run(one, Part::pack, {addresses.data()});
     }
     EXPECT_EQ(std::memcmp(whole.data(), memory.bytes(out).data(), whole.size()), 0) << backend.isa;
   }

@@ -116,7 +116,7 @@ TEST(Precision, OfANetGivesTheSameBitsHoweverItIsRun) {
     const std::string first = hash_of(o, data);
     EXPECT_NE(first, fp32);
     for (const std::string& isa : cpu_isa_levels())
-      for (const int threads : {1, 3, 8}) {  // group by group, and all threads on one Call
+      for (const int threads : {1, 3, 8}) {  // pack by pack, and all threads on one Call
         o.executor = {.threads = threads, .isa = isa};
         EXPECT_EQ(hash_of(o, data), first) << name_of(precision) << ", " << threads << " threads, " << isa;
       }

@@ -111,7 +111,7 @@ TEST(ResidualBlock, TheShortcutsGradientGoesOnGroupByGroup) {
   const std::string block = "sequential2/residual1/";
   const auto phase_of = [&](const std::string& path) {
     for (std::size_t p = 0; p < plan.phases.size(); ++p)
-      for (const Stage& s : plan.phases[p].groups) {
+      for (const Stage& s : plan.phases[p].packs) {
         const PlanCall& c = plan.calls[static_cast<std::size_t>(s.call)];
         if (c.path == path && std::holds_alternative<kernels::BatchNormBackwardReduce>(c.call)) return static_cast<int>(p);
       }

@@ -19,15 +19,15 @@ struct Placed {
   int phase = 0;
   std::vector<std::pair<std::size_t, bool>> touches{};  // value number, whether it is written
 
-  bool by_group() const { return stage.part == Part::group; }
+  bool by_pack() const { return stage.part == Part::pack; }
 };
 
-// In the Plan's order: a Call's part of a group before its finish.
+// In the Plan's order: a Call's part of a pack before its finish.
 std::vector<Placed> stages_of(const Plan& plan) {
   std::vector<Placed> all;
-  int phase = plan.phases.empty() || plan.phases[0].groups.empty() ? 0 : 1;
+  int phase = plan.phases.empty() || plan.phases[0].packs.empty() ? 0 : 1;
   for (const Phase& p : plan.phases) {
-    for (const auto* stages : {&p.groups, &p.whole})
+    for (const auto* stages : {&p.packs, &p.whole})
       for (const Stage& s : *stages) all.push_back({s, phase});
     ++phase;
   }
@@ -47,8 +47,8 @@ int earliest(const Plan& plan, const Placed& before, const Placed& p) {
       if (!a_writes && !b_writes) continue;
       const PlanValue &x = plan.values[a], &y = plan.values[b];
       if (a != b && !(x.region == y.region && (x.whole || y.whole))) continue;
-      const bool own_part = before.by_group() && x.group_bytes > 0 && y.group_bytes > 0;
-      phase = std::max(phase, p.by_group() && !own_part ? before.phase + 1 : before.phase);
+      const bool own_part = before.by_pack() && x.pack_bytes > 0 && y.pack_bytes > 0;
+      phase = std::max(phase, p.by_pack() && !own_part ? before.phase + 1 : before.phase);
     }
   return phase;
 }
@@ -57,10 +57,10 @@ RC_GTEST_PROP(ScheduleOfStages, EveryStageIsInTheFirstPhaseThatItsOperandsAllow,
   const Mode mode = *rc::gen::element(Mode::train, Mode::eval);
   std::optional<Optimizer> optimizer;
   if (mode == Mode::train) optimizer = Sgd{.momentum = 0.9};
-  const Plan plan = make_plan(net, {.mode = mode, .by_group = true}, {}, optimizer);
+  const Plan plan = make_plan(net, {.mode = mode, .by_pack = true}, {}, optimizer);
   const std::vector<Placed> stages = stages_of(plan);
   for (std::size_t k = 0; k < stages.size(); ++k) {
-    int phase = stages[k].by_group() ? 1 : 0;
+    int phase = stages[k].by_pack() ? 1 : 0;
     for (std::size_t j = 0; j < k; ++j) phase = std::max(phase, earliest(plan, stages[j], stages[k]));
     if (phase != stages[k].phase)
       RC_FAIL("call " + std::to_string(stages[k].stage.call) + " is in phase " + std::to_string(stages[k].phase) + " instead of " +
@@ -84,17 +84,17 @@ TEST(ScheduleOfStages, TwoThousandLayersTakeNoMinute) {
 // Of values placed in turn, the largest first, each lies at the lowest offset where no other alive with it does.
 RC_GTEST_PROP(Memory, EveryValueLiesAtTheLowestPlaceThatIsFree, (const RandomNet& net)) {
   const Mode mode = *rc::gen::element(Mode::train, Mode::eval);
-  const Plan plan = make_plan(net, {.mode = mode, .by_group = *rc::gen::arbitrary<bool>()}, {},
+  const Plan plan = make_plan(net, {.mode = mode, .by_pack = *rc::gen::arbitrary<bool>()}, {},
                               mode == Mode::train ? std::optional<Optimizer>(Sgd{}) : std::nullopt);
-  for (const Region region : {Region::activations, Region::group}) {
+  for (const Region region : {Region::activations, Region::pack}) {
     const auto size = [&](const PlanValue* v) {
-      return ((region == Region::group ? v->group_bytes : v->bytes) + alignment - 1) / alignment * alignment;
+      return ((region == Region::pack ? v->pack_bytes : v->bytes) + alignment - 1) / alignment * alignment;
     };
     std::vector<const PlanValue*> values;
     for (const PlanValue& v : plan.values)
       if (v.region == region) values.push_back(&v);
     std::stable_sort(values.begin(), values.end(),
-                     [&](auto* a, auto* b) { return region == Region::group ? a->group_bytes > b->group_bytes : a->bytes > b->bytes; });
+                     [&](auto* a, auto* b) { return region == Region::pack ? a->pack_bytes > b->pack_bytes : a->bytes > b->bytes; });
     for (std::size_t i = 0; i < values.size(); ++i) {
       const PlanValue& v = *values[i];
       const auto is_free = [&](std::size_t at) {

@@ -17,7 +17,7 @@ void PrintTo(const Case& c, std::ostream* out) { *out << c.name; }
 
 namespace {
 
-// Whether an output has the CPU's bits. Not what is summed over the batch, which has groups of 32 samples here and 16 there, nor over the
+// Whether an output has the CPU's bits. Not what is summed over the batch, which has packs of 32 samples here and 16 there, nor over the
 // classes of a loss or what is normalised of a sample, which threads share out; nor over windows that overlap, of which the CPU takes those
 // at the edges first; nor what tensor cores add.
 template <class C>

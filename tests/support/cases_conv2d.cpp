@@ -56,7 +56,7 @@ CallCase backward_weight(const Convolution& p, int lanes) {
   CallCase c(lanes);
   const ConvShape s = shape_of(p, c);
   Conv2dBackwardWeight call{.shape = s, .precision = p.precision};
-  call.chunks = std::min(p.chunks, s.x.groups());
+  call.chunks = std::min(p.chunks, s.x.packs());
   call.dw = c.flat("dw", s.weights());
   if (p.bias) call.db = c.flat("db", s.y.c);
   call.partial = c.scratch("partial", call.partial_elements() * 4);

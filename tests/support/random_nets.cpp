@@ -113,7 +113,7 @@ Plan make_plan(const RandomNet& r, const Way& way, AssignOptions assign, std::op
   options.backward = way.mode == Mode::train;
   options.loss = loss_of(r.loss);
   options.optimizer = optimizer;
-  options.by_group = way.by_group;
+  options.by_pack = way.by_pack;
   options.join = way.fused && way.device.kind == Device::Kind::cuda;
   options.assign = assign;
   return lower(graph, options);

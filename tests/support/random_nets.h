@@ -28,7 +28,7 @@ void showValue(const RandomNet& r, std::ostream& out);
 
 struct Way {
   Mode mode = Mode::train;
-  bool fused = true, reuse = true, by_group = false;
+  bool fused = true, reuse = true, by_pack = false;
   bool smooth = false;  // no kinks: rounding cannot choose another branch
   int threads = 2;
   std::int64_t n = 0;      // samples; 0: the net's own

@@ -58,8 +58,8 @@ RC_GTEST_PROP(Property, RunningGroupByGroupDoesNotMatter, (const RandomNet& net)
   for (Mode mode : {Mode::train, Mode::eval}) {
     const Outcome whole = run(net, {.mode = mode});
     for (int threads : {1, 2, 3}) {
-      expect_same_bits(whole, run(net, {.mode = mode, .by_group = true, .threads = threads}));
-      expect_same_bits(whole, run(net, {.mode = mode, .reuse = false, .by_group = true, .threads = threads}));
+      expect_same_bits(whole, run(net, {.mode = mode, .by_pack = true, .threads = threads}));
+      expect_same_bits(whole, run(net, {.mode = mode, .reuse = false, .by_pack = true, .threads = threads}));
     }
   }
 }
@@ -67,7 +67,7 @@ RC_GTEST_PROP(Property, RunningGroupByGroupDoesNotMatter, (const RandomNet& net)
 RC_GTEST_PROP(Property, TheCpuAgreesWithTheReference, (const RandomNet& net)) { expect_agreement_with_the_reference(net, {}); }
 
 // Lifetimes found anew, stage by stage: from the first that touches a value (for what comes from outside: from the start) to the last.
-// In a phase all groups' stages are one moment for values of the whole batch, since groups do not wait for each other.
+// In a phase all packs' stages are one moment for values of the whole batch, since packs do not wait for each other.
 struct Lifetime {
   int first = -1, last = -1;
 };
@@ -77,16 +77,16 @@ std::vector<Lifetime> lifetimes(const Plan& plan) {
   int moment = 0;
   const auto touch = [&](const Stage& stage, int offset) {
     for_each_operand(plan, stage, [&](const kernels::Operand& o) {
-      const bool of_group = plan[o.value].region == Region::group;
+      const bool of_pack = plan[o.value].region == Region::pack;
       Lifetime& l = all[static_cast<std::size_t>(o.value.index)];
-      const int now = moment + (of_group ? offset : 0);
+      const int now = moment + (of_pack ? offset : 0);
       if (l.first < 0) l.first = o.access == kernels::Access::write ? now : 0;
       l.last = now;
     });
   };
   for (const Phase& phase : plan.phases) {
     int offset = 0;
-    for (const Stage& stage : phase.groups) touch(stage, offset++);
+    for (const Stage& stage : phase.packs) touch(stage, offset++);
     moment += 1000;
     for (const Stage& stage : phase.whole) touch(stage, 0), ++moment;
   }
@@ -97,13 +97,13 @@ std::vector<Lifetime> lifetimes(const Plan& plan) {
 RC_GTEST_PROP(Property, TheMemoryPlannerKeepsLiveValuesApart, (const RandomNet& net)) {
   const std::size_t guard = *rc::gen::element<std::size_t>(0, 64, 300);
   const bool reuse = *rc::gen::arbitrary<bool>(), fused = *rc::gen::arbitrary<bool>(), adam = *rc::gen::arbitrary<bool>();
-  const bool by_group = *rc::gen::arbitrary<bool>();
+  const bool by_pack = *rc::gen::arbitrary<bool>();
   const Mode mode = *rc::gen::element(Mode::train, Mode::eval);
   std::optional<Optimizer> optimizer;
   if (mode == Mode::train) optimizer = adam ? Optimizer{Adam{}} : Optimizer{Sgd{.momentum = 0.9}};
-  const Plan plan = make_plan(net, {.mode = mode, .fused = fused, .by_group = by_group}, {.reuse = reuse, .guard = guard}, optimizer);
+  const Plan plan = make_plan(net, {.mode = mode, .fused = fused, .by_pack = by_pack}, {.reuse = reuse, .guard = guard}, optimizer);
   const std::vector<Lifetime> live = lifetimes(plan);
-  const auto size = [](const PlanValue& v) { return v.region == Region::group ? v.group_bytes : v.bytes; };
+  const auto size = [](const PlanValue& v) { return v.region == Region::pack ? v.pack_bytes : v.bytes; };
   for (std::size_t i = 0; i < plan.values.size(); ++i) {
     const PlanValue& a = plan.values[i];
     if (a.region == Region::data) continue;
@@ -112,7 +112,7 @@ RC_GTEST_PROP(Property, TheMemoryPlannerKeepsLiveValuesApart, (const RandomNet& 
     for (std::size_t j = 0; j < i; ++j) {
       const PlanValue& b = plan.values[j];
       if (a.region != b.region || a.whole || b.whole) continue;
-      const bool activations = a.region == Region::activations || a.region == Region::group;
+      const bool activations = a.region == Region::activations || a.region == Region::pack;
       if (activations && reuse && (live[i].last < live[j].first || live[j].last < live[i].first)) continue;
       const std::size_t gap = activations ? guard : 0;
       if (a.offset < b.offset + size(b) + gap && b.offset < a.offset + size(a) + gap) RC_FAIL(a.name + " and " + b.name + " overlap");
@@ -125,12 +125,12 @@ RC_GTEST_PROP(Property, TheMemoryPlannerKeepsLiveValuesApart, (const RandomNet& 
 
 // Every Call once, in an order in which each value has its final content before it is read: what the order of the Calls says.
 RC_GTEST_PROP(Property, TheScheduleKeepsEveryOrderThatMatters, (const RandomNet& net)) {
-  const Plan plan = make_plan(net, {.by_group = true}, {}, Optimizer{Adam{}});
+  const Plan plan = make_plan(net, {.by_pack = true}, {}, Optimizer{Adam{}});
   std::vector<int> started(plan.calls.size(), -1), finished(plan.calls.size(), -1);
   int phase_number = 0, moment = 0;
   std::vector<int> group_phase(plan.calls.size(), -1);
   for (const Phase& phase : plan.phases) {
-    for (const Stage& s : phase.groups) {
+    for (const Stage& s : phase.packs) {
       RC_ASSERT(started[static_cast<std::size_t>(s.call)] < 0);
       started[static_cast<std::size_t>(s.call)] = finished[static_cast<std::size_t>(s.call)] = moment++;
       group_phase[static_cast<std::size_t>(s.call)] = phase_number;
@@ -153,11 +153,11 @@ RC_GTEST_PROP(Property, TheScheduleKeepsEveryOrderThatMatters, (const RandomNet&
         if (!a.value || a.access == kernels::Access::read) return;
         for_each_operand(plan.calls[j].call, [&](const kernels::Operand& b) {
           if (!(a.value == b.value)) return;
-          // What a reduction writes per sample is there once its groups are done.
-          const int there = plan[a.value].group_bytes > 0 ? started[i] : finished[i];
+          // What a reduction writes per sample is there once its packs are done.
+          const int there = plan[a.value].pack_bytes > 0 ? started[i] : finished[i];
           if (there >= started[j]) RC_FAIL(plan[a.value].name + " is read before it is finished");
-          if (group_phase[i] >= 0 && group_phase[i] == group_phase[j] && plan[a.value].group_bytes == 0)
-            RC_FAIL(plan[a.value].name + " goes from group to group within a phase");
+          if (group_phase[i] >= 0 && group_phase[i] == group_phase[j] && plan[a.value].pack_bytes == 0)
+            RC_FAIL(plan[a.value].name + " goes from pack to pack within a phase");
         });
       });
   }

@@ -38,7 +38,7 @@ std::string hash_after(std::int64_t epochs, const TrainerOptions& o, const Datas
 TEST(TrainerDeterminism, ThreadsInstructionSetsAndRepetitionGiveTheSameBits) {
   const Dataset data = bars(250);
   TrainerOptions o = options();
-  o.batch = 100;  // six groups of lanes and a partial one; a tail of 50
+  o.batch = 100;  // six packs of lanes and a partial one; a tail of 50
   const std::string first = hash_after(2, o, data);
   EXPECT_EQ(hash_after(2, o, data), first) << "a second run";
   for (const std::string& isa : cpu_isa_levels())

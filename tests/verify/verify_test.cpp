@@ -34,7 +34,7 @@ class Faulty : public Executor {
 
   std::string description() const override { return inner_->description(); }
   int lanes() const override { return inner_->lanes(); }
-  bool by_group(std::int64_t samples) const override { return inner_->by_group(samples); }
+  bool by_pack(std::int64_t samples) const override { return inner_->by_pack(samples); }
   bool joins() const override { return inner_->joins(); }
   void prepare(const Plan& plan) override { inner_->prepare(plan); }
   std::int64_t steps_ahead() const override { return inner_->steps_ahead(); }
@@ -182,7 +182,7 @@ TEST(Verify, RefusesWhatTrainingRefuses) {
 
 TEST(Verify, CallsRunAloneOnlyOfWholeValues) {
   const auto plan = compile(net, options(), Mode::train);
-  ASSERT_GT(plan->region_bytes[static_cast<std::size_t>(Region::group)], 0u);
+  ASSERT_GT(plan->region_bytes[static_cast<std::size_t>(Region::pack)], 0u);
   const auto executor = make_executor(Device::cpu());
   executor->prepare(*plan);
   expect_error(ErrorKind::usage, {"switch reuse of memory off"}, [&] { executor->run_call(*plan, 0); });

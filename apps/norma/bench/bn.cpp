@@ -37,7 +37,7 @@ std::span<const BnShape> bn_shapes() {
 
 Shape shape_of(const BnShape& s, std::int64_t batch, std::size_t cache_bytes) {
   std::int64_t n = s.n > 0 ? s.n : batch;
-  if (s.n < 0) {  // four times the cache, from 64 to 256 MB, in whole groups of samples
+  if (s.n < 0) {  // four times the cache, from 64 to 256 MB, in whole packs of samples
     const std::int64_t sample_bytes = s.c * s.h * s.w * 4;
     const auto wanted =
         std::clamp<std::int64_t>(4 * static_cast<std::int64_t>(cache_bytes), std::int64_t{64} << 20, std::int64_t{256} << 20);

@@ -32,7 +32,7 @@ std::span<const BnShape> bn_shapes();
 // (N,C,H,W) or (N,C), on a device with such a cache.
 Shape shape_of(const BnShape& s, std::int64_t batch, std::size_t cache_bytes);
 
-// How a tensor lies in memory: in the device's own groups of samples, or as other libraries have it.
+// How a tensor lies in memory: in the device's own packs of samples, or as other libraries have it.
 enum class BnLayout : std::uint8_t { lanes, nchw, nhwc };
 const char* name_of(BnLayout l);
 // Those of a device for a shape; of an (N,C), nchw stands for nhwc, too.

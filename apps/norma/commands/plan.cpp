@@ -47,7 +47,7 @@ ordered_json to_json(const Plan& plan, const Recipe& recipe, Mode mode, const Gp
                      {"path", line.path},
                      {"detail", line.detail},
                      {"phase", line.phase},
-                     {"by_group", line.by_group},
+                     {"by_pack", line.by_pack},
                      {"bytes", line.bytes},
                      {"flops", line.flops},
                      {"operands", operands}});
