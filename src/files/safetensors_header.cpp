@@ -104,7 +104,6 @@ class HeaderReader final : public nlohmann::json_sax<json> {
   }
 
   bool end_object() override {
-    if (at_ == At::header) return go(At::end);
     if (at_ == At::fields) finish_entry();
     return go(At::header);
   }
@@ -183,7 +182,7 @@ class HeaderReader final : public nlohmann::json_sax<json> {
   // What the next event must be.
   enum class At {
     start,           // the header's {
-    header,          // a tensor's name, __metadata__, or }
+    header,          // a tensor's name, __metadata__, or } at the end
     entry,           // the { after it
     metadata,        // a key of the metadata, or }
     metadata_value,  // its text
@@ -193,7 +192,6 @@ class HeaderReader final : public nlohmann::json_sax<json> {
     shape_numbers,   // a number or ]
     offsets,         // [
     offset_numbers,  // a number or ]
-    end,
   };
 
   bool go(At next) { return at_ = next, true; }
@@ -253,8 +251,7 @@ class HeaderReader final : public nlohmann::json_sax<json> {
       case At::offset_numbers: expected = "data_offsets must hold whole numbers from 0"; break;
       case At::header:
       case At::metadata:
-      case At::fields:
-      case At::end: expected = "a key must come here"; break;  // the JSON grammar lets no value come here
+      case At::fields: expected = "a key must come here"; break;  // the JSON grammar lets no value come here
     }
     corrupt(where(), std::string(expected) + ", found " + found);
   }

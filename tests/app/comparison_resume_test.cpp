@@ -108,7 +108,7 @@ TEST_F(ComparisonsResumed, DataThatMovedServeAndOthersAreRefused) {
   const std::vector<PlannedRun> moved = planned_runs(comparison_);
   {
     ComparisonDirectory d = ComparisonDirectory::open(out_);
-    expect_error(ErrorKind::data, {"--set data.train_labels=FILE"}, [&] { planned_runs(d.comparison()); });
+    expect_error(ErrorKind::data, {"--set data.train_images=FILE"}, [&] { planned_runs(d.comparison()); });
     d.write(comparison_);
     EXPECT_EQ(planned_runs(d.comparison())[1].recipe.data.train_images, moved[1].recipe.data.train_images);
     std::string labels = test::idx_labels(12, 3);
