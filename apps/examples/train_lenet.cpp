@@ -14,7 +14,7 @@ int main() try {
       nn::Linear{.out = 84}, nn::BatchNorm{}, nn::ReLU{},
       nn::Linear{.out = 10}};
   // clang-format on
-  const DatasetPair data = find_dataset("fashion-mnist") ? load_fashion_mnist() : make_digits(10000, 2000, 0);
+  const DatasetPair data = find_dataset("fashion-mnist") ? load_dataset("fashion-mnist") : make_digits(10000, 2000, 0);
 
   const TrainerOptions options{.input = data.train.sample, .batch = 256, .optimizer = Adam{.lr = 1e-3}, .device = Device::best()};
   Trainer trainer{net, options};

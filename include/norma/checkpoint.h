@@ -1,4 +1,4 @@
-// safetensors files (https://huggingface.co/docs/safetensors: u64 header length, JSON header, tensors) and safe saving.
+// safetensors files (https://huggingface.co/docs/safetensors: u64 header length, JSON header, tensors).
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -37,18 +37,6 @@ struct Checkpoint {
 // What no trained net holds, a float that is not finite or a running variance below 0, of the first tensor that does: "conv1.weight is nan
 // at element 3". Empty where there is none.
 std::string first_fault(const Checkpoint& checkpoint);
-
-// Written to a temporary name in the same folder, fsync, rename, fsync of the folder: the file that was there survives any failure.
-// Throws Error(failure) naming the file and the cause.
-void write_file(const std::filesystem::path& file, std::span<const std::byte> bytes);
-void write_file(const std::filesystem::path& file, std::string_view text);
-
-// Makes what was made or renamed in `folder` outlive a power cut. Throws Error(failure) naming `made`.
-void sync_folder(const std::filesystem::path& folder, const std::filesystem::path& made);
-
-// 64 lower-case hex digits. Of a file: throws Error(data) naming it where it cannot be read.
-std::string sha256(std::span<const std::byte> bytes);
-std::string sha256_of_file(const std::filesystem::path& file);
 
 void save_safetensors(const std::filesystem::path& file, const Checkpoint& checkpoint);
 // What it writes. Errors name the file for which it is meant.

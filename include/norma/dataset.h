@@ -26,6 +26,13 @@ struct DatasetPair {
   std::string source;  // where it came from: a folder, "built in"
 };
 
+// From stored samples to the net's input, in this order.
+struct Transform {
+  bool to_unit = true;               // bytes / 255
+  std::vector<double> mean, stddev;  // then (x - mean[c]) / stddev[c]; one value serves all channels
+  std::optional<Size2> resize{};     // bilinear, antialiased
+};
+
 // ---- known sets on disk
 
 // Folders searched, in order: data_dir (when given), $NORMA_DATA_DIR, $XDG_CACHE_HOME/norma/datasets (default ~/.cache/norma/datasets),
@@ -39,10 +46,6 @@ std::optional<std::filesystem::path> find_dataset(const std::string& name, const
 // Loads and checks (magic, sizes, label range, counts, sha256 of the decompressed bytes). Throws Error(data) naming file and byte offset;
 // where nothing is found, the folders searched and the command that fetches it.
 DatasetPair load_dataset(const std::string& name, const std::optional<std::filesystem::path>& data_dir = {});
-inline DatasetPair load_mnist(const std::optional<std::filesystem::path>& data_dir = {}) { return load_dataset("mnist", data_dir); }
-inline DatasetPair load_fashion_mnist(const std::optional<std::filesystem::path>& data_dir = {}) {
-  return load_dataset("fashion-mnist", data_dir);
-}
 
 // Sets whose files are known byte for byte: "fashion-mnist", "mnist".
 std::vector<std::string> known_datasets();

@@ -3,10 +3,8 @@
 #if __cplusplus < 202002L
 #error norma needs C++20: compile with -std=c++20
 #endif
-#include <span>
 #include <stdexcept>
 #include <string>
-#include <string_view>
 
 namespace norma {
 
@@ -28,12 +26,5 @@ class Error : public std::runtime_error {
  private:
   ErrorKind kind_;
 };
-
-// For messages about a name that is not known.
-// The known name with the smallest edit distance (insert, delete, replace, swap of neighbours), or the one that `word` abbreviates;
-// empty where none is near.
-std::string nearest(std::string_view word, std::span<const std::string> known);
-// "; did you mean \"conv1\"?", or nothing.
-std::string did_you_mean(std::string_view word, std::span<const std::string> known);
 
 }  // namespace norma

@@ -1,10 +1,13 @@
-// Files read whole, and calls of the system that go on after a signal. checkpoint.h writes them.
+// Files read whole and written whole, and calls of the system that go on after a signal.
 #pragma once
 #include <cerrno>
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <limits>
+#include <span>
 #include <string>
+#include <string_view>
 #include <system_error>
 
 #include "norma/error.h"
@@ -19,6 +22,18 @@ enum class Accept : std::uint8_t { files, files_and_pipes };
 // more than `most` of them; Error(failure) instead of a usage error where it is the system that fails, not the path that is wrong.
 std::string read_file(const std::filesystem::path& file, ErrorKind kind = ErrorKind::data,
                       std::uint64_t most = std::numeric_limits<std::uint64_t>::max(), Accept accept = Accept::files);
+
+// Written to a temporary name in the same folder, fsync, rename, fsync of the folder: the file that was there survives any failure.
+// Throws Error(failure) naming the file and the cause.
+void write_file(const std::filesystem::path& file, std::span<const std::byte> bytes);
+void write_file(const std::filesystem::path& file, std::string_view text);
+
+// Makes what was made or renamed in `folder` outlive a power cut. Throws Error(failure) naming `made`.
+void sync_folder(const std::filesystem::path& folder, const std::filesystem::path& made);
+
+// 64 lower-case hex digits. Of a file: throws Error(data) naming it where it cannot be read.
+std::string sha256(std::span<const std::byte> bytes);
+std::string sha256_of_file(const std::filesystem::path& file);
 
 // call(), again for as long as a signal interrupts it. On network and user-space file systems even open and rename end so.
 template <class Call>

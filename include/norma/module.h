@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "norma/error.h"
+#include "norma/shape.h"
 #include "norma/types.h"
 
 namespace norma {
@@ -27,15 +28,6 @@ class Sequential;
 struct Value {
   std::int32_t id = -1;
   std::uint32_t net = 0;  // whose: every Builder has a number of its own
-};
-
-// (height, width); one number means both.
-struct Size2 {
-  std::int64_t h = 1, w = 1;
-  constexpr Size2() = default;
-  constexpr Size2(std::int64_t both) : h(both), w(both) {}  // NOLINT: kernel = 5
-  constexpr Size2(std::int64_t height, std::int64_t width) : h(height), w(width) {}
-  friend constexpr bool operator==(const Size2&, const Size2&) = default;
 };
 
 // How a parameter starts. fan_in = inputs of one output element; fan_out likewise.

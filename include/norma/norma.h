@@ -1,24 +1,23 @@
-// All of norma's public API.
+// What one needs to train and use nets. instruments.h has what one needs to measure them.
 #pragma once
 #include "norma/batch_norm_tools.h"  // IWYU pragma: export
 #include "norma/checkpoint.h"        // IWYU pragma: export
 #include "norma/dataset.h"           // IWYU pragma: export
+#include "norma/device.h"            // IWYU pragma: export
 #include "norma/error.h"             // IWYU pragma: export
 #include "norma/executor.h"          // IWYU pragma: export
 #include "norma/file_kind.h"         // IWYU pragma: export
 #include "norma/files.h"             // IWYU pragma: export
 #include "norma/graph.h"             // IWYU pragma: export
-#include "norma/launches.h"          // IWYU pragma: export
+#include "norma/loss.h"              // IWYU pragma: export
 #include "norma/module.h"            // IWYU pragma: export
 #include "norma/module_runner.h"     // IWYU pragma: export
-#include "norma/module_timer.h"      // IWYU pragma: export
 #include "norma/optimizer.h"         // IWYU pragma: export
 #include "norma/plan.h"              // IWYU pragma: export
 #include "norma/shape.h"             // IWYU pragma: export
 #include "norma/text.h"              // IWYU pragma: export
 #include "norma/trainer.h"           // IWYU pragma: export
 #include "norma/types.h"             // IWYU pragma: export
-#include "norma/verify.h"            // IWYU pragma: export
 
 namespace norma {
 inline constexpr const char* version = "0.1.0";

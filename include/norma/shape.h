@@ -75,4 +75,13 @@ class Shape {
 // "(256, 6, 24, 24)"
 std::string to_string(const Shape& s);
 
+// (height, width); one number means both.
+struct Size2 {
+  std::int64_t h = 1, w = 1;
+  constexpr Size2() = default;
+  constexpr Size2(std::int64_t both) : h(both), w(both) {}  // NOLINT: kernel = 5
+  constexpr Size2(std::int64_t height, std::int64_t width) : h(height), w(width) {}
+  friend constexpr bool operator==(const Size2&, const Size2&) = default;
+};
+
 }  // namespace norma

@@ -1,6 +1,8 @@
-// Text that came from elsewhere (names in files, paths, words of a command line), made fit for a terminal, a log or a shell.
+// Text that came from elsewhere (names in files, paths, words of a command line), made fit for a terminal, a log or a shell; and the
+// known name that an unknown one is nearest to.
 #pragma once
 #include <cstddef>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -19,5 +21,13 @@ std::string printable_lines(std::string_view text);
 // One word of a POSIX shell, quoted only where it must be. A path that begins with a dash gets ./ in front, so that no program takes it for
 // a flag; what is not printable stands as $'\303'.
 std::string shell_word(std::string_view path);
+
+// ---- names that are not known
+
+// The known name with the smallest edit distance (insert, delete, replace, swap of neighbours), or the one that `word` abbreviates;
+// empty where none is near.
+std::string nearest(std::string_view word, std::span<const std::string> known);
+// "; did you mean \"conv1\"?", or nothing.
+std::string did_you_mean(std::string_view word, std::span<const std::string> known);
 
 }  // namespace norma

@@ -9,39 +9,18 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <variant>
 #include <vector>
 
 #include "norma/checkpoint.h"
 #include "norma/dataset.h"
 #include "norma/executor.h"
 #include "norma/graph.h"
+#include "norma/loss.h"
 #include "norma/module.h"
 #include "norma/optimizer.h"
 #include "norma/plan.h"
 
 namespace norma {
-
-// Against integer labels in 0 .. C-1; the net's output is (N,C).
-struct CrossEntropy {
-  Reduction reduction = Reduction::mean;
-  double label_smoothing = 0;
-  std::int32_t ignore_index = -100;
-};
-
-// Against one-hot labels: the net's output is (N,C).
-struct MeanSquared {
-  Reduction reduction = Reduction::mean;
-};
-
-using Loss = std::variant<CrossEntropy, MeanSquared>;
-
-// From stored samples to the net's input, in this order.
-struct Transform {
-  bool to_unit = true;               // bytes / 255
-  std::vector<double> mean, stddev;  // then (x - mean[c]) / stddev[c]; one value serves all channels
-  std::optional<Size2> resize{};     // bilinear, antialiased
-};
 
 struct TrainerOptions {
   Shape input;                         // one stored sample: (C,H,W) or (F), before the transform
@@ -97,21 +76,21 @@ struct TimedStep {
   double seconds = 0;         // of the whole step
 };
 
-struct TapRequest {
+struct ObserveRequest {
   std::string name;
   std::int64_t samples = 0;  // of an activation or its gradient, those of the batch's first so many; 0: of all
 };
 
-struct TappedValue {
+struct ObservedValue {
   Shape shape;                // with the samples asked for
   std::vector<float> values;  // NCHW order
 };
 
 // What one pass over some samples computed.
-struct Tapped {
+struct Observation {
   double loss = 0, accuracy = 0;  // mean over the samples; share in 0..1
   std::int64_t samples = 0;
-  std::map<std::string, TappedValue> values;
+  std::map<std::string, ObservedValue> values;
 };
 
 // How far a channel's running statistics moved at most: the mean in standard deviations as they were, the variance as a ratio.
@@ -155,8 +134,16 @@ class Trainer {
   // batch's statistics, the variance biased. Dropout draws the masks of the next step. Throws Error(usage) for an unknown name, naming the
   // nearest, and where so few samples cannot be normalised; Error(data) where the loss ignores every label of them. Values and loss may be
   // what is not finite: that is what one looks for in a net that diverges.
-  Tapped tap(Mode mode, const Dataset& data, std::span<const TapRequest> values, std::int64_t first = 0, std::int64_t count = 0);
-  Tapped tap(Mode mode, const Dataset& data, std::span<const std::string> names, std::int64_t first = 0, std::int64_t count = 0);
+  Observation observe(Mode mode, const Dataset& data, std::span<const ObserveRequest> values, std::int64_t first = 0,
+                      std::int64_t count = 0);
+  Observation observe(Mode mode, const Dataset& data, std::span<const std::string> names, std::int64_t first = 0, std::int64_t count = 0);
+
+  // The old name of observe.
+  template <class Values>
+  [[deprecated("it is called observe")]] Observation tap(Mode mode, const Dataset& data, const Values& values, std::int64_t first = 0,
+                                                         std::int64_t count = 0) {
+    return observe(mode, data, values, first, count);
+  }
 
   // Sets running_mean and running_var of every batch norm to the mean and the unbiased variance of its input over the first `samples` of
   // data (0: all) in evaluation mode, one after the other in the net's order, so that each sees those before it recalibrated. Summed in
@@ -189,7 +176,7 @@ class Trainer {
   void load_training(const Checkpoint& training);
 
   // One tensor by name: parameters ("conv1.weight"), buffers, and after a step gradients ("conv1.weight.grad"). Activations share memory
-  // within a step: tap reads those. Throws Error(usage) for any other name, and for a gradient before the first step.
+  // within a step: observe reads those. Throws Error(usage) for any other name, and for a gradient before the first step.
   std::vector<float> read(std::string_view name) const;
 
   std::int64_t epochs_done() const;

@@ -9,6 +9,7 @@
 #include <iterator>
 #include <sstream>
 
+#include "norma/device.h"
 #include "norma/executor.h"
 
 namespace norma {

@@ -17,9 +17,10 @@
 #include <utility>
 
 #include "kernels/chunks.h"
+#include "norma/device.h"
 #include "norma/error.h"
 #include "norma/text.h"
-#include "src/execute/cpu_backend.h"
+#include "src/execute/device_traits.h"
 #include "src/execute/openmp_threads.h"
 #include "src/execute/value_addresses.h"
 #include "src/plan/plan.h"
@@ -70,7 +71,9 @@ class Block {
 class CpuExecutor final : public Executor {
  public:
   explicit CpuExecutor(const ExecutorOptions& options)
-      : backend_(choose_cpu_backend(options.isa)), threads_(options.threads ? options.threads : usable_cores()) {
+      : backend_(choose_cpu_backend(options.isa)),
+        threads_(options.threads ? options.threads : usable_cores()),
+        traits_(cpu_traits(threads_)) {
     if (options.threads < 0 || options.threads > 4096)
       throw Error(ErrorKind::usage, "threads must lie in 1..4096, or be 0 for every core, got " + std::to_string(options.threads));
     taken_ = std::vector<Counter>(static_cast<std::size_t>(threads_));
@@ -81,13 +84,7 @@ class CpuExecutor final : public Executor {
     return std::string("cpu (") + backend_.isa + ", " + std::to_string(threads_) + (threads_ == 1 ? " thread)" : " threads)");
   }
 
-  int lanes() const override { return kernels::cpu::lanes; }
-
-  // Below that, threads without a pack would idle: then they share each Call's work.
-  bool by_pack(std::int64_t samples) const override { return (samples + lanes() - 1) / lanes() >= threads_; }
-
-  // Pack by pack a Call finds its neighbour's values in the cache.
-  bool joins() const override { return false; }
+  const DeviceTraits& traits() const override { return traits_; }
 
   // Where memory runs out nothing is changed: all of it is had before anything moves.
   void prepare(const Plan& plan) override {
@@ -125,8 +122,6 @@ class CpuExecutor final : public Executor {
     whole_scratch_ = whole, pack_scratch_ = pack;
     for (auto& [known, addresses] : moved) known->addresses = std::move(addresses);
   }
-
-  std::int64_t steps_ahead() const override { return 1; }
 
   void bind(const Plan& plan, int value, const void* source, std::size_t, std::int64_t) override {
     check_bind(plan, value);
@@ -333,6 +328,7 @@ class CpuExecutor final : public Executor {
 
   const kernels::cpu::Backend& backend_;
   int threads_;
+  DeviceTraits traits_;
   struct alignas(64) Counter {
     std::atomic<std::int64_t> packs{0};
   };
@@ -350,6 +346,18 @@ class CpuExecutor final : public Executor {
 };
 
 }  // namespace
+
+const kernels::cpu::Backend& choose_cpu_backend(const std::string& isa) {
+  const auto all = kernels::cpu::backends();
+  if (all.empty()) throw Error(ErrorKind::device, "the CPU kernels of this build need AVX2 and FMA, which this processor lacks");
+  if (isa == "auto") return all[0];
+  std::string names;
+  for (const auto& b : all) {
+    if (isa == b.isa) return b;
+    names += std::string(names.empty() ? "" : ", ") + b.isa;
+  }
+  throw Error(ErrorKind::usage, "instruction set \"" + printable(isa) + "\" is not available here; there is: auto, " + names);
+}
 
 std::unique_ptr<Executor> make_cpu_executor(const ExecutorOptions& options) { return std::make_unique<CpuExecutor>(options); }
 

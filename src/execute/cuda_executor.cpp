@@ -9,6 +9,7 @@
 #include "kernels/cuda/backend.h"
 #include "norma/text.h"
 #include "src/execute/cuda_memory.h"
+#include "src/execute/device_traits.h"
 #include "src/execute/value_addresses.h"
 #include "src/plan/plan.h"
 
@@ -54,10 +55,7 @@ class CudaExecutor final : public Executor {
   ~CudaExecutor() override { (void)cudaSetDevice(index_); }
 
   std::string description() const override { return to_string(Device::cuda(index_)) + " (" + name_ + ")"; }
-  int lanes() const override { return kernels::cuda::lanes; }
-  bool by_pack(std::int64_t) const override { return false; }
-  bool joins() const override { return true; }
-  std::int64_t steps_ahead() const override { return std::int64_t{1} << 20; }
+  const DeviceTraits& traits() const override { return cuda_traits; }
 
   void prepare(const Plan& plan) override {
     synchronize();  // what is queued uses memory that may move

@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "kernels/cuda/probes.h"
+#include "norma/instruments.h"
 #include "src/execute/cuda_executor.h"
 #include "src/execute/cuda_memory.h"
 #include "src/plan/plan.h"

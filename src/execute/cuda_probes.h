@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "norma/executor.h"
+#include "norma/instruments.h"
 
 namespace norma {
 

@@ -1,6 +1,7 @@
 // What a build with CUDA finds on this machine.
 #include <cuda_runtime_api.h>
 
+#include "norma/device.h"
 #include "norma/executor.h"
 #include "src/execute/cuda_executor.h"
 

@@ -1,4 +1,6 @@
 // Choosing a device, and making its Executor.
+#include "norma/device.h"
+
 #include <charconv>
 
 #include "kernels/cpu/backend.h"
@@ -6,6 +8,7 @@
 #include "norma/text.h"
 #include "src/execute/cpu_executor.h"
 #include "src/execute/cuda_executor.h"
+#include "src/execute/device_traits.h"
 
 namespace norma {
 
@@ -49,6 +52,10 @@ void validate(const Device& device, const ExecutorOptions& options) {
   if (options.capture > Capture::branches)
     refuse("executor: capture " + std::to_string(static_cast<int>(options.capture)) + " is no Capture");
   if (options.graph_calls < 0) refuse("executor: graph_calls must not be negative, got " + std::to_string(options.graph_calls));
+}
+
+DeviceTraits traits_of(const Device& device, const ExecutorOptions& options) {
+  return device.kind == Device::Kind::cpu ? make_executor(device, options)->traits() : cuda_traits;
 }
 
 std::unique_ptr<Executor> make_executor(const Device& device, const ExecutorOptions& options) {

@@ -104,7 +104,7 @@ ModuleRunner::ModuleRunner(const Function& function, const std::vector<std::pair
                                        .loss = {},
                                        .optimizer = {},
                                        .precision = options.precision,
-                                       .join = options.fuse && state_->executor->joins(),
+                                       .join = options.fuse && state_->executor->traits().joins,
                                        .assign = {.reuse = options.reuse}});
   Executor& executor = *state_->executor;
   const Plan& plan = state_->plan;

@@ -95,7 +95,7 @@ ModuleTimer::ModuleTimer(const Module& module, const Shape& x, Options options) 
                          .loss = {},
                          .optimizer = {},
                          .precision = options.precision,
-                         .join = s.executor->joins(),
+                         .join = s.executor->traits().joins,
                          .assign = {.reuse = false}});
   s.forward = pass_of(s.plan, false), s.backward = pass_of(s.plan, true);
   for (const Plan* p : {&s.plan, &s.forward, &s.backward}) s.executor->prepare(*p);

@@ -1,5 +1,7 @@
 // A build without CUDA.
+#include "norma/device.h"
 #include "norma/error.h"
+#include "norma/instruments.h"
 #include "norma/launches.h"
 #include "src/execute/cuda_executor.h"
 #include "src/execute/cuda_probes.h"

@@ -11,9 +11,11 @@
 #include <string>
 
 #include "kernels/chunks.h"
+#include "norma/device.h"
 #include "norma/error.h"
 #include "norma/executor.h"
-#include "src/execute/cpu_backend.h"
+#include "norma/instruments.h"
+#include "src/execute/cpu_executor.h"
 #include "src/execute/cuda_probes.h"
 #include "src/execute/openmp_threads.h"
 #include "src/plan/plan.h"

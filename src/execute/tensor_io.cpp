@@ -86,7 +86,7 @@ void set_elements(const PlanValue& v, std::span<const double> nchw, std::span<st
 }
 
 int lanes_for(const Executor& executor, const Device& device, int wanted) {
-  const int own = executor.lanes();
+  const int own = executor.traits().lanes;
   if (wanted == 0 || wanted == own || (wanted == 1 && device.kind == Device::Kind::cuda)) return wanted ? wanted : own;
   throw Error(ErrorKind::usage, (device.kind == Device::Kind::cpu ? "the CPU's kernels take " : "a GPU's kernels take 1 or ") +
                                     std::to_string(own) + " lanes, not " + std::to_string(wanted));

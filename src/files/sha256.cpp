@@ -3,6 +3,7 @@
 #include <array>
 
 #include "norma/checkpoint.h"
+#include "norma/files.h"
 #include "src/files/input_file.h"
 
 namespace norma {

@@ -5,6 +5,7 @@
 #include <unordered_map>
 
 #include "norma/error.h"
+#include "norma/text.h"
 #include "src/files/safetensors_header.h"
 
 namespace norma {

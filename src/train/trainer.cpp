@@ -6,8 +6,9 @@
 #include <cmath>
 
 #include "kernels/chunks.h"
-#include "kernels/cuda/backend.h"
 #include "norma/error.h"
+#include "norma/loss.h"
+#include "src/execute/device_traits.h"
 #include "src/files/sha256.h"
 #include "src/net/initialise.h"
 #include "src/plan/lower.h"
@@ -40,32 +41,18 @@ struct Within {
   bool& flag;
 };
 
-// What an Executor asks of its Plans.
-struct Style {
-  int lanes;
-  bool by_pack, joins;
-  std::size_t ample;  // of activations
-};
-
-// A GPU's second-level cache holds that much at least, and its Calls run side by side where they do not wait for memory.
-constexpr std::size_t gpu_ample = std::size_t{32} << 20;
-
-Style style_of(const Executor& executor, std::int64_t batch) {
-  return {executor.lanes(), executor.by_pack(batch), executor.joins(), executor.joins() ? gpu_ample : 0};
-}
-
-Plan lowered(const Graph& graph, const TrainerOptions& options, DType stored, Mode mode, const Style& style) {
+Plan lowered(const Graph& graph, const TrainerOptions& options, std::int64_t batch, DType stored, Mode mode, const DeviceTraits& traits) {
   const bool training = mode == Mode::train;
   return lower(graph, {.mode = mode,
-                       .lanes = style.lanes,
+                       .lanes = traits.lanes,
                        .backward = training,
                        .data = InputData{options.input, stored, options.transform.resize, training && options.shuffle},
                        .loss = options.loss,
                        .optimizer = training ? std::optional(options.optimizer) : std::nullopt,
                        .precision = options.precision,
-                       .by_pack = style.by_pack,
-                       .join = options.fuse && style.joins,
-                       .assign = {.reuse = options.reuse, .ample = style.ample}});
+                       .by_pack = traits.by_pack(batch),
+                       .join = options.fuse && traits.joins,
+                       .assign = {.reuse = options.reuse, .ample = traits.ample}});
 }
 
 }  // namespace
@@ -89,7 +76,7 @@ Trainer::State::Made& Trainer::State::made(Mode mode, std::int64_t batch) {
   const auto key = std::make_pair(mode, batch);
   if (const auto it = plans.find(key); it != plans.end()) return it->second;
   const Graph& of_batch = batch == options.batch ? *graph : traced(net, options, batch);
-  return plans.emplace(key, Made{lowered(of_batch, options, stored, mode, style_of(*executor, batch))}).first->second;
+  return plans.emplace(key, Made{lowered(of_batch, options, batch, stored, mode, executor->traits())}).first->second;
 }
 
 const Plan& Trainer::State::plan(Mode mode, std::int64_t batch) {
@@ -170,11 +157,11 @@ EpochMetrics Trainer::State::run_epoch(const Dataset& train, const FitOptions& f
   const std::int64_t first = s.batch, samples_before = s.samples;
   for (std::int64_t b = first; b < batches && !stopped;) {
     const Clock::time_point queued = Clock::now();
-    const std::int64_t end = std::min(batches, b + (fit.on_step ? ahead : executor->steps_ahead()));
+    const std::int64_t end = std::min(batches, b + (fit.on_step ? ahead : executor->traits().steps_ahead));
     run_steps(train, {b, end}, epoch.full, whole, last);
     b = end;
     const double took = since(queued);
-    if (took < 0.01) ahead = std::min(2 * ahead, executor->steps_ahead());
+    if (took < 0.01) ahead = std::min(2 * ahead, executor->traits().steps_ahead);
     else if (took > 0.04) ahead = std::max<std::int64_t>(ahead / 2, 1);
     if (!fit.on_step) continue;
     const std::int64_t bindings_before = bindings;
@@ -234,7 +221,7 @@ Evaluation Trainer::State::evaluate(const Dataset& data, const std::function<voi
     if (times == 0) return;
     const Plan& p = plan(Mode::eval, batch);
     bind(p, data, {});
-    const std::int64_t at_once = after_batch ? 1 : go_on ? executor->steps_ahead() : times;
+    const std::int64_t at_once = after_batch ? 1 : go_on ? executor->traits().steps_ahead : times;
     const auto asked = [&] {
       const Within within(within_evaluation);
       return go_on();
@@ -384,10 +371,8 @@ std::int64_t Trainer::parameter_count() const {
 
 std::shared_ptr<const Plan> compile(const Module& net, const TrainerOptions& options, Mode mode) {
   const DType stored = checked(options);
-  // A GPU's Plan needs no GPU.
-  const Style style = options.device.kind == Device::Kind::cpu ? style_of(*make_executor(options.device, options.executor), options.batch)
-                                                               : Style{kernels::cuda::lanes, false, true, gpu_ample};
-  return std::make_shared<const Plan>(lowered(traced(net, options, options.batch), options, stored, mode, style));
+  return std::make_shared<const Plan>(
+      lowered(traced(net, options, options.batch), options, options.batch, stored, mode, traits_of(options.device, options.executor)));
 }
 
 }  // namespace norma

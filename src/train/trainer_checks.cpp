@@ -4,6 +4,7 @@
 #include <sstream>
 
 #include "norma/error.h"
+#include "norma/loss.h"
 #include "norma/text.h"
 #include "src/data/label_range.h"
 #include "src/train/saved_counters.h"
@@ -170,7 +171,7 @@ ValueId Trainer::State::readable(std::string_view name) const {
   const std::vector<Node> nodes = unfused(std::min(options.batch, base_batch)).nodes;
   if (base->has(name) || std::any_of(nodes.begin(), nodes.end(), [&](const Node& n) { return n.path == name; }))
     throw Error(ErrorKind::usage, "\"" + printable(name) +
-                                      "\" is not kept after a step, which uses its memory again: Trainer::tap reads activations, read "
+                                      "\" is not kept after a step, which uses its memory again: Trainer::observe reads activations, read "
                                       "gives parameters, buffers and gradients");
   std::vector<std::string> known;
   for (const auto& [text, value] : base->names)

@@ -6,6 +6,7 @@
 
 #include "kernels/batch_order.h"
 #include "norma/error.h"
+#include "norma/loss.h"
 #include "norma/text.h"
 #include "src/train/trainer_state.h"
 

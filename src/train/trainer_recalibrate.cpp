@@ -45,12 +45,12 @@ std::vector<RecalibratedBatchNorm> Trainer::recalibrate(const Dataset& data, std
       const Node& norm = unfused_graph()[site.norm];
       if (!std::get<BatchNormNode>(norm.op).options.track_running_stats) continue;
       const std::string input = unfused_graph()[site.input].path;
-      const std::vector<TapRequest> wanted{{.name = input}};
+      const std::vector<ObserveRequest> wanted{{.name = input}};
       // A sample at a time, in order: the same bits whatever the samples of a pass.
       std::vector<Moments> channels(static_cast<std::size_t>(norm.shape[1]));
       for (std::int64_t first = 0; first < count; first += evaluation_batch) {
-        const Tapped pass = s.look(Mode::eval, data, wanted, {first, std::min(count, first + evaluation_batch)});
-        const TappedValue& x = pass.values.at(input);
+        const Observation pass = s.look(Mode::eval, data, wanted, {first, std::min(count, first + evaluation_batch)});
+        const ObservedValue& x = pass.values.at(input);
         const std::size_t plane = x.values.size() / static_cast<std::size_t>(x.shape[0]) / channels.size();
         for (std::size_t row = 0; row * plane < x.values.size(); ++row) channels[row % channels.size()].add(&x.values[row * plane], plane);
       }

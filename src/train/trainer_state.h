@@ -50,14 +50,14 @@ struct Trainer::State {
   const Plan& compiled(Mode mode, std::int64_t batch) { return made(mode, batch).plan; }
   // The net as traced for so many samples, nothing folded.
   Graph unfused(std::int64_t samples) const;
-  struct Tap {
+  struct ObservedPlan {
     Graph graph;
     Plan plan;
     bool prepared = false;
   };
-  const Tap& tap(Mode mode, std::int64_t samples);
-  // Trainer::tap, of samples that may be ignored all: the loss is none then.
-  Tapped look(Mode mode, const Dataset& data, std::span<const TapRequest> values, kernels::Range samples);
+  const ObservedPlan& observed(Mode mode, std::int64_t samples);
+  // Trainer::observe, of samples that may be ignored all: the loss is none then.
+  Observation look(Mode mode, const Dataset& data, std::span<const ObserveRequest> values, kernels::Range samples);
   // The set fits the net: sample shape, type, label range. labelled: labels are needed.
   void check(const Dataset& data, bool labelled = true) const;
   // The net's outputs can stand for the set's classes: for them all, and with MeanSquared for no more.
@@ -124,8 +124,8 @@ struct Trainer::State {
   };
   std::map<std::pair<Mode, std::int64_t>, Made> plans;  // by mode and batch size
   Made& made(Mode mode, std::int64_t batch);
-  std::map<std::pair<Mode, std::int64_t>, Tap> taps;  // by mode and samples
-  std::optional<Graph> graph, plain;                  // at options.batch; unfused, once somebody asks
+  std::map<std::pair<Mode, std::int64_t>, ObservedPlan> observed_plans;  // by mode and samples
+  std::optional<Graph> graph, plain;                                     // at options.batch; unfused, once somebody asks
   std::vector<ParameterInfo> parameters;
   const Plan* base = nullptr;    // training of a few samples; knows every persistent value, which are alike in all Plans of the net
   kernels::StepState epoch_end;  // the counters after the last step of the epoch before this

@@ -13,16 +13,13 @@ class ReferenceExecutor final : public Executor {
   using Reference = reference::BasicReference<reference::Tracked>;
 
   // As the Executor whose Calls it is to run: which of them are joined depends on the lanes, too.
-  ReferenceExecutor(int lanes, bool joins) : lanes_(lanes), joins_(joins) {}
+  ReferenceExecutor(int lanes, bool joins) : traits_{.lanes = lanes, .joins = joins} {}
 
   // Its numbers with their error bounds; every one written through the Executor is exact.
   Reference& reference() { return reference_; }
 
   std::string description() const override { return "reference (double)"; }
-  int lanes() const override { return lanes_; }
-  bool by_pack(std::int64_t) const override { return false; }
-  bool joins() const override { return joins_; }
-  std::int64_t steps_ahead() const override { return 1; }
+  const DeviceTraits& traits() const override { return traits_; }
   void prepare(const Plan& plan) override { reference_.prepare(plan); }
   // Copies: a change of the source shows after the next bind.
   void bind(const Plan& plan, int value, const void* source, std::size_t bytes, std::int64_t version) override;
@@ -36,8 +33,7 @@ class ReferenceExecutor final : public Executor {
   void synchronize() override {}
 
  private:
-  int lanes_;
-  bool joins_;
+  DeviceTraits traits_;
   Reference reference_;
 };
 

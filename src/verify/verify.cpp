@@ -46,11 +46,11 @@ class Verification {
       backends_.back().alone->check_counted(data_);
     }
     for (const bool joins : {false, true}) {
-      const auto of_kind = [&](const Backend& b) { return b.alone->executor->joins() == joins; };
+      const auto of_kind = [&](const Backend& b) { return b.alone->executor->traits().joins == joins; };
       const auto first = std::find_if(backends_.begin(), backends_.end(), of_kind);
       if (first == backends_.end()) continue;
       // Where nothing is joined, in plain NCHW, which another library takes.
-      auto reference = std::make_unique<ReferenceExecutor>(joins ? first->alone->executor->lanes() : 1, joins);
+      auto reference = std::make_unique<ReferenceExecutor>(joins ? first->alone->executor->traits().lanes : 1, joins);
       ReferenceExecutor* const executor = reference.get();
       expected_.push_back({executor, std::make_unique<Trainer::State>(net, alone, std::move(reference))});
     }
@@ -74,8 +74,8 @@ class Verification {
       std::vector<Backend*> alike;
       std::vector<std::string> names;
       for (Backend& b : backends_)
-        if (b.alone->executor->joins() == e.executor->joins()) alike.push_back(&b), names.push_back(b.name);
-      CallChecks checks(*e.executor, names, e.executor->joins() ? nullptr : other);
+        if (b.alone->executor->traits().joins == e.executor->traits().joins) alike.push_back(&b), names.push_back(b.name);
+      CallChecks checks(*e.executor, names, e.executor->traits().joins ? nullptr : other);
       for (const auto& [mode, samples] : plans) {
         std::vector<CallChecks::Side> sides;
         for (Backend* b : alike) sides.push_back({b->alone->executor.get(), &prepared(*b->alone, mode, samples)});

@@ -13,6 +13,7 @@
 #include "apps/norma/bench/ops.h"
 #include "apps/norma/system/machine.h"
 #include "apps/norma/system/plugin.h"
+#include "norma/instruments.h"
 #include "norma/norma.h"
 #include "tests/support/expect_error.h"
 #include "tests/support/temporary_folder.h"

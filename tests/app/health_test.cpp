@@ -62,16 +62,17 @@ TEST(Health, LookingChangesNothingAndTheFiguresAreTheNets) {
   EXPECT_EQ(h.norms[0].layer + h.norms[0].input + h.norms[0].activation, "bn1conv1relu1");
   EXPECT_EQ(h.norms[1].updates, 6);
   const std::vector<std::string> names{"bn2.mean", "bn2.var", "sigmoid1"};
-  const Tapped tapped = watched.tap(Mode::train, data, names, 0, 40);
+  const Observation observed = watched.observe(Mode::train, data, names, 0, 40);
   const std::vector<float> mean = watched.read("bn2.running_mean"), var = watched.read("bn2.running_var");
   double drift = 0, ratio = 0, saturated = 0;
   for (std::size_t c = 0; c < 12; ++c) {
-    drift += std::abs(static_cast<double>(tapped.values.at("bn2.mean").values[c]) - static_cast<double>(mean[c])) /
+    drift += std::abs(static_cast<double>(observed.values.at("bn2.mean").values[c]) - static_cast<double>(mean[c])) /
              std::sqrt(static_cast<double>(var[c]) + 1e-5) / 12;
     ratio +=
-        std::log((static_cast<double>(tapped.values.at("bn2.var").values[c]) * 40 / 39 + 1e-5) / (static_cast<double>(var[c]) + 1e-5)) / 12;
+        std::log((static_cast<double>(observed.values.at("bn2.var").values[c]) * 40 / 39 + 1e-5) / (static_cast<double>(var[c]) + 1e-5)) /
+        12;
   }
-  for (const float y : tapped.values.at("sigmoid1").values) saturated += y < 0.05f || y > 0.95f ? 1.0 / 480 : 0;
+  for (const float y : observed.values.at("sigmoid1").values) saturated += y < 0.05f || y > 0.95f ? 1.0 / 480 : 0;
   EXPECT_NEAR(*h.norms[1].mean_drift, drift, 1e-12);
   EXPECT_NEAR(*h.norms[1].variance_ratio, std::exp(ratio), 1e-12);
   ASSERT_EQ(h.activations.size(), 2u);

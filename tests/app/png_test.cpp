@@ -7,6 +7,7 @@
 
 #include "apps/norma/draw/png_reader.h"
 #include "norma/checkpoint.h"
+#include "norma/files.h"
 #include "tests/support/expect_error.h"
 #include "tests/support/png_files.h"
 #include "tests/support/temporary_folder.h"

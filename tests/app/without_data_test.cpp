@@ -12,6 +12,7 @@
 
 #include "apps/norma/draw/png.h"
 #include "norma/checkpoint.h"
+#include "norma/files.h"
 #include "tests/support/idx_files.h"
 #include "tests/support/temporary_folder.h"
 

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "norma/error.h"
+#include "norma/instruments.h"
 #include "norma/verify.h"
 #include "src/execute/cuda_executor.h"
 #include "tests/support/expect_error.h"
@@ -113,7 +114,7 @@ TEST(CudaTraining, TapsReadWhatTheCpuComputesAndChangeNothing) {
   const auto look = [&](const EpochMetrics&) {
     cpu.load_model(tapped.model());
     cpu.load_training(tapped.training());
-    const Tapped gpu = tapped.tap(Mode::train, data, names, 5, 33), expected = cpu.tap(Mode::train, data, names, 5, 33);
+    const Observation gpu = tapped.observe(Mode::train, data, names, 5, 33), expected = cpu.observe(Mode::train, data, names, 5, 33);
     EXPECT_NEAR(gpu.loss, expected.loss, 1e-5);
     for (const std::string& name : names)
       for (std::size_t i = 0; i < expected.values.at(name).values.size(); ++i)

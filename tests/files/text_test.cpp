@@ -156,9 +156,9 @@ TEST(Text, NoErrorHandsANameToATerminalAsItIs) {
         trainer().predict(large), trainer().predict(point({INFINITY, 1}, 0));
       },
       [&] { trainer().recalibrate(good, 2); },
-      [&] { trainer().tap(Mode::eval, good, std::vector<std::string>{name}, 5); },
-      [&] { trainer().tap(Mode::eval, good, std::vector<std::string>{name + "?"}); },
-      [&] { trainer().tap(Mode::eval, good, std::vector<TapRequest>{{.name = name, .samples = -1}}); },
+      [&] { trainer().observe(Mode::eval, good, std::vector<std::string>{name}, 5); },
+      [&] { trainer().observe(Mode::eval, good, std::vector<std::string>{name + "?"}); },
+      [&] { trainer().observe(Mode::eval, good, std::vector<ObserveRequest>{{.name = name, .samples = -1}}); },
       [&] { trainer().read(name); },
       [&] { trainer().time_steps(good, 5, 1); },
       [&] { trainer().load_model({.tensors = {StoredTensor::from(name, {1}, std::vector<float>{1})}, .metadata = {}}); },

@@ -7,8 +7,9 @@
 #include <limits>
 
 #include "kernels/round.h"
+#include "norma/instruments.h"
 #include "norma/norma.h"
-#include "src/execute/cpu_backend.h"
+#include "src/execute/cpu_executor.h"
 #include "src/plan/lower.h"
 #include "tests/support/call_check.h"
 #include "tests/support/trainer_cases.h"

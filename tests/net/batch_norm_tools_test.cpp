@@ -42,7 +42,7 @@ TEST(Recalibrate, GivesThePopulationsMeanAndVarianceLayerByLayer) {
   double mean_change = 0;
   for (const char* layer : {"bn1", "bn2"}) {  // bn2's input depends on what bn1 holds now
     const std::string input = layer == std::string("bn1") ? "conv1" : "fc1";
-    const TappedValue x = t.tap(Mode::eval, data, std::vector<std::string>{input}).values.at(input);
+    const ObservedValue x = t.observe(Mode::eval, data, std::vector<std::string>{input}).values.at(input);
     const std::vector<float> mean = t.read(std::string(layer) + ".running_mean"), var = t.read(std::string(layer) + ".running_var");
     const std::size_t channels = mean.size(), plane = x.values.size() / 300 / channels;
     for (std::size_t c = 0; c < channels; ++c) {

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "norma/instruments.h"
 #include "src/execute/cuda_probes.h"
 #include "tests/simt/runtime.h"
 #include "tests/simt/test_kernels.h"

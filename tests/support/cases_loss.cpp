@@ -64,8 +64,7 @@ void add_loss_cases(std::vector<Case>& table) {
                                                {"confident", 37, 10, Reduction::mean, 0, -100, 0, 40},
                                                {"no_gradient", 37, 10, Reduction::mean, 0, -100, 0, 3, false}})
     table.push_back({"softmax_cross_entropy_" + p.name, [p](int lanes) { return cross_entropy(p, lanes); }});
-  for (const auto& [n, features] :
-       std::vector<std::pair<std::int64_t, std::int64_t>>{{1, 1}, {15, 3}, {16, 10}, {37, 17}, {300, 10}, {1100, 2}})
+  for (const auto& [n, features] : std::vector<std::pair<std::int64_t, std::int64_t>>{{1, 1}, {15, 3}, {16, 10}, {37, 17}, {300, 10}, {1100, 2}})
     for (Reduction reduction : {Reduction::mean, Reduction::sum})
       for (bool gradient : {true, false}) {
         const std::string name =

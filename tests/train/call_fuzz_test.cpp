@@ -180,8 +180,8 @@ void train(Random& r, Counts& counts) {
         case 1: (void)t.predict(d); break;
         case 2: (void)t.read(any_name(r, t.unfused_graph())); break;
         case 3:
-          (void)t.tap(r.one_in(2) ? Mode::train : Mode::eval, d, std::vector<TapRequest>{{any_name(r, t.unfused_graph()), small()}},
-                      small(), small());
+          (void)t.observe(r.one_in(2) ? Mode::train : Mode::eval, d, std::vector<ObserveRequest>{{any_name(r, t.unfused_graph()), small()}},
+                          small(), small());
           break;
         case 4: (void)t.model(), (void)t.training(); break;
         case 5: (void)print(t.plan(r.one_in(2) ? Mode::train : Mode::eval, small())); break;

@@ -8,6 +8,7 @@
 #include <functional>
 #include <string>
 
+#include "norma/instruments.h"
 #include "norma/norma.h"
 #include "src/execute/cores.h"
 #include "tests/support/expect_error.h"
@@ -79,7 +80,7 @@ TEST(Guest, ASmallStackIsEnough) {
       Trainer trainer(wide, o);
       trainer.fit(bars(50), nullptr, {.epochs = 1});
       trainer.evaluate(bars(20));
-      trainer.tap(Mode::train, bars(20), std::vector<std::string>{"conv2"}, 0, 16);
+      trainer.observe(Mode::train, bars(20), std::vector<std::string>{"conv2"}, 0, 16);
     });
 }
 

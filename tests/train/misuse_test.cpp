@@ -6,6 +6,8 @@
 #include <stdexcept>
 #include <thread>
 
+#include "norma/instruments.h"
+
 namespace norma::test {
 namespace {
 
@@ -49,16 +51,19 @@ TEST(Misuse, Data) {
        [&] {
          trainer({.input = {1, std::int64_t{1} << 60, 1}, .batch = 2, .transform = {.mean = {}, .stddev = {}, .resize = Size2(4)}});
        }},
-      {"a tap before the set", usage, {"16 samples"}, [&] { t.tap(Mode::eval, points(16), std::vector<std::string>{"fc1"}, -1); }},
-      {"a tap beyond the set",
+      {"an observation before the set",
        usage,
        {"16 samples"},
-       [&] { t.tap(Mode::eval, points(16), std::vector<std::string>{"fc1"}, 10, std::numeric_limits<std::int64_t>::max()); }},
-      {"a tap of fewer than none",
+       [&] { t.observe(Mode::eval, points(16), std::vector<std::string>{"fc1"}, -1); }},
+      {"an observation beyond the set",
+       usage,
+       {"16 samples"},
+       [&] { t.observe(Mode::eval, points(16), std::vector<std::string>{"fc1"}, 10, std::numeric_limits<std::int64_t>::max()); }},
+      {"an observation of fewer than none",
        usage,
        {"\"fc1\"", "-2"},
        [&] {
-         t.tap(Mode::eval, points(16), std::vector<TapRequest>{{"fc1", -2}});
+         t.observe(Mode::eval, points(16), std::vector<ObserveRequest>{{"fc1", -2}});
        }},
       {"targets that are no columns",
        usage,
@@ -95,9 +100,9 @@ TEST(Misuse, Training) {
       {"a gradient before a step", usage, {"fc1.weight.grad", "none"}, [&] { t.read("fc1.weight.grad"); }},
       {"fit within on_step", usage, {"fit", "on_step"}, in_step([&] { t.fit(data, nullptr, {.epochs = 20}); })},
       {"loading within on_step", usage, {"load_training", "on_step"}, in_step([&] { t.load_training(before); })},
-      {"an activation", usage, {"\"relu1\"", "tap"}, [&] { t.read("relu1"); }},
-      {"one that is folded away", usage, {"\"bn1\"", "tap"}, [&] { t.read("bn1"); }},
-      {"its gradient", usage, {"\"fc1.grad\"", "tap"}, [&] { t.read("fc1.grad"); }},
+      {"an activation", usage, {"\"relu1\"", "observe"}, [&] { t.read("relu1"); }},
+      {"one that is folded away", usage, {"\"bn1\"", "observe"}, [&] { t.read("bn1"); }},
+      {"its gradient", usage, {"\"fc1.grad\"", "observe"}, [&] { t.read("fc1.grad"); }},
       {"an unknown name", usage, {"did you mean \"fc1.weight\""}, [&] { t.read("fc1.wieght"); }},
       {"a Plan of fewer samples than none", usage, {"-3"}, [&] { (void)t.plan(Mode::train, -3); }},
       {"steps below none", usage, {"steps", "-1"}, [&] { t.time_calls(Mode::train, data, -1); }},
@@ -134,7 +139,7 @@ TEST(Misuse, WithinGoOn) {
       [&] { t.fit(data, nullptr, {.epochs = 9}); },
       [&] { t.evaluate(other); },
       [&] { t.predict(points(600)); },  // gone when the evaluation goes on
-      [&] { t.tap(Mode::eval, data, std::vector<std::string>{"fc1"}); },
+      [&] { t.observe(Mode::eval, data, std::vector<std::string>{"fc1"}); },
       [&] { t.recalibrate(data); },
       [&] { t.time_calls(Mode::eval, data, 1); },
       [&] { t.time_steps(data, 1, 1); },
@@ -196,7 +201,7 @@ TEST(Misuse, OptionsOutOfRange) {
        }},
       {"a second CPU", usage, {"index", "7"}, made([](O& o) { o.device.index = 7; })},
       {"Mode of a Plan", usage, {"mode 7"}, [&] { (void)t.plan(mode); }},
-      {"Mode of a tap", usage, {"mode 7"}, [&] { t.tap(mode, data, std::vector<std::string>{"fc1"}); }},
+      {"Mode of an observation", usage, {"mode 7"}, [&] { t.observe(mode, data, std::vector<std::string>{"fc1"}); }},
       {"Mode of what is timed", usage, {"mode 7"}, [&] { t.time_calls(mode, data, 1); }},
       {"Mode of a module",
        usage,
@@ -222,7 +227,7 @@ TEST(Misuse, ClassesThatAreNotTheOutputs) {
     Trainer wide(Linear{.out = 5}, squared);
     expect_all({
         {"evaluate", usage, {"3 classes", "5 outputs"}, [&] { wide.evaluate(data); }},
-        {"tap", usage, {"3 classes", "5 outputs"}, [&] { wide.tap(Mode::train, data, std::vector<std::string>{"fc1"}); }},
+        {"observe", usage, {"3 classes", "5 outputs"}, [&] { wide.observe(Mode::train, data, std::vector<std::string>{"fc1"}); }},
         {"time_calls", usage, {"3 classes", "5 outputs"}, [&] { wide.time_calls(Mode::train, data, 1); }},
         {"time_steps", usage, {"3 classes", "5 outputs"}, [&] { wide.time_steps(data, 1, 1); }},
         {"verify", usage, {"3 classes", "5 outputs"}, [&] { (void)verify(Linear{.out = 5}, squared, data, cpu); }},

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <limits>
 
+#include "norma/instruments.h"
 #include "norma/norma.h"
 #include "tests/support/expect_error.h"
 #include "tests/support/trainer_cases.h"
@@ -61,9 +62,9 @@ TEST(Faults, WhereEveryLabelIsIgnoredThereIsNoLossToLookAt) {
   std::fill(half.labels.begin(), half.labels.begin() + 10, -100), std::ranges::fill(none.labels, -100);
   const std::vector<std::string> names{"fc1"};
   for (const Mode mode : {Mode::train, Mode::eval}) {
-    expect_error(ErrorKind::data, {"points", "every label is"}, [&] { t.tap(mode, none, names); });
-    expect_error(ErrorKind::data, {"points", "samples 0 .. 9"}, [&] { t.tap(mode, half, names, 0, 10); });
-    EXPECT_TRUE(std::isfinite(t.tap(mode, half, names).loss));
+    expect_error(ErrorKind::data, {"points", "every label is"}, [&] { t.observe(mode, none, names); });
+    expect_error(ErrorKind::data, {"points", "samples 0 .. 9"}, [&] { t.observe(mode, half, names, 0, 10); });
+    EXPECT_TRUE(std::isfinite(t.observe(mode, half, names).loss));
   }
   EXPECT_EQ(t.recalibrate(none).size(), 1U) << "needs no loss";
   const std::vector<Device> cpu{Device::cpu()};

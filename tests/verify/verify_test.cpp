@@ -33,11 +33,8 @@ class Faulty : public Executor {
   explicit Faulty(Fault fault, bool in_steps = false) : fault_(std::move(fault)), in_steps_(in_steps) {}
 
   std::string description() const override { return inner_->description(); }
-  int lanes() const override { return inner_->lanes(); }
-  bool by_pack(std::int64_t samples) const override { return inner_->by_pack(samples); }
-  bool joins() const override { return inner_->joins(); }
+  const DeviceTraits& traits() const override { return inner_->traits(); }
   void prepare(const Plan& plan) override { inner_->prepare(plan); }
-  std::int64_t steps_ahead() const override { return inner_->steps_ahead(); }
   void bind(const Plan& plan, int value, const void* source, std::size_t bytes, std::int64_t version) override {
     inner_->bind(plan, value, source, bytes, version);
   }

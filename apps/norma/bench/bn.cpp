@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <chrono>
 
+#include "norma/instruments.h"
 #include "norma/module_timer.h"
 
 namespace norma::app {

@@ -5,6 +5,7 @@
 #include "apps/norma/files/json_lines.h"
 #include "apps/norma/system/log.h"
 #include "apps/norma/system/terminal.h"
+#include "norma/instruments.h"
 
 namespace norma::app {
 namespace {

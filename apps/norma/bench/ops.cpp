@@ -9,6 +9,7 @@
 #include <functional>
 
 #include "norma/error.h"
+#include "norma/instruments.h"
 #include "norma/module_runner.h"
 
 namespace norma::app {

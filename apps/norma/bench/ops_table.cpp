@@ -10,6 +10,7 @@
 #include "apps/norma/system/plugin.h"
 #include "apps/norma/system/terminal.h"
 #include "norma/error.h"
+#include "norma/instruments.h"
 
 namespace norma::app {
 namespace {

@@ -11,6 +11,7 @@
 #include "apps/norma/system/log.h"
 #include "apps/norma/system/terminal.h"
 #include "norma/error.h"
+#include "norma/instruments.h"
 
 namespace norma::app {
 namespace {

@@ -15,6 +15,7 @@
 #include "apps/norma/system/progress.h"
 #include "apps/norma/system/signals.h"
 #include "norma/error.h"
+#include "norma/files.h"
 #include "norma/text.h"
 
 namespace norma::app {

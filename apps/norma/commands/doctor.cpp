@@ -11,6 +11,7 @@
 #include "apps/norma/system/choices.h"
 #include "apps/norma/system/machine.h"
 #include "apps/norma/system/progress.h"
+#include "norma/device.h"
 #include "norma/error.h"
 #include "norma/text.h"
 

@@ -6,6 +6,7 @@
 
 #include "apps/norma/bench/bench.h"
 #include "apps/norma/system/choices.h"
+#include "norma/device.h"
 #include "norma/error.h"
 
 namespace norma::app {

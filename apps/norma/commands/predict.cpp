@@ -14,6 +14,7 @@
 #include "apps/norma/system/choices.h"
 #include "apps/norma/system/log.h"
 #include "norma/error.h"
+#include "norma/loss.h"
 #include "norma/text.h"
 
 namespace norma::app {

@@ -8,6 +8,7 @@
 #include <sstream>
 
 #include "apps/norma/recipe/reader.h"
+#include "norma/text.h"
 
 namespace norma::app {
 namespace {

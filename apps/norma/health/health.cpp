@@ -20,7 +20,7 @@ ChannelSpread spread(const std::vector<float>& values) {
 std::size_t plane(const Shape& s) { return s.rank() == 4 ? static_cast<std::size_t>(s[2] * s[3]) : 1; }
 
 // Channels that are 0 everywhere.
-std::vector<std::int64_t> dead_channels(const TappedValue& y) {
+std::vector<std::int64_t> dead_channels(const ObservedValue& y) {
   const std::size_t channels = static_cast<std::size_t>(y.shape[1]), area = plane(y.shape);
   std::vector<bool> alive(channels, false);
   for (std::size_t row = 0; row * area < y.values.size(); ++row) {
@@ -38,7 +38,7 @@ struct Moments {
 };
 
 // Of each channel, the variance unbiased, in two passes in double.
-Moments moments(const TappedValue& x) {
+Moments moments(const ObservedValue& x) {
   const std::size_t channels = static_cast<std::size_t>(x.shape[1]), area = plane(x.shape), rows = x.values.size() / area;
   const double n = static_cast<double>(x.values.size() / channels);
   Moments m{std::vector<double>(channels, 0), std::vector<double>(channels, 0)};
@@ -100,7 +100,7 @@ bool norm_before(const Graph& graph, const Node& activation) {
 // Samples whose values a histogram counts, of values so shaped.
 std::int64_t histogram_samples(const Shape& s) { return std::max<std::int64_t>(16, histogram_values / (s.elements() / s[0])); }
 
-std::span<const float> first_samples(const TappedValue& v) {
+std::span<const float> first_samples(const ObservedValue& v) {
   const std::int64_t samples = std::min(v.shape[0], histogram_samples(v.shape));
   return std::span(v.values).first(static_cast<std::size_t>(v.shape.elements() / v.shape[0] * samples));
 }
@@ -184,13 +184,13 @@ HealthProbe::HealthProbe(Trainer& trainer, const Dataset& train, std::int64_t ba
   for (const auto& [name, samples] : wanted) in_training_.push_back({name, samples});
 }
 
-NormHealth HealthProbe::norm(const BatchNormSite& site, bool after_dropout, const Tapped& train, const Tapped& evaluation) const {
+NormHealth HealthProbe::norm(const BatchNormSite& site, bool after_dropout, const Observation& train, const Observation& evaluation) const {
   const Graph& graph = trainer_.unfused_graph();
   const Node& node = graph[site.norm];
   const nn::BatchNorm& options = std::get<BatchNormNode>(node.op).options;
   NormHealth h{.layer = node.path, .input = graph[site.input].path, .channels = node.shape[1]};
   if (site.activation) h.activation = graph[*site.activation].path;
-  const TappedValue& y = train.values.at(h.layer);
+  const ObservedValue& y = train.values.at(h.layer);
   if (options.track_running_stats) {
     h.updates = std::llround(trainer_.read(parameter_name(h.layer, "num_batches_tracked")).at(0));
     h.momentum = options.momentum;
@@ -227,9 +227,9 @@ NormHealth HealthProbe::norm(const BatchNormSite& site, bool after_dropout, cons
   return h;
 }
 
-ActivationHealth HealthProbe::activation(const Node& node, const Tapped& train) const {
+ActivationHealth HealthProbe::activation(const Node& node, const Observation& train) const {
   const Graph& graph = trainer_.unfused_graph();
-  const TappedValue& y = train.values.at(node.path);
+  const ObservedValue& y = train.values.at(node.path);
   ActivationHealth h{.layer = node.path, .kind = std::get<ActivationNode>(node.op).act};
   h.saturated = saturated_share(h.kind, y.values);
   if (h.kind == Activation::relu) h.dead = dead_channels(y);
@@ -241,8 +241,8 @@ ActivationHealth HealthProbe::activation(const Node& node, const Tapped& train) 
 }
 
 EpochHealth HealthProbe::look(std::int64_t epoch) const {
-  const Tapped train = trainer_.tap(Mode::train, train_, in_training_, 0, samples_);
-  const Tapped evaluation = trainer_.tap(Mode::eval, train_, in_evaluation_, 0, samples_);
+  const Observation train = trainer_.observe(Mode::train, train_, in_training_, 0, samples_);
+  const Observation evaluation = trainer_.observe(Mode::eval, train_, in_evaluation_, 0, samples_);
   EpochHealth h{.epoch = epoch,
                 .samples = samples_,
                 .train_loss = train.loss,

@@ -1,5 +1,5 @@
 // The health of a net's batch norms and activations, epoch by epoch: what a fixed batch of training samples, the probe, shows of them.
-// Nothing of the training changes by it (Trainer::tap).
+// Nothing of the training changes by it (Trainer::observe).
 #pragma once
 #include <cstdint>
 #include <filesystem>
@@ -99,8 +99,8 @@ class HealthProbe {
   EpochHealth look(std::int64_t epoch) const;
 
  private:
-  NormHealth norm(const BatchNormSite& site, bool after_dropout, const Tapped& train, const Tapped& evaluation) const;
-  ActivationHealth activation(const Node& node, const Tapped& train) const;
+  NormHealth norm(const BatchNormSite& site, bool after_dropout, const Observation& train, const Observation& evaluation) const;
+  ActivationHealth activation(const Node& node, const Observation& train) const;
 
   Trainer& trainer_;
   const Dataset& train_;
@@ -109,7 +109,7 @@ class HealthProbe {
   std::vector<BatchNormSite> sites_;
   std::vector<bool> after_dropout_;  // of each site
   std::vector<std::int32_t> activations_;
-  std::vector<TapRequest> in_training_, in_evaluation_;
+  std::vector<ObserveRequest> in_training_, in_evaluation_;
 };
 
 // ---- health.jsonl: a line an epoch that is logged

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "apps/norma/recipe/recipe.h"
+#include "norma/loss.h"
 
 namespace norma::app {
 

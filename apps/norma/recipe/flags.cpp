@@ -5,6 +5,7 @@
 #include <CLI/CLI.hpp>
 
 #include "apps/norma/system/log.h"
+#include "norma/device.h"
 #include "norma/error.h"
 
 namespace norma::app {

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "norma/dataset.h"
+#include "norma/loss.h"
 #include "norma/module.h"
 #include "norma/trainer.h"
 

@@ -9,6 +9,7 @@
 #include "apps/norma/system/log.h"
 #include "norma/checkpoint.h"
 #include "norma/error.h"
+#include "norma/files.h"
 
 namespace norma::app {
 namespace {

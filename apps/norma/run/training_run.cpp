@@ -23,6 +23,7 @@
 #include "apps/norma/system/log.h"
 #include "apps/norma/system/signals.h"
 #include "norma/error.h"
+#include "norma/loss.h"
 #include "norma/text.h"
 
 namespace norma::app {

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "norma/error.h"
+#include "norma/text.h"
 
 namespace norma::app {
 

@@ -1,5 +1,5 @@
-// Taps: a pass that no one but its reader sees. Its Plan has nothing fused or reused, so that each node's value is there to be read, no
-// optimizer, and leaves the running statistics alone.
+// Observing: a pass that no one but its reader sees. Its Plan has nothing fused or reused, so that each node's value is there to be read,
+// no optimizer, and leaves the running statistics alone.
 #include <algorithm>
 
 #include "norma/error.h"
@@ -52,13 +52,13 @@ class Kept {
 
 }  // namespace
 
-const Trainer::State::Tap& Trainer::State::tap(Mode mode, std::int64_t samples) {
+const Trainer::State::ObservedPlan& Trainer::State::observed(Mode mode, std::int64_t samples) {
   const auto key = std::make_pair(mode, samples);
-  auto it = taps.find(key);
-  if (it == taps.end()) {
+  auto it = observed_plans.find(key);
+  if (it == observed_plans.end()) {
     Graph of_samples = unfused(samples);
     Plan lowered = lower(of_samples, {.mode = mode,
-                                      .lanes = executor->lanes(),
+                                      .lanes = executor->traits().lanes,
                                       .backward = mode == Mode::train,
                                       .data = InputData{options.input, stored, options.transform.resize, false},
                                       .loss = options.loss,
@@ -66,42 +66,44 @@ const Trainer::State::Tap& Trainer::State::tap(Mode mode, std::int64_t samples) 
                                       .precision = options.precision,
                                       .move_running_statistics = false,
                                       .assign = {.reuse = false}});
-    it = taps.emplace(key, Tap{std::move(of_samples), std::move(lowered)}).first;
+    it = observed_plans.emplace(key, ObservedPlan{std::move(of_samples), std::move(lowered)}).first;
   }
-  Tap& tap = it->second;
-  if (!tap.prepared) executor->prepare(tap.plan);
-  tap.prepared = true;
-  return tap;
+  ObservedPlan& observed = it->second;
+  if (!observed.prepared) executor->prepare(observed.plan);
+  observed.prepared = true;
+  return observed;
 }
 
-Tapped Trainer::tap(Mode mode, const Dataset& data, std::span<const std::string> names, std::int64_t first, std::int64_t count) {
-  std::vector<TapRequest> values;
+Observation Trainer::observe(Mode mode, const Dataset& data, std::span<const std::string> names, std::int64_t first, std::int64_t count) {
+  std::vector<ObserveRequest> values;
   for (const std::string& name : names) values.push_back({.name = name});
-  return tap(mode, data, values, first, count);
+  return observe(mode, data, values, first, count);
 }
 
-Tapped Trainer::tap(Mode mode, const Dataset& data, std::span<const TapRequest> values, std::int64_t first, std::int64_t count) {
+Observation Trainer::observe(Mode mode, const Dataset& data, std::span<const ObserveRequest> values, std::int64_t first,
+                             std::int64_t count) {
   const Use use(state_, "Trainer");
   State& s = *use;
-  s.refuse_within_evaluation("tap");
+  s.refuse_within_evaluation("observe");
   s.check(data);
   s.check_classes(data);
   if (count == 0 && first >= 0) count = data.size() - first;
   if (first < 0 || count < 1 || first > data.size() - count)
-    throw Error(ErrorKind::usage, "data set " + printable(data.name) + " has " + std::to_string(data.size()) + " samples, a tap asks for " +
-                                      std::to_string(count) + " from number " + std::to_string(first) + " on");
+    throw Error(ErrorKind::usage, "data set " + printable(data.name) + " has " + std::to_string(data.size()) +
+                                      " samples, an observation asks for " + std::to_string(count) + " from number " +
+                                      std::to_string(first) + " on");
   s.check_counted(data, {first, first + count});
   return s.look(mode, data, values, {first, first + count});
 }
 
-Tapped Trainer::State::look(Mode mode, const Dataset& data, std::span<const TapRequest> values, kernels::Range samples) {
+Observation Trainer::State::look(Mode mode, const Dataset& data, std::span<const ObserveRequest> values, kernels::Range samples) {
   State& s = *this;
   const std::int64_t count = samples.end - samples.begin;
-  const Tap& tap = s.tap(mode, count);
-  const Plan& p = tap.plan;
-  for (const TapRequest& v : values)
+  const ObservedPlan& observed = s.observed(mode, count);
+  const Plan& p = observed.plan;
+  for (const ObserveRequest& v : values)
     if (v.samples < 0)
-      throw Error(ErrorKind::usage, "a tap of \"" + printable(v.name) + "\" asks for " + std::to_string(v.samples) + " samples");
+      throw Error(ErrorKind::usage, "an observation of \"" + printable(v.name) + "\" asks for " + std::to_string(v.samples) + " samples");
     else if (!p.has(v.name) || !norma::readable(p[p.find(v.name)])) unknown(v.name, p);
 
   const Kept kept(s);
@@ -112,10 +114,11 @@ Tapped Trainer::State::look(Mode mode, const Dataset& data, std::span<const TapR
   s.executor->run(p);
   const auto loss = read_struct<LossResult>(*s.executor, p, p.find("loss"));
   const auto counted = static_cast<double>(loss.counted);
-  Tapped tapped{.loss = loss.loss_sum / counted, .accuracy = static_cast<double>(loss.correct) / counted, .samples = count, .values = {}};
+  Observation observation{
+      .loss = loss.loss_sum / counted, .accuracy = static_cast<double>(loss.correct) / counted, .samples = count, .values = {}};
   std::map<std::string_view, Shape> shapes;  // also of a Flatten and of a Dropout in evaluation, which share their input's value
-  for (const Node& n : tap.graph.nodes) shapes.emplace(n.path, n.shape);
-  for (const TapRequest& v : values) {
+  for (const Node& n : observed.graph.nodes) shapes.emplace(n.path, n.shape);
+  for (const ObserveRequest& v : values) {
     const ValueId id = p.find(v.name);
     const std::int64_t wanted = p[id].in_lanes() && v.samples > 0 ? std::min(v.samples, count) : 0;
     constexpr std::string_view gradient = ".grad";  // has the shape of what it is by
@@ -123,10 +126,10 @@ Tapped Trainer::State::look(Mode mode, const Dataset& data, std::span<const TapR
         shapes.find(v.name.ends_with(gradient) ? std::string_view(v.name).substr(0, v.name.size() - gradient.size()) : v.name);
     Shape shape = node == shapes.end() ? p[id].shape : node->second;
     if (wanted) shape = shape.with_batch(wanted);
-    tapped.values[v.name] = {shape, read_tensor(*s.executor, p, id, wanted)};
+    observation.values[v.name] = {shape, read_tensor(*s.executor, p, id, wanted)};
   }
   kept.put_back();
-  return tapped;
+  return observation;
 }
 
 const Graph& Trainer::unfused_graph() const {
