@@ -109,10 +109,15 @@ TEST(TrainerResume, OptimizersWhoseStateHasTheSameNamesAreToldApart) {
       Checkpoint training = Trainer(net, o).training();
       o.optimizer = now;
       Trainer t{net, o};
-      if (is == was) EXPECT_NO_THROW(t.load_training(training));
-      else expect_error(ErrorKind::usage, {"state of " + was + ",", "optimizer is " + is + ":"}, [&] { t.load_training(training); });
+      if (is == was) {
+        EXPECT_NO_THROW(t.load_training(training));
+      } else {
+        expect_error(ErrorKind::usage, {"state of " + was + ",", "optimizer is " + is + ":"}, [&] { t.load_training(training); });
+      }
       training.metadata.clear();  // as norma wrote it before
-      if ((is == "SGD") == (was == "SGD")) EXPECT_NO_THROW(t.load_training(training));
+      if ((is == "SGD") == (was == "SGD")) {
+        EXPECT_NO_THROW(t.load_training(training));
+      }
     }
 }
 
