@@ -78,8 +78,8 @@ expect "compare: files of one's own" 0 "run 2/2" compare "$work/idx.toml" --vary
 sed -i 2d own/results.jsonl
 rm -r own/runs/lr=0.2,seed=0
 mv lies/* moved
-expect "... that moved" 3 "lies/labels: cannot be read" compare --resume --out own
-check "... what helps" "$(grep -c 'if the files have moved: --set data.train_labels=FILE' stderr)" 1
+expect "... that moved" 3 "lies/images: cannot be read" compare --resume --out own
+check "... what helps" "$(grep -c 'if the files have moved: --set data.train_images=FILE' stderr)" 1
 moved=()
 for split in train test; do moved+=(--set data.${split}_images=moved/images --set "data.${split}_labels=$work/moved/labels"); done
 expect "... a field of something else beside" 2 "--lr: --resume goes on with the comparison in --out as it is" compare --resume --out own "${moved[@]}" --lr 1
