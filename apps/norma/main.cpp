@@ -144,14 +144,14 @@ void open_standard_streams() {
       const int opened = open("/dev/null", descriptor == STDERR_FILENO ? O_RDWR : O_RDONLY);
 }
 
-// Where the memory for a line of the log cannot be had either, the words alone.
-void report(const char* what) noexcept {
+// Without a log, or without memory for a line of it, the words alone go to stderr.
+void report(const char* what, bool logs) noexcept {
   try {
-    norma::app::log_error(what);
+    if (logs) return norma::app::log_error(what);
   } catch (...) {
-    for (const char* text : {"norma: error: ", what, "\n"})
-      [[maybe_unused]] const auto written = write(STDERR_FILENO, text, std::strlen(text));
   }
+  for (const char* text : {"norma: error: ", what, "\n"})
+    [[maybe_unused]] const auto written = write(STDERR_FILENO, text, std::strlen(text));
 }
 
 }  // namespace
@@ -161,18 +161,20 @@ int main(int argc, char** argv) {
   norma::app::wait_briefly(argv);
   std::signal(SIGPIPE, SIG_IGN);  // a closed pipe is an error of the write
   std::signal(SIGXFSZ, SIG_IGN);  // as is a file that reaches the limit (ulimit -f)
+  bool logs = false;
   try {
     norma::app::set_up_log(norma::app::detect_terminal(STDERR_FILENO), false);
+    logs = true;
     return norma::app::run(argc, argv);
   } catch (const norma::Error& e) {
-    report(e.what());
+    report(e.what(), logs);
     return e.exit_code();
   } catch (const norma::app::ClosedPipe&) {
     return 128 + SIGPIPE;  // what a process that does not catch the signal leaves
   } catch (const std::bad_alloc&) {
-    report("out of memory");
+    report("out of memory", logs);
   } catch (const std::exception& e) {
-    report(e.what());
+    report(e.what(), logs);
   }
   return static_cast<int>(norma::ErrorKind::failure);
 }
