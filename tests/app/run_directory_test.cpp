@@ -123,7 +123,7 @@ TEST(RunDirectory, OverwriteRemovesTheRunAndNothingElse) {
     run.write_environment({});
     run.append(epoch(1), "cpu");
     run.save(model_at(1), training_at(1));
-    run.write_report({});
+    run.write_report("page", "picture");
   }
   EXPECT_EQ(folder.list(), (std::vector<std::string>{".norma-files", "config.toml", "curves.svg", "environment.json", "metrics.jsonl",
                                                      "model.safetensors", "notes.txt", "report.html", "training.safetensors"}));
@@ -372,7 +372,7 @@ void make_run(const fs::path& folder) {
   run.append(epoch(1), "cpu");
   run.append(EpochHealth{.epoch = 1});
   run.save(model_at(1), training_at(1));
-  run.write_report({});
+  run.write_report("page", "picture");
 }
 
 const char* const names[] = {"config.toml",       "environment.json",     "metrics.jsonl", "health.jsonl",
@@ -477,7 +477,7 @@ TEST(OthersFiles, ARunWithoutAListGoesOnAndIsNotReplaced) {
     run.write_environment(this_environment());
     run.append(epoch(2), "cpu");
     run.save(model_at(2), training_at(2));
-    run.write_report({});
+    run.write_report("page", "picture");
   }
   RunDirectory run = RunDirectory::create(folder.path(), true);
   EXPECT_TRUE(folder.list().empty());

@@ -152,8 +152,10 @@ TEST(Modules, ErrorsNameTheLayerAndTheShape) {
 }
 
 TEST(Modules, WindowsThatDoNotFitAreRefused) {
-  EXPECT_TRUE(contains(refusal(Sequential{Conv2d{.out = 1, .kernel = {3, 5}}}, {1, 1, 4, 4}), "[conv1] kernel covers 5 "));
-  EXPECT_TRUE(contains(refusal(Sequential{Conv2d{.out = 1, .kernel = 3, .dilation = 2}}, {1, 1, 4, 9}), "[conv1] kernel covers 5 "));
+  EXPECT_TRUE(contains(refusal(Sequential{Conv2d{.out = 1, .kernel = {3, 5}}}, {1, 1, 4, 4}),
+                       "[conv1] kernel covers 5 but the padded input has only 4 columns"));
+  EXPECT_TRUE(contains(refusal(Sequential{Conv2d{.out = 1, .kernel = 3, .dilation = 2}}, {1, 1, 4, 9}),
+                       "[conv1] kernel covers 5 but the padded input has only 4 rows"));
   EXPECT_TRUE(contains(refusal(Sequential{MaxPool2d{.kernel = 3}}, {1, 1, 2, 2}), "[pool1] kernel covers 3 "));
   EXPECT_TRUE(contains(refusal(Sequential{MaxPool2d{.kernel = 3, .padding = 2}}, {1, 1, 9, 9}), "[pool1] padding must be at most half"));
   EXPECT_TRUE(

@@ -177,9 +177,9 @@ void RunDirectory::write_environment(const Environment& e) {
   files_.write(environment_name, json_text(all, 2) + "\n");
 }
 
-void RunDirectory::write_report(const RunReport& report) {
-  files_.write(curves_name, curves_svg(report));
-  files_.write(report_name, report_html(report));
+void RunDirectory::write_report(std::string_view html, std::string_view svg) {
+  files_.write(curves_name, svg);
+  files_.write(report_name, html);
 }
 
 void RunDirectory::save(Checkpoint model, Checkpoint training) {

@@ -24,7 +24,6 @@
 #include "apps/norma/files/file_list.h"
 #include "apps/norma/files/folder_lock.h"
 #include "apps/norma/health/health.h"
-#include "apps/norma/report/run_page.h"
 #include "apps/norma/run/metrics.h"
 #include "apps/norma/system/machine.h"
 #include "norma/checkpoint.h"
@@ -54,7 +53,7 @@ class RunDirectory {
   std::filesystem::path write_config(std::string_view toml);
   std::string config() const;
   void write_environment(const Environment& e);
-  void write_report(const RunReport& report);
+  void write_report(std::string_view html, std::string_view svg);
 
   struct Saved {
     Checkpoint model, training;

@@ -301,7 +301,7 @@ void TrainingRun::write_report(const std::string& status, bool failed, bool at_o
   if (first_fault(r.model).empty() && quick)
     r.test = classification_of(data_->test, *trainer_, std::holds_alternative<CrossEntropy>(recipe_.loss));
   if (!failed) time_calls(r, *trainer_, data_->train, recipe_.train.batch_size, at_once ? moment : INFINITY);
-  run_->write_report(r);
+  run_->write_report(report_html(r), curves_svg(r));
 }
 
 // Test accuracy by epoch, or the training loss without a test set, for whoever looks on.
