@@ -1,9 +1,9 @@
-// Which samples of the set a batch holds. The order of a shuffled epoch is looked up, not stored: every device finds each of its samples
-// alone, from (seed, epoch, size of the set), and all find the same.
+// Finds the samples of the set that a batch holds. The order of a shuffled epoch is looked up, not stored. Every device finds each of its
+// samples alone, from (seed, epoch, size of the set), and all find the same.
 //
-// A permutation of 0..n-1: "VariablePhilox" of Mitchell, Stokes, Frank and Holmes, "Bandwidth-optimal random shuffling for GPUs" (ACM
-// Transactions on Parallel Computing 9, 2022). A Feistel network of 24 rounds over as many bits as n-1 has, but 6 at least, since with 4
-// some orders of few samples come twice as often as others; a result beyond n-1 is put in again until one is not.
+// The order is a permutation of 0..n-1: "VariablePhilox" of Mitchell, Stokes, Frank and Holmes, "Bandwidth-optimal random shuffling for
+// GPUs" (ACM Transactions on Parallel Computing 9, 2022). It is a Feistel network of 24 rounds over the bits of n-1, but 6 at least. With 4
+// bits some orders of few samples come twice as often as others. A result beyond n-1 is put in again until one is not.
 #pragma once
 #include <array>
 #include <cstdint>

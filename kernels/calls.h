@@ -1,18 +1,17 @@
 // THE boundary: every kernel invocation a Plan can hold, with its contract (in calls/, by kind).
 //
-// A Call is plain data: value ids, shapes, scalars. Each backend is an overload set, run(const Call&, const Memory&) or,
-// of the GPU, enqueue(const Call&, const Memory&, const Queue&); a kernel that a backend lacks does not compile. Unless a line says
-// otherwise a Call writes its outputs whole ("="), never adds to them, and reads none of them. N C H W as in PyTorch; m is the number of
-// elements of a channel, N*H*W.
+// A Call is plain data: value ids, shapes, scalars. Each backend is an overload set: the CPU's is run(const Call&, const Memory&), the
+// GPU's enqueue(const Call&, const Memory&, const Queue&). A kernel that a backend lacks does not compile. Unless a line says otherwise a
+// Call writes its outputs whole ("="), never adds to them, and reads none of them. N C H W are as in PyTorch; m is the number of elements
+// of a channel, N*H*W.
 //
-// operands() lists what a Call touches, outputs first; cost() gives the bytes that must move and the floating-point
-// operations (a multiply-add is two) of the mathematics, counting logical elements, not padding.
+// operands() lists the values a Call touches, outputs first. cost() gives the bytes that must move and the mathematics' floating-point
+// operations (a multiply-add is two). It counts logical elements, not padding.
 //
-// cut(n) turns a Call into that of one pack of n <= L samples: its operands that hold something per sample are then addressed where the
-// pack's part begins (Memory::first_sample counts the samples before it). A Call without cut needs the whole batch at once. Where
-// `reduces` is set, the packs' Calls make only their part of `partial` and of outputs that hold something per sample, and what sums over
-// the batch follows when all are done.
-// A backend whose parts are others than the packs keeps them in memory of its own (kernels/cuda/backend.h: workspace).
+// cut(n) turns a Call into that of one pack of n <= L samples. Its per-sample operands are then addressed at the beginning of the pack's
+// part (Memory::first_sample counts the samples before it). A Call without cut needs the whole batch at once. If `reduces` is set, the
+// packs' Calls make only their part of `partial` and of per-sample outputs. The sums over the batch follow when all are done.
+// A backend that cuts otherwise than into packs keeps its parts in memory of its own (kernels/cuda/backend.h: workspace).
 #pragma once
 #include <variant>
 
@@ -42,8 +41,8 @@ inline constexpr bool reduces = requires {
   C::reduces;
 };
 
-// What of a Call is run: all of it; of a Call that was cut, what its pack needs no other pack for; of one that reduces, the rest,
-// once that was done for all packs.
+// Part of a Call to run. whole: all of it. pack: of a Call that was cut, the work for which its pack needs no other pack. finish: of one
+// that reduces, the rest, once all packs have done their part.
 enum class Part : std::uint8_t { whole, pack, finish };
 
 }  // namespace norma::kernels

@@ -1,5 +1,5 @@
-// The one map from a problem's size to its parts. It never looks at the number of threads,
-// so partial sums are the same, and are combined in the same order, however many threads there are.
+// The one map from a problem's size to its parts. It never looks at the number of threads. Partial sums are thus the same, and are combined
+// in the same order, for any number of threads.
 #pragma once
 #include <cstdint>
 

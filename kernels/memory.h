@@ -1,4 +1,4 @@
-// What a kernel sees of a Plan's memory: one address per value, on the device that runs the kernel.
+// A kernel's view of a Plan's memory: one address per value, on the device that runs the kernel.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -21,7 +21,7 @@ struct Upcoming {
   const Piece *next = nullptr, *end = nullptr;
   std::size_t done = 0;  // lines of *next
 
-  // Up to n lines from `at` on, `step` (64 or, when nothing is left, 0) bytes apart. What lies beyond a piece does no harm.
+  // Yields up to n lines from `at` on, `step` bytes apart: 64, or 0 when nothing is left. Lines beyond a piece do no harm.
   struct Lines {
     const std::byte* at;
     std::size_t step;
@@ -48,8 +48,8 @@ struct Memory {
   }
 };
 
-// Counters of a run that live beside the data, so that a Plan never changes from step to step.
-// The host writes it before an epoch; Advance moves it. A checkpoint holds all but population and epoch, which the host knows.
+// Counters of a run, kept with the data, so that a Plan never changes from step to step. The host writes them before an epoch; Advance
+// moves them. A checkpoint holds all but population and epoch, which the host knows.
 struct StepState {
   std::uint64_t seed = 0;       // keys Philox, with step and layer
   std::int64_t step = 0;        // optimizer steps done since the start of training
@@ -66,7 +66,7 @@ struct StepState {
 
 // Result of one loss Call.
 struct LossResult {
-  double loss = 0;      // reduced as asked for: what is differentiated
+  double loss = 0;      // reduced as asked for: the differentiated value
   double loss_sum = 0;  // sum over the samples that count
   std::int64_t correct = 0;
   std::int64_t counted = 0;  // samples (cross entropy: not ignored; mean squared error: N)

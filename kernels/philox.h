@@ -1,5 +1,6 @@
-// Philox4x32-10, the counter-based generator of Salmon et al., "Parallel random numbers: as easy as 1, 2, 3" (SC'11):
-// the same (key, counter) gives the same four words on every device. All of norma's randomness comes from here.
+// Philox4x32-10 is the counter-based generator of Salmon et al., "Parallel random numbers: as easy as 1, 2, 3" (SC'11). The same (key,
+// counter) gives the same four words on every device. norma's random numbers come from here; only make_circles draws from std::mt19937, as
+// scikit-learn does.
 #pragma once
 #include <array>
 #include <cstdint>
@@ -23,7 +24,7 @@ constexpr Philox4 philox(std::uint64_t key, Philox4 c) {
 // In [0, 1), 24 bits: exact in float.
 constexpr float uniform(std::uint32_t word) { return static_cast<float>(word >> 8) * 0x1p-24f; }
 
-// What a counter's last words are for, so that no two uses draw the same numbers.
+// Use of a counter, by its last words, so that no two uses draw the same numbers.
 enum class Stream : std::uint32_t { initialise = 1, shuffle = 2, dropout = 3, generate = 4 };
 
 // Dropout's draw for element e of a layer at a step.

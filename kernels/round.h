@@ -1,5 +1,5 @@
-// Rounding to the precisions that factors of products can have, as tensor cores' own conversions do it: to nearest; where two are equally
-// near, tf32 takes the one away from 0, bf16 the even one. Beyond the largest number lies infinity; NaN stays NaN.
+// Rounds to the precisions that factors of products can have, to nearest, as tensor cores' own conversions do it. Of two equally near, tf32
+// takes the one away from 0, bf16 the even one. Beyond the largest number lies infinity; NaN stays NaN.
 #pragma once
 #include <bit>
 #include <cstdint>

@@ -23,10 +23,12 @@ struct FoldedBatchNorms {
   std::vector<Kept> kept;
 };
 
-// Folds each batch norm that alone reads a Conv2d or Linear into it: with s = gamma / sqrt(running_var + eps), weight * s and
-// (bias - running_mean) * s + beta, computed in double. graph: of one input and output and not fused, as trace() and
-// Trainer::unfused_graph() give it; model: its parameters, as Trainer::model() gives them. Throws Error(data) naming a tensor that is
-// missing, there twice, of another shape or none of the net's, Error(diverged) naming one that is not finite or would not be.
+// Folds a batch norm into the Conv2d or Linear it reads, where nothing else reads that one. s = gamma / sqrt(running_var + eps): the new
+// weight is weight * s, the new bias (bias - running_mean) * s + beta, computed in double.
+// graph has one input and one output and is not fused, as trace() and Trainer::unfused_graph() give it. model has its parameters, as
+// Trainer::model() gives them.
+// Throws Error(data) naming a tensor that is missing, listed twice, of another shape or not the net's. Throws Error(diverged) naming one
+// that is not finite or would not be.
 FoldedBatchNorms fold_batch_norms(const Graph& graph, const Checkpoint& model);
 
 }  // namespace norma

@@ -29,25 +29,25 @@ struct StoredTensor {
 struct Checkpoint {
   std::vector<StoredTensor> tensors;
   std::map<std::string, std::string> metadata;
-  std::vector<std::string> notes{};  // what load_safetensors read otherwise than it stands in the file, a sentence each; not saved
+  std::vector<std::string> notes{};  // load_safetensors' changes in reading the file, a sentence each; not saved
 
   const StoredTensor* find(std::string_view name) const;  // null if absent
 };
 
-// What no trained net holds, a float that is not finite or a running variance below 0, of the first tensor that does: "conv1.weight is nan
-// at element 3". Empty where there is none.
+// Names the first value that no trained net holds: "conv1.weight is nan at element 3". That is a float that is not finite or a running
+// variance below 0. Returns an empty string if there are no such values.
 std::string first_fault(const Checkpoint& checkpoint);
 
 void save_safetensors(const std::filesystem::path& file, const Checkpoint& checkpoint);
-// What it writes. Errors name the file for which it is meant.
+// Returns the bytes that save_safetensors writes. Errors name the file for which they are meant.
 std::vector<std::byte> encode_safetensors(const Checkpoint& checkpoint, const std::filesystem::path& file);
-// Whether the file is what save_safetensors would write; false where it is missing or damaged.
+// Returns true if the file is what save_safetensors would write; false also if it is missing or damaged.
 bool holds_safetensors(const std::filesystem::path& file, const Checkpoint& checkpoint);
 
-// F16, BF16 and F64 become f32, F64 rounded to nearest, which the checkpoint's notes say. Memory stays below 2.5 times the file and 16 MB.
-// Throws Error(data) naming the file and what is wrong: header length, JSON, dtype, offsets that overlap, leave a gap or pass the end,
-// a size that is not shape * dtype, duplicate names; an F64 beyond f32; more than 64 dimensions, 2,000,000 in all, 65,536 keys of metadata
-// or a text of 4 MB.
+// F16, BF16 and F64 become f32. F64 is rounded to nearest; the checkpoint's notes say so. Memory stays below 2.5 times the file plus 16 MB.
+// Throws Error(data) naming the file and what is wrong: header length, JSON, dtype, duplicate names, a size that is not shape * dtype.
+// Offsets must not overlap, leave a gap or pass the end. An F64 beyond f32 is refused. The limits are 64 dimensions a tensor, 2,000,000 in
+// all, 65,536 keys of metadata and 4 MB a text.
 Checkpoint load_safetensors(const std::filesystem::path& file);
 
 }  // namespace norma

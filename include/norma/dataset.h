@@ -23,7 +23,7 @@ struct Dataset {
 
 struct DatasetPair {
   Dataset train, test;
-  std::string source;  // where it came from: a folder, "built in"
+  std::string source;  // origin: a folder, "built in"
 };
 
 // From stored samples to the net's input, in this order.
@@ -53,10 +53,11 @@ std::vector<std::string> known_datasets();
 // The names of a known set's classes: "T-shirt/top", ...; "0" to "9". Needs no files. Throws Error(usage) for a name that is not known.
 std::vector<std::string> dataset_classes(const std::string& name);
 
-// Where fetched sets are kept: $XDG_CACHE_HOME/norma/datasets, default ~/.cache/norma/datasets. Throws Error(failure) without a home.
+// Returns the folder of fetched sets: $XDG_CACHE_HOME/norma/datasets, default ~/.cache/norma/datasets. Throws Error(failure) without a
+// home.
 std::filesystem::path dataset_cache();
 
-// One file of a known set on disk, held against what was published.
+// One file of a known set on disk, compared with the published one.
 struct FileCheck {
   enum class Status : std::uint8_t { ok, missing, mismatch };
   Status status = Status::missing;
@@ -65,17 +66,17 @@ struct FileCheck {
   std::uint64_t bytes = 0;     // decompressed
   std::string sha256;          // of the decompressed bytes; empty where they could not be read
   std::string expected;        // the published one
-  std::string detail;          // what is wrong: "gzip stream cut short at byte 4096"; empty when ok
+  std::string detail;          // the fault: "gzip stream cut short at byte 4096"; empty when ok
 };
 
-// The four files of a known set in `folder`. Throws Error(usage) for a name that is not known; what is wrong with the files is in the rows.
+// Checks the four files of a known set in `folder`. Throws Error(usage) for a name that is not known. Faults of the files are in the rows.
 std::vector<FileCheck> check_dataset(const std::string& name, const std::filesystem::path& folder);
 
-// The same for one file at any path, where it is to be `file` of the set.
+// Checks one file at any path as `file` of the set.
 FileCheck check_dataset_file(const std::string& name, const std::string& file, const std::filesystem::path& path);
 
-// Any pair of IDX files, gzip or raw: images of unsigned bytes (magic 0x803); labels of bytes, of integers of 16 or 32 bits, or QMNIST's
-// eight integers a sample, in 0 .. 65535. classes 0: one more than the largest label.
+// Loads any pair of IDX files, gzip or raw. Images are unsigned bytes (magic 0x803). Labels are bytes, integers of 16 or 32 bits, or
+// QMNIST's eight integers a sample, in 0 .. 65535. classes 0: one more than the largest label.
 Dataset load_idx(const std::filesystem::path& images, const std::filesystem::path& labels, std::int64_t classes = 0);
 
 // (count, 1, height, width) of such images. Reads the header alone, and checks it as load_idx does.
@@ -83,9 +84,10 @@ Shape idx_shape(const std::filesystem::path& images);
 
 // ---- made by code, the same bits everywhere
 
-// The points of scikit-learn, as floats: make_circles(samples, noise=noise, factor=factor, random_state=seed), then train_test_split(...,
-// test_size=test_fraction, random_state=seed), in the order of both. samples/2 points on the unit circle (label 0), the rest on one of
-// radius `factor` (label 1), plus Gaussian noise of that standard deviation; features are (2). seed < 2^32.
+// Makes scikit-learn's points, as floats and in its order: those of make_circles(samples, noise=noise, factor=factor, random_state=seed),
+// then train_test_split(..., test_size=test_fraction, random_state=seed).
+// samples/2 points lie on the unit circle (label 0), the rest on a circle of radius `factor` (label 1). Gaussian noise of standard
+// deviation `noise` is added. Features are (2). seed < 2^32.
 DatasetPair make_circles(std::int64_t samples, double noise, double factor, double test_fraction, std::uint64_t seed);
 
 // Digits 0-9 drawn in 28x28 from a stroke font with random shift, rotation, scale, slant, thickness and noise; classes in equal shares.

@@ -23,37 +23,37 @@ struct Device {
 
 std::string to_string(const Device& d);
 
-// How Plans for a device are made and run.
+// Traits that decide how Plans for a device are made and run.
 struct DeviceTraits {
-  int lanes = 1;                  // L, the samples of a pack: what a Plan is lowered to
-  std::int64_t by_pack_from = 0;  // a batch of so many packs is run pack by pack; 0: none is
+  int lanes = 1;                  // L, the samples of a pack: the lanes a Plan is lowered to
+  std::int64_t by_pack_from = 0;  // a batch of at least this many packs is run pack by pack; 0: never
   bool joins = false;             // Calls that one kernel can run are joined
-  std::int64_t steps_ahead = 1;   // runs that may be queued before somebody reads what they gave; 1: run() returns when all is done
+  std::int64_t steps_ahead = 1;   // runs that may be queued before their results are read; 1: run() returns when all is done
   std::size_t ample = 0;          // bytes of activations whose memory need not be used again, so that Calls can run side by side
 
   bool by_pack(std::int64_t samples) const { return by_pack_from > 0 && (samples + lanes - 1) / lanes >= by_pack_from; }
 };
 
-// Why Device::best() chose what it chose, in one line: "no CUDA in this build".
+// Gives the reason for Device::best()'s choice in one line: "no CUDA in this build".
 std::string best_device_reason();
 
-// What there is of CUDA: in this build, and on this machine.
+// CUDA in this build and on this machine.
 struct CudaReport {
   struct Gpu {
     std::string name{};        // "NVIDIA H200"
     int major = 0, minor = 0;  // compute capability
     int multiprocessors = 0;
     std::size_t memory = 0;  // bytes
-    std::string problem{};   // why it cannot be used, with what to do; empty where it can
+    std::string problem{};   // the reason it cannot be used, with the remedy; empty if it can
   };
   bool built = false;           // with the CUDA kernels
   std::string architectures{};  // that they were compiled for, as CMAKE_CUDA_ARCHITECTURES says it: "90", "all-major"
-  int runtime = 0, driver = 0;  // 13000 is CUDA 13.0: what the build was made with; the latest that the driver knows, 0 without one
+  int runtime = 0, driver = 0;  // 13000 is CUDA 13.0. runtime: the build's; driver: the latest it knows, 0 without one
   std::vector<Gpu> gpus{};      // by number
-  std::string problem{};        // why there are none, with what to do
+  std::string problem{};        // the reason for having no GPUs, with the remedy
 };
 
-// Never throws for what is missing. Where there are GPUs it runs a kernel on each.
+// Never throws if something is missing. It runs a kernel on each GPU found.
 CudaReport cuda_report();
 
 // Threads that are worth having here: the processors this process may run on, or fewer where its control group has a quota, rounded up.

@@ -11,15 +11,16 @@
 
 namespace norma {
 
-// How a GPU runs a Plan from the second time on; none changes the result. off: each kernel is launched by the host. chain: as a graph of
-// kernels that follow each other. branches: as one where each waits only for those whose results it needs.
+// Selects how a GPU runs a Plan from the second time on; the results are the same.
+// off: the host launches each kernel. chain: a graph of kernels that follow each other. branches: a graph in which each kernel waits only
+// for the kernels whose results it needs.
 enum class Capture : std::uint8_t { off, chain, branches };
 
 struct ExecutorOptions {
   int threads = 0;           // 0: usable_cores()
   std::string isa = "auto";  // "auto" or one of cpu_isa_levels()
   Capture capture = Capture::branches;
-  std::int64_t graph_calls = 2048;  // a captured graph holds as many steps as have so many Calls together, one at least
+  std::int64_t graph_calls = 2048;  // most Calls in a captured graph, in whole steps; one step at least
 };
 
 class Executor {
@@ -31,21 +32,21 @@ class Executor {
   // Makes memory for the Plan. Its persistent regions are those of the Plans prepared before, and keep their contents; new
   // memory is zero. The Plan must outlive the Executor's use of it.
   virtual void prepare(const Plan& plan) = 0;
-  // A value of Region::data stands for these bytes of the host from now on, in every Plan that names it alike: the CPU reads them in
-  // place, a GPU copies them. They must stay until the next bind or the Executor's end. A GPU that already has the same source under
-  // the same version, other than 0, does not copy it again.
+  // Binds a value of Region::data to these bytes of the host, in every Plan that has a value of that name. The CPU reads them in place, a
+  // GPU copies them. They must stay until the next bind or the Executor's end. A GPU that already has this source under this version, other
+  // than 0, does not copy it again.
   virtual void bind(const Plan& plan, int value, const void* source, std::size_t bytes, std::int64_t version = 0) = 0;
   // Raw bytes of value number `value`, in the device's layout.
   virtual void write(const Plan& plan, int value, const void* source, std::size_t bytes, std::size_t offset = 0) = 0;
   virtual void read(const Plan& plan, int value, void* destination, std::size_t bytes, std::size_t offset = 0) = 0;
-  // Runs the Plan so many times, one after the other.
-  // check_each: after each Call look for a non-finite output and throw Error(diverged) naming call, module and value.
+  // Runs the Plan `times` times. check_each: after each Call look for a non-finite output and throw Error(diverged) naming call, module and
+  // value.
   virtual void run(const Plan& plan, std::int64_t times = 1, bool check_each = false) = 0;
   // Runs one of the Plan's Calls alone, by its number, on what its values hold. Throws Error(usage) for a Plan that shares memory between
   // packs of samples: switch TrainerOptions::reuse off.
   virtual void run_call(const Plan& plan, std::size_t call) = 0;
-  // Runs the Plan once; returns the seconds each of its Calls took, in the Plan's order. Where threads work on different Calls at the
-  // same time, a Call's share is its threads' time added up and divided by the number of threads.
+  // Runs the Plan once; returns the seconds each of its Calls took, in the Plan's order. If threads work on different Calls at once, a
+  // Call's share is its threads' total time divided by their number.
   virtual std::vector<double> run_timed(const Plan& plan) = 0;
   virtual void synchronize() = 0;
 };

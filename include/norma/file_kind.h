@@ -1,12 +1,12 @@
-// What a file is that is not what was wanted.
+// Names the kind of a file that is not the kind wanted.
 #pragma once
 #include <string>
 #include <string_view>
 
 namespace norma {
 
-// From its first bytes (512 tell all), with the remedy where there is one: "a zip archive: unpack it first", "text, perhaps a CSV table".
-// Empty where it is none of the kinds known.
+// Names the kind by the first bytes; 512 are enough. It adds a remedy if there is one: "a zip archive: unpack it first", "text, perhaps a
+// CSV table". Returns an empty string for an unknown kind.
 std::string file_kind(std::string_view first_bytes);
 
 }  // namespace norma

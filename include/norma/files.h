@@ -28,10 +28,10 @@ std::string read_file(const std::filesystem::path& file, ErrorKind kind = ErrorK
 void write_file(const std::filesystem::path& file, std::span<const std::byte> bytes);
 void write_file(const std::filesystem::path& file, std::string_view text);
 
-// Makes what was made or renamed in `folder` outlive a power cut. Throws Error(failure) naming `made`.
+// Makes files created or renamed in `folder` outlive a power cut. Throws Error(failure) naming `made`.
 void sync_folder(const std::filesystem::path& folder, const std::filesystem::path& made);
 
-// 64 lower-case hex digits. Of a file: throws Error(data) naming it where it cannot be read.
+// Returns 64 lower-case hex digits. sha256_of_file throws Error(data) naming the file if it cannot be read.
 std::string sha256(std::span<const std::byte> bytes);
 std::string sha256_of_file(const std::filesystem::path& file);
 
@@ -43,7 +43,7 @@ auto uninterrupted(Call call) {
   return result;
 }
 
-// The same for functions of std::filesystem.
+// This overload is for functions of std::filesystem.
 template <class Call>
 auto uninterrupted(std::error_code& error, Call call) {
   auto result = call();

@@ -43,7 +43,7 @@ struct Node {
 // "block2.bn.weight" of ("block2/bn", "weight").
 std::string parameter_name(std::string_view path, std::string_view what);
 
-// Where a parameter (or buffer) of a node comes from; made by Graph::parameters().
+// Origin of a node's parameter or buffer; made by Graph::parameters().
 struct ParameterInfo {
   std::string name{};  // conv1.weight
   Shape shape{};
@@ -59,7 +59,7 @@ struct Graph {
   std::vector<Node> nodes;
   std::vector<Value> outputs;
 
-  // Throws Error(usage) for a Value that is none of its nodes.
+  // Throws Error(usage) for a Value that is not one of its nodes.
   const Node& operator[](Value v) const;
   // Parameters and buffers of all nodes in node order; names are unique. PyTorch's state_dict names and shapes, '.' between path parts.
   std::vector<ParameterInfo> parameters() const;
@@ -84,8 +84,8 @@ class Builder {
   Builder();
   // An input of the net; shape includes the batch.
   Value input(std::string name, const Shape& shape);
-  // The output shape is inferred from op and inputs; throws Error(usage) naming the current path, also for Values of another net, too few
-  // or too many of them, and sizes that 64 bits cannot count.
+  // Infers the output shape from op and inputs. Throws Error(usage) naming the current path. It refuses Values of another net, too few or
+  // too many of them, and sizes beyond 64 bits.
   Value emit(NodeOp op, std::vector<Value> inputs);
   Value add(Value a, Value b) { return emit(AddNode{}, {a, b}); }
   Value activation(Activation act, Value x) { return emit(ActivationNode{act}, {x}); }
@@ -131,8 +131,7 @@ class Builder {
 // Runs the module on inputs of the given shape (batch included) and returns the graph. Input name: "x"; output: the last node.
 Graph trace(const Module& module, const Shape& input);
 
-// A batch norm of a graph that is not fused: the node whose output it reads, itself, and the activation that reads what it gives, if one
-// does.
+// A batch norm of a graph that is not fused. `norm` reads the output of `input`. `activation` reads the output of `norm`, if one does.
 struct BatchNormSite {
   Value input, norm;
   std::optional<Value> activation{};
@@ -140,8 +139,8 @@ struct BatchNormSite {
 // In node order.
 std::vector<BatchNormSite> batch_norms(const Graph& graph);
 
-// Folds an activation, then a max pooling, into the batch norm they follow, where nothing else reads what lies between; or an addition of
-// something computed earlier, then an activation.
+// Folds an activation, then a max pooling, into the batch norm they follow. It also folds an addition of something computed earlier, then
+// an activation. Nothing else may read the values between.
 Graph fuse(Graph graph);
 
 }  // namespace norma

@@ -11,7 +11,7 @@ namespace norma {
 
 // One kernel of a Call; in a captured Plan one node of the graph.
 struct KernelLaunch {
-  // What the kernel takes, as it was compiled.
+  // Resources of the kernel as compiled.
   struct Compiled {
     int architecture = 0;                            // 90: sm_90
     int registers = 0;                               // of a thread
@@ -24,8 +24,8 @@ struct KernelLaunch {
   std::optional<Compiled> compiled{};  // none where the build has no code for the GPU, or did not keep what its compiler said
 };
 
-// Of every Call of a Plan that was compiled for a GPU, in its order. capability: 90 for 9.0. Needs no GPU, but throws Error(device) in a
-// build without CUDA, which has no kernels to list.
+// Lists the launches of every Call, in the order of the Plan, which was compiled for a GPU. capability: 90 for 9.0. Needs no GPU. Throws
+// Error(device) in a build without CUDA, which has no kernels to list.
 std::vector<std::vector<KernelLaunch>> kernel_launches(const Plan& plan, int capability);
 
 }  // namespace norma

@@ -1,7 +1,7 @@
-// Modules: plain values that say what a layer is. A module has no data and no base class; it is anything with
+// Modules are plain values that say what a layer is. A module has no data and no base class; it is anything with
 //   Value operator()(Builder&, Value) const
 // It returns the Value its last layer gave, or the one it was given. Channels and input sizes are inferred. Options and defaults are
-// PyTorch's. Names of parameters come from the place in the net: nn::Sequential calls its children by kind and number (conv1, bn1, relu1,
+// PyTorch's. A parameter's name comes from its place in the net. nn::Sequential names its children by kind and number (conv1, bn1, relu1,
 // pool1, fc1, ...) unless given names.
 #pragma once
 #include <cstdint>
@@ -30,7 +30,7 @@ struct Value {
   std::uint32_t net = 0;  // whose: every Builder has a number of its own
 };
 
-// How a parameter starts. fan_in = inputs of one output element; fan_out likewise.
+// Initialisation of a parameter. fan_in = inputs of one output element; fan_out likewise.
 struct Init {
   enum class Kind : std::uint8_t {
     standard,        // PyTorch's default for the layer: U(-1/sqrt(fan_in), 1/sqrt(fan_in)); gamma 1, beta 0
@@ -67,8 +67,8 @@ class Module {
     if (!call_) refuse_empty();
   }
 
-  // Throws Error(usage) naming the module if what it returns is no Value of the Builder, if the module was moved from, or if modules call
-  // each other more than 200 deep, as one does that calls itself: each level takes stack, of which a thread may have little.
+  // Throws Error(usage) naming the module if it returns no Value of the Builder or was moved from. Modules may call each other at most 200
+  // deep, which also stops one that calls itself. Each level takes stack, and a thread may have little.
   Value operator()(Builder& b, Value x) const;
   // Stem of the name a Sequential gives it.
   const std::string& kind() const { return kind_; }
@@ -104,9 +104,9 @@ struct Linear {
   Value operator()(Builder& b, Value x) const;
 };
 
-// BatchNorm1d on (N,C), BatchNorm2d on (N,C,H,W) (Ioffe and Szegedy 2015). Training normalises by the batch's biased variance and
-// moves the running statistics, with the unbiased one; evaluation uses the running statistics (or, without them, the batch's).
-// momentum is the weight of the new value; none: cumulative average.
+// BatchNorm1d on (N,C), BatchNorm2d on (N,C,H,W) (Ioffe and Szegedy 2015). Training normalises by the batch's biased variance. It moves the
+// running statistics with the unbiased one. Evaluation uses the running statistics; without them it uses the batch's. momentum is the
+// weight of the new value; none: cumulative average.
 // parameters: weight (C), bias (C) when affine; buffers: running_mean (C), running_var (C), num_batches_tracked ()
 struct BatchNorm {
   static constexpr const char* kind = "bn";
@@ -129,9 +129,9 @@ struct LayerNorm {
   Value operator()(Builder& b, Value x) const;
 };
 
-// InstanceNorm2d on (N,C,H,W): each channel of each sample by itself (Ulyanov, Vedaldi and Lempitsky 2016), at least two elements. With
-// running statistics, training moves them by the batch's averages of the samples' means and unbiased variances, as in BatchNorm (PyTorch
-// counts no batches here and so has no cumulative average), and evaluation normalises by them.
+// InstanceNorm2d on (N,C,H,W): normalises each channel of each sample alone (Ulyanov, Vedaldi and Lempitsky 2016). A channel has at least
+// two elements. With running statistics, training moves them as BatchNorm does, by the batch's averages of the samples' means and unbiased
+// variances. Evaluation then normalises by them. PyTorch counts no batches here, so there is no cumulative average.
 // parameters: weight (C), bias (C) when affine; buffers as BatchNorm's
 struct InstanceNorm {
   static constexpr const char* kind = "in";

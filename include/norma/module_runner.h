@@ -44,18 +44,19 @@ class ModuleRunner {
   ModuleRunner(ModuleRunner&&) noexcept;
   ModuleRunner& operator=(ModuleRunner&&) noexcept;
 
-  // Names: inputs ("x"), upstream gradient "dy", parameters and buffers ("conv.weight", "bn.running_var"). NCHW order. An input that is
-  // never written is 0. Throws Error(usage) for an unknown name, a wrong number of elements, what step() computes, a running variance below
-  // 0, and a count of batches that is no whole number in 0..2^53.
+  // Writes a value by name: an input ("x"), the upstream gradient "dy", a parameter or buffer ("conv.weight", "bn.running_var"). The order
+  // is NCHW. An input that is never written is 0. Throws Error(usage) for an unknown name, a wrong number of elements, or a value that
+  // step() computes. A running variance below 0 is refused, and a count of batches that is no whole number in 0..2^53.
   void write(std::string_view name, std::span<const float> values);
-  // Also: "y", gradients of inputs ("dx"; for an input "a": "da") and of parameters ("conv.weight.grad"), any node by its path. Throws
-  // Error(usage) for what no step has computed, gradients without a "dy", and values whose memory was used again (Options::reuse).
+  // Also reads "y", gradients of inputs ("dx"; for an input "a": "da") and of parameters ("conv.weight.grad"), and any node by its path.
+  // Throws Error(usage) for values that no step has computed, gradients without a "dy", and values whose memory was used again
+  // (Options::reuse).
   std::vector<float> read(std::string_view name) const;
   Shape shape(std::string_view name) const;
 
   // Forward, backward, running statistics. Throws Error(usage) where an input's memory was used again and it was not written since.
   void step();
-  // The same; returns the seconds of each Call of the Plan, in its order.
+  // Does one step(); returns the seconds of each Call of the Plan, in its order.
   std::vector<double> step_timed();
 
   const Graph& graph() const;

@@ -1,5 +1,5 @@
-// One module's forward and its backward pass, timed by themselves: any number of copies of the module side by side, each with tensors of
-// its own, that a pass works through one after the other. With enough of them nothing is in a cache when its turn comes.
+// ModuleTimer times one module's forward and backward pass alone. A pass works through any number of copies of the module, each with its
+// own tensors. With enough copies no tensor is in a cache when its turn comes.
 //
 //   ModuleTimer timer{nn::BatchNorm{}, {256, 6, 24, 24}, {.device = Device::cuda(), .copies = 30}};
 //   timer.forward();  timer.backward();   // seconds of one module's pass
@@ -33,8 +33,8 @@ class ModuleTimer {
   ModuleTimer(ModuleTimer&&) noexcept;
   ModuleTimer& operator=(ModuleTimer&&) noexcept;
 
-  // Runs the training Plan's Calls of one pass on every copy, queued one behind the other and then waited for, on a GPU as a graph: seconds
-  // of one module's. What comes before the first measurement (loading kernels, capturing) is not in it.
+  // Runs the training Plan's Calls of one pass on every copy; returns the seconds of one module's pass. The Calls are queued without
+  // waiting, on a GPU as a graph, and then waited for. Loading kernels and capturing come before the first measurement and are not in it.
   double forward();
   double backward();
 

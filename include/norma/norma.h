@@ -1,4 +1,4 @@
-// What one needs to train and use nets. instruments.h has what one needs to measure them.
+// This header is for training and using nets; instruments.h is for measuring them.
 #pragma once
 #include "norma/batch_norm_tools.h"  // IWYU pragma: export
 #include "norma/checkpoint.h"        // IWYU pragma: export

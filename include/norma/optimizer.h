@@ -42,8 +42,8 @@ struct Schedule {
   double pct_start = 0.3, div_factor = 25, final_div_factor = 1e4;
   double warmup_epochs = 0, warmup_start = 0;
 
-  // Factor at optimizer step `step` (from 0) of `total`, `per_epoch` steps an epoch. Throws Error(usage) for a step that is
-  // none of them and for what validate() refuses.
+  // Returns the factor at optimizer step `step` (from 0) of `total`, with `per_epoch` steps an epoch. Throws Error(usage) for a step
+  // outside 0..total-1 and for options that validate() refuses.
   double factor(std::int64_t step, std::int64_t per_epoch, std::int64_t total) const;
 };
 

@@ -1,5 +1,6 @@
 // A Plan is a net compiled for one batch size and mode: an ordered list of Calls over one preallocated arena.
-// It is built by Trainer and ModuleRunner, knows no device, and can be printed.
+// Trainer and ModuleRunner build it for a device's traits: 16 or 32 lanes, joined Calls or not. It holds no device memory and can be
+// printed.
 #pragma once
 #include <array>
 #include <cstddef>
@@ -14,8 +15,8 @@ namespace norma {
 
 struct Plan;  // src/plan/plan.h
 
-// Where a value lives. All but activations and pack are shared by the Plans of one run and outlive a step.
-// pack holds activations of one pack of samples that no phase of the Plan hands to another; every thread has its own.
+// Memory region of a value. All but activations and pack are shared by the Plans of one run and outlive a step.
+// pack holds activations of one pack of samples that no phase of the Plan hands to another. Every thread has its own.
 enum class Region : std::uint8_t { parameters, gradients, optimizer, buffers, state, data, activations, pack };
 inline constexpr std::size_t region_count = 8;
 const char* name_of(Region r);
@@ -45,8 +46,8 @@ struct MemoryReport {
 
 std::vector<PlanLine> describe(const Plan& plan);
 MemoryReport memory(const Plan& plan);
-// For each Call the numbers of those it must wait for, the latest first: it touches memory that they touch, and one of the two writes.
-// Those that another of them waits for are left out.
+// Lists for each Call the numbers of the Calls it must wait for, the latest first. It waits for a Call that touches its memory, if one of
+// the two writes. A Call that another in the list waits for is left out.
 std::vector<std::vector<int>> dependencies(const Plan& plan);
 // A table: number, call, module path, shapes, offset, bytes moved, flops; then the memory report.
 std::string print(const Plan& plan);

@@ -37,7 +37,7 @@ class Shape {
     return n;
   }
 
-  // The same shape with its first dimension (the batch) set to n, or with one put in front.
+  // Returns this shape with its first dimension (the batch) set to n, or with n put in front.
   constexpr Shape with_batch(std::int64_t n) const {
     Shape s{n};
     if (rank_ == 0) refuse_index(0);

@@ -1,5 +1,5 @@
-// Text that came from elsewhere (names in files, paths, words of a command line), made fit for a terminal, a log or a shell; and the
-// known name that an unknown one is nearest to.
+// Makes text from elsewhere (names in files, paths, words of a command line) fit for a terminal, a log or a shell. Finds the known name
+// nearest to an unknown one.
 #pragma once
 #include <cstddef>
 #include <span>
@@ -12,20 +12,20 @@ namespace norma {
 std::size_t utf8_length(std::string_view text);
 bool is_utf8(std::string_view text);
 
-// One line that shows every byte and does nothing to a terminal: control characters are \n, \t, \r or \x1b, bytes that are not UTF-8 \xe9,
-// controls above ASCII and marks that turn the direction of writing \u202e. Everything else stays as it is.
+// Returns one line that shows every byte and does nothing to a terminal. Control characters become \n, \t, \r or \x1b. Bytes that are not
+// UTF-8 become \xe9. Controls above ASCII and marks that turn the direction of writing become \u202e. Everything else stays as it is.
 std::string printable(std::string_view text);
-// The same, but line feeds stay: of a text whose lines are its writer's own.
+// Keeps line feeds, else as printable(): for a text whose lines are its writer's own.
 std::string printable_lines(std::string_view text);
 
-// One word of a POSIX shell, quoted only where it must be. A path that begins with a dash gets ./ in front, so that no program takes it for
-// a flag; what is not printable stands as $'\303'.
+// Returns one word of a POSIX shell, quoted only if it must be. A path that begins with a dash gets ./ in front, so that no program takes
+// it for a flag. Bytes that are not printable become $'\303'.
 std::string shell_word(std::string_view path);
 
 // ---- names that are not known
 
-// The known name with the smallest edit distance (insert, delete, replace, swap of neighbours), or the one that `word` abbreviates;
-// empty where none is near.
+// Returns the known name with the smallest edit distance (insert, delete, replace, swap of neighbours), or the one that `word` abbreviates.
+// Empty if none is near.
 std::string nearest(std::string_view word, std::span<const std::string> known);
 // "; did you mean \"conv1\"?", or nothing.
 std::string did_you_mean(std::string_view word, std::span<const std::string> known);

@@ -78,7 +78,7 @@ struct TimedStep {
 
 struct ObserveRequest {
   std::string name;
-  std::int64_t samples = 0;  // of an activation or its gradient, those of the batch's first so many; 0: of all
+  std::int64_t samples = 0;  // samples of an activation or its gradient, from the batch's first; 0: all
 };
 
 struct ObservedValue {
@@ -86,21 +86,21 @@ struct ObservedValue {
   std::vector<float> values;  // NCHW order
 };
 
-// What one pass over some samples computed.
+// Results of one pass over some samples.
 struct Observation {
   double loss = 0, accuracy = 0;  // mean over the samples; share in 0..1
   std::int64_t samples = 0;
   std::map<std::string, ObservedValue> values;
 };
 
-// How far a channel's running statistics moved at most: the mean in standard deviations as they were, the variance as a ratio.
+// Largest move of a channel's running statistics: the mean in old standard deviations, the variance as a ratio.
 struct RecalibratedBatchNorm {
   std::string layer;
   double mean_change = 0, variance_ratio = 1;
 };
 
-// One thread at a time: a call while another thread's runs throws Error(usage), as does any call of a Trainer that was moved from. A
-// callback may call the Trainer that calls it.
+// The Trainer serves one thread at a time: a call while another thread's runs throws Error(usage). So does any call of a Trainer that was
+// moved from. A callback may call the Trainer that calls it.
 class Trainer {
  public:
   struct State;  // src/train/trainer_state.h
@@ -111,14 +111,14 @@ class Trainer {
   Trainer(Trainer&&) noexcept;
   Trainer& operator=(Trainer&&) noexcept;
 
-  // Trains until options.epochs; false if on_step or go_on stopped it. Before the first step, throws Error(usage) if the last batch of an
-  // epoch could not be normalised. A non-finite loss or gradient throws Error(diverged) naming layer and step, with the state before that
-  // step; what is not finite at an epoch's end (a parameter, running statistic, optimizer state or the test set's loss) is named, too, and
-  // then the state is not to be kept. Error(data) names the sample and feature that are not finite, or the set of which no label counts.
-  // Error(usage) also for a net without parameters, for MeanSquared where the set's classes are not the net's outputs, for another number
-  // of epochs than the epochs so far had where the schedule depends on it, for a set of more classes than the net has outputs, and within
-  // on_step. Where go_on throws, the epoch lacks its evaluation, and the next fit does that first. The sets must not change before it
-  // returns.
+  // Trains until options.epochs; returns false if on_step or go_on stopped it. If go_on throws, the epoch lacks its evaluation, and the
+  // next fit does that first. The sets must not change before it returns.
+  // Throws Error(usage) before the first step if the last batch of an epoch could not be normalised, and within on_step. It also refuses a
+  // net without parameters, and a set of more classes than the net has outputs. MeanSquared needs as many classes as outputs. A schedule
+  // that depends on the number of epochs needs the number that the epochs so far had.
+  // Throws Error(data) naming the sample and feature that are not finite, or the set in which no label counts.
+  // Throws Error(diverged) for a non-finite loss or gradient, naming layer and step; the state is the one before that step. At an epoch's
+  // end it also names a non-finite parameter, running statistic, optimizer state or test loss. That state must not be kept.
   bool fit(const Dataset& train, const Dataset* test, const FitOptions& options);
   bool fit(const DatasetPair& data, const FitOptions& options) { return fit(data.train, &data.test, options); }
 
@@ -127,13 +127,13 @@ class Trainer {
   // The net's output, (count, classes), in evaluation mode. Needs no labels. Throws Error(diverged) where one is not finite, as evaluate.
   std::vector<float> predict(const Dataset& data);
 
-  // Runs `count` samples of data (0: all from there on), the first of them number `first`, as one batch in stored order through the net,
-  // and reads values by name. Nothing of the Trainer changes: parameters, running statistics, gradients, optimizer and counters stay, to
-  // the bit. Names are those of unfused_graph()'s nodes: "conv1" is its output, with the batch. In training mode there is also a backward
-  // pass: "conv1.grad" is the loss's gradient by that output, "conv1.weight.grad" that by a parameter; "bn1.mean", "bn1.var" are the
-  // batch's statistics, the variance biased. Dropout draws the masks of the next step. Throws Error(usage) for an unknown name, naming the
-  // nearest, and where so few samples cannot be normalised; Error(data) where the loss ignores every label of them. Values and loss may be
-  // what is not finite: that is what one looks for in a net that diverges.
+  // Runs `count` samples of data from number `first` on (0: all of them), as one batch in stored order. Reads values by name. Parameters,
+  // running statistics, gradients, optimizer and counters stay as they are, to the bit.
+  // Names are those of unfused_graph()'s nodes: "conv1" is its output, with the batch. Training mode adds a backward pass. "conv1.grad" is
+  // the gradient of the loss by that output, "conv1.weight.grad" that by a parameter. "bn1.mean" and "bn1.var" are the batch's statistics,
+  // the variance biased. Dropout draws the masks of the next step.
+  // Throws Error(usage) for an unknown name, naming the nearest, and for too few samples to normalise. Throws Error(data) if the loss
+  // ignores all their labels. Values and loss may be non-finite, since diverging nets are observed too.
   Observation observe(Mode mode, const Dataset& data, std::span<const ObserveRequest> values, std::int64_t first = 0,
                       std::int64_t count = 0);
   Observation observe(Mode mode, const Dataset& data, std::span<const std::string> names, std::int64_t first = 0, std::int64_t count = 0);
@@ -145,21 +145,22 @@ class Trainer {
     return observe(mode, data, values, first, count);
   }
 
-  // Sets running_mean and running_var of every batch norm to the mean and the unbiased variance of its input over the first `samples` of
-  // data (0: all) in evaluation mode, one after the other in the net's order, so that each sees those before it recalibrated. Summed in
-  // double, sample by sample: it depends on no batch size. Time grows with the square of the number of batch norms. The batch norms that
-  // have running statistics, in order. Throws Error(usage) where one channel has one value, Error(diverged) naming the layer whose input is
-  // not finite, or its variance beyond float; the model is then as before.
+  // Sets running_mean and running_var of every batch norm to the mean and the unbiased variance of its input. They are taken over the first
+  // `samples` of data (0: all) in evaluation mode. Batch norms are recalibrated one after the other in the net's order, so each sees the
+  // new statistics of those before it. Sums are in double, sample by sample, so the result depends on no batch size. Time grows with the
+  // square of the number of batch norms.
+  // Returns the batch norms that have running statistics, in order. Throws Error(usage) if a channel has one value. Throws Error(diverged)
+  // naming the layer whose input is not finite, or its variance beyond float. The model is then as before.
   std::vector<RecalibratedBatchNorm> recalibrate(const Dataset& data, std::int64_t samples = 0);
 
   // Runs plan(mode) `steps` times on samples of data, timing every Call, and puts parameters, optimizer and counters back as they were.
   // data holds at least options.batch samples.
   std::vector<TimedStep> time_calls(Mode mode, const Dataset& data, std::int64_t steps);
-  // Runs plan(train) on whole batches of data, `bursts` times so many `steps` queued one behind the other and then waited for: seconds for
-  // a step, of each burst. On a GPU the first step ever loads the kernels, and the first burst after it captures the graph of so many. An
+  // Queues `steps` steps of plan(train) on whole batches of data, then waits; repeats this `bursts` times. Returns the seconds per step of
+  // each burst. On a GPU the very first step loads the kernels, and the first burst after it captures the graph of `steps` steps. An
   // epoch's whole batches are at least `steps`. Puts everything back as it was. Nothing is timed more than 10^9 times.
   std::vector<double> time_steps(const Dataset& data, std::int64_t steps, std::int64_t bursts);
-  // Seconds of evaluate(data), so many times one after the other; the first may make Plans and bring the data to the device.
+  // Returns the seconds of evaluate(data), run `times` times in a row. The first may make Plans and bring the data to the device.
   std::vector<double> time_evaluations(const Dataset& data, std::int64_t times);
   // The order in which fit takes a set's samples in an epoch, counted from 0: depends on size, seed and options.shuffle alone.
   std::vector<std::int32_t> sample_order(std::int64_t samples, std::int64_t epoch) const;
@@ -167,11 +168,12 @@ class Trainer {
   // model: parameters and buffers under their state_dict names; training: optimizer state and counters.
   Checkpoint model() const;
   Checkpoint training() const;
-  // Throw Error(data) naming tensors that are missing, unknown, of another shape, or hold what cannot be: a variance below 0, a counter
-  // out of its range, optimizer state that is not finite; nothing is changed then. load_training throws Error(usage) where the state is of
-  // another seed or another optimizer (Sgd, Adam, AdamW), or stopped in the middle of an epoch of another batch size, and within on_step.
-  // load_model returns what it read otherwise than it stands, a sentence each: names without a prefix they all share or PyTorch's "module"
-  // and "_orig_mod", a missing num_batches_tracked as 0, and the checkpoint's own notes.
+  // Both throw Error(data) naming tensors that are missing, unknown, of another shape, or hold impossible values; nothing is changed then.
+  // Impossible are a variance below 0, a counter out of its range and optimizer state that is not finite.
+  // load_training throws Error(usage) within on_step, and for a state of another seed or another optimizer (Sgd, Adam, AdamW). It also
+  // refuses a state that stopped in the middle of an epoch of another batch size.
+  // load_model returns its changes in reading, a sentence each. Names lose a prefix they all share, or PyTorch's "module" and "_orig_mod".
+  // A missing num_batches_tracked is read as 0. The checkpoint's own notes follow.
   std::vector<std::string> load_model(const Checkpoint& model);
   void load_training(const Checkpoint& training);
 
@@ -186,7 +188,7 @@ class Trainer {
   std::string device_description() const;
   std::int64_t parameter_count() const;
   const Graph& graph() const;
-  // The same before anything was folded: each module of the net is a node.
+  // The graph before fusion: each module of the net is a node.
   const Graph& unfused_graph() const;
   // The Plan for this batch size (default: options.batch).
   const Plan& plan(Mode mode, std::int64_t batch = 0) const;

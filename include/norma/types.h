@@ -42,11 +42,10 @@ constexpr const char* name_of(Activation a) {
   return "?";
 }
 
-// Whether a float can stand for it: 0, or one whose float is neither 0, infinite, denormal nor NaN. What is float where it is used is
-// refused where it is not.
+// Returns true for 0 and for a value whose float is not 0, infinite, denormal or NaN. Options that are used as float must pass this.
 bool fits_float(double value) noexcept;
 
-// To what convolutions and linear layers round the factors of their products, x, w and dy. Their sums, and all else, are float.
+// Rounding of the factors x, w and dy in the products of convolutions and linear layers. Their sums, and all else, are float.
 enum class Precision : std::uint8_t { fp32, tf32, bf16 };  // 24, 11 and 8 significant bits, of one range
 
 constexpr const char* name_of(Precision p) {

@@ -1,4 +1,4 @@
-// Whether devices compute what they should: every kernel call of a net's Plans against a reference in double, and whole steps.
+// Verifies that devices compute correctly. It checks every kernel call of a net's Plans against a reference in double, and whole steps.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -15,32 +15,33 @@ namespace norma {
 
 struct PlanCall;  // src/plan/plan.h
 
-// Another library's kernels, shown beside norma's: what they compute is reported and fails nothing.
+// Another library's kernels, shown next to norma's. Their errors are reported and fail nothing.
 struct OtherLibrary {
   std::string name;  // "cuDNN 9.13.0"
-  // Computes what it offers of a Call. operands: arrays of the host as the Call lists its operands, in NCHW and of the Plan's types; null
-  // for those that are absent or part of the data set. Returns a bit for each operand that it wrote whole, 0 where it offers nothing.
+  // Computes the results it offers of a Call. operands are host arrays in the order of the Call's operands, in NCHW and of the Plan's
+  // types. Absent operands and those of the data set are null. Returns a bit for each operand that it wrote whole, 0 if it offers nothing.
   std::function<std::uint32_t(const PlanCall& call, std::span<void* const> operands)> run;
 };
 
-// What one backend made of all Calls of one kind. Every Call starts from the reference's values rounded to float, so that an error is
-// the Call's own and none is handed on.
+// One backend's results over all Calls of one kind. Every Call starts from the reference's values rounded to float, so each error is the
+// Call's own.
 struct CallCheck {
   std::string call, backend;  // "conv2d_forward", "cpu"
   std::int64_t calls = 0;     // that were compared; 0 where the backend offers none
-  // The worst |actual - expected| of an element, as a share of the largest in its tensor; of a tensor that is 0 but for rounding, as it
-  // is. Infinite where one is not finite.
+  // Worst |actual - expected| of an element, as a share of the largest in its tensor. For a tensor that is 0 but for rounding it is the
+  // absolute error. It is infinite if an element is not finite.
   double error = 0;
-  // The worst of the same as a share of what float arithmetic may cost this element, integers nothing: an output is wrong above 1.
+  // Worst error as a share of the error that float arithmetic allows this element. Integers are allowed none. An output is wrong above 1.
   double share = 0;
-  std::string path{}, operand{};  // where the share was worst: "conv1", "dw"; empty where nothing differed
+  std::string path{}, operand{};  // place of the worst share: "conv1", "dw"; empty if nothing differed
   std::int64_t wrong = 0;         // Calls with a wrong output; 0 of the other library, which decides nothing
   std::string problem{};          // of the first of them: "[conv1] train, 256 samples: dw: 1 of 150 elements differ, worst at ..."
 
   bool passed() const { return wrong == 0; }
 };
 
-// Steps as training or evaluation run them (grouped, memory reused, on a GPU captured as a graph) against the same Calls run one by one.
+// Compares steps as training or evaluation run them with the same Calls run one by one. Such steps are grouped, reuse memory, and are
+// captured as a graph on a GPU.
 struct StepCheck {
   std::string backend;
   Mode mode = Mode::train;
@@ -63,9 +64,9 @@ struct VerifyReport {
   bool passed() const;  // false where nothing was compared
 };
 
-// Checks the devices on the Plans of training (options.batch samples, and what an epoch over `data` leaves for its last batch) and of
-// evaluation, with the first samples of `data`; options.device does not count. Throws as Trainer and Trainer::fit, and Error(device)
-// where a device cannot be used; what differs is in the report.
+// Checks the devices on the Plans of training and of evaluation, with the first samples of `data`. Training Plans are of options.batch
+// samples and of an epoch's last batch. options.device is not used. Throws as Trainer and Trainer::fit do, and Error(device) if a device
+// cannot be used. Differences are in the report.
 VerifyReport verify(const Module& net, const TrainerOptions& options, const Dataset& data, std::span<const Device> devices,
                     const OtherLibrary* other = nullptr);
 

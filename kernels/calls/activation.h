@@ -42,8 +42,8 @@ struct Add {
 };
 
 // y[e] = keep(e) ? x[e] / (1-p) : 0, where e is the logical index ((n*C + c)*H + h)*W + w and
-// keep(e) = dropout_uniform(seed, step, layer, e) >= p (philox.h). Forward and backward are the same Call:
-// with the same step it draws the same mask. p = 1 gives 0.
+// keep(e) = dropout_uniform(seed, step, layer, e) >= p (philox.h). Forward and backward are the same Call: with the same step it draws the
+// same mask. p = 1 gives 0.
 struct Dropout {
   static constexpr const char* name = "dropout";
   ValueId y{}, x{}, state{};  // state: seed, step

@@ -4,11 +4,11 @@
 
 namespace norma::kernels {
 
-// With i < N and j the index in the set of the sample position + first_sample + i: of the epoch's order where it shuffles
-// (kernels/batch_order.h), else as stored:
+// i < N counts the batch's samples; j is the index in the set of the sample position + first_sample + i. Shuffling takes the epoch's order
+// (kernels/batch_order.h), else samples are taken as stored.
 // y[i,c,h,w] = scale[c] * source[j,c,h,w] + offset[c]; padding lanes get 0
-// labels_out[i] = labels[j]                               (when given)
-// targets_out[i,:] = targets[j,:]                         (when given: float targets)
+//   labels_out[i] = labels[j]                               (when given)
+//   targets_out[i,:] = targets[j,:]                         (when given: float targets)
 struct Gather {
   static constexpr const char* name = "gather";
   ValueId y{}, labels_out{}, targets_out{};  // (N,C,H,W) in lanes; i32 (N); (N,T) in lanes
@@ -34,8 +34,8 @@ struct Gather {
   constexpr Cost cost() const { return {dims.count() * (f32_bytes + size_of(source_type)), 2.0 * dims.count()}; }
 };
 
-// y = x resampled to (y.h, y.w): bilinear, pixel centres at (i + 0.5); where a side shrinks by s > 1 the triangle filter is
-// widened by s (PIL's and torchvision's antialias=True). Weights of each output position are normalised to sum 1.
+// y = x resampled to (y.h, y.w): bilinear, pixel centres at (i + 0.5). If a side shrinks by s > 1 the triangle filter is widened by s
+// (PIL's and torchvision's antialias=True). Weights of each output position are normalised to sum 1.
 struct Resize {
   static constexpr const char* name = "resize";
   ValueId y{}, x{};

@@ -6,10 +6,10 @@
 
 namespace norma::kernels {
 
-// mean[c], var[c] (biased) and rstd[c] = 1/sqrt(var + eps) of the m elements of a channel. partial, of each pack: with a pivot from
-// fixed positions of its plane and d = x - pivot, mean = pivot + sum(d)/m and squares = sum(d*d) - sum(d)^2/m of its own m elements,
-// sums in float; packs are merged in double and index order (Chan, Golub and LeVeque 1979). A constant channel gives exactly 0.
-// partial: f64 [packs][C][2]: mean, squares.
+// mean[c], var[c] (biased) and rstd[c] = 1/sqrt(var + eps) of the m elements of a channel. A constant channel gives exactly 0.
+// partial: f64 [packs][C][2]: mean, squares. A pack takes a pivot from fixed positions of its plane; d = x - pivot. Over the pack's own m
+// elements, mean = pivot + sum(d)/m and squares = sum(d*d) - sum(d)^2/m. Sums are in float. Packs are merged in double and index order
+// (Chan, Golub and LeVeque 1979).
 struct BatchNormStatistics {
   static constexpr const char* name = "batch_norm_statistics";
   ValueId mean{}, var{}, rstd{}, x{}, partial{};  // f32 (C) each but x
@@ -40,8 +40,8 @@ struct BatchNormRstd {
   constexpr Cost cost() const { return {2.0 * channels * f32_bytes, 3.0 * channels}; }
 };
 
-// y = act(gamma[c] * ((x - mean[c]) * rstd[c]) + beta[c] + r)               gamma, beta, r absent: 1, 0, 0
-// r has the dims of y: what a residual block adds. It is added to the rounded rest, as an Add after this Call would.
+//   y = act(gamma[c] * ((x - mean[c]) * rstd[c]) + beta[c] + r)               gamma, beta, r absent: 1, 0, 0
+// r has the dims of y and is a residual block's other summand. It is added to the rounded rest, as an Add after this Call would.
 struct BatchNormApply {
   static constexpr const char* name = "batch_norm_apply";
   ValueId y{}, x{}, mean{}, rstd{}, gamma{}, beta{}, r{};
@@ -61,10 +61,10 @@ struct BatchNormApply {
   constexpr Cost cost() const { return {((r ? 3.0 : 2.0) * dims.count() + 4.0 * dims.c) * f32_bytes, (r ? 5.0 : 4.0) * dims.count()}; }
 };
 
-// With g = dy * act'(y) and xhat = (x - mean[c]) * rstd[c]: dgamma[c] = sum(g * xhat), dbeta[c] = sum(g).
-// y is read only when act is not none. Sums as in BatchNormStatistics; partial: f64 [packs][C][2].
+// g = dy * act'(y) and xhat = (x - mean[c]) * rstd[c] give dgamma[c] = sum(g * xhat), dbeta[c] = sum(g).
+// y is read only when act is not none. Sums are as in BatchNormStatistics; partial: f64 [packs][C][2].
 // dr (when given; dims of x) = g, the gradient of BatchNormApply's r. The BackwardApply that follows then reads it as its dy, with act
-// none: both move 7 tensors, where dr made beside dy and y would take 8. Padding lanes of dr are 0, as those of dy are.
+// none. Both together move 7 tensors; making dr in addition to dy and y would take 8. Padding lanes of dr are 0, as those of dy are.
 struct BatchNormBackwardReduce {
   static constexpr const char* name = "batch_norm_backward_reduce";
   ValueId dgamma{}, dbeta{}, dr{}, dy{}, y{}, x{}, mean{}, rstd{}, partial{};
@@ -90,8 +90,9 @@ struct BatchNormBackwardReduce {
   }
 };
 
-// batch_statistics: dx = gamma[c] * rstd[c] * (g - dbeta[c]/m - xhat * dgamma[c]/m); otherwise (mean and rstd are constants)
-// dx = gamma[c] * rstd[c] * g. g, xhat as above; gamma absent: 1; m = count. Padding lanes of dx are set to 0.
+// batch_statistics: dx = gamma[c] * rstd[c] * (g - dbeta[c]/m - xhat * dgamma[c]/m);
+// otherwise (mean and rstd are constants) dx = gamma[c] * rstd[c] * g. g and xhat are as above; gamma absent: 1; m = count. Padding lanes
+// of dx are set to 0.
 struct BatchNormBackwardApply {
   static constexpr const char* name = "batch_norm_backward_apply";
   ValueId dx{}, dy{}, y{}, x{}, mean{}, rstd{}, gamma{}, dgamma{}, dbeta{};
@@ -115,9 +116,9 @@ struct BatchNormBackwardApply {
   constexpr Cost cost() const { return {((y ? 4.0 : 3.0) * dims.count() + 5.0 * dims.c) * f32_bytes, 8.0 * dims.count()}; }
 };
 
-// Batch norm, activation and max pooling in one pass. With z = gamma[c] * ((x - mean[c]) * rstd[c]) + beta[c]:
-// y = act(max of z over the window), as act is monotonic; argmax = r * kernel_w + s of the first largest z, and largest = its x (when
-// given; dims of y): dgamma and dbeta are those of a BatchNormBackwardReduce of dy, y and largest.
+// Batch norm, activation and max pooling in one pass. With z = gamma[c] * ((x - mean[c]) * rstd[c]) + beta[c]: y = act(max of z over the
+// window), as act is monotonic. argmax = r * kernel_w + s of the first largest z. largest = its x (when given; dims of y). dgamma and dbeta
+// are those of a BatchNormBackwardReduce of dy, y and largest.
 // Windows have at most 256 taps, one at least inside x, and no dilation.
 struct BatchNormMaxPool {
   static constexpr const char* name = "batch_norm_max_pool";
@@ -142,7 +143,7 @@ struct BatchNormMaxPool {
   }
 };
 
-// dx as BatchNormBackwardApply makes it of g, the sum of dy * act'(y) over the windows whose argmax an element of x is.
+// dx as BatchNormBackwardApply makes it of g. For an element of x, g is the sum of dy * act'(y) over the windows whose argmax it is.
 struct BatchNormMaxPoolBackwardApply {
   static constexpr const char* name = "batch_norm_max_pool_backward_apply";
   ValueId dx{}, dy{}, y{}, argmax{}, x{}, mean{}, rstd{}, gamma{}, dgamma{}, dbeta{};

@@ -36,8 +36,8 @@ struct Conv2dBackwardInput {
   constexpr Cost cost() const { return {(shape.x.count() + shape.y.count() + shape.weights()) * f32_bytes, 2.0 * shape.macs()}; }
 };
 
-// dw[k,c,r,s] = sum over (n,p,q) of dy[n,k,p,q] * x[n,c,...];  db[k] = sum over (n,p,q) of dy[n,k,p,q] (when given)
-// partial: [chunks][weights + filters] floats; the samples' groups are cut into `chunks` parts, added in index order.
+//   dw[k,c,r,s] = sum over (n,p,q) of dy[n,k,p,q] * x[n,c,...];  db[k] = sum over (n,p,q) of dy[n,k,p,q] (when given)
+// partial: [chunks][weights + filters] floats. The packs of samples are cut into `chunks` parts, added in index order.
 struct Conv2dBackwardWeight {
   static constexpr const char* name = "conv2d_backward_weight";
   ValueId dw{}, db{}, dy{}, x{}, partial{};

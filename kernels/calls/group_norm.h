@@ -1,15 +1,15 @@
-// Calls: layer norm (Ba, Kiros and Hinton 2016), instance norm (Ulyanov, Vedaldi and Lempitsky 2016) and group norm (Wu and He 2018), which
-// is both: of one group, and of as many as there are channels. Statistics are those of one sample and one group of its channels,
-// (N,G,1,1); in padding lanes they are 0.
+// Calls: layer norm (Ba, Kiros and Hinton 2016), instance norm (Ulyanov, Vedaldi and Lempitsky 2016) and group norm (Wu and He 2018). Group
+// norm is layer norm with one group and instance norm with a group a channel. Statistics are those of one sample and one group of its
+// channels, (N,G,1,1); in padding lanes they are 0.
 #pragma once
 #include "kernels/calls/operand.h"
 
 namespace norma::kernels {
 
 // mean, var (biased; when given) and rstd = 1/sqrt(var + eps) of the M elements of every sample and group; and
-// y = gamma * ((x - mean) * rstd) + beta, gamma and beta of the element or its channel, absent: 1, 0.
-// In chunks of a tile: their mean, then squares of differences from it in float; chunks are merged in double and index order (Chan, Golub
-// and LeVeque 1979). Elements that are all equal give a variance of exactly 0.
+// y = gamma * ((x - mean) * rstd) + beta. gamma and beta are the element's or its channel's; absent: 1, 0.
+// Statistics are made in chunks of a tile: their mean, then squares of differences from it in float. Chunks are merged in double and index
+// order (Chan, Golub and LeVeque 1979). Elements that are all equal give a variance of exactly 0.
 struct GroupNormForward {
   static constexpr const char* name = "group_norm_forward";
   ValueId y{}, mean{}, rstd{}, var{}, x{}, gamma{}, beta{};
@@ -34,9 +34,10 @@ struct GroupNormForward {
   }
 };
 
-// With g = dy * gamma and xhat = (x - mean) * rstd: dx = rstd * (g - sum(g)/M - xhat * sum(g * xhat)/M), sums over a sample's group (when
-// given; 0 in padding lanes); dgamma = sum(dy * xhat), dbeta = sum(dy) (when given), over the batch and what shares a gamma.
-// Sums of a pack of samples in float, flushed to double before they grow long; over groups in double and index order.
+// With g = dy * gamma and xhat = (x - mean) * rstd: dx = rstd * (g - sum(g)/M - xhat * sum(g * xhat)/M) (when given; 0 in padding lanes).
+// These sums are over a sample's group. dgamma = sum(dy * xhat), dbeta = sum(dy) (when given), over the batch and all elements that share a
+// gamma.
+// Sums of a pack of samples are in float, flushed to double before they grow long. Sums over groups are in double and index order.
 // partial: f64 [packs of samples][affine][2].
 struct GroupNormBackward {
   static constexpr const char* name = "group_norm_backward";
@@ -80,8 +81,8 @@ struct GroupNormBackwardInput {
   constexpr Cost cost() const { return {(3.0 * shape.x.count() + 2.0 * shape.statistics().count()) * f32_bytes, 13.0 * shape.x.count()}; }
 };
 
-// mean[c], var[c]: the averages over samples of what an instance norm found for each of them, sample_mean and sample_var (N,C,1,1).
-// In double and a fixed order; partial: f64 [packs of samples][C][2].
+// mean[c], var[c]: averages over samples of sample_mean and sample_var (N,C,1,1), an instance norm's statistics. They are made in double
+// and a fixed order; partial: f64 [packs of samples][C][2].
 struct InstanceNormAverage {
   static constexpr const char* name = "instance_norm_average";
   ValueId mean{}, var{}, partial{}, sample_mean{}, sample_var{};

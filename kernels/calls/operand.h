@@ -1,4 +1,4 @@
-// What every Call is made of: its operands and its cost (kernels/calls.h says what they mean).
+// Parts of every Call: its operands and its cost (kernels/calls.h defines them).
 #pragma once
 #include <array>
 #include <cstdint>
@@ -17,7 +17,7 @@ struct Operand {
   const char* name;
 };
 
-// What a product is made of: so many floats of a value. A Call with a precision below fp32 rounds them first (kernels/round.h).
+// A factor of a product: `elements` floats of a value. A Call with a precision below fp32 rounds them first (kernels/round.h).
 struct Factor {
   ValueId value{};
   std::int64_t elements = 0;  // stored

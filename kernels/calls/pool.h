@@ -37,8 +37,8 @@ struct MaxPoolBackward {
   }
 };
 
-// y = sum over the window / divisor; divisor = positions inside x, or with include_pad those inside x and its padding (PyTorch:
-// a window hanging over the padded edge by ceil_mode never counts what is beyond the padding)
+// y = sum over the window / divisor. divisor = positions inside x; with include_pad also those in its padding. As in PyTorch, a window that
+// ceil_mode lets hang over the padded edge never counts positions beyond the padding.
 struct AvgPoolForward {
   static constexpr const char* name = "avg_pool_forward";
   ValueId y{}, x{};

@@ -22,8 +22,8 @@ constexpr double handed_over(const BatchNormBackwardApply& c) {  // dy, x, perha
   return ((c.y ? 3.0 : 2.0) * c.dims.count() + 4.0 * c.dims.c) * f32_bytes;
 }
 
-// The same as its Calls, one after the other. operands() names each value once: what a Call reads of one before it is left out, and what
-// an earlier one reads and a later one updates is the later one's.
+// Does the same as its Calls, one after the other. operands() names each value once. A Call's read of a value that an earlier one touches
+// is left out. A value that an earlier one reads and a later one updates is the later one's.
 template <class... C>
 struct Together {
  private:
@@ -69,7 +69,7 @@ struct Together {
   }
 };
 
-// A convolution or linear layer of fp32, and the statistics of what it makes.
+// A convolution or linear layer of fp32, and the statistics of its output.
 using Conv2dForwardStatistics = Together<Conv2dForward, BatchNormStatistics>;
 using LinearForwardStatistics = Together<LinearForward, BatchNormStatistics>;
 // The gradient of its input, and the sums over that of the batch norm before; without dr.
@@ -82,8 +82,8 @@ using BatchNormBackward = Together<BatchNormBackwardReduce, BatchNormBackwardApp
 using SgdStep = Together<BatchNormRunningUpdate, Sgd, Advance>;
 using AdamStep = Together<BatchNormRunningUpdate, Adam, Advance>;
 
-// What a GPU keeps on chip until the channel's sums are known: channels of up to 2^21 elements in rows (H*W*lanes) of 32 or more, or of up
-// to 2^17 shorter rows (NHWC); forward with none or ReLU, as the other activations would need registers, too.
+// Limits of a channel that a GPU keeps on chip until its sums are known. It has up to 2^21 elements in rows (H*W*lanes) of 32 or more, or
+// up to 2^17 shorter rows (NHWC). Forward takes none or ReLU: other activations would need registers, too.
 inline constexpr std::int64_t resident_row = 32, resident_elements = std::int64_t{1} << 21, resident_rows = std::int64_t{1} << 17;
 constexpr bool resident(const Dims& d) {
   const std::int64_t row = d.plane() * d.lanes;

@@ -24,7 +24,7 @@ NORMA_INLINE V activation_gradient(V dy, V y) {
   return dy;
 }
 
-// The same where act is not worth its own copy of the loop: the branch is always taken alike.
+// Takes one branch, always alike, if act is not worth its own copy of the loop.
 NORMA_INLINE V activation_gradient(Activation act, V dy, V y) {
   switch (act) {
     case Activation::none: return dy;

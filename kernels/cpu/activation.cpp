@@ -76,8 +76,8 @@ inline void philox_lanes(std::uint64_t key, const std::uint32_t (&low)[16], cons
   for (int l = 0; l < 16; ++l) out[0][l] = a[l], out[1][l] = b[l], out[2][l] = c[l], out[3][l] = d[l];
 }
 
-// Dropout's draws, dropout_uniform() * 2^24, for a part of the features of 16 samples. A sample's features begin anywhere in a Philox
-// block of four words, `phase` words into it; words are kept as they come, and operator[] picks each lane's own.
+// Dropout's draws, dropout_uniform() * 2^24, for a part of the features of 16 samples. A sample's features begin anywhere in a Philox block
+// of four words, `phase` words into it. Words are kept as they come; operator[] picks each lane's own.
 class Draws {
  public:
   Draws(const Dropout& call, const StepState& state, std::int64_t first_sample, std::int64_t begin, std::int64_t end) {
@@ -104,7 +104,7 @@ class Draws {
     }
   }
 
-  // Of the part's feature f, counted from its first.
+  // Returns the draws of the part's feature f, counted from its first.
   V operator[](std::int64_t f) const {
     V draw = load(word_[f]);
     for (int k = 1; k < 4; ++k) draw = select(phase_is_[k], load(word_[f + k]), draw);

@@ -1,4 +1,4 @@
-// How outputs of a sliding window read inputs, one direction at a time, and the packing of what a tile of outputs reads.
+// Maps outputs of a sliding window to the inputs they read, one direction at a time. Packs the inputs that a tile of outputs reads.
 #pragma once
 #include <cstdint>
 
@@ -11,7 +11,7 @@ namespace norma::kernels::cpu::NORMA_ISA {
 struct Axis {
   std::int64_t outputs, stride, first, taps, step, inputs;
 
-  // What outputs i read: `count` inputs from `low` on, `spacing` apart.
+  // Inputs that outputs i read: `count` from `low` on, `spacing` apart.
   struct Reads {
     std::int64_t low, count, spacing;
   };
@@ -27,7 +27,7 @@ struct Axis {
     }
     return {low, (high - low) / spacing + 1, spacing};
   }
-  // Where among what a range of outputs reads the input of its first output and tap 0 is, of the next output, and of the next tap.
+  // Offsets into the inputs that a range of outputs reads: of the first output's tap 0, to the next output, to the next tap.
   struct Places {
     std::int64_t first, output, tap;
   };

@@ -9,10 +9,11 @@ namespace norma::kernels::cpu {
 
 inline constexpr int lanes = 16;
 
-// What the machine does at best at a level, to hold kernels against; src/execute/roofline.cpp times them (roofline.cpp of this folder).
+// Probes of the machine's best speed at a level, to compare kernels with. src/execute/roofline.cpp times these (roofline.cpp of this
+// folder).
 struct Probes {
-  // `rounds` rounds of multiply_add_flops() operations in registers, in independent chains that fill the pipelines, on the calling
-  // thread; returns a value that depends on every one of them.
+  // Runs `rounds` rounds of multiply_add_flops() operations on the calling thread. They work in registers, in independent chains that fill
+  // the pipelines. Returns a value that depends on every one of them.
   float (*multiply_add)(std::int64_t rounds);
   double (*multiply_add_flops)();
   // y = x, n floats (a multiple of flat_chunk) at 64-byte alignment; copy stores as kernels do, copy_streaming past the caches.

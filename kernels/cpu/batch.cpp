@@ -39,7 +39,7 @@ NORMA_INLINE void transpose(const std::uint8_t* const (&samples)[16], std::int64
 // Positions of a plane that are one thread's work at a time.
 constexpr std::int64_t positions_per_part = 1024;
 
-// Where the samples of a pack start; lanes past the last sample point to the pack's first.
+// Finds the start of each sample of a pack; lanes past the last sample point to the pack's first.
 template <class T>
 NORMA_INLINE void find_samples(const T* source, const BatchOrder& order, std::int64_t first, std::int64_t features, int valid,
                                const T* (&samples)[16]) {
@@ -125,8 +125,8 @@ void run(const Gather& call, const Memory& memory) {
 
 namespace {
 
-// The triangle filter of every output position along one side: y[i] = sum over k < count[i] of weight[i*taps + k] * x[first[i] + k].
-// Not a std::vector: its inline functions, compiled here for one instruction set, could be linked into the whole program.
+// The triangle filter of every output position along one side: y[i] = sum over k < count[i] of weight[i*taps + k] * x[first[i] + k]. It is
+// no std::vector. That has inline functions which, compiled here for one instruction set, could be linked into the whole program.
 class Filter {
  public:
   // PIL's precompute_coeffs with the bilinear filter, in double.
@@ -172,8 +172,8 @@ void run(const Resize& call, const Memory& memory) {
   float* const y = memory.at<float>(call.y);
   const float* const x = memory.at<float>(call.x);
   const Filter vertical(in.h, out.h), horizontal(in.w, out.w);
-  // A row is weighted across before rows are weighted down, as two separate passes would; the filters are so short (two supports)
-  // that doing both at once, without an image in between, costs at most four multiply-adds for every element of x, or nine of y.
+  // A row is weighted across before rows are weighted down, as two separate passes would. Doing both at once needs no image in between. The
+  // filters are short (two supports): this costs at most four multiply-adds for every element of x, or nine of y.
   parallel_for(out.packs() * out.c * out.h, [=, &vertical, &horizontal, &in, &out](std::int64_t row) {
     const std::int64_t plane = row / out.h;
     const Range rows = vertical.span(row % out.h);

@@ -11,8 +11,8 @@
 namespace norma::kernels::cpu::NORMA_ISA {
 namespace {
 
-// A value near the data of one plane, so that squares of differences from it cancel little, and exactly the data's value where they are
-// constant: the mean of its first vector and, where it has more, its middle one.
+// Returns a value near one plane's data, so that squares of differences from it cancel little. Constant data give exactly their value. It
+// is the mean of the plane's first vector and, if there is more, its middle one.
 inline float pivot_of(const float* x, std::int64_t vectors, M valid, int valid_lanes) {
   double sum = reduce_add_double(select(valid, load(x), zero()));
   if (vectors == 1) return static_cast<float>(sum / valid_lanes);
@@ -158,7 +158,7 @@ struct WritePastCaches {
 
 }  // namespace
 
-// dy is 0 in padding lanes, and so is what they add.
+// dy is 0 in padding lanes, which therefore add 0.
 void run_partial(const BatchNormBackwardReduce& call, const Memory& memory) {
   float* const dr = memory.at<float>(call.dr);
   if (!dr) sum_gradients(call, memory, WriteNothing{});

@@ -1,5 +1,5 @@
-// What the passes of batch norm, and of the other norms, share: sums of a plane in float, flushed to double before they grow long; sums
-// over packs in double and in order; the two constants of an affine pass.
+// Shared by the passes of batch norm and of the other norms. Sums of a plane are in float, flushed to double before they grow long. Sums
+// over packs are in double and in order. An affine pass has two constants.
 #pragma once
 #include <cmath>
 #include <cstdint>
@@ -11,16 +11,16 @@
 
 namespace norma::kernels::cpu::NORMA_ISA {
 
-// Vectors summed in float, four by four, before the sum goes to double. Near a large mean all squares of x - pivot are small multiples
-// of one power of two, and adding them one by one rounds down more often than up: over means of 1 to 1e5 standard deviations a chain
-// of 128 is up to 9e-7 off, 32 fours are 2e-8 off.
+// Vectors summed in float, four by four, before the sum goes to double. Near a large mean all squares of x - pivot are small multiples of
+// one power of two. Adding them one by one rounds down more often than up. Over means of 1 to 1e5 standard deviations a chain of 128 is up
+// to 9e-7 off, 32 fours are 2e-8 off.
 constexpr std::int64_t vectors_per_flush = 128;
-// What is larger than a usual last-level cache is written past it: a plain store would first read each line it overwrites.
+// Results larger than a usual last-level cache are written past it. A plain store would first read each line it overwrites.
 constexpr std::int64_t max_cached_floats = std::int64_t{1} << 23;  // 32 MB
 // Channels whose partial sums are added up by one thread.
 constexpr std::int64_t channels_per_block = 32;
 
-// Of variance + eps; 0 where that is 0, as in PyTorch: what a constant channel is without eps is then 0 too, not 0 times infinity.
+// v is variance + eps. 0 gives 0, as in PyTorch: a constant channel without eps is then 0 too, not 0 times infinity.
 NORMA_INLINE double reciprocal_std(double v) {
   const double r = 1 / std::sqrt(v);
   return v == 0 ? 0 : r;

@@ -42,7 +42,7 @@ void run(const BatchNormMaxPool& call, const Memory& memory) {
   });
 }
 
-// Where windows tile x each element meets one of them. Elsewhere the plane of dx first collects g.
+// If windows tile x, each element meets one of them. Otherwise the plane of dx first collects g.
 void run(const BatchNormMaxPoolBackwardApply& call, const Memory& memory) {
   const Geometry g(call.shape);
   float* const dx = memory.at<float>(call.dx);

@@ -53,8 +53,8 @@ inline void clear_phase(const ConvShape& s, float* dx, std::int64_t first_row, s
   });
 }
 
-// With many filters: for each phase of the strides, one index is one tile of its positions of at most max_tile_outs channels of one
-// pack of samples. Returns false where the shape is not for tiles.
+// Serves many filters. For each phase of the strides, one index is one tile of its positions, of at most max_tile_outs channels of one
+// pack. Returns false if tiles do not suit the shape.
 inline bool run_tiles(const ConvShape& s, float* dx, const float* dy, const float* w, PerThread<TileBuffer> buffer) {
   const Window& k = s.window;
   const std::int64_t channels = s.channels_per_group(), filters = s.filters_per_group(), area = k.area();
@@ -110,8 +110,8 @@ inline bool run_tiles(const ConvShape& s, float* dx, const float* dy, const floa
 
 }  // namespace
 
-// One index is one row of one block of channels of one pack of samples. In it, columns that are stride_w apart are reached by
-// the same taps, from neighbouring columns of dy: each such phase is a correlation with unit stride.
+// One index is one row of one block of channels of one pack of samples. In it, columns that are stride_w apart are reached by the same
+// taps, from neighbouring columns of dy. Each such phase is a correlation with unit stride.
 void run(const Conv2dBackwardInput& call, const Memory& memory) {
   const ConvShape& s = call.shape;
   const Window& k = s.window;

@@ -48,8 +48,8 @@ inline void add_chunks(float* y, const float* partial, std::int64_t n, std::int6
   }
 }
 
-// The weights of a few filters, row by row: a block is filters x taps of one kernel row and channel; channels instead of taps where the
-// kernel is one column wide.
+// The weights of a few filters, row by row. A block is filters x taps of one kernel row and channel. If the kernel is one column wide,
+// channels take the place of taps.
 struct RowBlocks {
   const ConvShape& s;
   bool column = s.window.kernel_w == 1;
@@ -105,8 +105,8 @@ struct RowBlocks {
 
 }  // namespace
 
-// One index is one block of weights of one chunk of samples; then one filter's db of one chunk. Two loops, since threads take equal shares
-// of a loop's indices, and one of both would give all blocks to one thread where there are as many filters.
+// One index is one block of weights of one chunk of samples; then one filter's db of one chunk. There are two loops, since threads take
+// equal shares of a loop's indices. With as many filters as blocks, one loop would give all blocks to one thread.
 void run_partial(const Conv2dBackwardWeight& call, const Memory& memory) {
   const ConvShape& s = call.shape;
   const Window& k = s.window;

@@ -1,6 +1,6 @@
 // The register-blocked inner loop of Conv2dForward, Conv2dBackwardInput, LinearForward and LinearBackwardInput:
 //   y[o][j] = b[o] + sum over (c, r, t) of w[o][c][r][t] * x[c][r][j, t]        each y and x: 16 samples; each w: one float
-// A block of Outs x Cols accumulators stays in registers for the whole sum: a loaded x serves Outs, a broadcast w serves Cols
+// A block of Outs x Cols accumulators stays in registers for the whole sum. A loaded x serves Outs, a broadcast w serves Cols
 // multiply-adds. Each output is one chain of fma in the order c, r, t, from b, however the blocks are cut.
 #pragma once
 #include <cstdint>
@@ -13,8 +13,8 @@ namespace norma::kernels::cpu::NORMA_ISA {
 
 // Addresses of a row of outputs; strides are in floats.
 struct Correlation {
-  // x of (c, r, j, t) is x[c*x_channel + r*x_row + x_first + j*x_column + t*x_tap], and counts only where the sum of the last
-  // three is in [0, x_width): what lies beyond is the zero padding.
+  // x of (c, r, j, t) is x[c*x_channel + r*x_row + x_first + j*x_column + t*x_tap]. It counts only if the sum of the last three is in [0,
+  // x_width); beyond is the zero padding.
   const float* x;
   std::int64_t x_channel, x_row, x_first, x_column, x_tap, x_width;
   const float* w;

@@ -1,9 +1,9 @@
 // Correlations with many channels, for Conv2dForward and Conv2dBackwardInput:
 //   y[o][p][q] = b[o] + sum over (c, u, v) of w[o][c][u][v] * x[c][row(p, u)][column(q, v)]     each y and x: 16 samples
-// A tile of outputs at a time, a block of channels at a time: the part of x it reads is packed into a contiguous buffer, with the
-// zero padding, so that neither cache sets nor page tables are exhausted by planes that lie a power of two apart and no output
-// is at an edge; between blocks of channels the sums rest in y. Each output is one chain of fma in the order c, u, v, from b,
-// however the tiles and blocks are cut. Padding takes part as zeros.
+// The loops take a tile of outputs and a block of channels at a time. They pack the part of x it reads into a contiguous buffer, with the
+// zero padding. Planes that lie a power of two apart then exhaust neither cache sets nor page tables, and no output is at an edge. Between
+// blocks of channels the sums rest in y. Each output is one chain of fma in the order c, u, v, from b, however the tiles and blocks are
+// cut. Padding takes part as zeros.
 #pragma once
 #include <omp.h>
 
@@ -32,7 +32,7 @@ struct TiledCorrelation {
 
 inline constexpr int tile_outs = registers >= 32 ? 6 : 4, tile_cols = registers >= 32 ? 4 : 3;
 
-// What a register block of outs x cols reads and writes.
+// Operands of a register block of outs x cols.
 struct TileBlock {
   const float* x;              // of (k, j): x[offset[k] + x_at[j]]
   const std::int32_t* offset;  // [steps]
@@ -101,14 +101,14 @@ inline void tile_block(const TileBlock& a, std::int64_t outs, std::int64_t cols,
   kernels[(outs - 1) * tile_cols + (cols - 1)](a);
 }
 
-// How a TiledCorrelation is cut: tiles of outputs, blocks of channels.
+// Cut of a TiledCorrelation: tiles of outputs, blocks of channels.
 struct Tiling {
   std::int64_t row_tiles, column_tiles, channel_blocks;
   std::int64_t tiles() const { return row_tiles * column_tiles; }
 };
 
-// Lines (of 64 bytes) from one channel of a packed tile to the next. L1 has 64 sets of lines: what a register block reads of one
-// row of successive channels is to lie in successive sets. 82 instead of 97 GFLOP/s where channels are 144 lines apart.
+// Lines (of 64 bytes) from one channel of a packed tile to the next. L1 has 64 sets of lines. A register block reads one row of successive
+// channels, and successive sets should hold it. Channels 144 lines apart give 82 instead of 97 GFLOP/s.
 inline std::int64_t channel_lines(const TiledCorrelation& a, Axis::Reads r, Axis::Reads c) {
   const std::int64_t least = r.count * c.count, cols = a.columns.reads({0, tile_cols}).count;
   return least + ((cols - least) % 64 + 64) % 64;
@@ -126,7 +126,8 @@ inline Tiling tiling(const TiledCorrelation& a) {
     else if (width > 1) width = (width + 1) / 2;
     else return {};
   }
-  // What one register block reads of x: 24 KB, near L1's 32; of one tap alone twice that, for fewer passes over y (79 against 74 GFLOP/s).
+  // One register block reads 24 KB of x, near L1's 32. With one tap alone it reads twice that, for fewer passes over y (79 against 74
+  // GFLOP/s).
   const std::int64_t touched = a.rows.taps * a.columns.reads({0, width < tile_cols ? width : tile_cols}).count;
   std::int64_t channels = touched > 0 ? (taps == 1 ? 768 : 384) / touched : a.channels;
   if (channels * lines() > max_tile_lines) channels = max_tile_lines / lines();
@@ -135,8 +136,8 @@ inline Tiling tiling(const TiledCorrelation& a) {
   return {ceil_div(a.rows.outputs, height), ceil_div(a.columns.outputs, width), ceil_div(a.channels, channels)};
 }
 
-// Parts into which the outs of a tile are cut, one an index, where there are `tiles` tiles in all: as few as the blocks allow, but
-// two indices a thread. Results do not depend on it. One tap alone needs more outs for each x it packs.
+// Returns the number of parts of a tile's outs, one an index, for `tiles` tiles in all. It is as low as the blocks allow, but gives two
+// indices a thread. Results do not depend on it. One tap alone needs more outs for each x it packs.
 inline std::int64_t tile_out_parts(std::int64_t outs, std::int64_t taps, std::int64_t tiles) {
   const std::int64_t threads = omp_in_parallel() ? 1 : omp_get_max_threads(), wanted = threads > 1 ? ceil_div(2 * threads, tiles) : 1;
   const std::int64_t least = ceil_div(outs, taps == 1 ? 2 * max_tile_outs : max_tile_outs), most = ceil_div(outs, 4 * tile_outs);
@@ -166,7 +167,7 @@ inline void correlate_tile(const TiledCorrelation& a, const Tiling& t, std::int6
       x_at[positions] = static_cast<std::int32_t>(((row.first + i * row.output) * c.count + column.first + j * column.output) * lanes);
       y_at[positions] = (p.begin + i) * a.y_row + (q.begin + j) * a.y_column;
     }
-  // Register blocks stay within a row, which keeps what they touch small, unless rows are shorter than a block.
+  // Register blocks stay within a row, so that they touch little memory, unless rows are shorter than a block.
   const std::int64_t width = q.end - q.begin, runs = width < tile_cols ? 1 : p.end - p.begin, run = positions / runs;
   const std::int64_t run_blocks = ceil_div(run, tile_cols);
   const std::int64_t count = outs.end - outs.begin, out_blocks = ceil_div(count, tile_outs);
@@ -198,7 +199,7 @@ inline void correlate_tile(const TiledCorrelation& a, const Tiling& t, std::int6
     b.steps = channels.begin < channels.end ? (channels.end - channels.begin) * taps : 0;
     b.y_out = a.y_out;
     b.resume = block > 0;
-    // Meanwhile the x of the next block, or of the next tile's first, comes into L2: 102 instead of 95 GFLOP/s for ResNet-18's 3 x 3.
+    // Meanwhile the x of the next block, or of the next tile's first, comes into L2. ResNet-18's 3 x 3 gets 102 instead of 95 GFLOP/s.
     const bool same = block + 1 < t.channel_blocks;
     const Range next = chunk(a.channels, t.channel_blocks, same ? block + 1 : 0);
     const Axis::Reads& next_r = same ? r : r_after;

@@ -9,7 +9,7 @@
 
 namespace norma::kernels::cpu::NORMA_ISA {
 
-// How a pass reads and writes one vector: all 16 floats (64-byte aligned), or the n that are left at the end of the array.
+// Access of a pass to one vector: all 16 floats (64-byte aligned), or the array's last n.
 struct WholeVector {
   NORMA_INLINE V load(const float* p) const { return NORMA_ISA::load(p); }
   NORMA_INLINE void store(float* p, V a) const { NORMA_ISA::store(p, a); }
@@ -36,7 +36,7 @@ NORMA_INLINE void for_vectors(std::int64_t begin, std::int64_t end, F f) {
   if (i < end) f(i, PartVector{static_cast<int>(end - i)});
 }
 
-// The same over [0,n), in parallel.
+// Runs over [0,n) in parallel.
 template <class F>
 inline void parallel_for_vectors(std::int64_t n, F f) {
   parallel_for(ceil_div(n, flat_chunk), [=](std::int64_t k) {

@@ -1,5 +1,5 @@
-// Layer, instance and group norm. A tile is what one pack of samples has in one group of channels: M vectors, one after another. A lane
-// is a sample, so its statistics are arithmetic between vectors.
+// Layer, instance and group norm. A tile is one pack of samples in one group of channels: M vectors, one after another. A lane is a sample,
+// so its statistics are arithmetic between vectors.
 #include <cmath>
 
 #include "kernels/chunks.h"
@@ -43,7 +43,7 @@ NORMA_INLINE double sum_lanes(const Doubles& all) {
 struct TwoSums {
   V a, b;
 };
-// What terms(i, a, b) adds to its accumulators for i = 0 .. n-1, in two chains for each of the sums.
+// Sums over i = 0 .. n-1 the terms that terms(i, a, b) adds to its accumulators, in two chains for each of the sums.
 template <class Terms>
 NORMA_INLINE TwoSums two_sums(std::int64_t n, Terms terms) {
   V a0 = zero(), a1 = zero(), b0 = zero(), b1 = zero();
@@ -81,7 +81,7 @@ struct Moments {
   Doubles mean, squares;  // sum of squared differences from the mean
 };
 
-// A chunk's first vector is near its data, or the data's value where they are constant; their mean, found from there, is nearer.
+// A chunk's first vector is near its data, and equal to constant data. The chunk's mean, found from there, is nearer.
 NORMA_INLINE Moments moments_of(const float* x, std::int64_t vectors) {
   Moments all;
   for_chunks(vectors, [&](std::int64_t begin, std::int64_t count) {
@@ -107,7 +107,7 @@ NORMA_INLINE Moments moments_of(const float* x, std::int64_t vectors) {
   return all;
 }
 
-// How results are written: through the caches, or past them.
+// Results are written through the caches, or past them.
 struct Cached {
   NORMA_INLINE static void put(float* p, V v) { store(p, v); }
   static void end() {}
@@ -197,7 +197,7 @@ struct BackwardOperands {
   float* dx;  // or null
   const float *dy, *x, *mean, *rstd, *gamma;
 
-  // Where a tile begins, and its gammas.
+  // Returns pointers to the tile's beginning, and to its gammas.
   BackwardOperands of(const Tile& t) const {
     return {dx ? dx + t.at : nullptr, dy + t.at,           x + t.at,
             mean + t.statistics,      rstd + t.statistics, gamma ? gamma + t.first_affine : nullptr};
@@ -303,7 +303,7 @@ struct LaneStatistics {
 
 }  // namespace
 
-// dy is 0 in padding lanes, and so is what they add.
+// dy is 0 in padding lanes, which therefore add 0.
 void run_partial(const GroupNormBackward& call, const Memory& memory) {
   const BackwardOperands all{memory.at<float>(call.dx),   memory.at<float>(call.dy),   memory.at<float>(call.x),
                              memory.at<float>(call.mean), memory.at<float>(call.rstd), memory.at<float>(call.gamma)};

@@ -13,8 +13,8 @@ namespace norma::kernels::cpu::NORMA_ISA {
 
 namespace {
 
-// One pack of samples alone gives a register block one column: more outs keep the multiply-adds' latency covered (AVX2, 120 x 256:
-// 87 instead of 56 GFLOP/s).
+// One pack of samples alone gives a register block one column. More outs then keep the multiply-adds' latency covered (AVX2, 120 x 256: 87
+// instead of 56 GFLOP/s).
 constexpr int single_outs = 8;
 
 template <int... Index>
@@ -57,7 +57,7 @@ struct WeightSums {
   const float *dy, *x;
   float* sum;
   std::int64_t sum_row, dy_pack, packs;
-  bool resume;  // the sums start from what is in memory, otherwise from 0
+  bool resume;  // the sums start from memory, otherwise from 0
 };
 
 template <int Outs, int Cols>
@@ -122,8 +122,8 @@ void run(const LinearBackwardInput& call, const Memory& memory) {
            features, outs, 1, features);
 }
 
-// The features become the lanes: x is transposed, and each weight is one chain of fma over the samples in order, which needs no sum
-// over lanes. One index is a block of outputs and weight_columns features; those of the first features sum db.
+// The features become the lanes: x is transposed. Each weight is one chain of fma over the samples in order, which needs no sum over lanes.
+// One index is a block of outputs and weight_columns features; indices of the first features sum db.
 void run(const LinearBackwardWeight& call, const Memory& memory) {
   assert(call.x_dims.lanes == lanes && call.y_dims.lanes == lanes);
   const float* x = memory.at<const float>(call.x);

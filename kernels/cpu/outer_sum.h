@@ -1,7 +1,7 @@
 // The register-blocked inner loop of Conv2dBackwardWeight:
 //   sum[o][s] += sum over positions i of dy[o][i] * x[s][i]        each dy, x and sum: 16 lanes
-// A block of Outs x Streams sums stays in registers: a loaded dy serves Streams, a loaded x serves Outs multiply-adds. Each sum is
-// one chain of fma a lane in the order of the positions; between calls it rests in memory.
+// A block of Outs x Streams sums stays in registers. A loaded dy serves Streams, a loaded x serves Outs multiply-adds. Each sum is one
+// chain of fma a lane in the order of the positions; between calls it rests in memory.
 #pragma once
 #include <cstdint>
 #include <utility>
@@ -22,7 +22,7 @@ struct OuterSum {
   std::int64_t positions;
   float* sum;  // of (o, s): sum[o*sum_out + s*16]
   std::int64_t sum_out;
-  bool resume;           // the sums start from what is in memory, otherwise from 0
+  bool resume;           // the sums start from memory, otherwise from 0
   Upcoming::Lines soon;  // fetched for later, a line a position
 };
 

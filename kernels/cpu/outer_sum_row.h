@@ -1,8 +1,8 @@
-// The register-blocked inner loop of Conv2dBackwardWeight where a group has few filters, rows of x and dy read where they lie: a packed
-// x would be read too few times. Depthwise 3 x 3 over 56 x 56: 45 instead of 26 GFLOP/s.
+// The register-blocked inner loop of Conv2dBackwardWeight for groups with few filters. It reads rows of x and dy in place: a packed x would
+// be read too few times. Depthwise 3 x 3 over 56 x 56: 45 instead of 26 GFLOP/s.
 //   sum[o][t] = sum over (n, p, q) and lanes of dy[n, o, p, q] * x[n, p, q, t]
-// A block of Outs x Streams accumulators stays in registers for the whole sum. Each is one chain of fma a lane, in the order
-// n, p, q; then reduce_add over the lanes.
+// A block of Outs x Streams accumulators stays in registers for the whole sum. Each is one chain of fma a lane, in the order n, p, q; then
+// reduce_add over the lanes.
 #pragma once
 #include <cstdint>
 
@@ -15,9 +15,8 @@ struct RowSum {
   // dy of (n, o, p, q) is dy[n*dy_sample + o*dy_out + p*dy_row + q*dy_column]
   const float* dy;
   std::int64_t dy_sample, dy_out, dy_row, dy_column;
-  // x of (n, p, q, t) is x[n*x_sample + p*x_row + x_first + q*x_column + t*x_stream]; it counts only where
-  // x_first + q*x_column + t*x_shift is in [0, x_width): elsewhere is the zero padding. Columns in [inner_begin, inner_end) are
-  // inside for every t.
+  // x of (n, p, q, t) is x[n*x_sample + p*x_row + x_first + q*x_column + t*x_stream]. It counts only if x_first + q*x_column + t*x_shift is
+  // in [0, x_width); elsewhere is the zero padding. Columns in [inner_begin, inner_end) are inside for every t.
   const float* x;
   std::int64_t x_sample, x_row, x_column, x_stream, x_first, x_shift, x_width;
   std::int64_t samples, rows, columns, inner_begin, inner_end;

@@ -1,6 +1,6 @@
-// Blocks of weight gradients for Conv2dBackwardWeight: a tile of positions at a time. The part of x it reads is packed with its zero
-// padding, so that no position is at an edge; a block's sums stay in L2 from tile to tile. Each sum is one chain of fma a lane
-// in the order n, tile, p, q; then reduce_add over the lanes.
+// Blocks of weight gradients for Conv2dBackwardWeight, a tile of positions at a time. The part of x it reads is packed with its zero
+// padding, so that no position is at an edge. A block's sums stay in L2 from tile to tile. Each sum is one chain of fma a lane in the order
+// n, tile, p, q; then reduce_add over the lanes.
 #pragma once
 #include <omp.h>
 
@@ -16,7 +16,7 @@
 
 namespace norma::kernels::cpu::NORMA_ISA {
 
-// How weights and positions are cut. Only the order of positions, which rows and columns here make, shows in the results.
+// Cut of weights and positions. Only the order of positions, which rows and columns here make, shows in the results.
 struct WeightCut {
   std::int64_t filters, channels;            // at most, per index
   std::int64_t kernel_rows, kernel_columns;  // taps per index: all, or one row's, or one
@@ -24,7 +24,7 @@ struct WeightCut {
   std::int64_t packed_channels;              // packed at a time
 };
 
-// x and dy of one pack of samples of at most so many floats (512 KB) are in L2 when their weight gradient is due.
+// Limit (512 KB) on x and dy of one pack of samples. Up to it L2 holds both when their weight gradient is due.
 inline constexpr std::int64_t max_near_floats = std::int64_t{1} << 17;
 
 inline WeightCut cut_weights(const ConvShape& s, Axis rows, Axis columns, std::int64_t chunks) {
@@ -114,7 +114,7 @@ inline void sum_weights(const ConvShape& s, Axis rows, Axis columns, const Weigh
           pack_plane(packed + j * r.count * c.count * lanes, x + j * x_plane, rows, columns, r, c);
 
       const Shape shape{p.end - p.begin, q.end - q.begin, k.end - k.begin, direct};
-      if (shape != addressed) {  // the same for all tiles of a shape
+      if (shape != addressed) {  // all tiles of a shape share this
         addressed = shape;
         const std::int64_t x_channel = direct ? x_plane : r.count * c.count * lanes;
         const std::int64_t x_row = (direct ? r.spacing * s.x.w : c.count) * lanes, x_column = (direct ? c.spacing : 1) * lanes;
@@ -130,8 +130,7 @@ inline void sum_weights(const ConvShape& s, Axis rows, Axis columns, const Weigh
               stream[t++] = static_cast<std::int32_t>(j * x_channel + u * row.tap * x_row + v * column.tap * x_column);
       }
       const std::int64_t first = k.begin * taps, count = (k.end - k.begin) * taps, stream_blocks = ceil_div(count, max_streams);
-      // Meanwhile the next tile's x and dy, which follow this one's but at the end of a plane, come into L2, unless a pack's fit
-      // it.
+      // Meanwhile the next tile's x and dy come into L2, unless a pack's fit it. They follow this tile's except at the end of a plane.
       const std::int64_t calls = out_blocks * stream_blocks, x_row = s.x.w * lanes;
       const bool far = x_plane * s.x.c + y_plane * s.y.c > max_near_floats;
       Ahead x_ahead(x + (r.low + cut.rows * rows.stride) * x_row + (c.low > 0 ? c.low : 0) * lanes, x_plane, far ? k.end - k.begin : 0,

@@ -8,10 +8,10 @@
 
 namespace norma::kernels::cpu::NORMA_ISA {
 
-// f(i) for i in [0,n), on as many threads as the calling thread's OpenMP setting allows, or on the calling thread alone if that is
-// already one of a parallel region; each index does all its work alone, so
-// results depend on the cut into indices and never on the number of threads. Neighbouring indices go to one thread, and the same
-// index of a later loop of as many indices to the same thread, which finds its data in cache. f must not throw.
+// Runs f(i) for i in [0,n) on as many threads as the calling thread's OpenMP setting allows. A caller already in a parallel region runs all
+// alone. Each index does all its work alone, so results depend on the cut into indices and never on the number of threads. Neighbouring
+// indices go to one thread. A later loop with the same n gives each index to the same thread, which finds its data in cache. f must not
+// throw.
 template <class F>
 inline void parallel_for(std::int64_t n, F f) {
   if (n == 1 || omp_in_parallel() || omp_get_max_threads() == 1) {  // if(...) of the pragma would still enter libgomp

@@ -50,7 +50,7 @@ inline void max_backward(const MaxPoolBackward& call, const Memory& memory) {
   });
 }
 
-// What a window's sum is divided by: a product of the two sides' counts of taps inside x, or inside x and its padding.
+// Returns the divisor of a window's sum. It is a product of the two sides' counts of taps inside x, or inside x and its padding.
 inline std::int64_t counted_taps(const Side& side, std::int64_t out, bool include_pad) {
   const Side padded{side.size + 2 * side.pad, side.kernel, side.stride, 0, side.dilation};
   const Range taps = include_pad ? padded.taps(out) : side.taps(out);

@@ -1,4 +1,4 @@
-// What a level's instructions do at best: multiply-adds in registers, and the memory's bandwidth. No kernel uses these; they are timed.
+// Measures a level's instructions at best: multiply-adds in registers, and the memory's bandwidth. No kernel uses these; they are timed.
 #include "kernels/chunks.h"
 #include "kernels/cpu/backend.h"
 #include "kernels/cpu/flat.h"
@@ -11,8 +11,8 @@ extern const Probes probes;  // defined at the end, used by the level's table
 
 namespace {
 
-// Latency times throughput of a multiply-add is 8 to 16 registers on the machines norma runs on; the two operands stay in registers too.
-// At most 16: so many the compilers unroll.
+// Latency times throughput of a multiply-add is 8 to 16 registers on the machines norma runs on. The two operands stay in registers too.
+// The compilers unroll at most 16.
 constexpr int chains = registers >= 32 ? 16 : 12;
 
 NORMA_INLINE Register sum(Register a, Register b) { return fma(a, broadcast(1.0f), b); }

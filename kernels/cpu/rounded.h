@@ -1,5 +1,5 @@
-// The factors of a Call of lower precision, rounded into scratch memory: from there the kernels of fp32 compute it. As exact as tensor
-// cores, and slower than fp32: the CPU has this precision so that its effect on training can be seen without a GPU.
+// Rounds the factors of a Call of lower precision into scratch memory, from which the kernels of fp32 compute it. This is as exact as
+// tensor cores, and slower than fp32. The CPU has it so that the effect on training can be seen without a GPU.
 #pragma once
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/scratch.h"

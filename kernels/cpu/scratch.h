@@ -27,7 +27,7 @@ constexpr std::size_t address_bytes(const C& call) {
 // A factor, rounded; kernels may load a vector from where it ends.
 constexpr std::size_t factor_bytes(const Factor& f) { return whole_lines(static_cast<std::size_t>(f.elements) * sizeof(float)) + 64; }
 
-// Rounded factors, then the buffers of so many threads.
+// Returns the bytes of the rounded factors, then of the buffers of `threads` threads.
 template <class C>
 constexpr std::size_t scratch_bytes(const C& call, int threads) {
   std::size_t bytes = thread_bytes(call) * static_cast<std::size_t>(threads);

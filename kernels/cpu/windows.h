@@ -55,7 +55,7 @@ struct Taps {
   constexpr std::int64_t at(std::int64_t i, std::int64_t j) const { return (corner + i * step_r + j * step_s) * 16; }
 };
 
-// The same where all kernel x kernel taps do: loops over them have constant bounds and unroll.
+// Taps of a window that has all kernel x kernel of them: loops have constant bounds and unroll.
 template <int kernel>
 struct WholeTaps {
   static constexpr Range r{0, kernel}, s{0, kernel};
@@ -87,7 +87,7 @@ NORMA_INLINE void for_whole_windows(const Geometry& g, std::int64_t p, F f) {
   }
 }
 
-// The same for the others, which are few: one copy of f, not inlined.
+// Calls f for the other windows, which are few: one copy of f, not inlined.
 template <int kernel, class F>
 [[gnu::noinline]] inline void for_edge_windows(const Geometry& g, std::int64_t p, F f) {
   const Range whole = whole_windows<kernel>(g, p), r = g.h.taps(p);
@@ -123,8 +123,8 @@ struct Largest {
   V x;
 };
 
-// The largest f(x) over the taps of a window, -infinity if it has none: the first of equals and the first NaN, since taps are taken from
-// the last to the first.
+// Returns the largest f(x) over the taps of a window, -infinity if it has none. It is the first of equals and the first NaN, since taps are
+// taken from the last to the first.
 template <class T, class F>
 NORMA_INLINE Largest first_largest(const Geometry& g, const T& taps, const float* plane, F f) {
   Largest best{set1(-__builtin_inff()), set1(std::int32_t{0}), zero()};

@@ -1,4 +1,4 @@
-// Activations and their gradients from the output. All threads take the same branch, in kernels that wait for memory: copies of a kernel
+// Activations and their gradients from the output. All threads take the same branch, in kernels that wait for memory. Copies of a kernel
 // for each activation would gain nothing and cost a third of the build.
 #pragma once
 #include "kernels/cuda/math.cuh"

@@ -12,12 +12,12 @@ namespace norma::kernels::cuda {
 
 inline constexpr int lanes = 32;
 
-// Where Calls run, in order, and memory of the device that is their kernels' own. Calls that may run at the same time share none of it.
+// A stream on which Calls run in order, and device memory of their kernels' own. Calls that may run at the same time share none of it.
 struct Queue {
   CUstream_st* stream = nullptr;
   std::byte* workspace = nullptr;  // the parts of a sum; 256-byte aligned
-  unsigned* counters = nullptr;    // how many blocks have made their parts: all 0 before a Call and after it
-  int multiprocessors = 132;       // of the device (an H100's): how many blocks may wait for each other
+  unsigned* counters = nullptr;    // blocks that have made their parts: all 0 before a Call and after it
+  int multiprocessors = 132;       // of the device (an H100's): limits the blocks that may wait for each other
 };
 
 struct Needs {
@@ -27,11 +27,12 @@ struct Needs {
 // Depends on the Call alone, as does everything else about how its result is summed: the same bits on every GPU.
 Needs needs_of(const Call& call);
 
-// Queues the kernels of a Call; any number of lanes (1: NCHW). The error of a launch is left for cudaGetLastError().
-// Throws std::length_error for a size beyond what the kernels index: a plane (H*W*L) or a row of weights of 2^31 elements.
+// Queues the kernels of a Call; any number of lanes (1: NCHW). The error of a launch is left for cudaGetLastError(). Throws
+// std::length_error for a plane (H*W*L) or a row of weights of 2^31 elements, which the kernels cannot index.
 void run(const Call& call, const Memory& memory, const Queue& queue);
 
-// What run() would queue, in order. Touches no device, so that none need be there; of the values' addresses only their alignment counts.
+// Lists the launches that run() would queue, in order. It touches no device, so none need be there. Only the alignment of the values'
+// addresses counts.
 std::vector<Launch> launches(const Call& call, const Memory& memory);
 
 }  // namespace norma::kernels::cuda

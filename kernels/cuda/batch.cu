@@ -55,7 +55,7 @@ __global__ void __launch_bounds__(gather_threads) gather(GatherParameters<T> p) 
   }
 }
 
-// What is gathered is of these dims; the rest of the parameters is set.
+// Sets the parameters that follow from the gathered value's dims, and launches. The caller sets the rest.
 template <class T>
 void launch_gather(const Dims& dims, GatherParameters<T> p, const Queue& queue) {
   p.n = dims.n, p.features = dims.features(), p.plane = dims.plane(), p.lanes = dims.lanes;
@@ -93,8 +93,8 @@ void enqueue(const Gather& call, const Memory& memory, const Queue& queue) {
 
 namespace {
 
-// The triangle filter of every output position along one side, as PIL's precompute_coeffs makes it:
-// y[i] = sum over k < count of weight[i*taps + k] * x[begin + k]. In memory: spans [outputs], then weights [outputs][taps].
+// The triangle filter of every output position along one side, as PIL's precompute_coeffs makes it: y[i] = sum over k < count of
+// weight[i*taps + k] * x[begin + k]. Memory holds spans [outputs], then weights [outputs][taps].
 struct FilterShape {
   std::int64_t inputs = 0, outputs = 0;
 

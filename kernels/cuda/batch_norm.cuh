@@ -1,4 +1,4 @@
-// What the kernels of batch norm share: the constants of one channel, and what becomes of its sums.
+// Shared by the kernels of batch norm: the constants of one channel, and the results of its sums.
 #pragma once
 #include "kernels/calls/batch_norm.h"
 #include "kernels/cuda/math.cuh"
@@ -49,7 +49,7 @@ inline BackwardNormalisation normalisation_of(const BatchNormBackwardApply& call
           memory.at<float>(call.dbeta), 1 / static_cast<double>(call.count)};
 }
 
-// What becomes of a channel's sums: (C) each.
+// Results of a channel's sums: (C) each.
 struct Statistics {
   double eps;
   float *mean, *var, *rstd;

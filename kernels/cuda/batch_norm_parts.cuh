@@ -1,5 +1,5 @@
-// How batch norm's sums are cut and added up: in parts whose number depends on the sizes alone, along rows where they are long, else with
-// neighbouring channels in neighbouring threads.
+// Cuts batch norm's sums into parts and adds them up. The number of parts depends on the sizes alone. Long rows are summed along rows.
+// Otherwise neighbouring threads take neighbouring channels.
 #pragma once
 #include "kernels/cuda/activate.cuh"
 #include "kernels/cuda/backend.h"
@@ -14,8 +14,8 @@ inline constexpr std::int64_t elements_per_part = 2048;  // 16 for a thread
 inline constexpr std::int64_t columns_per_block = 32, column_threads = sum_threads / columns_per_block, rows_per_part = 64;
 inline constexpr std::int64_t max_parts = 1024;
 
-// How the sums are cut: `parts` of a channel's elements (along rows), or of its rows, where a block takes `channels` with a partial sum for
-// each of their columns. The last block of those that share channels adds up these channels' parts.
+// Cut of the sums: `parts` of a channel's elements (along rows), or of its rows. With rows, a block takes `channels` and has a partial sum
+// for each of their columns. The last block of those that share channels adds up these channels' parts.
 struct Parts {
   bool along_rows = true;
   std::int64_t parts = 1, columns = 1;  // partial sums of a channel: their product
@@ -52,8 +52,8 @@ Partials<Partial> partials_of(const View& view, const Queue& queue) {
   return {parts_of(view), reinterpret_cast<Partial*>(queue.workspace), queue.counters};
 }
 
-// Values that are summed in float before the sum goes to double; the four accumulators of a vector are added up in double, too. Near a
-// large mean all squares of x - pivot are small multiples of one power of two, and long chains round down more often than up.
+// Values that are summed in float before the sum goes to double. The four accumulators of a vector are added up in double, too. Near a
+// large mean all squares of x - pivot are small multiples of one power of two. Long chains then round down more often than up.
 inline constexpr int vectors_per_flush = 8;
 
 // ------------------------------------------------------------------------------------------ along rows
@@ -91,7 +91,7 @@ struct Part {
   }
 
  private:
-  // Of so many elements from the beginning of the first pack's row on.
+  // Counts the samples among the elements up to `end`, from the beginning of the first pack's row.
   __device__ __forceinline__ std::uint32_t samples_before(const View& v, std::uint32_t end) const {
     const std::int64_t whole = (v.outer - 1 - first_pack) * v.inner;  // in packs without padding
     if (end <= whole) return end;
@@ -101,8 +101,8 @@ struct Part {
   }
 };
 
-// A value near the data of the part, so that squares of differences from it cancel little, and exactly the data's value where they are
-// constant: the mean of the samples among its first 32 elements. The same in every thread.
+// Returns a value near the part's data, so that squares of differences from it cancel little. Constant data give exactly their value. It is
+// the mean of the samples among the part's first 32 elements, the same in every thread.
 __device__ __forceinline__ float pivot_of(const View& v, std::int64_t channel, const Part& part, const float* x) {
   const std::uint32_t lane = static_cast<std::uint32_t>(lane_index());
   double value = 0, count = 0;
@@ -116,7 +116,7 @@ __device__ __forceinline__ float pivot_of(const View& v, std::int64_t channel, c
   return static_cast<float>(warp_sum(value) / warp_sum(count));
 }
 
-// Of a part's sum of differences from the pivot and of their squares.
+// Makes Moments from a part's sum of differences from the pivot and of their squares.
 __device__ __forceinline__ Moments moments_of(const Part& part, float pivot, const Pair& sum) {
   const double m = static_cast<double>(part.samples), squares = sum.b - sum.a * sum.a / m;
   return {m, static_cast<double>(pivot) + sum.a / m, squares < 0 ? 0 : squares};  // below 0 by rounding only; NaN stays
@@ -163,7 +163,7 @@ __device__ __forceinline__ std::int64_t end_of_samples(const View& v, const Colu
   return padding ? p.end - 1 : p.end;
 }
 
-// Of one thread's `rows` rows, whose pivot is the first of them.
+// Makes Moments of one thread's `rows` rows, whose pivot is the first of them.
 __device__ __forceinline__ Moments moments_of(std::int64_t rows, float pivot, const Pair& sum) {
   const double count = static_cast<double>(rows), mean = sum.a / count, squares = sum.b - sum.a * mean;
   return {count, static_cast<double>(pivot) + mean, squares < 0 ? 0 : squares};
@@ -186,7 +186,7 @@ __device__ __forceinline__ T merge_column(const T& value) {
   return sum;
 }
 
-// Of what merge_column gave.
+// Stores the result of merge_column.
 template <class Partial>
 __device__ __forceinline__ void put_column(const View& v, const Partials<Partial>& p, const ColumnPart& at, const Partial& sum) {
   if (threadIdx.x < columns_per_block && at.channel >= 0) p.partial[at.part * v.channels * v.inner + at.column] = sum;
@@ -226,7 +226,7 @@ inline GradientOperands gradient_operands_of(const BatchNormBackwardReduce& call
           memory.at<float>(call.mean), memory.at<float>(call.rstd), memory.at<float>(call.dr)};
 }
 
-// Adds g and g * xhat of one element; returns g. Padding lanes of dy are 0, and so is what they add.
+// Adds g and g * xhat of one element; returns g. Padding lanes of dy are 0 and add 0.
 __device__ __forceinline__ float add_gradient(Activation act, float dy, float y, float x, float mean, float rstd, float& gx, float& g_sum) {
   const float g = activation_gradient(act, dy, y);
   gx = fmaf(g, (x - mean) * rstd, gx);

@@ -1,6 +1,6 @@
-// Batch normalisation in one pass over memory, along rows: the blocks of a channel keep their parts of it on chip while they wait for its
+// Batch normalisation in one pass over memory, along rows. The blocks of a channel keep their parts of it on chip while they wait for its
 // sums.
-// The same parts, sums and arithmetic as of the Calls one by one, and so the same bits.
+// Parts, sums and arithmetic are those of the Calls one by one, and so are the bits.
 #include "kernels/cuda/batch_norm_resident.cuh"
 #include "kernels/cuda/calls.h"
 
@@ -10,7 +10,7 @@ namespace {
 constexpr int held = elements_per_part / sum_threads;  // elements of a thread in a part
 static_assert(resident_elements == elements_per_part * max_parts && resident_row == min_row);
 
-// What one block has to do: its parts, of channels team, team + teams, ...
+// Work of one block: its parts, of channels team, team + teams, ...
 struct Share {
   std::int64_t blocks;  // of a team
   std::int64_t team, teams;
@@ -60,8 +60,8 @@ __device__ __forceinline__ void finish(const View& v, const Partials<Partial>& p
   meet({p.counters + 2 * channel, p.counters + 2 * channel + 1}, share.blocks, [&] { add_up(v, p, channel, result); });
 }
 
-// Blocks of a multiprocessor that there are registers for. Some channels are read and written while others wait, so that what is on chip
-// must take longer to move than a channel waits: about 4 us.
+// Blocks of a multiprocessor that there are registers for. Some channels are read and written while others wait. Moving the data on chip
+// must therefore take longer than a channel waits: about 4 us.
 constexpr int forward_blocks = 4, forward_parts = 4, backward_parts = 1;
 template <int vector>
 constexpr int backward_blocks = vector == 4 ? 7 : 5;
@@ -174,7 +174,7 @@ Needs needs_of_resident(const Dims& dims) {
 Needs needs(const BatchNormForward& call) { return needs_of_resident<Moments>(std::get<0>(call.calls).dims); }
 Needs needs(const BatchNormBackward& call) { return needs_of_resident<Pair>(std::get<0>(call.calls).dims); }
 
-// What the device does not hold is done by the Calls one by one.
+// The Calls run one by one if the device does not hold the data.
 
 void enqueue(const BatchNormForward& call, const Memory& memory, const Queue& queue) {
   const auto& [statistics, apply] = call.calls;

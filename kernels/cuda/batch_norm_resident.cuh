@@ -11,8 +11,9 @@ struct ForwardOperands {
   const float *x, *r;  // r may be null
 };
 
-// Launches a kernel whose teams of `blocks` blocks take turns in `tasks` tasks, as many at a time as the device holds. With fewer than
-// three, of which one is read and one written while the third waits, it would take longer than two passes: then it does not.
+// Launches a kernel whose teams of `blocks` blocks take turns in `tasks` tasks, as many at a time as the device holds. Three teams are
+// needed, unless all tasks fit at once: one is read and one written while the third waits. With fewer it would take longer than two passes,
+// and is not launched.
 template <class... Parameters, class... Arguments>
 bool launch_resident(void (*kernel)(Parameters...), int blocks_together, std::int64_t blocks, std::int64_t tasks, const Queue& queue,
                      Arguments... arguments) {

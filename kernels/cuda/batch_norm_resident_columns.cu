@@ -1,5 +1,5 @@
-// Batch normalisation in one pass over memory where rows are shorter than a warp: NHWC, (N,C). A block keeps its rows of 32 columns in
-// shared memory. The same parts, sums and arithmetic as of the Calls one by one, and so the same bits.
+// Batch normalisation in one pass over memory for rows shorter than a warp: NHWC, (N,C). A block keeps its rows of 32 columns in shared
+// memory. Parts, sums and arithmetic are those of the Calls one by one, and so are the bits.
 #include "kernels/cuda/batch_norm_resident.cuh"
 
 namespace norma::kernels::cuda {
@@ -17,7 +17,7 @@ struct Held {
   float of[tensors][held][sum_threads];
 };
 
-// How a team's parts are shared out: `parts` to a block, of at most `rows` rows of a thread each.
+// Share of a block in a team's parts: `parts` to a block, of at most `rows` rows of a thread each.
 struct Portion {
   std::int32_t parts, rows;
   std::int32_t blocks;  // of a team
@@ -28,7 +28,7 @@ struct Portion {
   }
 };
 
-// What one block has to do: its parts, of the blocks of channels team, team + teams, ...
+// Work of one block: its parts, of the blocks of channels team, team + teams, ...
 struct Share {
   std::int32_t first_part, end_part, team, teams, blocks_of_channels;
 
@@ -41,7 +41,8 @@ struct Share {
   }
 };
 
-// f(k, index, row) for each row of the part that is the calling thread's, `at_once` of them on the way at a time; k is where it is held.
+// Calls f(k, index, row) for each row of the part that is the calling thread's, k being its place on chip. `at_once` rows are on the way at
+// a time.
 template <int at_once, class F>
 __device__ __forceinline__ void for_each_held(const View& v, const ColumnPart& at, std::int32_t first_held, F f) {
   const std::int64_t columns = v.channels * v.inner, begin = at.first * columns + at.column;
@@ -64,8 +65,8 @@ __device__ __forceinline__ Pair sum_held(const ColumnPart& at, std::int64_t end,
   return sum;
 }
 
-// For each block of channels in turn: load(part, k) of each of the block's parts, whose rows are held from k on; then part_of(part, k) of
-// each, whose sums over all rows go to the result; then apply(part, k).
+// For each block of channels in turn: calls load(part, k) of each of the block's parts, whose rows are held from k on. Then it calls
+// part_of(part, k) of each; their sums over all rows go to the result. Then it calls apply(part, k).
 template <class Partial, class Result, class Load, class PartOf, class Apply>
 __device__ __forceinline__ void for_each_channels(const View& v, const Partials<Partial>& p, const Portion& portion, const Result& result,
                                                   Load load, PartOf part_of, Apply apply) {
@@ -77,7 +78,7 @@ __device__ __forceinline__ void for_each_channels(const View& v, const Partials<
     };
     for_each_part(load);
     for_each_part([&](const ColumnPart& at, std::int32_t first_held) {
-      if (first_held > 0) __syncthreads();  // what the part before merged
+      if (first_held > 0) __syncthreads();  // the merge of the part before has ended
       put_column(v, p, at, merge_column(part_of(at, first_held)));
     });
     const ColumnPart any = column_part(v, p.cut, share.first_part, block);

@@ -49,7 +49,7 @@ void enqueue(const BatchNormBackward& call, const Memory& memory, const Queue& q
 void enqueue(const SgdStep& call, const Memory& memory, const Queue& queue);
 void enqueue(const AdamStep& call, const Memory& memory, const Queue& queue);
 
-// Of the Calls that sum in parts, and of others that prepare something for their own kernel.
+// Memory needed by the Calls that sum in parts, and by others that prepare something for their own kernel.
 Needs needs(const Resize& call);
 Needs needs(const Conv2dBackwardWeight& call);
 Needs needs(const LinearBackwardWeight& call);

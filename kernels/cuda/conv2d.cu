@@ -28,7 +28,7 @@ Correlation correlation_of(const Conv2dBackwardInput& call) {
   return g;
 }
 
-// Whether neighbouring outputs look at the input in steps that a thread has to find out.
+// Returns true if neighbouring outputs look at the input in steps that a thread has to find out.
 bool strided(const Conv2dBackwardInput& call) { return call.shape.window.stride_h > 1 || call.shape.window.stride_w > 1; }
 
 void place(Correlation& g, const Conv2dForward& call, const Memory& memory) {

@@ -1,9 +1,9 @@
-// The engine of convolutions and linear layers, forward and backward to their input: all add up weights times what a window sees.
+// The engine of convolutions and linear layers, forward and backward to their input. It adds up weights times the inputs in a window.
 //
-// A thread makes `positions` pixels of one sample each and `filters` channels of the output; neighbouring threads are neighbouring
-// samples of a pack, or neighbouring pixels where a pack is one sample. The block's weights pass through shared memory, where all
-// threads read the same four at a time. Every output is one chain of fused multiply-adds in the order (channel, row, column).
-// Where a batch norm sums over what is made, the block sums it while it is in registers (correlate_sums.cuh).
+// A thread makes `positions` pixels of one sample each and `filters` channels of the output. Neighbouring threads are neighbouring samples
+// of a pack, or neighbouring pixels if a pack is one sample. The block's weights pass through shared memory, where all threads read the
+// same four at a time. Every output is one chain of fused multiply-adds in the order (channel, row, column).
+// If a batch norm sums over the result, the block sums it while it is in registers (correlate_sums.cuh).
 #include "kernels/cuda/correlate.cuh"
 
 namespace norma::kernels::cuda {

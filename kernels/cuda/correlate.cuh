@@ -1,4 +1,4 @@
-// What the kernels of correlate.cu and correlate_tensor.cu have in common: the correlation, what a thread sees of it, how blocks share it.
+// Shared by the kernels of correlate.cu and correlate_tensor.cu: the correlation, a thread's view of it, and the share of each block.
 #pragma once
 #include <type_traits>
 
@@ -8,9 +8,9 @@
 
 namespace norma::kernels::cuda {
 
-// out[n, group*outs + k, p, q] = bias[k] + sum over (c, r, s) of weight(k, c, r, s) * in[n, group*ins + c, row, column].
-// A forward pass sees row = p*stride - pad + r*dilation. A backward pass (strided) sees (p + pad - r*dilation) / stride where that is
-// whole; with stride 1 it is a forward pass with padding and dilation negated.
+//   out[n, group*outs + k, p, q] = bias[k] + sum over (c, r, s) of weight(k, c, r, s) * in[n, group*ins + c, row, column].
+// A forward pass sees row = p*stride - pad + r*dilation. A backward pass (strided) sees (p + pad - r*dilation) / stride if that is whole.
+// With stride 1 it is a forward pass with padding and dilation negated.
 struct Correlation {
   float* out;
   const float *in, *weights, *bias;                              // bias may be null
@@ -87,7 +87,7 @@ template <int positions>
 struct Columns {
   Pixel pixel[positions];
   std::int64_t out[positions];  // index in out, of the first filter; -1: none
-  bool counts[positions];       // whether a sample has it
+  bool counts[positions];       // a sample has it
 
   template <bool strided, int filters>
   static __device__ __forceinline__ Columns of(const Correlation& g, const BlockOf<filters, positions>& block) {
@@ -126,7 +126,7 @@ __device__ __forceinline__ TapAt tap_at(const Correlation& g, std::int64_t tap) 
   return {{channel * g.in_plane + (strided ? 0 : (static_cast<std::int64_t>(h) * g.in_w + w) * g.lanes), h, w}, channel * g.weight_in + at};
 }
 
-// Writes what a thread has made, and adds it to the batch norm's sums.
+// Writes a thread's outputs, and adds them to the batch norm's sums.
 template <int filters, int positions, class Sums>
 __device__ __forceinline__ void put(const Correlation& g, const Sums& sums, const BlockOf<filters, positions>& block,
                                     const Columns<positions>& columns, const float (&made)[positions][filters]) {
@@ -162,17 +162,17 @@ inline Tiling tiling_of(const Correlation& g, bool strided) {
   return large.blocks() >= enough_blocks ? large : tiling(filters, 1);
 }
 
-// Of g.precision tf32 or bf16: correlate_tensor.cu.
+// Launches g with precision tf32 or bf16: correlate_tensor.cu.
 void launch_on_tensor_cores(const Correlation& g, bool strided, const Queue& queue);
 
-// What conv2d.cu and linear.cu call. The Correlation of tensors with these dims, out written and in read; without pointers, windows,
-// weights.
+// conv2d.cu and linear.cu call these. Returns the Correlation of tensors with these dims, out written and in read. Pointers, windows and
+// weights are not set.
 Correlation correlation(const Dims& out, const Dims& in, std::int64_t groups, Precision precision);
 // strided: neighbouring outputs look at the input in steps that a thread has to find out.
 void launch_correlation(const Correlation& g, bool strided, const Queue& queue);
-// ... and the statistics of what it makes.
+// ... and the statistics of its output.
 void launch_correlation(const Correlation& g, const BatchNormStatistics& statistics, const Memory& memory, const Queue& queue);
-// ... and a batch norm's gradient sums over what it makes. features: outputs of the layer to one channel of the batch norm.
+// ... and a batch norm's gradient sums over its output. features: outputs of the layer to one channel of the batch norm.
 void launch_correlation(const Correlation& g, bool strided, const BatchNormBackwardReduce& reduce, std::int64_t features,
                         const Memory& memory, const Queue& queue);
 Needs needs_of_statistics(const Correlation& g);

@@ -1,5 +1,5 @@
-// A batch norm's sums over what correlate has just made, while it is in registers: the statistics of its output, or the sums over the
-// gradient that it is. Each block leaves a part for each of its filters; the last one of a channel adds up the channel's.
+// A batch norm's sums over the values correlate has just made, while they are in registers. They are the statistics of its output, or the
+// sums over the gradient that it is. Each block leaves a part for each of its filters; the last one of a channel adds up the channel's.
 #pragma once
 #include "kernels/cuda/activate.cuh"
 #include "kernels/cuda/batch_norm.cuh"
@@ -12,7 +12,7 @@ struct NoSums {
   static constexpr bool can_be_strided = true;
 };
 
-// Which outputs a block makes: filters first ... of all groups, `live` of them; and the number of its tile in either direction.
+// Outputs of a block: filters first ... of all groups, `live` of them; and the number of its tile in either direction.
 struct SumTile {
   std::int64_t column_tile, filter_tile, first;
   int live;
@@ -44,7 +44,7 @@ struct SumParts {
   }
 };
 
-// Of what every warp's threads added up for each filter: the block's, in the threads below `filters`.
+// Adds up every warp's sums for each filter; the threads below `filters` hold the block's sums.
 template <int filters>
 __device__ __forceinline__ Pair sum_over_block(const float (&a)[filters], const float (&b)[filters]) {
   struct Parts {
@@ -68,7 +68,7 @@ struct StatisticsSums {
   SumParts<Moments> parts;
   Statistics result;
 
-  // The pivot of a filter is what the block's first thread made first: near the data, and the data's own value where they are constant.
+  // The pivot of a filter is the first value of the block's first thread. It is near the data, and equal to constant data.
   template <int positions, int filters>
   __device__ __forceinline__ void add(const float (&made)[positions][filters], const std::int64_t (&)[positions],
                                       const bool (&counts)[positions], std::int64_t, const SumTile& tile) const {
@@ -109,7 +109,7 @@ struct ReduceSums {
   Activation act;
   const float *y, *x, *mean, *rstd;
 
-  // Padding lanes of what was made are 0, and so is what they add.
+  // Padding lanes of the output are 0 and add 0.
   template <int positions, int filters>
   __device__ __forceinline__ void add(const float (&made)[positions][filters], const std::int64_t (&out)[positions],
                                       const bool (&)[positions], std::int64_t plane, const SumTile& tile) const {

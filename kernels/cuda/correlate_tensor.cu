@@ -1,9 +1,9 @@
 // correlate.cu's convolutions and linear layers on tensor cores, which multiply factors rounded to tf32 or bf16 and add in float.
 //
-// A thread looks at one column, its own, as in correlate.cu. Instead of multiplying it stores what it sees in the warp's shared memory, and
-// the warp multiplies the block's filters with its 32 columns, 8 words of taps at a time (product.cuh). Then every thread takes its
-// column's sums back, and writes them as there. Taps beyond the last are 0 on both sides: a factor may be infinite.
-// A batch norm's sums are not made along the way: where tensor cores pay, tensors are large, and a batch norm by itself reads them once
+// A thread looks at one column, its own, as in correlate.cu. Instead of multiplying it stores its inputs in the warp's shared memory. The
+// warp multiplies the block's filters with its 32 columns, 8 words of taps at a time (product.cuh). Then every thread takes its column's
+// sums back, and writes them as there. Taps beyond the last are 0 on both sides: a factor may be infinite.
+// A batch norm's sums are not made along the way. Tensor cores pay for large tensors, and there a batch norm by itself reads them once
 // (batch_norm_resident.cu).
 #include "kernels/cuda/correlate.cuh"
 #include "kernels/cuda/product_tiles.cuh"

@@ -1,5 +1,5 @@
-// Layer, instance and group norm. Block: a tile, what one pack of samples has in one group of channels, M rows of L lanes. Thread t has
-// lane t % L, one sample, in all that it does; L divides a warp. Threads of a lane meet in shared memory.
+// Layer, instance and group norm. A block has a tile: one pack of samples in one group of channels, M rows of L lanes. Thread t always has
+// lane t % L, one sample; L divides a warp. Threads of a lane meet in shared memory.
 #include "kernels/cuda/batch_norm.cuh"
 #include "kernels/cuda/calls.h"
 #include "kernels/cuda/divisor.h"
@@ -11,7 +11,7 @@ constexpr int norm_threads = 256, norm_warps = norm_threads / warp;
 // Values summed in float before the sum goes to double.
 constexpr int values_per_flush = 8;
 
-// How a Call is cut into tiles. Within a tile 32 bits are enough.
+// Cut of a Call into tiles. Within a tile 32 bits are enough.
 struct Tiles {
   std::int64_t samples = 0, sample_groups = 0, groups = 0;
   std::int64_t rows = 0;             // M
@@ -37,7 +37,7 @@ struct Tiles {
 
 // The block's tile.
 struct Tile {
-  std::int64_t sample_group, group, first, statistics;  // where it begins, where the thread's statistics are
+  std::int64_t sample_group, group, first, statistics;  // beginnings of the tile and of the thread's statistics
   std::int32_t lane;
   bool valid;  // the thread's lane is a sample
   __device__ __forceinline__ explicit Tile(const Tiles& t)
@@ -57,7 +57,8 @@ __device__ __forceinline__ void for_rows(const Tiles& t, F f) {
   for (std::uint32_t i = threadIdx.x; i < elements; i += norm_threads) f(i, i / lanes);
 }
 
-// What the threads of a lane hold, merged in the order of a tree, in all of them. Until the next barrier it stays in shared memory.
+// Merges the values of a lane's threads in the order of a tree; all of them get the result. Until the next barrier it stays in shared
+// memory.
 template <class T>
 __device__ __forceinline__ T merge_lane(const T& value, std::int32_t lanes) {
   struct Values {
@@ -127,7 +128,7 @@ __global__ void __launch_bounds__(norm_threads, 4) group_norm_forward(Forward p)
 
 // ------------------------------------------------------------------------------------------ backward
 
-// A warp takes the rows that share a gamma, or one of as many parts of them as give every warp of the block work.
+// A warp takes the rows that share a gamma, or one part of them. There are as many parts as give every warp of the block work.
 std::int64_t parts_of(const Tiles& t) {
   const std::int64_t wanted = ceil_div(norm_warps, t.affine), most = ceil_div(t.run * t.lanes, warp);
   return wanted < most ? wanted : most;

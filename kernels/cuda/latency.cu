@@ -1,4 +1,4 @@
-// What a launch and a meeting of threads cost at least.
+// Measures the least cost of a launch and of a meeting of threads.
 #include "device.cuh"
 #include "kernels/cuda/probes.h"
 

@@ -1,4 +1,4 @@
-// What launch() queues, as data. Host code: nothing of CUDA is included here.
+// launch()'s launches, as data. Host code: nothing of CUDA is included here.
 #pragma once
 #include <cstdint>
 
@@ -14,7 +14,7 @@ struct Launch {
   friend bool operator==(const Launch&, const Launch&) = default;
 };
 
-// Whether the calling thread is inside launches(): the launch is then noted, and not to be made.
+// Returns true if the calling thread is inside launches(). The launch is then noted and must not be made.
 bool noted(const Launch& launch);
 bool is_noting();
 

@@ -10,7 +10,7 @@ namespace {
 
 constexpr int loss_threads = 256, samples_per_block = warp, slices = loss_threads / samples_per_block;
 
-// What becomes of a sample besides its loss.
+// Verdict on a sample, in addition to its loss.
 enum Verdict : std::uint8_t { ignored = 0, counted = 1, right = 2 };  // right: counted, too
 
 // Combines the slices' values of each sample, slice 0 first; every thread gets its sample's. Shared memory is free again afterwards.
@@ -32,7 +32,7 @@ struct Peak {
   float value;
   std::int32_t at;  // -1: of nothing
 };
-// Of equals the first; a NaN at 0 is kept and one elsewhere ignored, as comparing in order does.
+// Returns the first of equals. A NaN at 0 is kept and one elsewhere ignored, as comparing in order does.
 __device__ __forceinline__ Peak larger(Peak a, Peak b) {
   if (b.at < 0) return a;
   if (a.at < 0 || b.at < a.at) {
@@ -49,7 +49,7 @@ __device__ __forceinline__ Peak first_largest(const float* x, std::int64_t eleme
   return over_slices(top, [](const Peak& a, const Peak& b) { return larger(a, b); });
 }
 
-// What of all samples comes together.
+// Totals over all samples.
 struct Total {
   std::int64_t n;
   bool mean;
@@ -175,7 +175,7 @@ __global__ void __launch_bounds__(loss_threads) squared_error(SquaredErrorParame
   add_up(p.total);
 }
 
-// Of a Call of either kind.
+// Makes the Total for a Call of either kind.
 template <class C>
 Total total_of(const C& call, const Memory& memory, const Queue& queue) {
   return {.n = call.dims.n,

@@ -66,7 +66,7 @@ __device__ __forceinline__ float hyperbolic_tangent(float x) {
   return x != x ? x : x < 0.0f ? -large : large;
 }
 
-// Of variance + eps, and 0 of 0 (kernels/cpu/batch_norm.h says why).
+// v is variance + eps; 0 gives 0 (kernels/cpu/batch_norm.h says why).
 __device__ __forceinline__ double reciprocal_std(double v) { return v == 0 ? 0 : 1 / sqrt(v); }
 
 }  // namespace norma::kernels::cuda

@@ -25,7 +25,7 @@ __global__ void __launch_bounds__(update_threads)
   if (sum != sum) state->status = 1;
 }
 
-// An optimizer: prepare(state), by all threads of a block, gives what is the same for all elements of a step; apply<n>(that, i) does
+// An optimizer. All threads of a block call prepare(state), which gives the values common to all elements of a step. apply<n>(that, i) does
 // elements i and after.
 struct SgdUpdate {
   float *w, *velocity;  // velocity null: no momentum
@@ -138,9 +138,9 @@ __global__ void advance(Progress progress) {
   if (progress.state->status == 0) progress.advance();
 }
 
-// All that outlives a step: the first block moves the running statistics, the others the parameters, and the last of them to be done the
-// counters, which all have read by then. At least 4 blocks to a
-// multiprocessor: without saying so the compiler takes too few registers.
+// Updates all values that outlive a step. The first block moves the running statistics, the others the parameters. The last of them to be
+// done moves the counters, which all have read by then. At least 4 blocks to a multiprocessor: without saying so the compiler takes too few
+// registers.
 template <int n, class Update>
 __global__ void __launch_bounds__(update_threads, 4)
     end_step(std::int64_t size, Update update, const __grid_constant__ RunningUpdate running, Progress progress, unsigned* counter) {

@@ -1,8 +1,8 @@
-// The engine of the weight gradients of convolutions and linear layers: sums over all samples and pixels of dy times what the window saw.
+// The engine of the weight gradients of convolutions and linear layers. It sums dy times the window's inputs over all samples and pixels.
 //
-// A block makes an 8 x 8 tile of weights, (filters) x (taps of the flattened (channel, row, column)), over one part of the columns: the
-// pixels of all samples. Each thread adds up its columns in 64 registers, the block's lanes and warps are summed in fixed order, and
-// where a sum is cut in parts the tile's last block adds them in order. The bias is one more tap, whose x is 1.
+// A block makes an 8 x 8 tile of weights, (filters) x (taps of the flattened (channel, row, column)). It does so over one part of the
+// columns, which are the pixels of all samples. Each thread adds up its columns in 64 registers. The block's lanes and warps are summed in
+// fixed order. If a sum is cut in parts the tile's last block adds them in order. The bias is one more tap, whose x is 1.
 #include "kernels/cuda/outer_sum.cuh"
 
 namespace norma::kernels::cuda {
@@ -47,7 +47,7 @@ __global__ void __launch_bounds__(outer_threads) outer_sum(OuterSum g) {
   });
 }
 
-// Enough blocks for a large GPU, eight columns to a thread at least, and 4096 at most, so that no sum is one long chain; 512 on tensor
+// Enough blocks for a large GPU, with eight columns to a thread at least. The most is 4096, so that no sum is one long chain; 512 on tensor
 // cores, which add without rounding to nearest.
 constexpr std::int64_t wanted_blocks = 528, min_columns = 8 * outer_threads, max_columns = 4096 * outer_threads,
                        max_tensor_columns = 512 * outer_threads;

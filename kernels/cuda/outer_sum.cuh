@@ -1,4 +1,4 @@
-// What the kernels of outer_sum.cu and outer_sum_tensor.cu have in common: the sum, what a thread sees of it, how blocks share it.
+// Shared by the kernels of outer_sum.cu and outer_sum_tensor.cu: the sum, a thread's view of it, and the share of each block.
 #pragma once
 #include "kernels/cuda/backend.h"
 #include "kernels/cuda/reduce.cuh"
@@ -107,11 +107,11 @@ struct OuterColumn {
   }
 };
 
-// Of g.precision tf32 or bf16: outer_sum_tensor.cu. The tile that its blocks make:
+// Launches g with precision tf32 or bf16: outer_sum_tensor.cu. Its blocks make tiles of this size.
 inline constexpr int tensor_filters = 32, tensor_taps = 32;
 void launch_on_tensor_cores(const OuterSum& g, const Queue& queue);
 
-// What conv2d.cu and linear.cu call. The OuterSum of tensors with these dims; without pointers.
+// conv2d.cu and linear.cu call these. Returns the OuterSum of tensors with these dims. Pointers are not set.
 OuterSum outer_sum_over(const Dims& x, const Dims& y, const Window& window, std::int64_t groups, bool bias, Precision precision);
 Needs needs(const OuterSum& g);
 void launch_outer_sum(OuterSum g, const Queue& queue);

@@ -1,8 +1,8 @@
 // outer_sum.cu's weight gradients on tensor cores, which multiply factors rounded to tf32 or bf16 and add in float.
 //
-// A block makes a 32 x 32 tile of weights. Each warp takes its columns, a word of them to a lane (product.cuh), stores their gradients and
-// what their windows see in shared memory of its own, and multiplies the two; the warps' sums are added in order. A column, filter or tap
-// that is not there is 0 on both sides: a factor may be infinite.
+// A block makes a 32 x 32 tile of weights. Each warp takes its columns, a word of them to a lane (product.cuh). It stores their gradients
+// and their windows' inputs in shared memory of its own, and multiplies the two. The warps' sums are added in order. A missing column,
+// filter or tap is 0 on both sides: a factor may be infinite.
 #include "kernels/cuda/outer_sum.cuh"
 #include "kernels/cuda/product_tiles.cuh"
 
@@ -36,7 +36,7 @@ __global__ void __launch_bounds__(outer_threads) outer_sum_on_tensor_cores(Outer
   for (std::uint32_t first = static_cast<std::uint32_t>(warp_index()) * columns_at_once; first < count;
        first += outer_warps * columns_at_once) {
     const std::uint32_t mine = first + static_cast<std::uint32_t>(lane * per_word);
-    // Where there is none, the last one stands in, unread.
+    // The last column stands in for a missing one, unread.
     const OuterColumn column[2] = {OuterColumn(g, block, mine < count ? mine : count - 1),
                                    OuterColumn(g, block, mine + 1 < count ? mine + 1 : count - 1)};
     const auto exists = [&](int c) { return mine + static_cast<std::uint32_t>(c) < count; };

@@ -32,7 +32,7 @@ struct MaxBackward {
   }
 };
 
-// What a window's sum is divided by: taps inside x, or inside x and its padding. An empty window's sum is 0.
+// Returns the divisor of a window's sum: taps inside x, or inside x and its padding. An empty window's sum is 0.
 __device__ __forceinline__ float divisor(const Windows& g, std::int32_t p, std::int32_t q, bool include_pad) {
   const Side::Span rows = g.h.taps(p, include_pad), columns = g.w.taps(q, include_pad);
   const std::int64_t taps = static_cast<std::int64_t>(rows.end - rows.begin) * (columns.end - columns.begin);

@@ -1,9 +1,9 @@
-// Products of small matrices by a warp, and how its lanes hold them; tensor.cuh multiplies on tensor cores, add_product_by_shuffles
-// without: D (16 x 8) += A (16 x 8 words) * B (8 words x 8).
+// Products of small matrices by a warp, and their place in its lanes: D (16 x 8) += A (16 x 8 words) * B (8 words x 8). tensor.cuh
+// multiplies on tensor cores, add_product_by_shuffles without.
 //
-// A word holds one factor of tf32, or two of bf16, the first in its low half. Lane 4q + r holds, of A, the words (q, r), (q + 8, r),
-// (q, r + 4), (q + 8, r + 4); of B (r, q), (r + 4, q); of D (q, 2r), (q, 2r + 1), (q + 8, 2r), (q + 8, 2r + 1) (PTX, mma.m16n8k8 of tf32
-// and mma.m16n8k16 of bf16).
+// A word holds one factor of tf32, or two of bf16, the first in its low half. Lane 4q + r holds these words (PTX, mma.m16n8k8 of tf32 and
+// mma.m16n8k16 of bf16):
+//   A: (q, r), (q + 8, r), (q, r + 4), (q + 8, r + 4); B: (r, q), (r + 4, q); D: (q, 2r), (q, 2r + 1), (q + 8, 2r), (q + 8, 2r + 1).
 #pragma once
 #include "kernels/cuda/reduce.cuh"
 #include "kernels/round.h"

@@ -1,4 +1,4 @@
-// Larger matrices of one warp, in tiles of a product (product.cuh): what the kernels on tensor cores have in common.
+// Larger matrices of one warp, in tiles of a product (product.cuh), shared by the kernels on tensor cores.
 #pragma once
 #include "tensor.cuh"
 
@@ -9,7 +9,7 @@ template <int row_tiles, int column_tiles>
 struct ProductSums {
   float of[row_tiles][column_tiles][4] = {};
 
-  // D += A * B, of 8 words: a(row, word), b(word, column). All lanes must call; what a and b read may be written to afterwards.
+  // D += A * B, of 8 words: a(row, word), b(word, column). All lanes must call. The memory that a and b read may be overwritten afterwards.
   template <Precision precision, class A, class B>
   __device__ __forceinline__ void add(A a, B b) {
     const int quad = lane_index() / 4, of_quad = lane_index() % 4;
@@ -28,7 +28,7 @@ struct ProductSums {
     }
   }
 
-  // f(row of the tiles' row i, column, value) for what the lane holds of it.
+  // Calls f(row of the tiles' row i, column, value) for the values that the lane holds of it.
   template <class F>
   __device__ __forceinline__ void for_each(int i, F f) const {
     const int quad = lane_index() / 4, of_quad = lane_index() % 4;

@@ -1,6 +1,6 @@
-// Sums over the threads of a warp and of a block. Every one adds in a fixed order, so the result has the same bits every time.
-// All threads of the warp, or of the block, must call. Where it does not say otherwise, a collective that used shared memory ends with a
-// barrier of its own, so that it may be called again at once.
+// Sums over the threads of a warp and of a block. Every one adds in a fixed order, so the result has the same bits every time. All threads
+// of the warp, or of the block, must call. Unless it says otherwise, a collective that used shared memory ends with a barrier of its own.
+// It may then be called again at once.
 #pragma once
 #include "device.cuh"
 
@@ -20,8 +20,8 @@ __device__ __forceinline__ T warp_sum(T v) {
   return v;
 }
 
-// v[i], i < n, of all lanes are summed; of the n sums lane l gets the n/32 from l * n/32 on, in v[0 ...]. Each step halves what a
-// lane holds: 31/32 n shuffles instead of 5 n.
+// Sums v[i], i < n, of all lanes. Of the n sums lane l gets the n/32 from l * n/32 on, in v[0 ...]. Each step halves a lane's values: 31/32
+// n shuffles instead of 5 n.
 template <int n>
 __device__ __forceinline__ void warp_sum_scatter(float (&v)[n]) {
   static_assert(n % warp == 0);
@@ -57,8 +57,8 @@ __device__ __forceinline__ T block_sum(T v) {
   return sum;
 }
 
-// Whether this block is the last of `blocks` to come here with this counter, which is 0 again then. What all threads of the others wrote
-// before, all threads of the last one see afterwards; a __restrict__ pointer to it may not be read. The same in every thread.
+// Returns true, in every thread, if this block is the last of `blocks` to come here with this counter. The counter is 0 again then. All
+// threads of the last block see everything that threads of the others wrote before. They may not read it through a __restrict__ pointer.
 __device__ __forceinline__ bool last_to_arrive(unsigned* counter, std::int64_t blocks) {
   struct Arrival {
     std::int32_t is_last;
@@ -76,9 +76,9 @@ __device__ __forceinline__ bool last_to_arrive(unsigned* counter, std::int64_t b
   return is_last;
 }
 
-// `blocks` blocks come here, all of them resident at once (launch_cooperative); all threads of the last one call for_all(), then all go on.
-// What any wrote before is seen by for_all(), and what that wrote by all; a __restrict__ pointer to it may not be read. Both counters are 0
-// before and after.
+// `blocks` blocks come here, all of them resident at once (launch_cooperative). All threads of the last one call for_all(), then all go on.
+// for_all() sees everything that any block wrote before, and all blocks see everything that for_all() wrote. They may not read it through a
+// __restrict__ pointer. Both counters are 0 before and after.
 struct Gate {
   unsigned *arrived, *open;  // open: blocks that may still pass
 };
@@ -104,14 +104,14 @@ struct Moments {
   double count, mean, squares;
 };
 
-// Those of both sets (Chan, Golub and LeVeque 1979); either may be empty, with a mean of 0. Where one mean is the other, it stays exactly
-// that.
+// Merges the Moments of two sets (Chan, Golub and LeVeque 1979). Either may be empty, with a mean of 0. If both means are equal the result
+// is exactly that.
 __device__ __forceinline__ Moments merge(Moments a, Moments b) {
   const double count = a.count + b.count, share = count == 0 ? 0 : b.count / count, delta = b.mean - a.mean;
   return {count, a.mean + delta * share, a.squares + b.squares + delta * delta * (a.count * share)};
 }
 
-// All lanes' together, in every lane. Of a pair both lanes merge the lower lane's with the upper lane's, in this order.
+// Merges all lanes' Moments, in every lane. Both lanes of a pair merge the lower lane's with the upper lane's, in this order.
 __device__ __forceinline__ Moments warp_merge(Moments m) {
 #pragma unroll
   for (int step = 1; step < warp; step *= 2) {

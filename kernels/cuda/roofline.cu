@@ -1,4 +1,4 @@
-// What the device moves and computes at best.
+// Measures the most that the device moves and computes.
 #include "kernels/cuda/probes.h"
 #include "kernels/cuda/reduce.cuh"
 #include "kernels/cuda/view.cuh"
@@ -65,7 +65,7 @@ __global__ void __launch_bounds__(threads) multiply_add_kernel(float* y, std::in
   y[static_cast<std::int64_t>(blockIdx.x) * threads + threadIdx.x] = a[0];
 }
 
-// Of matrices of ones: what they come to is exact.
+// Multiplies matrices of ones: the results are exact.
 template <Precision precision>
 __global__ void __launch_bounds__(threads) products_kernel(float* y, std::int64_t rounds) {
   const std::uint32_t one = make_word<precision>([](int) { return static_cast<float>(blockDim.x / threads); });

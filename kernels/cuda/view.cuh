@@ -1,5 +1,5 @@
-// An activation as (outer, C, inner): lanes are (N/L, C, H*W*L), NCHW is (N, C, H*W), NHWC is (N*H*W, C, 1). A row is the inner run of
-// one (outer, channel). Elements may number more than 2^31; within a row, and for what one block does, 32 bits are enough.
+// An activation as (outer, C, inner): lanes are (N/L, C, H*W*L), NCHW is (N, C, H*W), NHWC is (N*H*W, C, 1). A row is the inner run of one
+// (outer, channel). Elements may number more than 2^31. Within a row, and for one block's work, 32 bits are enough.
 #pragma once
 #include <stdexcept>
 
@@ -25,7 +25,7 @@ struct View {
 
   constexpr std::int64_t stored() const { return outer * channels * inner; }
 
-  // Whether element i of a row of the given pack belongs to a sample.
+  // Returns true if element i of a row of the given pack belongs to a sample.
   __device__ __forceinline__ bool valid(std::int64_t pack, std::uint32_t i) const {
     return pack + 1 < outer || static_cast<std::int32_t>(i % static_cast<std::uint32_t>(lanes)) < last_lanes;
   }
@@ -47,7 +47,7 @@ __device__ __forceinline__ void store(float* p, const float (&v)[n]) {
   else *p = v[0];
 }
 
-// Whether every pointer that is given may be read four floats at a time.
+// Returns true if every pointer that is given may be read four floats at a time.
 template <class... T>
 bool aligned16(const T*... p) {
   return ((reinterpret_cast<std::uintptr_t>(p) % 16 == 0) && ...);
@@ -62,9 +62,9 @@ void with_vectors(std::int64_t run, F f, const T*... pointers) {
 
 inline constexpr int view_threads = 256, vectors_per_thread = 4;
 
-// each.channel(c), then for all elements of channel c, `vector` neighbours at a time: each.apply<vector>(channel, i, pack, position),
-// where i is the first one's index, in `pack` (of samples) at `position` of its row. A thread keeps a channel's constants while it can.
-// A second pass over what the one before has read (Each::SecondPass) begins at the end, where some of it may still be in the cache.
+// Calls each.channel(c), then each.apply<vector>(channel, i, pack, position) for all elements of channel c, `vector` neighbours at a time.
+// i is the first one's index, in `pack` (of samples) at `position` of its row. A thread keeps a channel's constants while it can. A second
+// pass over the same data (Each::SecondPass) begins at the end: the cache may still hold some of it.
 template <int vector, class Each>
 __global__ void __launch_bounds__(view_threads) view_pass(View view, Each each) {
   constexpr std::uint32_t step = view_threads * vector, tile = step * vectors_per_thread;

@@ -1,5 +1,5 @@
-// Sliding windows over planes, as pooling sees them. Forward passes give a thread one output element, backward passes one input element:
-// it looks up the windows it lies in, so nothing is added to from two sides.
+// Sliding windows over planes, as pooling sees them. Forward passes give a thread one output element, backward passes one input element. A
+// thread looks up the windows its input lies in, so no element is added to from two sides.
 #pragma once
 #include "kernels/cuda/view.cuh"
 
@@ -57,7 +57,7 @@ struct Windows {
         by_width(over.w),
         by_lanes(over.lanes) {}
 
-  // Of element `position` of a row.
+  // Place of element `position` of a row.
   struct Place {
     std::int32_t h, w, lane;
   };
@@ -80,7 +80,8 @@ struct Largest {
   float x;
 };
 
-// The largest f(x) over the taps of window (p, q) of a plane, -infinity if it has none: the first of equals, and the first NaN.
+// Returns the largest f(x) over the taps of window (p, q) of a plane, -infinity if it has none. It is the first of equals, and the first
+// NaN.
 template <class F>
 __device__ __forceinline__ Largest first_largest(const Windows& g, const Windows::Place& at, const float* plane, F f) {
   Largest best{-__int_as_float(0x7F800000), 0, 0.0f};

@@ -11,7 +11,7 @@ namespace norma::reference {
 using kernels::round_to;
 
 inline double rounded(double x, Precision p) { return round_to(static_cast<float>(x), p); }
-// An error of what is rounded may take it to the next number of the precision.
+// The error of x may round it to the next number of the precision.
 inline Tracked rounded(const Tracked& x, Precision p) {
   const double to = rounded(x.v, p), step = to * (p == Precision::tf32 ? 0x1p-11 : 0x1p-8);
   return {to, x.e2 > 0 ? x.e2 + step * step : 0};

@@ -1,8 +1,8 @@
-// The reference: the third backend, beside the CPU's and the GPU's. Naive loops in double over any layout, kept forever: tests and
-// `norma verify` hold the other two against it.
+// The reference is the third backend, next to the CPU's and the GPU's. It is naive loops in double over any layout, kept forever: tests and
+// `norma verify` compare the other two with it.
 //
-// It is written once over a number type T: double, or Tracked, which also says what error float arithmetic must cost (tracked.h).
-// Integers are held as int64. Logical elements only: padding lanes are never read and stay 0; scratch operands ("partial") are unused.
+// It is written once over a number type T: double, or Tracked, which also says what error float arithmetic must cost (tracked.h). Integers
+// are held as int64. Only logical elements count: padding lanes are never read and stay 0; scratch operands ("partial") are unused.
 #pragma once
 #include <cmath>
 #include <cstdint>
@@ -22,7 +22,7 @@ struct Loss {
   std::int64_t correct = 0, counted = 0;
 };
 
-// What stands behind one value of a Plan; which member counts follows from its dtype and from the Call that uses it.
+// Storage of one value of a Plan; its dtype and the Call that uses it decide which member counts.
 template <class T>
 struct Slot {
   T* floats = nullptr;

@@ -1,10 +1,10 @@
-// A number that knows what float arithmetic must cost: a double, and the variance of the rounding error that the same
-// operations would leave in float. Running a reference kernel on Tracked gives every output its own error bound.
+// A number that knows the cost of float arithmetic: a double, and the variance of the rounding error that float would leave. Running a
+// reference kernel on Tracked gives every output its own error bound.
 //
-// First-order running error analysis with independent roundings: each operation that rounds adds (u * |result|)^2, u = 2^-24 being
-// half a unit in the last place of float, and passes on the operands' variances by its derivatives. Up to 16 operations four times
-// the root of that is more than the worst case (4 sqrt(n) >= n); for long sums it is about 7 standard deviations of the random walk,
-// and unlike K*u*sum|terms| it does not grow slack with K.
+// It is a first-order running error analysis with independent roundings. Each operation that rounds adds (u * |result|)^2, where u = 2^-24
+// is half a unit in the last place of float. It passes on the operands' variances by its derivatives. Up to 16 operations four times the
+// root of that is more than the worst case (4 sqrt(n) >= n). For long sums it is about 7 standard deviations of the random walk. Unlike
+// K*u*sum|terms| it does not grow slack with K.
 #pragma once
 #include <cmath>
 

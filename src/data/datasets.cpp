@@ -1,4 +1,4 @@
-// Data sets on disk: where they are looked for, how a pair of IDX files becomes a Dataset, and what is checked on the way.
+// Data sets on disk: finds them, makes Datasets of pairs of IDX files, and checks the files on the way.
 #include <algorithm>
 #include <array>
 #include <cstdlib>
@@ -31,8 +31,8 @@ fs::path cache_folder() {
   return home.empty() ? fs::path() : home / ".cache" / "norma" / "datasets";
 }
 
-// The file in the folder, raw or else .gz: under its own name, as archivers write it (train-images.idx3-ubyte), or in a folder of its name,
-// as Kaggle unpacks it. Nothing where none is there. A device or a pipe is taken too: reading it says what it is.
+// Finds the file in the folder, raw or else .gz. It may have its own name, an archiver's (train-images.idx3-ubyte), or lie in a folder of
+// its name, as Kaggle unpacks it. Returns nullopt if none is there. A device or a pipe is returned too: reading it says what it is.
 std::optional<fs::path> find_file(const fs::path& folder, std::string_view file) {
   std::string dotted(file);
   dotted[dotted.rfind("-idx")] = '.';
@@ -174,7 +174,7 @@ DatasetPair load_dataset(const std::string& name, const std::optional<fs::path>&
     path[i] = *found;
   }
   const auto read = [&](std::size_t i) { return read_known(*folder, path[i], i % 2 ? IdxKind::labels : IdxKind::images, known, i); };
-  // The training images are most of the work; the rest is read beside them.
+  // The training images are most of the work; the rest is read at the same time.
   auto rest = std::async([&] { return std::array{read(1), read(2), read(3)}; });
   IdxFile train_images = read(0);
   auto [train_labels, test_images, test_labels] = rest.get();
@@ -233,12 +233,12 @@ std::vector<std::string> dataset_classes(const std::string& name) {
 }
 
 namespace {
-// Reads the whole file, but never more than one byte beyond what it should have.
+// Reads the whole file, but never more than one byte beyond its expected size.
 void hash_file(FileCheck& row, std::uint64_t expected_bytes) {
   ByteStream stream(row.path);
   Sha256 hash;
   std::vector<std::uint8_t> buffer(std::size_t{1} << 18);
-  std::string kind;  // what a file of another kind is
+  std::string kind;  // a file's other kind
   while (row.bytes <= expected_bytes) {
     const std::size_t want = static_cast<std::size_t>(std::min<std::uint64_t>(buffer.size(), expected_bytes + 1 - row.bytes));
     const std::size_t got = stream.read(buffer.data(), want);

@@ -17,7 +17,7 @@ enum Purpose : std::uint32_t { train_digits = 16, test_digits = 17 };
 constexpr int side = 28;
 constexpr int steps_per_span = 5;  // line segments between two points of a stroke
 
-// How far the hand strays; pixels unless said otherwise.
+// Deviations of the hand, in pixels unless said otherwise.
 constexpr double bend = 0.42;                            // standard deviation of a stroke's points, font units
 constexpr double rotation = 0.035;                       // turns, either way
 constexpr double slant_low = -0.15, slant_high = 0.35;   // x per y

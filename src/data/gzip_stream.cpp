@@ -42,7 +42,7 @@ struct ByteStream::State {
     throw Error(ErrorKind::data, printable(file.path().string()) + ": " + what + " at byte " + std::to_string(offset()) + " of the file");
   }
 
-  // Moves what is unused to the front and reads more behind it; false at the end of the file.
+  // Moves unused bytes to the front and reads more behind them; returns false at the end of the file.
   bool fill() {
     std::memmove(input.data(), input.data() + begin, end - begin);
     end -= begin;

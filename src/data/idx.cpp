@@ -16,7 +16,7 @@ namespace norma {
 namespace {
 
 constexpr std::size_t step_bytes = std::size_t{1} << 18;  // read, and hashed while it is in the cache
-constexpr std::uint64_t usual_expansion = 8;              // of gzip: what is reserved at once; more is taken only as data arrives
+constexpr std::uint64_t usual_expansion = 8;              // of gzip: reserved at once; more is taken only as data arrives
 
 std::uint32_t big_endian(const std::uint8_t* p, std::size_t bytes) {
   std::uint32_t value = 0;
@@ -44,7 +44,7 @@ constexpr std::array<Type, 6> types = {{{0x08, 1, false, true, "unsigned bytes"}
                                         {0x0E, 8, true, false, "64-bit floats"}}};
 constexpr std::uint32_t image_magic = 0x803, label_magic = 0x801;
 
-// Null where the magic number is none of IDX.
+// Returns null if the magic number is not IDX's.
 const Type* type_of(std::uint32_t magic) {
   const auto at = std::find_if(types.begin(), types.end(), [&](const Type& t) { return t.code == magic >> 8; });
   return at != types.end() && (magic & 0xFF) > 0 ? &*at : nullptr;

@@ -20,9 +20,10 @@ struct IdxFile {
 };
 
 // Reads a raw or gzip file. Images are unsigned bytes of three dimensions. Labels are bytes or big-endian integers of 16 or 32 bits, one a
-// sample, or QMNIST's eight a sample, the first of which is the class. Memory follows the values that arrive and never passes what the
-// header announces. Throws Error(data) naming file and byte offset: cut short, too long, another kind of file (and which), a size of 0,
-// sizes that such a file cannot hold, or more than `most` decompressed bytes.
+// sample. QMNIST has eight a sample; the first is the class. Memory follows the values that arrive and never passes what the header
+// announces.
+// Throws Error(data) naming file and byte offset. It refuses a file that is cut short, too long or of another kind (and says which). It
+// also refuses a size of 0, sizes that such a file cannot hold, and more than `most` decompressed bytes.
 IdxFile read_idx(const std::filesystem::path& file, IdxKind kind, bool hash = false,
                  std::uint64_t most = std::numeric_limits<std::uint64_t>::max());
 

@@ -1,4 +1,4 @@
-// What a label out of range is told with: the labels there are.
+// Text for errors about labels out of range: names the labels there are.
 #pragma once
 #include <cstdint>
 #include <span>

@@ -1,4 +1,4 @@
-// What is published of the data sets norma knows by name.
+// Published facts about the data sets that norma knows by name.
 #pragma once
 #include <array>
 #include <cstdint>

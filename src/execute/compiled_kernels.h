@@ -1,4 +1,4 @@
-// What is known of the CUDA kernels of this build without a GPU.
+// Facts about this build's CUDA kernels that need no GPU.
 #pragma once
 #include <cstdint>
 #include <span>
@@ -13,7 +13,7 @@ struct CompiledKernel {
   std::int64_t shared_bytes = 0, local_bytes = 0;  // of a block, static; of a thread, spills counted by stores and loads
 };
 
-// The table that cmake/kernel_table.cmake writes when the kernels are compiled; without what was compiled where ptxas could not be heard.
+// Table that cmake/kernel_table.cmake writes when the kernels are compiled. It lacks kernels compiled without ptxas' report.
 std::span<const CompiledKernel> compiled_kernels();
 
 }  // namespace norma

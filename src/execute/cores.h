@@ -1,4 +1,4 @@
-// How many threads are worth having: the processors this process may run on, and the time it may take of them.
+// Finds the useful number of threads: the processors this process may run on, and its share of their time.
 #pragma once
 #include <filesystem>
 #include <optional>

@@ -32,7 +32,7 @@ namespace {
 class Block {
  public:
   Block() = default;
-  // what: "the activations of batch size 256", for the message where there is not so much.
+  // what: "the activations of batch size 256", for the message if memory runs out.
   Block(std::size_t bytes, const std::string& what) : bytes_(bytes), mapped_(bytes < huge_page ? bytes : bytes + huge_page) {
     if (!bytes) return;
     mapping_ = mmap(nullptr, mapped_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -86,7 +86,7 @@ class CpuExecutor final : public Executor {
 
   const DeviceTraits& traits() const override { return traits_; }
 
-  // Where memory runs out nothing is changed: all of it is had before anything moves.
+  // Allocates all memory before anything moves. If memory runs out, nothing is changed.
   void prepare(const Plan& plan) override {
     Prepared prepared(plan, threads_);
     const std::size_t whole = std::max(whole_scratch_, prepared.whole_scratch), pack = std::max(pack_scratch_, prepared.pack_scratch);
@@ -184,7 +184,7 @@ class CpuExecutor final : public Executor {
   void synchronize() override {}
 
  private:
-  // What running a Plan needs beside it.
+  // Data that running a Plan needs in addition to it.
   struct Prepared {
     Prepared() = default;
     Prepared(const Plan& plan, int threads) {
@@ -206,7 +206,7 @@ class CpuExecutor final : public Executor {
         values.erase(std::unique(values.begin(), values.end()), values.end());
       }
     }
-    // Of the values a phase's packs touch, in that order: those of the whole batch, as many as leave half of a usual L2 to the pack
+    // Selects, of the values a phase's packs touch, whole-batch values in that order. Together they leave half of a usual L2 to the pack
     // before.
     static std::vector<std::size_t> touched_whole(const Plan& plan, const std::vector<std::size_t>& values) {
       constexpr std::size_t most_bytes = std::size_t{512} << 10;
@@ -232,7 +232,7 @@ class CpuExecutor final : public Executor {
     std::vector<std::byte*> addresses;                   // [values]
     std::vector<Call> of_pack, of_last_pack;             // the Plan's Calls, cut
     std::vector<std::vector<std::size_t>> cut_values;    // of each phase: values of which each pack touches its part only
-    std::vector<std::vector<std::size_t>> whole_values;  // and of those, what is fetched ahead for the next pack
+    std::vector<std::vector<std::size_t>> whole_values;  // and of those, the values to fetch ahead for the next pack
     std::size_t whole_scratch = 0, pack_scratch = 0;     // bytes that a Call needs at most: of the whole batch, of a pack
   };
 
@@ -260,8 +260,9 @@ class CpuExecutor final : public Executor {
     }
   }
 
-  // One thread's part of a phase: its own share of the packs, then what others have not begun of theirs, since cores are rarely equally
-  // fast. Phases go over a share in turn forwards and backwards: each begins with the packs that the one before left in the caches.
+  // Runs one thread's part of a phase. The thread takes its own share of the packs, then packs that others have not begun, since cores are
+  // rarely equally fast. Successive phases go over a share alternately forwards and backwards. Each begins with the packs that the phase
+  // before left in the caches.
   template <class F>
   void run_packs(const Plan& plan, const Prepared& prepared, std::size_t phase, int thread, int threads, F f) const {
     std::vector<std::byte*>& addresses = workers_[static_cast<std::size_t>(thread)].addresses;

@@ -8,7 +8,7 @@
 
 namespace norma {
 
-// Throws Error(usage) for an unknown isa, Error(device) where this machine has none of the levels built in.
+// Throws Error(usage) for an unknown isa, Error(device) if this machine has no level of the build.
 const kernels::cpu::Backend& choose_cpu_backend(const std::string& isa);
 
 // Throws as choose_cpu_backend, and Error(usage) where the number of threads is out of range.

@@ -19,7 +19,7 @@ namespace {
 using cuda::Block;
 using cuda::check;
 
-// Where a Call is captured: the branches are streams.
+// Place of a Call in a capture. The branches are streams.
 struct Turn {
   int branch = 0;
   std::vector<int> waits_for;  // Calls of other branches
@@ -58,7 +58,7 @@ class CudaExecutor final : public Executor {
   const DeviceTraits& traits() const override { return cuda_traits; }
 
   void prepare(const Plan& plan) override {
-    synchronize();  // what is queued uses memory that may move
+    synchronize();  // queued work uses memory that may move
     Prepared prepared;
     std::size_t workspace = 0, counters = 0;
     for (const PlanCall& c : plan.calls) {
@@ -118,7 +118,7 @@ class CudaExecutor final : public Executor {
       for_each_call(plan, p, [&](std::size_t call) {
         if (check_each) check_outputs(plan, plan.calls[call]);
       });
-      p.ran = true;  // which has loaded the kernels: a capture must not
+      p.ran = true;  // this run has loaded the kernels: a capture must not
     }
     const std::int64_t most = std::max<std::int64_t>(1, graph_calls_ / static_cast<std::int64_t>(plan.calls.size()));
     for (; times >= most && most > 1; times -= most) launch(plan, p, p.several, most);
@@ -203,8 +203,8 @@ class CudaExecutor final : public Executor {
     }
   }
 
-  // Queues every Call on the stream of its branch, where it waits for those of others that it needs; what follows on the executor's stream
-  // waits for all. Only in a capture: to a graph, waiting is an edge.
+  // Queues every Call on the stream of its branch. There it waits for the Calls of other branches that it needs. The executor's stream then
+  // waits for all. This is for captures only: a graph turns waiting into an edge.
   void fork(const Plan& plan, const Prepared& p) const {
     const auto stream_of = [&](int branch) { return branch == 0 ? cudaStream_t{stream_} : streams_[static_cast<std::size_t>(branch - 1)]; };
     const auto wait = [&](int branch, std::size_t event) {
@@ -223,7 +223,7 @@ class CudaExecutor final : public Executor {
       if (p.branches[i].branch != 0 && p.branches[i].is_last) wait(0, i);
   }
 
-  // As a graph of so many runs, which is captured where there is none of these addresses.
+  // Launches a graph of `times` runs. It captures one if there is none for these addresses.
   void launch(const Plan& plan, const Prepared& p, Recorded& recorded, std::int64_t times) {
     if (!recorded.graph || recorded.addresses != p.addresses || recorded.workspace != workspace_.data() ||
         recorded.counters != counters_.data()) {
@@ -322,7 +322,7 @@ std::string why_not_cuda(int index) {
     return cuda::text_of(e);
   }
   if (index >= count) return "there is no GPU " + std::to_string(index) + ", only 0.." + std::to_string(count - 1);
-  // Whether the build has code for this GPU shows when the first kernel is loaded.
+  // Loading the first kernel shows if the build has code for this GPU.
   try {
     check(cudaSetDevice(index), "choosing GPU " + std::to_string(index));
     const cuda::Stream stream;

@@ -7,7 +7,7 @@
 
 namespace norma {
 
-// Why GPU number `index` cannot be used, with what to do about it; empty where it can.
+// Gives the reason that GPU number `index` cannot be used, with the remedy; empty if it can.
 std::string why_not_cuda(int index);
 
 // Throws Error(device) where it cannot be used.

@@ -1,4 +1,4 @@
-// The kernels that a Plan's Calls queue on a GPU, by name and with what they take, on any machine.
+// Lists the kernels that a Plan's Calls queue on a GPU, by name and with their resources, on any machine.
 #include <cxxabi.h>
 
 #include <cstdlib>
@@ -101,8 +101,8 @@ std::vector<std::vector<KernelLaunch>> kernel_launches(const Plan& plan, int cap
 
 }  // namespace norma
 
-// The code that nvcc makes for the kernels calls this in place of the runtime's (cmake/Cuda.cmake): only so can the name behind a host
-// function be had without a driver (cudaFuncGetName asks for one).
+// nvcc's code for the kernels calls this in place of the runtime's function (cmake/Cuda.cmake). Only this gives the name behind a host
+// function without a driver; cudaFuncGetName needs one.
 extern "C" void norma_register_kernel(void** module, const char* host, char* device, const char* symbol, int threads, void* thread,
                                       void* block, void* block_size, void* grid_size, int* warp) {
   norma::registered().push_back({host, symbol});

@@ -1,4 +1,4 @@
-// Ownership of what the CUDA runtime hands out, and the check of every call to it.
+// Owns the CUDA runtime's resources and checks every call to it.
 #pragma once
 #include <cuda_runtime_api.h>
 
@@ -15,7 +15,7 @@ namespace norma::cuda {
 // "cudaErrorIllegalAddress: an illegal memory access was encountered"
 inline std::string text_of(cudaError_t e) { return std::string(cudaGetErrorName(e)) + ": " + cudaGetErrorString(e); }
 
-// Throws Error(failure) saying what was being done, unless e is cudaSuccess.
+// Throws Error(failure) naming the operation, unless e is cudaSuccess.
 inline void check(cudaError_t e, const std::string& doing) {
   if (e == cudaSuccess) return;
   (void)cudaGetLastError();  // it has been told
@@ -26,7 +26,7 @@ inline void check(cudaError_t e, const std::string& doing) {
 class Block {
  public:
   Block() = default;
-  // Throws Error(failure) naming `what`, its size and what is free.
+  // Throws Error(failure) naming `what`, its size and the free memory.
   Block(std::size_t bytes, const std::string& what) : bytes_(bytes) {
     if (!bytes) return;
     const cudaError_t e = cudaMalloc(&data_, bytes);
@@ -41,7 +41,7 @@ class Block {
     }
     check(e, "allocating " + what);
     check(cudaMemset(data_, 0, bytes), "clearing " + what);
-    check(cudaStreamSynchronize(nullptr), "clearing " + what);  // what is queued on other streams does not wait for it
+    check(cudaStreamSynchronize(nullptr), "clearing " + what);  // work queued on other streams does not wait for it
   }
   ~Block() { (void)cudaFree(data_); }
   Block(Block&& o) noexcept : data_(std::exchange(o.data_, nullptr)), bytes_(std::exchange(o.bytes_, 0)) {}
@@ -91,7 +91,7 @@ class Event {
 class Graph {
  public:
   Graph() = default;
-  // Of what was queued on a capturing stream.
+  // Instantiates the graph recorded on a capturing stream.
   explicit Graph(cudaGraph_t recorded) {
     const cudaError_t e = cudaGraphInstantiate(&graph_, recorded, 0);
     (void)cudaGraphDestroy(recorded);

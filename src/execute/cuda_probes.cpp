@@ -17,7 +17,7 @@ using cuda::Block;
 using cuda::check;
 namespace probe = kernels::cuda::probe;
 
-// A GPU that is idle but for what is timed on it.
+// A GPU that is idle except for the timed work.
 class Bench {
  public:
   explicit Bench(int index) : index_(index) {
@@ -32,7 +32,7 @@ class Bench {
   const cudaDeviceProp& properties() const { return properties_; }
   cudaStream_t stream() const { return *stream_; }
 
-  // Seconds that the GPU takes for what f queues.
+  // Returns the seconds that the GPU takes for the work f queues.
   template <class F>
   double time(F f) const {
     check(cudaSetDevice(index_), "choosing the GPU");
@@ -60,7 +60,7 @@ class Bench {
     return best;
   }
 
-  // What f queues, as a graph. The kernels it launches have run before.
+  // Captures the work f queues as a graph. Its kernels have run before.
   template <class F>
   cuda::Graph capture(F f) const {
     check(cudaStreamBeginCapture(stream(), cudaStreamCaptureModeThreadLocal), "capturing a probe");
@@ -189,7 +189,7 @@ std::vector<Latency> cuda_latencies(int index, std::int64_t rounds) {
   constexpr int few = 20, many = 220;
   std::vector<Latency> figures;
   const auto measure = [&](Latency figure, const std::function<void(int)>& few_times, const std::function<void(int)>& many_times) {
-    for (const auto& f : {few_times, many_times}) f(0);  // the first launch loads what it needs
+    for (const auto& f : {few_times, many_times}) f(0);  // the first launch loads its kernels
     for (std::int64_t r = 0; r < rounds; ++r) {
       const double shorter = bench.time([&] { few_times(few); }), longer = bench.time([&] { many_times(many); });
       figure.seconds.push_back((longer - shorter) / (many - few));

@@ -1,4 +1,4 @@
-// What a GPU does at best. Defined by cuda_probes.cpp, or by no_cuda.cpp in a build without CUDA. Each throws Error(device) where the GPU
+// Measures a GPU's best speed. cuda_probes.cpp defines these, or no_cuda.cpp in a build without CUDA. Each throws Error(device) if the GPU
 // cannot be used.
 #pragma once
 #include <functional>

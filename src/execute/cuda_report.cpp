@@ -1,4 +1,4 @@
-// What a build with CUDA finds on this machine.
+// Report of a build with CUDA on this machine.
 #include <cuda_runtime_api.h>
 
 #include "norma/device.h"

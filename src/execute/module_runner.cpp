@@ -16,7 +16,7 @@ namespace norma {
 
 namespace {
 
-// What no step could have left there, and no kernel expects.
+// Refuses values that no step could have left there and no kernel expects.
 void check_buffer(const PlanValue& v, std::span<const float> values) {
   const bool counts = v.dtype == DType::i64, variance = v.name.ends_with("running_var");
   if (!counts && !variance) return;

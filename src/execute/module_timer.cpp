@@ -57,7 +57,7 @@ struct ModuleTimer::State {
     if (turns == 0) {
       for (int i = 0; i < 3; ++i) (void)run(pass, 1);  // loads kernels, captures, replays
       turns = static_cast<std::int64_t>(std::clamp(options.seconds / std::max(run(pass, 1), 1e-9), 0.0, 1e6)) + 1;
-      if (turns > 1) (void)run(pass, turns);  // captures so many at once
+      if (turns > 1) (void)run(pass, turns);  // captures the graph of `turns` passes
     }
     return run(pass, turns) / static_cast<double>(options.copies);
   }
@@ -78,7 +78,7 @@ ModuleTimer::ModuleTimer(const Module& module, const Shape& x, Options options) 
     throw Error(ErrorKind::usage, "copies must lie in 1.." + std::to_string(most_copies) + ", got " + std::to_string(options.copies));
   if (!(options.seconds >= 0) || !std::isfinite(options.seconds))
     throw Error(ErrorKind::usage, "seconds must be 0 or more and finite, got " + std::to_string(options.seconds));
-  // Copies do not need each other, and would run at the same time: one pass alone is what is asked for.
+  // Copies do not need each other, and would run at the same time. The time wanted is that of one pass alone.
   if (options.executor.capture == Capture::branches) options.executor.capture = Capture::chain;
   s.options = options;
   Builder builder;

@@ -12,8 +12,8 @@ namespace norma {
 // The thread whose call is running; a member of State.
 using User = std::atomic<std::thread::id>;
 
-// What a public call works with for as long as it runs, even if a callback moves or destroys the object. The thread that is in may come
-// again, as a callback does. Throws Error(usage) where another is in, and for an object that was moved from.
+// Guards an object while a public call works with it, even if a callback moves or destroys it. The thread inside may enter again, as a
+// callback does. Throws Error(usage) if another thread is inside, and for an object that was moved from.
 template <class State>
 class Use {
  public:

@@ -4,7 +4,7 @@
 
 namespace norma {
 
-// So many threads for the parallel loops of the calling thread, until its end: then as many as before, since the setting is the caller's.
+// Sets `threads` threads for the parallel loops of the calling thread. Its end restores the old number, since the setting is the caller's.
 class OpenMpThreads {
  public:
   explicit OpenMpThreads(int threads) : before_(omp_get_max_threads()) { omp_set_num_threads(threads); }

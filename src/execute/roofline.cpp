@@ -39,7 +39,7 @@ double shortest(double seconds, F f) {
   return best;
 }
 
-// Of the largest cache that core 0 reaches; sysconf(_SC_LEVEL3_CACHE_SIZE) adds up what a virtual AMD machine does not have.
+// Size of the largest cache that core 0 reaches. sysconf(_SC_LEVEL3_CACHE_SIZE) adds up caches that a virtual AMD machine does not have.
 std::size_t cpu_cache_bytes() {
   std::size_t largest = 0;
   for (int index = 0; index < 8; ++index) {

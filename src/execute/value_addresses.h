@@ -1,4 +1,4 @@
-// Where a Plan's values are in an Executor's memory.
+// Addresses of a Plan's values in an Executor's memory.
 #pragma once
 #include <algorithm>
 #include <array>
@@ -13,7 +13,7 @@
 
 namespace norma {
 
-// By value number. regions: where each begins; bound: what stands for values of Region::data, by name; null for those not bound.
+// Addresses by value number. regions: beginning of each; bound: memory of values of Region::data, by name; null for those not bound.
 inline std::vector<std::byte*> locate(const Plan& plan, const std::array<std::byte*, region_count>& regions,
                                       const std::map<std::string, std::byte*>& bound) {
   std::vector<std::byte*> addresses;
@@ -35,7 +35,7 @@ inline const PlanValue& value_of(const Plan& plan, int value) {
   return plan.values[static_cast<std::size_t>(value)];
 }
 
-// What a region's memory is for, for a message: "the activations of batch size 256 (most: conv1 (256, 6, 24, 24), 3 MB)".
+// Describes a region's memory for a message: "the activations of batch size 256 (most: conv1 (256, 6, 24, 24), 3 MB)".
 inline std::string purpose(const Plan& plan, Region region) {
   std::string text = std::string("the ") + name_of(region);
   if (region != Region::activations && region != Region::pack) return text;
@@ -58,7 +58,7 @@ inline void check_access(const Plan& plan, int value, std::size_t bytes, std::si
                                         std::to_string(bytes) + " from number " + std::to_string(offset) + " on");
 }
 
-// Whether what a value holds is still there at the end of a step: nothing that is touched after it shares its memory.
+// Returns true if a value's contents are still there at the end of a step. No value touched later then shares its memory.
 inline bool survives(const Plan& plan, const PlanValue& v) {
   if (v.region == Region::pack) return false;
   // An arena as large as all its values: as each begins where another ends, none lies upon another.
@@ -76,7 +76,7 @@ inline void check_survives(const Plan& plan, int value) {
                                       "\" is used again for what comes after it in the step; switch reuse of memory off to read it");
 }
 
-// Only what stands for a data set may be bound.
+// Only a value of a data set may be bound.
 inline void check_bind(const Plan& plan, int value) {
   if (const PlanValue& v = value_of(plan, value); v.region != Region::data)
     throw Error(ErrorKind::usage, "value \"" + printable(v.name) + "\" has memory of its own: write it; what is bound is a data set");
@@ -89,7 +89,7 @@ inline void check_bound(const Plan& plan, const std::vector<std::byte*>& address
       throw Error(ErrorKind::usage, "value \"" + printable(plan.values[i].name) + "\" stands for a data set, and none is bound to it");
 }
 
-// What an Executor keeps of a Plan.
+// Finds an Executor's record of a Plan.
 template <class Plans>
 auto& prepared_for(Plans& plans, const Plan& plan) {
   const auto it = plans.find(&plan);
@@ -102,7 +102,7 @@ inline void check_call(const Plan& plan, std::size_t call) {
     throw Error(ErrorKind::usage, "this Plan has " + std::to_string(plan.calls.size()) + " Calls, none of number " + std::to_string(call));
 }
 
-// Throws unless each of the Plan's Calls may be run alone: a value that is kept for one pack of samples at a time is never whole.
+// Throws unless each of the Plan's Calls may be run alone. A value kept for one pack of samples at a time is never whole.
 inline void check_whole(const Plan& plan) {
   if (plan.region_bytes[static_cast<std::size_t>(Region::pack)] > 0)
     throw Error(ErrorKind::usage,

@@ -17,7 +17,7 @@ std::string read_file(const std::filesystem::path& file, ErrorKind kind, std::ui
   if (in.size() > most) too_long(in.size(), "");
   std::string text;
   std::size_t have = 0;
-  // One byte more than the size tells the end; the loop goes on in a file that grows, or one of a kind that has no size.
+  // One byte more than the size shows the end. The loop goes on for a file that grows and for kinds of file without a size.
   for (std::size_t room = static_cast<std::size_t>(in.size()) + 1; have == text.size(); room = step) {
     text.resize(have + room);
     have += in.read(text.data() + have, room);

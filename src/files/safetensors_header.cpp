@@ -84,8 +84,8 @@ struct HeaderIterator {
   bool ended() const { return !bytes || bytes->at_end(); }
 };
 
-// Reads the header as a stream of events: duplicate keys are seen (a DOM would keep one), order is kept, and nesting deeper than the
-// format's is refused at the bracket that opens it. Every error is thrown from the event that shows it.
+// Reads the header as a stream of events. It sees duplicate keys (a DOM would keep one) and keeps the order. It refuses nesting deeper than
+// the format's at the opening bracket. Every error is thrown from the event that shows it.
 class HeaderReader final : public nlohmann::json_sax<json> {
  public:
   HeaderReader(const std::string& file, const HeaderBytes& bytes, std::uint64_t header_bytes) : file_(file), bytes_(bytes) {
@@ -179,7 +179,7 @@ class HeaderReader final : public nlohmann::json_sax<json> {
   }
 
  private:
-  // What the next event must be.
+  // The event that must come next.
   enum class At {
     start,           // the header's {
     header,          // a tensor's name, __metadata__, or } at the end
@@ -220,7 +220,7 @@ class HeaderReader final : public nlohmann::json_sax<json> {
     if (end - begin != *bytes)
       corrupt(where(), "shape " + to_text(*shape_) + " of " + name_of(*type_) + " takes " + std::to_string(*bytes) +
                            " bytes, data_offsets give it " + std::to_string(end - begin));
-    tensor().shape = *shape_;  // of its own length, not of what growing it took
+    tensor().shape = *shape_;  // with capacity for its own length alone
     const bool count = is_cast_count(tensor(), *type_);
     if (*type_ > StoredAs::f64 && !count) unsupported(name_of(*type_));
     tensor().dtype = count ? DType::i64 : read_as(*type_);
@@ -263,7 +263,7 @@ class HeaderReader final : public nlohmann::json_sax<json> {
   bool in_metadata_ = false, metadata_seen_ = false;
   std::size_t metadata_count_ = 0, dimensions_ = 0;
   std::map<std::string, std::string>::iterator metadata_value_;
-  // Of the tensor being read.
+  // Facts about the tensor being read.
   std::optional<StoredAs> type_;
   std::optional<std::vector<std::int64_t>> shape_;
   std::optional<std::size_t> offset_count_;
@@ -301,7 +301,7 @@ void check_cover(const std::string& file, const SafetensorsHeader& header, std::
             std::to_string(data_bytes - end) + " bytes follow the last tensor, which ends at byte " + std::to_string(end) + " of the data");
 }
 
-// Says what the file is where that can be seen from its first bytes.
+// Throws an error that names the kind of another file, if its first bytes show it.
 void refuse_other_kinds(const std::filesystem::path& path) {
   SafetensorsFile file(path);
   std::string begin(static_cast<std::size_t>(std::min<std::uint64_t>(file.size(), 512)), '\0');

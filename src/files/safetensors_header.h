@@ -16,19 +16,19 @@ namespace norma {
 
 constexpr std::uint64_t max_header_bytes = 100'000'000;  // the reference implementation's limit
 constexpr std::string_view metadata_key = "__metadata__";
-// In 100 MB there is room for millions of tensors, dimensions or pieces of metadata. Memory is taken by the number of the last two, and by
-// a text several times while it is read: what no model has is neither read nor written.
+// 100 MB have room for millions of tensors, dimensions or pieces of metadata. Each dimension and piece of metadata takes memory, and a text
+// several times its size while it is read. Counts beyond any model's are neither read nor written.
 constexpr std::size_t max_rank = 64, max_dimensions = 2'000'000, max_metadata = 65'536, max_text_bytes = 4'000'000;
 
-// What elements are in the file. f16, bf16 and f64 become f32; those behind them are read of counts alone.
+// Element types in a file. f16, bf16 and f64 become f32. The types after f64 are read of counts alone.
 enum class StoredAs : std::uint8_t { f32, u8, i32, i64, f16, bf16, f64, i8, i16, u16, u32, u64 };
 
 const char* name_of(StoredAs type);  // F32
 std::size_t size_of(StoredAs type);
 DType read_as(StoredAs type);
 
-// Whether it is the one number of batches that a BatchNorm counted: state_dicts that were cast as a whole hold it in any type, and a whole
-// number is the same in each of them. It becomes i64.
+// Returns true for the number of batches that a BatchNorm counted, in any type. state_dicts that were cast as a whole hold it so, and a
+// whole number is the same in each type. It becomes i64.
 inline constexpr std::string_view count_name = "num_batches_tracked";
 bool is_cast_count(const StoredTensor& tensor, StoredAs type);
 

@@ -1,7 +1,7 @@
 // SHA-256 (FIPS 180-4) by OpenSSL's libcrypto, which uses the processor's SHA instructions.
 #pragma once
-// Not EVP: that fetches the algorithm from a provider, takes memory for it, and libcrypto 3.0 crashes where there is none. These functions
-// work in their caller's memory, so they cannot fail.
+// EVP is avoided: it fetches the algorithm from a provider and takes memory for it. libcrypto 3.0 crashes if there is no memory. These
+// functions work in their caller's memory, so they cannot fail.
 #define OPENSSL_SUPPRESS_DEPRECATED
 #include <openssl/sha.h>
 

@@ -17,7 +17,8 @@ std::uint32_t code_point(std::string_view sequence) {
   return c;
 }
 
-// What moves the cursor, changes the terminal, ends a line or turns the direction of what follows; and what shows nothing at all.
+// Returns true for characters that move the cursor, change the terminal, end a line or turn the direction of the text. It also does for
+// those that show nothing at all.
 bool unprintable(std::uint32_t c) {
   return c < 0x20 || (c >= 0x7f && c < 0xa0) || c == 0x61c || c == 0x200e || c == 0x200f || (c >= 0x2028 && c <= 0x202e) ||
          (c >= 0x2066 && c <= 0x2069) || c == 0xfeff || (c >= 0xe0000 && c < 0xe0080);

@@ -10,7 +10,7 @@
 namespace norma {
 namespace {
 
-// What a node is called where no Scope gives it a name: a module run alone.
+// Name of a node outside every Scope: a module run alone.
 struct Kind {
   std::string operator()(const InputNode&) const { return "input"; }
   std::string operator()(const BatchNormNode&) const { return nn::BatchNorm::kind; }
@@ -23,7 +23,7 @@ struct Kind {
   }
 };
 
-// How many Values a node reads.
+// Number of Values a node reads.
 struct Arity {
   std::size_t operator()(const InputNode&) const { return 0; }
   std::size_t operator()(const AddNode&) const { return 2; }
@@ -33,7 +33,7 @@ struct Arity {
   }
 };
 
-// Sizes and offsets in bytes stay far below 64 bits, whatever is made of so many elements.
+// Sizes and offsets in bytes of this many elements stay far below 64 bits.
 constexpr double most_elements = 0x1p52;
 constexpr double most_multiply_adds = 0x1p60;
 constexpr double samples_of_a_pack = 64;  // at most: batches are rounded up to whole packs

@@ -1,4 +1,4 @@
-// Which tensor of a checkpoint is which that a net needs.
+// Matches a checkpoint's tensors with those that a net needs.
 #pragma once
 #include <span>
 #include <string>
@@ -13,15 +13,15 @@ struct NeededTensor {
   std::string name;
   DType dtype = DType::f32;
   std::vector<std::int64_t> shape{};
-  bool count = false;  // one whole number, which may be absent, as PyTorch before 0.4.1 has none, be i32, or have dimensions of 1
+  bool count = false;  // one whole number: absent in PyTorch before 0.4.1; it may be i32 or have dimensions of 1
 };
 
 // A net's parameters and buffers, in their order.
 std::vector<NeededTensor> needed_by(std::span<const ParameterInfo> parameters);
 
 struct MatchedTensors {
-  std::vector<const StoredTensor*> tensors;  // of what is needed, in its order; null for a count that is absent
-  std::string note;                          // how the names differ, or empty
+  std::vector<const StoredTensor*> tensors;  // of the needed tensors, in their order; null for a count that is absent
+  std::string note;                          // difference of the names, or empty
 };
 
 // "a, b, c and 5 others"
@@ -29,9 +29,9 @@ std::string listed(std::span<const std::string> names);
 
 enum class Names { exact, wrapped };
 
-// Every tensor of the checkpoint is one that is needed. wrapped: where names do not fit as they are, but all do without one prefix they
-// share, or without what PyTorch's wrappers add to paths ("module", "_orig_mod"), they are read so. Throws Error(data) naming tensors that
-// are missing, of another shape or type, and those that nobody needs.
+// Matches every tensor of the checkpoint with one that is needed. wrapped: names may have one prefix they share, or parts that PyTorch's
+// wrappers add to paths ("module", "_orig_mod"). These are dropped if the names do not fit as they are but all fit without. Throws
+// Error(data) naming tensors that are missing, of another shape or type, or not needed.
 MatchedTensors match_tensors(const Checkpoint& checkpoint, std::span<const NeededTensor> needed, Names names);
 
 }  // namespace norma

@@ -1,4 +1,4 @@
-// What each module writes into the graph. Options are checked, and shapes inferred, by Builder::emit.
+// Each module writes its nodes into the graph here. Builder::emit checks options and infers shapes.
 #include <map>
 
 #include "norma/error.h"

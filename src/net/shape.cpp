@@ -1,4 +1,4 @@
-// Printing of shapes, and what is wrong with one.
+// Prints shapes and reports their faults.
 #include "norma/shape.h"
 
 #include "norma/error.h"

@@ -10,11 +10,11 @@ namespace norma {
 
 Shape infer(const NodeOp& op, const std::vector<Shape>& inputs, const std::string& path);
 
-// Of a node that infer has accepted, with x its first input, y its output. In double: they may be beyond any integer.
+// Counts for a node that infer has accepted, with x its first input, y its output. They are double, since they may be beyond any integer.
 double parameter_elements(const NodeOp& op, const Shape& x);
 double multiply_adds(const NodeOp& op, const Shape& x, const Shape& y);
 
-// What is wrong with an instance norm of single elements; the training of one with running statistics, which lower refuses.
+// Describes the fault of an instance norm of single elements. lower refuses to train one with running statistics.
 std::string single_elements(const Shape& input);
 
 // The geometry kernels use, from shapes that infer has accepted.

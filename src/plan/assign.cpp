@@ -1,5 +1,5 @@
-// assign: the memory planner. Persistent regions are laid out in table order; activations greedily by size, each at the lowest offset that
-// is free for its whole lifetime [first, last].
+// assign: the memory planner. Persistent regions are laid out in table order. Activations follow greedily by size, each at the lowest
+// offset that is free for its whole lifetime [first, last].
 #include <algorithm>
 #include <bit>
 #include <utility>
@@ -12,11 +12,11 @@ namespace {
 
 std::size_t align_up(std::size_t n) { return (n + alignment - 1) / alignment * alignment; }
 
-// Where a value is touched. Steps count through the schedule; the pack stages of a phase are one step for whole values, because packs are
-// not in step with each other, and one each for what lives within a pack.
+// Steps in which a value is touched, counted through the schedule. The pack stages of a phase are one step for whole values, because packs
+// are not in step with each other. They are one step each for values that live within a pack.
 struct Lifetime {
   int first = -1, last = -1;              // steps
-  int first_stage = -1, last_stage = -1;  // the same, each stage a step of its own
+  int first_stage = -1, last_stage = -1;  // counted with each stage as a step of its own
   bool in_pack = true;                    // touched by the pack stages of one phase only
   bool written_first = false;
 };
@@ -41,7 +41,7 @@ std::vector<Lifetime> find_lifetimes(const Plan& plan) {
     ++step;
     for (const Stage& stage : phase.whole) touch(stage), ++step;
   }
-  // Values written from outside live from the start, and what is read after the step until the end.
+  // Values written from outside live from the start. A value read after the step lives until the end.
   for (Lifetime& l : lives)
     if (!l.written_first) l.first = 0, l.in_pack = false;
   if (plan.has("y")) {
@@ -51,8 +51,8 @@ std::vector<Lifetime> find_lifetimes(const Plan& plan) {
   return lives;
 }
 
-// The memory that placed values take, by when. A tree over the steps: a value's range stands in each node that its lifetime meets, so that
-// a place is found in the logarithm of what a search of all placed values takes.
+// Memory that placed values take, by time. It is a tree over the steps: a value's range stands in each node that its lifetime meets. A
+// place is thus found in the logarithm of the time that searching all placed values takes.
 class Taken {
  public:
   explicit Taken(int steps) : leaves_(std::bit_ceil(static_cast<std::size_t>(steps))), met_(2 * leaves_), covered_(2 * leaves_) {}
@@ -64,7 +64,7 @@ class Taken {
     });
   }
 
-  // The lowest offset of so many bytes that are free from the first step to the last.
+  // Returns the lowest offset of `bytes` bytes that are free from the first step to the last.
   std::size_t lowest(int first, int last, std::size_t bytes) const {
     std::vector<const Ranges*> all;
     visit(first, last, [&](std::size_t node, bool covers) { all.push_back(&(covers ? met_ : covered_)[node]); });

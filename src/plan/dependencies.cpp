@@ -1,4 +1,4 @@
-// Which of a Plan's Calls must wait for which others.
+// Finds the Calls that each of a Plan's Calls must wait for.
 #include <algorithm>
 
 #include "src/plan/plan.h"
@@ -12,7 +12,7 @@ struct Touched {
   bool written;
 };
 
-// What a Call touches of memory that any Call writes.
+// Lists the memory that a Call touches and any Call writes.
 std::vector<Touched> touched(const Plan& plan, const Call& call) {
   std::vector<Touched> ranges;
   for_each_operand(call, [&](const kernels::Operand& o) {

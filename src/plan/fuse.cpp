@@ -7,7 +7,7 @@
 namespace norma {
 namespace {
 
-// Whether the pooling suits BatchNormMaxPool (kernels/calls.h): no dilation, and every window has a tap inside x.
+// Returns true if the pooling suits BatchNormMaxPool (kernels/calls.h): no dilation, and every window has a tap inside x.
 bool suits(const nn::MaxPool2d& p) {
   return p.dilation.h == 1 && p.dilation.w == 1 && !p.ceil_mode && p.padding.h < p.kernel.h && p.padding.w < p.kernel.w &&
          p.kernel.h * p.kernel.w <= 256;

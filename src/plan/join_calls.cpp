@@ -9,7 +9,7 @@ using namespace kernels;
 
 namespace {
 
-// Whether the second works on what the first makes.
+// follows() is true if the second Call works on the results of the first.
 template <class A>
 concept Layer = requires(const A& a) {
   a.precision;
@@ -33,7 +33,7 @@ bool join_pair(Call& first, const Call& second) {
   return true;
 }
 
-// The end of a step: an optimizer, what comes before and after it.
+// Joins the end of a step: an optimizer and the Calls before and after it.
 template <class Optimizer>
 bool join_end(std::vector<PlanCall>& calls) {
   const std::size_t n = calls.size();

@@ -33,16 +33,17 @@ struct LowerOptions {
   AssignOptions assign{};
 };
 
-// Names in the Plan: an activation by its node's path, "y" the output; "<path>.grad", "d<input>", "dy" (several outputs, which only a net
-// without a loss may have: "y0", "y1", ... and "dy0", ...); parameters and buffers by
-// their state_dict name, "<name>.grad"; "state" (StepState), "loss", "data/...", "optimizer/velocity" or "optimizer/m" and "optimizer/v".
-// Throws Error(usage) naming the layer where training is impossible (one value per channel before a batch norm).
+// Names in the Plan: an activation has its node's path, the output is "y". Gradients are "<path>.grad", "d<input>" and "dy". Several
+// outputs, which only a net without a loss may have, are "y0", "y1", ... and "dy0", ... Parameters and buffers have their state_dict name;
+// a gradient is "<name>.grad". The rest is "state" (StepState), "loss", "data/...", "optimizer/velocity" or "optimizer/m" and
+// "optimizer/v".
+// Throws Error(usage) naming the layer that cannot be trained (one value per channel before a batch norm).
 Plan lower(const Graph& graph, const LowerOptions& options);
 
 // Throws Error(usage) for an output that no loss can be of.
 void check_output(const Graph& graph);
 
-// (C,H,W) of a sample after the transform: what the net's input has to be.
+// Returns (C,H,W) of a sample after the transform: the shape that the net's input must have.
 Shape transformed(const Shape& sample, const std::optional<Size2>& resize);
 
 }  // namespace norma

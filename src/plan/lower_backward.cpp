@@ -9,8 +9,9 @@ using namespace kernels;
 
 namespace {
 
-// A convolution's weight gradient is made pack by pack where all partial sums together are at most so many floats (4 MB);
-// else in parts of so many packs, for more parallel work than its weights give: at most so many parts, and twice as many floats.
+// A convolution's weight gradient is made pack by pack if all partial sums together are at most max_floats_by_pack (4 MB). Otherwise it is
+// made in chunks of packs_per_weight_chunk packs, for more parallel work than its weights give. There are at most max_weight_chunks chunks
+// and max_partial_elements floats, twice max_floats_by_pack.
 constexpr std::int64_t max_floats_by_pack = std::int64_t{1} << 20;
 constexpr std::int64_t packs_per_weight_chunk = 4, max_weight_chunks = 16, max_partial_elements = 2 * max_floats_by_pack;
 

@@ -10,7 +10,7 @@ using namespace kernels;
 
 void Lowering::forward(std::size_t i) {
   std::visit([&](const auto& op) { forward(i, op); }, node(i).op);
-  if (node(i).path == node(i).output_path) name(node(i).path, value_[i]);  // else fuse made it part of what follows
+  if (node(i).path == node(i).output_path) name(node(i).path, value_[i]);  // else fuse made it part of a later node
   name(node(i).output_path, value_[i]);
 }
 
@@ -62,7 +62,7 @@ void Lowering::forward(std::size_t i, const nn::Linear&) {
                         .precision = options_.precision});
 }
 
-// Where the step ends with a check of everything in the gradients' region, a variance that moves the running one is part of that.
+// A step that ends with a check of the gradients' region checks this variance too, if it moves the running one.
 ValueId Lowering::batch_variances(std::size_t i, std::int64_t channels, bool tracked) {
   const bool checked = options_.optimizer && tracked;
   constexpr auto step = static_cast<std::int64_t>(alignment);

@@ -1,5 +1,5 @@
-// The state of one lowering, shared by its three parts: lower.cpp (order, value table, loss, update), lower_forward.cpp and
-// lower_backward.cpp (one rule for each kind of node).
+// State of one lowering, shared by its three parts. lower.cpp has order, value table, loss and update. lower_forward.cpp and
+// lower_backward.cpp have one rule for each kind of node.
 #pragma once
 #include <algorithm>
 #include <map>
@@ -18,10 +18,10 @@ class Lowering {
   Plan run();
 
  private:
-  struct Saved {  // what a node's forward keeps for its backward
+  struct Saved {  // values that a node's forward keeps for its backward
     ValueId argmax, largest, mean, var, rstd;
     DType index_type = DType::u8;
-    std::int64_t dropout = 0;  // which of the net's dropouts: keys its mask, and is the same with fuse on and off
+    std::int64_t dropout = 0;  // number among the net's dropouts: keys its mask; one number with fuse on and off
   };
   struct Parameter {
     ValueId value, gradient;
@@ -85,7 +85,7 @@ class Lowering {
 
   void find_live_nodes();
 
-  // The same table order in every Plan of a net, so that all of them agree where a parameter is.
+  // Adds them in one table order for every Plan of a net, so that all Plans agree on a parameter's place.
   void add_persistent_values();
 
   static std::size_t index(Value v) { return static_cast<std::size_t>(v.id); }
@@ -129,7 +129,7 @@ class Lowering {
   void forward(std::size_t i, const nn::GroupNorm& n);
   template <class Norm>
   void group_norm(std::size_t i, const Norm& n);
-  // What an instance norm with running statistics is in evaluation.
+  // Evaluation treats an instance norm with running statistics as this batch norm.
   static BatchNormNode in_evaluation(const nn::InstanceNorm& n) { return {.options = {.eps = n.eps, .affine = n.affine}}; }
   // A batch's variances, (C).
   ValueId batch_variances(std::size_t i, std::int64_t channels, bool tracked);

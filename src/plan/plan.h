@@ -42,8 +42,8 @@ struct Stage {
   kernels::Part part = kernels::Part::whole;
 };
 
-// What is done between two meetings of all threads: first each pack of samples goes through `packs` on its own, while its values are
-// in the nearest cache; then come stages that need the whole batch.
+// Work between two meetings of all threads. First each pack of samples goes through `packs` on its own, while its values are in the nearest
+// cache. Then come stages that need the whole batch.
 struct Phase {
   std::vector<Stage> packs, whole;
 };
@@ -90,8 +90,8 @@ inline const char* name_of(const Call& call) {
   return std::visit([](const auto& c) { return std::decay_t<decltype(c)>::name; }, call);
 }
 
-// The operands that one stage of a Call touches. A reduction's part of a pack writes only what holds something per sample, its partial
-// sums among it; finishing reads only those and writes the rest.
+// Calls f for the operands that one stage of a Call touches. A reduction's part of a pack writes only per-sample operands, among them its
+// partial sums. Finishing reads only the partial sums and writes the rest.
 template <class F>
 void for_each_operand(const Plan& plan, const Stage& stage, F f) {
   std::visit(
@@ -121,7 +121,7 @@ int longest_chain(const std::vector<std::vector<int>>& dependencies);
 
 struct AssignOptions {
   bool reuse = true;      // off: every activation has its own memory, whole
-  std::size_t ample = 0;  // where so many bytes are enough for that, it is so anyway: memory that is reused makes Calls wait
+  std::size_t ample = 0;  // values get memory of their own anyway if it all fits in `ample` bytes: reused memory makes Calls wait
   std::size_t guard = 0;  // bytes left free before and after every activation, for tests that watch them
 };
 

@@ -1,4 +1,4 @@
-// What a Plan says of itself: look-up by name, the table of Calls, the memory report.
+// Describes a Plan: look-up by name, the table of Calls, the memory report.
 #include <algorithm>
 #include <cstdio>
 
@@ -17,7 +17,7 @@ std::string window(const kernels::Window& w) {
   return text;
 }
 
-// What a Call does beyond its name: windows, what fuse folded in, lanes.
+// Describes a Call beyond its name: windows, folded operations, lanes.
 template <class C>
 std::string detail(const C& c) {
   std::string text;

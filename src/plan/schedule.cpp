@@ -1,6 +1,6 @@
-// schedule: a Plan's Calls in phases. A pack of samples can go from Call to Call on its own until one needs something of the whole
-// batch, such as the statistics of a batch norm. A phase holds all that packs can do before that, so threads meet as seldom as the
-// mathematics allows and a pack's values are read back while they are in the nearest cache.
+// schedule: orders a Plan's Calls in phases. A pack of samples goes from Call to Call on its own until one needs the whole batch. A batch
+// norm's statistics are such a Call. A phase holds all that packs can do before that. Threads thus meet as seldom as the mathematics
+// allows. A pack's values are read back while they are in the nearest cache.
 #include <algorithm>
 #include <array>
 
@@ -27,22 +27,23 @@ bool is_reduction(const Call& call) {
   return std::visit([](const auto& c) { return kernels::reduces<std::decay_t<decltype(c)>>; }, call);
 }
 
-// The last phases that touched some memory so far, by what touched it: pack stages or the others, reading or writing. -1: none.
+// The last phases that touched some memory so far, by pack stages or the others, and by reading or writing. -1: none.
 class Touched {
  public:
   void add(bool by_pack, bool writes, int phase) {
     int& last = last_[by_pack][writes];
     last = std::max(last, phase);
   }
-  // Of stages that one which reads or writes must follow: a reader those that write, a writer all.
+  // Returns the last stage that a new stage must follow: a reader follows writers, a writer all.
   int last(bool by_pack, bool writes) const { return std::max(last_[by_pack][true], writes ? last_[by_pack][false] : -1); }
 
  private:
   int last_[2][2] = {{-1, -1}, {-1, -1}};
 };
 
-// Puts every stage, in the Plan's order, into the first phase where all earlier ones that touch the same memory, one of them writing, are
-// done by then. In a phase the packs come first: of what only the pack's own part touches, that pack's earlier stages are done.
+// Puts every stage, in the Plan's order, into the first phase that it can join. By then all earlier stages must be done that touch the same
+// memory, if one of the two writes. In a phase the packs come first. A pack's earlier stages are done for memory that only the pack's own
+// part touches.
 class Scheduler {
  public:
   explicit Scheduler(Plan& plan) : plan_(plan), values_(plan.values.size()) {}
@@ -63,7 +64,7 @@ class Scheduler {
  private:
   void add(const Stage& stage) {
     const bool by_pack = stage.part == Part::pack;
-    int phase = by_pack ? 1 : 0;  // what waits for no pack comes before the first, in a phase of its own
+    int phase = by_pack ? 1 : 0;  // a stage that waits for no pack comes before the first pack, in a phase of its own
     for_each_operand(plan_, stage, [&](const kernels::Operand& o) { phase = std::max(phase, first_phase(o, by_pack)); });
     for_each_operand(plan_, stage, [&](const kernels::Operand& o) {
       const PlanValue& v = plan_[o.value];

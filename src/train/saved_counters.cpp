@@ -73,7 +73,7 @@ void check_epoch(const SavedCounters& c, const TrainerOptions& options) {
   require_equal("samples", c.at.samples, position, done);
 }
 
-// What a state that was saved without a checksum must be: of a run whose every epoch had these batches.
+// A state saved without a checksum must come from a run whose every epoch had these batches.
 void check_even(const SavedCounters& c, const TrainerOptions& options) {
   const std::int64_t batches = c.epoch_samples ? EpochBatches(c.epoch_samples, options).count() : 0;
   std::int64_t steps = 0;

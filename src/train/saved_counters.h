@@ -1,4 +1,4 @@
-// The counters of a training state: how they stand in a checkpoint, and what must hold between them.
+// The counters of a training state: their form in a checkpoint, and the conditions between them.
 #pragma once
 #include <algorithm>
 #include <cstdint>
@@ -29,11 +29,11 @@ struct SavedCounters {
 // As scalars, with a checksum of them all.
 void append(const SavedCounters& counters, Checkpoint& training);
 
-// What they are called there.
+// Returns the counters' names in the checkpoint.
 std::vector<std::string> counter_names();
 
-// Throws Error(data) naming the counter that is missing, out of its range or at odds with another, and Error(usage) if they are of another
-// seed, or of an epoch that this batch size cannot go on with.
+// Throws Error(data) naming the counter that is missing, out of its range or at odds with another. Throws Error(usage) for another seed, or
+// an epoch that this batch size cannot continue.
 SavedCounters read_counters(const Checkpoint& training, const TrainerOptions& options);
 
 }  // namespace norma

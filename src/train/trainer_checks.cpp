@@ -1,4 +1,4 @@
-// What a Trainer refuses before it computes anything: options, data sets, schedules, calls at the wrong time.
+// A Trainer's refusals before it computes anything: options, data sets, schedules, calls at the wrong time.
 #include <algorithm>
 #include <cmath>
 #include <sstream>

@@ -1,4 +1,5 @@
-// What must not pass as a result: samples, parameters, losses and outputs that are not finite, and sets of which no sample counts.
+// Finds faults that must not pass as a result. These are non-finite samples, parameters, losses and outputs, and sets in which no sample
+// counts.
 #include <algorithm>
 #include <bit>
 #include <cmath>

@@ -121,7 +121,7 @@ Observation Trainer::State::look(Mode mode, const Dataset& data, std::span<const
   for (const ObserveRequest& v : values) {
     const ValueId id = p.find(v.name);
     const std::int64_t wanted = p[id].in_lanes() && v.samples > 0 ? std::min(v.samples, count) : 0;
-    constexpr std::string_view gradient = ".grad";  // has the shape of what it is by
+    constexpr std::string_view gradient = ".grad";  // has the shape of the value it belongs to
     const auto node =
         shapes.find(v.name.ends_with(gradient) ? std::string_view(v.name).substr(0, v.name.size() - gradient.size()) : v.name);
     Shape shape = node == shapes.end() ? p[id].shape : node->second;

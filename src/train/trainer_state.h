@@ -1,4 +1,4 @@
-// What a Trainer keeps; its running is trainer.cpp, what it refuses trainer_checks.cpp, its saving and loading trainer_checkpoint.cpp.
+// State of a Trainer. trainer.cpp runs it, trainer_checks.cpp has its refusals, trainer_checkpoint.cpp saves and loads it.
 #pragma once
 #include <map>
 #include <memory>
@@ -26,7 +26,7 @@ struct Affine {
   Affine(const Transform& t, std::int64_t channels, DType stored);
 };
 
-// How the samples are stored. Throws Error(usage) where the options cannot be those of any net.
+// Returns the type in which samples are stored. Throws Error(usage) for options that no net can have.
 DType checked(const TrainerOptions& options);
 
 // Samples of a set that may have no labels.
@@ -35,8 +35,8 @@ std::int64_t samples_of(const Dataset& data);
 // Evaluation keeps no activations for a backward pass, so that one batch size serves any set.
 inline constexpr std::int64_t evaluation_batch = 256;
 
-// Of how many samples the Plan is that a Trainer has from its start, with every persistent value. Batch norms need two; the batch asked
-// for may be far larger than the data sets that come, and then is never run.
+// Samples in the Plan that a Trainer has from its start, with every persistent value. Batch norms need two. The batch asked for may be far
+// larger than the data sets that come, and is then never run.
 inline constexpr std::int64_t base_batch = 2;
 
 struct Trainer::State {
@@ -44,11 +44,11 @@ struct Trainer::State {
   // On an Executor that has no Plans yet, whatever the options' device is.
   State(Module n, TrainerOptions o, std::unique_ptr<Executor> e);
 
-  // The Plan for so many samples, with memory to run it.
+  // Returns the Plan for `batch` samples, with memory to run it.
   const Plan& plan(Mode mode, std::int64_t batch);
-  // The same without: a batch that is never run needs none.
+  // Returns the Plan without memory: a batch that is never run needs none.
   const Plan& compiled(Mode mode, std::int64_t batch) { return made(mode, batch).plan; }
-  // The net as traced for so many samples, nothing folded.
+  // Returns the net as traced for `samples` samples, nothing folded.
   Graph unfused(std::int64_t samples) const;
   struct ObservedPlan {
     Graph graph;
@@ -56,15 +56,15 @@ struct Trainer::State {
     bool prepared = false;
   };
   const ObservedPlan& observed(Mode mode, std::int64_t samples);
-  // Trainer::observe, of samples that may be ignored all: the loss is none then.
+  // Implements Trainer::observe. The loss may ignore all samples; there is no loss then.
   Observation look(Mode mode, const Dataset& data, std::span<const ObserveRequest> values, kernels::Range samples);
   // The set fits the net: sample shape, type, label range. labelled: labels are needed.
   void check(const Dataset& data, bool labelled = true) const;
   // The net's outputs can stand for the set's classes: for them all, and with MeanSquared for no more.
   void check_classes(const Dataset& data) const;
-  // It can be trained on, for so many epochs in total.
+  // Throws unless the set can be trained on, for `epochs` epochs in total.
   void check_training(const Dataset& train, std::int64_t epochs) const;
-  // Throws Error(data) naming sample and feature that are not finite. Of what is stored as floats.
+  // Throws Error(data) naming sample and feature that are not finite. It looks at sets stored as floats.
   void check_features(const Dataset& data) const;
   // Throws Error(data) where the loss ignores every label; of samples first .. end-1 of an epoch's order where their loss is a mean.
   void check_counted(const Dataset& data) const { check_counted(data, {0, data.size()}); }
@@ -78,12 +78,12 @@ struct Trainer::State {
   void refuse_within_step(const char* what) const;
   // Throws Error(usage) in go_on, where counters and bound data are those of an evaluation that is not done.
   void refuse_within_evaluation(const char* what) const;
-  // What to try when training diverges in the step after so many.
+  // Suggests a remedy if training diverges in the step after `steps` steps.
   const char* remedy(std::int64_t steps) const;
   // A parameter, a buffer, or a gradient once there are any; throws Error(usage).
   ValueId readable(std::string_view name) const;
   void bind(const Plan& plan, const Dataset& data, std::span<const float> rates);
-  // Of an epoch whose first `full` batches run `whole` and whose last runs `last`.
+  // Runs steps of an epoch whose first `full` batches run `whole` and whose last runs `last`.
   void run_steps(const Dataset& train, kernels::Range batches, std::int64_t full, const Plan& whole, const Plan& last);
   EpochMetrics run_epoch(const Dataset& train, const FitOptions& options, bool& stopped);
   // As if the epoch that run_epoch() has counted still lacked all but its steps.
@@ -107,7 +107,7 @@ struct Trainer::State {
   // In the order of parameters; of optimizer_values() and, in each, of the parameters that are trained.
   void write_model(std::span<const StoredTensor* const> tensors);
   void write_optimizer(std::span<const StoredTensor* const> tensors);
-  // What Trainer::model() and Trainer::training() gave and saved_counters() were, finite or not.
+  // Puts back the results of Trainer::model(), Trainer::training() and saved_counters(), finite or not.
   void put_back(const Checkpoint& model);
   void put_back(const Checkpoint& training, const SavedCounters& counters);
   std::string hash() const;
@@ -140,7 +140,7 @@ struct Trainer::State {
   struct Fitted {
     const Dataset *train = nullptr, *test = nullptr;
     std::int64_t number = 0;
-  } fitted;  // what the running fit reads, and the fits begun so far
+  } fitted;  // data the running fit reads, and the fits begun so far
   // Until it ends these sets do not change: a GPU copies them once.
   struct SetsStay {
     SetsStay(State& of, const Dataset* train, const Dataset* test) : state(of) { of.fitted = {train, test, of.fitted.number + 1}; }
@@ -151,7 +151,7 @@ struct Trainer::State {
   };
   std::vector<EpochMetrics> history;
   std::vector<float> targets;            // one-hot labels, for MeanSquared
-  std::vector<std::int32_t> unlabelled;  // what stands for the labels of a set without
+  std::vector<std::int32_t> unlabelled;  // stands for the labels of a set without labels
 };
 
 }  // namespace norma

@@ -1,4 +1,4 @@
-// What a Trainer tells of its running to those who measure or repeat it.
+// Functions of a Trainer for those who time or repeat its steps.
 #include <chrono>
 #include <limits>
 
@@ -59,7 +59,7 @@ class Rehearsal {
   std::int64_t batches() const { return batches_; }
   const std::vector<float>& rates() const { return rates_; }
 
-  // Before so many steps: an epoch that has no more of them begins anew.
+  // Makes room for `steps` steps: an epoch with fewer left begins anew.
   void make_room(std::int64_t steps) {
     if (done_ + steps <= batches_ && begun_) return;
     at_.position = at_.batch = done_ = 0;

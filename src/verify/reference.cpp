@@ -22,8 +22,8 @@ std::size_t elements_of(const PlanValue& v) {
   return static_cast<std::size_t>(v.in_lanes() ? v.dims.count() : static_cast<std::int64_t>(v.bytes / size_of(v.dtype)));
 }
 
-// A Call's type says whether opaque bytes are a StepState, a LossResult or scratch; here only the size is known, and it is enough:
-// whichever structure the Call asks for is there.
+// A Call's type says if opaque bytes are a StepState, a LossResult or scratch. Here only the size is known. That is enough: the structure
+// the Call asks for is there.
 bool opaque(const PlanValue& v) { return v.dtype == DType::bytes; }
 
 }  // namespace

@@ -19,8 +19,8 @@ class BasicReference {
  public:
   BasicReference() = default;
   explicit BasicReference(const Plan& plan) { prepare(plan); }
-  // Memory for one more Plan. Persistent regions are shared: the same offset in a region is the same number in every Plan, so Plans
-  // prepared together must come from one run. The Plan must stay where it is as long as this is used.
+  // Prepares memory for one more Plan. Persistent regions are shared: one offset in a region is one number in every Plan. Plans prepared
+  // together must therefore come from one run. The Plan must stay in place as long as this is used.
   void prepare(const Plan& plan);
 
   // By name, in the first prepared Plan that has it; logical elements in NCHW order. Integers are given as whole numbers; a value of

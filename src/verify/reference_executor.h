@@ -1,4 +1,4 @@
-// The reference as an Executor: what a Trainer does with a device it does with this one.
+// The reference as an Executor: a Trainer uses it like a device.
 #pragma once
 #include <map>
 #include <string>
@@ -23,10 +23,10 @@ class ReferenceExecutor final : public Executor {
   void prepare(const Plan& plan) override { reference_.prepare(plan); }
   // Copies: a change of the source shows after the next bind.
   void bind(const Plan& plan, int value, const void* source, std::size_t bytes, std::int64_t version) override;
-  // Of whole values. Scratch holds nothing.
+  // Both take whole values. Scratch holds nothing.
   void write(const Plan& plan, int value, const void* source, std::size_t bytes, std::size_t offset) override;
   void read(const Plan& plan, int value, void* destination, std::size_t bytes, std::size_t offset) override;
-  // Never looks for what is not finite: it is asked what the others have to give, whatever that is.
+  // Never looks for non-finite values: its results are the expected ones, whatever they are.
   void run(const Plan& plan, std::int64_t times, bool check_each) override;
   void run_call(const Plan& plan, std::size_t call) override { reference_.run_call(plan, call); }
   std::vector<double> run_timed(const Plan& plan) override;

@@ -1,4 +1,5 @@
-// Results of a backend against the reference's: floats may be off by what their arithmetic must cost (tracked.h), integers not at all.
+// Compares a backend's results with the reference's. Floats may be off by the error that their arithmetic must cost (tracked.h), integers
+// not at all.
 #pragma once
 #include <cmath>
 #include <cstdint>
@@ -21,7 +22,7 @@ inline double share_of_bound(double actual, double expected, double allowed) {
   return std::isnan(share) ? std::numeric_limits<double>::infinity() : share;
 }
 inline double share_of_bound(double actual, const Tracked& expected) { return share_of_bound(actual, expected.v, bound(expected)); }
-// Of what is exact.
+// This overload is for exact values.
 template <class T>
 double share_of_bound(const T& actual, const T& expected) {
   return actual == expected ? 0 : std::numeric_limits<double>::infinity();
@@ -40,11 +41,11 @@ struct Agreement {
   double relative_error() const { return largest > rounding ? error / largest : error; }
 };
 
-// How far floats may be off: so many times their bound, and where that is more, by this share of the tensor's largest value.
+// Allowed error of floats: `times` times their bound or, if larger, this share of the tensor's largest value.
 struct Allowance {
   double times = 1, of_largest = 0;
 };
-// Of what tensor cores may have summed: they add with few bits to spare, and towards 0.
+// Share allowed for sums that tensor cores may have made: they add with few bits to spare, and towards 0.
 double tensor_core_share(const Call& call);
 // Elements in NCHW order.
 Agreement compare(DType type, std::span<const double> actual, std::span<const Tracked> expected, const Allowance& allowance = {});
@@ -52,7 +53,7 @@ Agreement compare(DType type, std::span<const double> actual, std::span<const Tr
 // "3 of 102 elements differ, worst at (0, 1, 2, 0): 0.5 instead of 0.25, 3e4 times the bound of 8e-06"
 std::string describe(const PlanValue& v, const Agreement& a);
 
-// f(name, actual, expected) for every member: what is Tracked may be off, the others are exact.
+// Calls f(name, actual, expected) for every member: Tracked ones may be off, the others are exact.
 template <class F>
 void for_each_member(const kernels::LossResult& actual, const Loss<Tracked>& expected, F f) {
   f("loss", actual.loss, expected.loss);

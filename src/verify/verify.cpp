@@ -1,4 +1,4 @@
-// verify: what is checked, and whole steps. Single Calls are verify_calls.cpp's.
+// verify: the checks, and whole steps. Single Calls are verify_calls.cpp's.
 #include "src/verify/verify.h"
 
 #include <algorithm>
@@ -49,7 +49,7 @@ class Verification {
       const auto of_kind = [&](const Backend& b) { return b.alone->executor->traits().joins == joins; };
       const auto first = std::find_if(backends_.begin(), backends_.end(), of_kind);
       if (first == backends_.end()) continue;
-      // Where nothing is joined, in plain NCHW, which another library takes.
+      // Without joining it is plain NCHW, which another library takes.
       auto reference = std::make_unique<ReferenceExecutor>(joins ? first->alone->executor->traits().lanes : 1, joins);
       ReferenceExecutor* const executor = reference.get();
       expected_.push_back({executor, std::make_unique<Trainer::State>(net, alone, std::move(reference))});
@@ -67,7 +67,7 @@ class Verification {
     for (const auto& [mode, samples] : plans)
       for (Backend& b : backends_) report.steps.push_back(check_steps(b, mode, samples));
 
-    // From where those steps led: gamma, beta and running statistics are no longer what they were set to.
+    // Continues from the state after those steps: gamma, beta and running statistics have moved from their first values.
     for (std::size_t i = 1; i < backends_.size(); ++i) copy_state(*backends_[0].alone, *backends_[i].alone);
     for (const Expected& e : expected_) copy_state(*backends_[0].alone, *e.state);
     for (const Expected& e : expected_) {
@@ -122,7 +122,7 @@ class Verification {
     return check;
   }
 
-  // Of what outlives the step, and of the output of an evaluation.
+  // Compares values that outlive the step, and the output of an evaluation.
   static std::string first_difference(const Backend& b, const Plan& alone, const Plan& together) {
     for (std::size_t i = 0; i < alone.values.size(); ++i)
       if (outlives_step(alone.values[i]) && bytes_of(*b.alone, alone, i) != bytes_of(*b.together, together, i)) return alone.values[i].name;
@@ -150,7 +150,7 @@ class Verification {
   Dataset data_;
   std::vector<float> rates_;
   std::int64_t samples_ = 0;  // of a whole batch
-  // What those backends have to give that join Calls, and those that do not; another library is held against the first.
+  // Expected results: for backends that join Calls, and for those that do not. Another library is compared with the first.
   struct Expected {
     ReferenceExecutor* executor;
     std::unique_ptr<Trainer::State> state;

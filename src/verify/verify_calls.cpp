@@ -19,12 +19,12 @@ using reference::Tracked;
 
 bool is(const kernels::Operand& o, std::string_view role) { return role == o.name; }
 
-// An output: scratch is none.
+// An output, scratch excluded.
 struct Output {
   kernels::Operand operand;
   reference::Allowance allowance{};
   std::vector<Tracked> expected{};  // of a tensor, in NCHW
-  std::vector<double> rounded{};    // to its type: what the next Calls start from
+  std::vector<double> rounded{};    // rounded to its type: the next Calls start from it
 };
 
 // The Call at hand, once the reference has run it.
@@ -38,7 +38,7 @@ struct Done {
   const PlanCall& call() const { return plan.calls[number]; }
 };
 
-// Gathers what is found on one Call and backend in the result of its kind.
+// Gathers the findings on one Call and backend in the result of its kind.
 class Tally {
  public:
   Tally(const Done& done, CallCheck& result, bool decides = true) : done_(done), result_(result), decides_(decides) { ++result.calls; }
@@ -89,7 +89,7 @@ std::vector<bool> find_gradients(const Plan& plan) {
   return gradients;
 }
 
-// What lies in the padding lanes of a float value; what must not becomes 0, as the Calls that follow are not at fault.
+// Checks the padding lanes of a float value. Values that must not be there become 0, since the Calls that follow are not at fault.
 void check_padding(const Done& done, const kernels::Operand& o, const PlanValue& v, std::span<std::byte> stored, Tally& tally) {
   if (!v.in_lanes() || v.dtype != DType::f32) return;
   const bool zero = done.gradients[static_cast<std::size_t>(o.value.index)];
@@ -105,8 +105,8 @@ void check_padding(const Done& done, const kernels::Operand& o, const PlanValue&
               [&] { return std::to_string(bad) + " elements of padding lanes are not " + (zero ? "0" : "finite"); });
 }
 
-// Where float cannot tell which element of a window has the largest z, either is right: what of `argmax` is such a one is expected from
-// now on, and its x with it. Of equal x the first is right.
+// Accepts either element of a window if float cannot tell which has the largest z. The element of `argmax` is then expected from now on,
+// and its x with it. Of equal x the first is right.
 void settle_ties(const Done& done, const kernels::BatchNormMaxPool& call, std::span<const double> argmax, std::vector<Output>& outputs) {
   const auto read = [&](ValueId v) { return v ? done.reference.read(done.plan, v) : std::vector<Tracked>{}; };
   const std::vector<Tracked> x = read(call.x), mean = read(call.mean), rstd = read(call.rstd), gamma = read(call.gamma),

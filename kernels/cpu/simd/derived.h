@@ -1,4 +1,4 @@
-// What every level's simd.h builds from its own primitives in the same way; included at the end of each of them.
+// Every level's simd.h builds these from its own primitives in the same way, and includes this at its end.
 #pragma once
 #include <cstdint>
 

@@ -1,4 +1,4 @@
-// What a launch and a meeting of threads cost at least, from compute capability 9 on.
+// Measures the least cost of a launch and of a meeting of threads, from compute capability 9 on.
 #include "hopper.cuh"
 #include "kernels/cuda/probes.h"
 

@@ -1,10 +1,12 @@
-// All that the kernels take from the device. This is CUDA's; tests/simt/include/device.cuh is the emulation that runs the same kernels
-// without a GPU, and the include path chooses. A kernel includes "device.cuh" and nothing of CUDA beside it.
+// Everything that the kernels take from the device. This is CUDA's. tests/simt/include/device.cuh is the emulation that runs the same
+// kernels without a GPU, and the include path chooses. A kernel includes "device.cuh" and nothing else of CUDA.
 //
-// Of CUDA's own names kernels use: __global__, __device__, __forceinline__, __launch_bounds__, __restrict__; threadIdx.x, blockIdx.x,
-// blockDim.x, gridDim.x (grids and blocks are one-dimensional: an x of up to 2^31-1 has no 65535 limit); __syncthreads,
-// __syncwarp, __shfl_sync, __shfl_xor_sync, __shfl_down_sync, __ballot_sync, __any_sync, __threadfence; atomicAdd and atomicMax on
-// integers, atomicExch; float2, float4, uchar4 and make_*; fmaf, fma, rintf, fabsf, sqrtf, sqrt, pow, __int_as_float, __float_as_int.
+// Kernels use these names of CUDA's own:
+// __global__, __device__, __forceinline__, __launch_bounds__, __restrict__;
+// threadIdx.x, blockIdx.x, blockDim.x, gridDim.x (grids and blocks are one-dimensional: an x of up to 2^31-1 has no 65535 limit);
+// __syncthreads, __syncwarp, __shfl_sync, __shfl_xor_sync, __shfl_down_sync, __ballot_sync, __any_sync, __threadfence;
+// atomicAdd and atomicMax on integers, atomicExch; float2, float4, uchar4 and make_*;
+// fmaf, fma, rintf, fabsf, sqrtf, sqrt, pow, __int_as_float, __float_as_int.
 #pragma once
 #include <cooperative_groups.h>
 #include <cuda_runtime.h>
@@ -30,7 +32,7 @@ __device__ __forceinline__ void wait_until_set(const unsigned* number) {
   while (*static_cast<const volatile unsigned*>(number) == 0) __nanosleep(32);
 }
 
-// x, of which the compiler does not know that it is x: what is made of it is not kept in registers for what is made of x elsewhere.
+// Returns x, opaque to the compiler: values derived from it are recomputed, not kept in registers for uses of x elsewhere.
 __device__ __forceinline__ std::uint32_t computed_anew(std::uint32_t x) {
   asm volatile("" : "+r"(x));
   return x;
@@ -56,8 +58,8 @@ void launch(void (*kernel)(Parameters...), std::int64_t blocks, int threads, cud
   launch_with(nullptr, kernel, blocks, threads, stream, arguments...);
 }
 
-// How many blocks of a kernel so many multiprocessors hold at once, at most `most` each. Where launches are noted there is no device to
-// ask.
+// Returns the number of a kernel's blocks that these multiprocessors hold at once, at most `most` each. While launches are noted there is
+// no device to ask.
 template <class... Parameters>
 std::int64_t resident_blocks(void (*kernel)(Parameters...), int threads, int multiprocessors, int most) {
   int fit = most;
@@ -65,7 +67,7 @@ std::int64_t resident_blocks(void (*kernel)(Parameters...), int threads, int mul
   return std::int64_t{multiprocessors} * (fit < most ? fit : most);
 }
 
-// The same, with all blocks resident at once, so that sync_grid() works.
+// Launches with all blocks resident at once, so that sync_grid() works.
 template <class... Parameters, class... Arguments>
 void launch_cooperative(void (*kernel)(Parameters...), std::int64_t blocks, int threads, cudaStream_t stream, Arguments... arguments) {
   if (noted({reinterpret_cast<const void*>(kernel), blocks, threads, true})) return;
@@ -75,7 +77,7 @@ void launch_cooperative(void (*kernel)(Parameters...), std::int64_t blocks, int 
   launch_with(&cooperative, kernel, blocks, threads, stream, arguments...);
 }
 
-// Loads and stores of what is not to be kept in the caches.
+// Loads and stores values that the caches should not keep.
 template <class T>
 __device__ __forceinline__ T load_streaming(const T* p) {
   return __ldcs(p);

@@ -1,12 +1,12 @@
-// What the device has from compute capability 9 on: for the kernels of hopper/, which are compiled for nothing before.
+// Features of the device from compute capability 9 on, for the kernels of hopper/, which are compiled for nothing earlier.
 // tests/simt/include/hopper.cuh is the emulation's.
 #pragma once
 #include "device.cuh"
 
 namespace norma::kernels::cuda {
 
-// In kernels launched with launch_early: waits until the kernel before has ended and what it wrote can be read, and lets the next one
-// begin, as soon as every block has said so.
+// For kernels launched with launch_early. wait_for_previous() waits until the kernel before has ended and its results can be read.
+// let_next_begin() lets the next kernel begin, as soon as every block has called it.
 __device__ __forceinline__ void wait_for_previous() { cudaGridDependencySynchronize(); }
 __device__ __forceinline__ void let_next_begin() { cudaTriggerProgrammaticLaunchCompletion(); }
 
@@ -22,7 +22,7 @@ void launch_early(void (*kernel)(Parameters...), std::int64_t blocks, int thread
   launch_with(&early, kernel, blocks, threads, stream, arguments...);
 }
 
-// launch() of one cluster of so many blocks, up to 8.
+// Launches one cluster of `blocks` blocks, up to 8.
 template <class... Parameters, class... Arguments>
 void launch_cluster(void (*kernel)(Parameters...), int blocks, int threads, cudaStream_t stream, Arguments... arguments) {
   cudaLaunchAttribute cluster{};

@@ -1,4 +1,4 @@
-// Rounding to a precision and multiplying (product.cuh) on tensor cores, which have tf32 and bf16 from compute capability 8.0 on; earlier
+// Rounding to a precision and multiplying (product.cuh) on tensor cores, which have tf32 and bf16 from compute capability 8.0 on. Earlier
 // GPUs give the same, no faster. tests/simt/include/tensor.cuh is the emulation.
 #pragma once
 #include "kernels/cuda/product.cuh"

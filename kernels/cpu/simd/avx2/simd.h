@@ -1,6 +1,6 @@
 // The 16-lane vector of the CPU kernels on AVX2 and FMA: two registers.
-// The same names with the same results are in simd/avx512 and simd/generic; the include path picks one. Only IEEE operations and
-// explicit fused multiply-adds, so every level gives the same bits (a NaN's sign and payload excepted).
+// simd/avx512 and simd/generic have the same names with the same results; the include path picks one. All use only IEEE operations and
+// explicit fused multiply-adds. Every level thus gives the same bits (a NaN's sign and payload excepted).
 #pragma once
 #include <immintrin.h>
 
@@ -25,7 +25,7 @@ NORMA_INLINE V load(const float* p) { return {_mm256_load_ps(p), _mm256_load_ps(
 NORMA_INLINE V loadu(const float* p) { return {_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)}; }
 NORMA_INLINE void store(float* p, V a) { _mm256_store_ps(p, a.lo), _mm256_store_ps(p + 8, a.hi); }
 NORMA_INLINE void stream(float* p, V a) { _mm256_stream_ps(p, a.lo), _mm256_stream_ps(p + 8, a.hi); }  // as store, past the caches
-NORMA_INLINE void end_stream() { _mm_sfence(); }  // before another thread reads what was streamed
+NORMA_INLINE void end_stream() { _mm_sfence(); }  // before another thread reads streamed data
 NORMA_INLINE void storeu(float* p, V a) { _mm256_storeu_ps(p, a.lo), _mm256_storeu_ps(p + 8, a.hi); }
 NORMA_INLINE V set1(float x) {
   const __m256 v = _mm256_set1_ps(x);
@@ -171,7 +171,7 @@ NORMA_INLINE void transpose(float* to, std::int64_t to_row, const float* from, s
     }
   }
 }
-// The same tree over the lanes widened to double.
+// Sums in the same tree over the lanes widened to double.
 NORMA_INLINE double reduce_add_double(V a) {
   const __m256d lo = _mm256_add_pd(_mm256_cvtps_pd(_mm256_castps256_ps128(a.lo)), _mm256_cvtps_pd(_mm256_castps256_ps128(a.hi)));
   const __m256d hi = _mm256_add_pd(_mm256_cvtps_pd(_mm256_extractf128_ps(a.lo, 1)), _mm256_cvtps_pd(_mm256_extractf128_ps(a.hi, 1)));
@@ -180,8 +180,8 @@ NORMA_INLINE double reduce_add_double(V a) {
   return _mm_cvtsd_f64(_mm_add_sd(t2, _mm_unpackhi_pd(t2, t2)));
 }
 
-// One machine register's share of the 16 lanes: what a kernel blocked for registers is made of. Lanes p*register_lanes and on are
-// part p of a V; the parts never meet, so the result is that of V.
+// One machine register's share of the 16 lanes, for kernels blocked for registers. Lanes p*register_lanes and on are part p of a V. The
+// parts never meet, so the result is that of V.
 struct Register {
   __m256 v;
 };

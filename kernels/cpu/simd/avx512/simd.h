@@ -1,13 +1,13 @@
 // The 16-lane vector of the CPU kernels on AVX-512 (F, BW, DQ, VL): one register.
-// The same names with the same results are in simd/avx2 and simd/generic; the include path picks one. Only IEEE operations and
-// explicit fused multiply-adds, so every level gives the same bits (a NaN's sign and payload excepted).
+// simd/avx2 and simd/generic have the same names with the same results; the include path picks one. All use only IEEE operations and
+// explicit fused multiply-adds. Every level thus gives the same bits (a NaN's sign and payload excepted).
 #pragma once
 #include <immintrin.h>
 
 #include <cstdint>
 
-// Some intrinsics are the zero-masked form with all lanes on: the same instruction, without the plain form's undefined operand,
-// about which GCC 12 warns (its bug 105593).
+// Some intrinsics are the zero-masked form with all lanes on. It is the same instruction without the plain form's undefined operand, about
+// which GCC 12 warns (its bug 105593).
 
 #define NORMA_INLINE [[gnu::always_inline]] inline
 
@@ -30,7 +30,7 @@ NORMA_INLINE V load(const float* p) { return {_mm512_load_ps(p)}; }
 NORMA_INLINE V loadu(const float* p) { return {_mm512_loadu_ps(p)}; }
 NORMA_INLINE void store(float* p, V a) { _mm512_store_ps(p, a.v); }
 NORMA_INLINE void stream(float* p, V a) { _mm512_stream_ps(p, a.v); }  // as store, past the caches
-NORMA_INLINE void end_stream() { _mm_sfence(); }                       // before another thread reads what was streamed
+NORMA_INLINE void end_stream() { _mm_sfence(); }                       // before another thread reads streamed data
 NORMA_INLINE void storeu(float* p, V a) { _mm512_storeu_ps(p, a.v); }
 NORMA_INLINE V set1(float x) { return {_mm512_set1_ps(x)}; }
 NORMA_INLINE V zero() { return {_mm512_setzero_ps()}; }
@@ -148,7 +148,7 @@ NORMA_INLINE void transpose(float* to, std::int64_t to_row, const float* from, s
     _mm512_store_ps(to + (12 + i) * to_row, _mm512_maskz_shuffle_f32x4(all_lanes, odd01, odd23, 0xdd));
   }
 }
-// The same tree over the lanes widened to double.
+// Sums in the same tree over the lanes widened to double.
 NORMA_INLINE double reduce_add_double(V a) {
   const __m512d t8 = _mm512_add_pd(_mm512_maskz_cvtps_pd(0xff, low_half(a)), _mm512_maskz_cvtps_pd(0xff, high_half(a)));
   const __m256d t4 = _mm256_add_pd(_mm512_maskz_extractf64x4_pd(0xf, t8, 0), _mm512_maskz_extractf64x4_pd(0xf, t8, 1));
@@ -156,8 +156,8 @@ NORMA_INLINE double reduce_add_double(V a) {
   return _mm_cvtsd_f64(_mm_add_sd(t2, _mm_unpackhi_pd(t2, t2)));
 }
 
-// One machine register's share of the 16 lanes: what a kernel blocked for registers is made of. Lanes p*register_lanes and on are
-// part p of a V; the parts never meet, so the result is that of V.
+// One machine register's share of the 16 lanes, for kernels blocked for registers. Lanes p*register_lanes and on are part p of a V. The
+// parts never meet, so the result is that of V.
 using Register = V;
 inline constexpr int registers = 32, register_lanes = 16;
 NORMA_INLINE Register load_register(const float* p) { return load(p); }

@@ -1,6 +1,6 @@
 // The 16-lane vector of the CPU kernels in GCC's and Clang's portable vectors: four of 128 bits, one NEON register each.
-// The same names with the same results are in simd/avx512 and simd/avx2; the include path picks one. Only IEEE operations and
-// explicit fused multiply-adds, so every level gives the same bits (a NaN's sign and payload excepted).
+// simd/avx512 and simd/avx2 have the same names with the same results; the include path picks one. All use only IEEE operations and
+// explicit fused multiply-adds. Every level thus gives the same bits (a NaN's sign and payload excepted).
 #pragma once
 #include <cstdint>
 #include <cstring>
@@ -46,7 +46,7 @@ NORMA_INLINE V operator*(V a, V b) { return {{a.v[0] * b.v[0], a.v[1] * b.v[1], 
 NORMA_INLINE V operator/(V a, V b) { return {{a.v[0] / b.v[0], a.v[1] / b.v[1], a.v[2] / b.v[2], a.v[3] / b.v[3]}}; }
 NORMA_INLINE V operator-(V a) { return {{-a.v[0], -a.v[1], -a.v[2], -a.v[3]}}; }
 
-// f of each lane: what the portable vectors have no operator for. Compilers merge the four scalars where the machine can.
+// Applies f to each lane, if the portable vectors have no operator. Compilers merge the four scalars if the machine can.
 template <class F>
 NORMA_INLINE Float4 map4(F f) {
   return Float4{f(0), f(1), f(2), f(3)};
@@ -160,7 +160,7 @@ NORMA_INLINE void transpose(float* to, std::int64_t to_row, const float* from, s
   for (int j = 0; j < 16; ++j)
     for (int i = 0; i < 16; ++i) to[j * to_row + i] = from[i * from_row + j];
 }
-// The same tree over the lanes widened to double.
+// Sums in the same tree over the lanes widened to double.
 NORMA_INLINE double reduce_add_double(V a) {
   double t[4];
   for (int i = 0; i < 4; ++i)
@@ -169,8 +169,8 @@ NORMA_INLINE double reduce_add_double(V a) {
   return (t[0] + t[2]) + (t[1] + t[3]);
 }
 
-// One machine register's share of the 16 lanes: what a kernel blocked for registers is made of. Lanes p*register_lanes and on are
-// part p of a V; the parts never meet, so the result is that of V.
+// One machine register's share of the 16 lanes, for kernels blocked for registers. Lanes p*register_lanes and on are part p of a V. The
+// parts never meet, so the result is that of V.
 struct Register {
   Float4 v;
 };
