@@ -22,7 +22,7 @@ struct Net {
   std::vector<OpPass> passes;
 };
 
-// Of the passes that were compared: with the direct algorithm alone, or with the faster of the two.
+// Sums over the passes that were compared: with the direct algorithm alone, or with the faster of the two.
 struct NetSummary {
   double geometric_mean = 0, worst = 0, in_sum = 0;  // in_sum: of the operations as often as they are in the net
   std::string worst_pass;

@@ -150,8 +150,7 @@ Dataset random_inputs(const ModelInput& input, std::int64_t samples) {
   return set;
 }
 
-// The samples that both nets are held against: those of the test set, or where the model file says enough to do without, and they are
-// not here, the reason.
+// The samples on which both nets are compared: the test set. If it is missing and the model file describes the input: random inputs.
 struct Yardstick {
   Dataset set;
   bool is_data = true;

@@ -67,7 +67,7 @@ Comparison checked(Comparison c) {
   return c;
 }
 
-// What the words and flags of the command line describe.
+// The comparison that the words and flags of the command line describe.
 Comparison requested(const CompareRequest& request) {
   Comparison c;
   const std::optional<RecipeSource> shipped = request.names.empty() ? std::nullopt : find_comparison(request.names.front());

@@ -47,7 +47,7 @@ bool complete(const std::vector<FileCheck>& files) {
   return std::all_of(files.begin(), files.end(), [](const FileCheck& f) { return f.status == FileCheck::Status::ok; });
 }
 
-// Where fetched sets go: the folder given, $NORMA_DATA_DIR, else the cache.
+// The folder for fetched sets: the folder given, $NORMA_DATA_DIR, else the cache.
 fs::path fetch_root(const DataRequest& request) {
   if (request.dir) return *request.dir;
   if (const char* folder = std::getenv("NORMA_DATA_DIR"); folder && *folder) return folder;

@@ -33,7 +33,7 @@ struct InspectRequest {
   bool json = false;
 };
 
-// Of the finite values.
+// Statistics of the finite values.
 struct Summary {
   std::size_t count = 0, not_finite = 0;
   double norm = 0, mean = 0, deviation = 0, low = 0, high = 0;
@@ -99,7 +99,7 @@ class Output {
   std::string text_;
 };
 
-// What the table calls a tensor: any file may be looked at, so its names are of anybody's making.
+// A tensor's name in the table. Any file may be inspected, so names can hold any bytes.
 std::string text(const StoredTensor& t) { return printable(t.name); }
 std::string text(const std::vector<std::int64_t>& shape) { return fmt::format("({})", fmt::join(shape, ", ")); }
 

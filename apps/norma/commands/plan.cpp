@@ -1,5 +1,5 @@
-// norma plan: the ordered kernel calls that a net is compiled to, and the memory they need; for a GPU also its kernels, and what they
-// should take. Needs neither data nor the GPU.
+// norma plan: the ordered Calls that a net is compiled to, and the memory they need. For a GPU also its kernels and their predicted times.
+// It needs neither data nor the GPU.
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 

@@ -16,7 +16,7 @@ using nlohmann::ordered_json;
 
 StepTime predict_step(const Plan& plan, const GpuCard& card) {
   const MemoryReport report = memory(plan);
-  double working_set = 0;  // what lies beside the data set
+  double working_set = 0;  // all but the data set
   for (const std::size_t bytes : report.bytes) working_set += static_cast<double>(bytes);
   return predict(card, describe(plan), kernel_launches(plan, card.capability), dependencies(plan), working_set);
 }

@@ -30,7 +30,7 @@ struct PredictRequest {
   bool json = false, quiet = false;
 };
 
-// What the model file says. One of the first edition says nothing: its recipe does, for IDX files with their help.
+// The input that the model file describes. A file of the first edition describes none: its recipe does, for IDX files with their help.
 ModelInput input_of(const SavedModel& saved) {
   if (saved.input) return *saved.input;
   const DataSection& data = saved.recipe.data;

@@ -26,7 +26,7 @@ struct VerifyRequest {
   bool json = false, quiet = false;
 };
 
-// The recipe's training set. Where a known set is not on this machine the built-in digits, in batches as those of its 60,000 samples.
+// The recipe's training set. If a known set is not on this machine: the built-in digits, in batches like those of its 60,000 samples.
 Dataset training_set(const Recipe& recipe) {
   DataSection data = recipe.data;
   const std::string name = name_of(data.source);

@@ -30,7 +30,7 @@ std::string line(const CallCheck& c, bool first_of_call) {
 
 std::string subject(const StepCheck& s) { return fmt::format("{} {}", name_of(s.mode), s.samples); }
 
-// What is wrong, a line each.
+// Every problem of the report, a line each.
 std::vector<std::string> problems(const VerifyReport& report) {
   std::vector<std::string> all;
   for (const CallCheck& c : report.calls)

@@ -27,7 +27,7 @@ constexpr const char* results_name = "results.jsonl";
 constexpr const char* picture_name = "comparison.svg";
 constexpr const char* runs_name = "runs";
 
-// In the order in which they are removed: what is left of a comparison can be gone on with.
+// Order of removal: a comparison that is half removed can still be resumed.
 constexpr std::array files_of_it = {report_name, picture_name, results_name, comparison_name};
 
 ordered_json to_json(const RunResult& r) {

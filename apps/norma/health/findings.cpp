@@ -1,4 +1,4 @@
-// From figures to sentences. Each rule says when it speaks.
+// Turns figures into sentences. Each rule states its condition.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -12,7 +12,7 @@
 namespace norma::app {
 namespace {
 
-// The two modes' losses of the same samples differ by much: by more than 0.05 and a quarter of the smaller one, or are no numbers.
+// The two modes' losses of the same samples differ by more than 0.05 and a quarter of the smaller one, or are NaN.
 bool large_gap(const EpochHealth& h) {
   return !(std::abs(h.evaluation_loss - h.train_loss) <= 0.05 + 0.25 * std::min(h.evaluation_loss, h.train_loss));
 }
@@ -30,7 +30,7 @@ std::string channel_list(const std::vector<std::int64_t>& channels) {
 
 // ---- why evaluation and training differ
 
-// Of the value that a running statistic began with, after its updates. A cumulative average keeps nothing of it.
+// Share of its initial value that a running statistic still has, after its updates. A cumulative average keeps nothing of it.
 double initial_share(const NormHealth& n) {
   if (*n.updates == 0) return 1;
   return n.momentum ? std::pow(1 - *n.momentum, static_cast<double>(*n.updates)) : 0;

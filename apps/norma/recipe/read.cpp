@@ -1,4 +1,4 @@
-// From a recipe's text and the flags of a command line to a Recipe.
+// Turns a recipe's text and the flags of a command line into a Recipe.
 #include <fmt/format.h>
 
 #include <algorithm>

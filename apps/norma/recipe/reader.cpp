@@ -26,7 +26,7 @@ const std::map<std::string, std::string, std::less<>>& synonyms() {
   return table;
 }
 
-// Walks over TOML's text and refuses a key, header or inline table whose parts go too deep; text that is no TOML is left to the parser.
+// Walks over TOML's text and refuses a key, header or inline table with too many parts. The parser reports text that is no TOML.
 class KeyDepth {
  public:
   explicit KeyDepth(const std::string& text) : text_(text) {}

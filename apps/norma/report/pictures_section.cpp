@@ -64,7 +64,7 @@ std::string matrix(const Classification& c, const std::vector<ClassFigures>& fig
   return out + fmt::format("<td class=\"n\">{}</td></tr></tfoot>\n</table>\n</div>\n", share_of(right, samples));
 }
 
-// Of another class taken for one, the commonest first.
+// Pairs of a class and the wrong prediction for it, the commonest first.
 Table confusions(const Classification& c, const std::vector<ClassFigures>& figures, std::size_t most) {
   struct Pair {
     std::size_t label, predicted;

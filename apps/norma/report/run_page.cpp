@@ -149,7 +149,7 @@ std::string batch_norm_section(const RunReport& r) {
   return out + fmt::format("<p>{} channels are too many to list here; norma inspect prints them.</p>\n", channels);
 }
 
-// What takes the time of a step, kind by kind of call.
+// Time of a step by kind of Call.
 std::string timed_calls(const RunReport& r) {
   if (r.call_seconds.empty())
     return "<p>What each call takes was not measured: three more steps are too many for so short a run, or it did not end well. norma "

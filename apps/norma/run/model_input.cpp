@@ -43,7 +43,7 @@ class Reader {
     if (!at(field).is_string()) fail(std::string("has a ") + field + " that is no text");
     return at(field).get<std::string>();
   }
-  // Sizes, of which there are so many, and whose product is no larger than any sample.
+  // Reads sizes: one of `counts` numbers, whose product is no larger than any sample.
   std::vector<std::int64_t> sizes(const char* field, std::initializer_list<std::size_t> counts) const {
     const ordered_json& list = at(field);
     const auto wrong = [&]() { fail(std::string("has a ") + field + " that cannot be: " + list.dump().substr(0, 100)); };

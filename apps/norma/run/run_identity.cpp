@@ -31,7 +31,7 @@ std::string hash_of(const std::vector<T>& values) {
   return sha256(std::as_bytes(std::span(values)));
 }
 
-// Without what may differ and need not be UTF-8.
+// The recipe's text without the fields that may differ and need not be UTF-8.
 std::string text_of(Recipe recipe) {
   recipe.name = "run", recipe.description.clear();
   DataSection& d = recipe.data;
@@ -92,7 +92,7 @@ void check_data(const DataIdentity& was, const DataIdentity& is, const DataSecti
     return found == of.end() ? std::string() : found->second;
   };
   struct Field {
-    const char *key, *words;  // of what there are so many or such
+    const char *key, *words;  // words: a difference, with the place of its value
   };
   constexpr Field form[] = {{"samples", "{} samples"}, {"shape", "samples {}"}, {"type", "samples of {}"}};
   for (const std::string split : {"train", "test"})

@@ -31,7 +31,7 @@ bool gives_transform(const std::vector<Override>& overrides) {
   });
 }
 
-// Of a model that is trained, these say nothing of how it is evaluated.
+// Refuses options of training, which do not affect the evaluation of a trained model.
 void refuse_without_effect(const std::vector<Override>& overrides) {
   for (const Override& o : overrides) {
     const std::string section = o.key.substr(0, o.key.find('.'));

@@ -101,7 +101,7 @@ void TrainingRun::begin() {
   if (!run_ && !request_.out.empty()) RunDirectory::check(request_.out, request_.force);
   const Device device = part_ ? Device::parse(recipe_.device.kind) : choose_device(recipe_.device);
   data_ = part_ ? part_->data : std::make_shared<const DatasetPair>(load_data(recipe_.data));
-  // A large set is read beside the first epoch.
+  // A large set is read during the first epoch.
   const auto when = data_->train.bytes.size() + data_->test.bytes.size() > (1 << 22) ? std::launch::async : std::launch::deferred;
   data_identity_ = std::async(when, [data = data_, section = recipe_.data] { return data_identity(section, *data); }).share();
   say(fmt::format("data: {} ({}): {} training and {} test samples {}, {} classes", name_of(recipe_.data.source), data_->source,
@@ -178,7 +178,7 @@ void TrainingRun::save() {
   run_->save(model, training);
 }
 
-// The epoch's lines go first, then the checkpoint (run_directory.h says why), then the world is told.
+// The epoch's lines go first, then the checkpoint (run_directory.h says why), then the output.
 void TrainingRun::finish_epoch(const EpochMetrics& m) {
   const bool last = m.epoch == recipe_.train.epochs || asked_to_stop();
   run_->append(m, environment_.device);
@@ -227,7 +227,7 @@ int TrainingRun::run() {
   return stop_signal() ? 128 + stop_signal() : 0;
 }
 
-// From here on a signal ends the process at once.
+// A signal ends the process at once from here on.
 void TrainingRun::saved() {
   if (!part_) say_on_signal("the run is saved, its report is not written");
   unsaved_.reset();

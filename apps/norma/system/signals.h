@@ -1,12 +1,12 @@
-// SIGINT, SIGTERM and SIGHUP. A command that does not watch them ends as any program does. One that does says what is lost, and ends at
-// once as well, but for while it holds work that is not on disk: then the first signal is a request to stop at the next safe point, and a
-// second one ends it.
+// SIGINT, SIGTERM and SIGHUP. A command that does not watch them ends as any program does. A command that watches them prints what is lost
+// and ends at once, unless it holds unsaved work. With unsaved work the first signal requests a stop at the next safe point, and a second
+// one ends the process.
 #pragma once
 
 namespace norma::app {
 
-// A signal that was set to be ignored when the process started (nohup, a background job) stays so. words: said where a signal ends the
-// process at once; they must live as long as it, here and below.
+// Watches the signals. One that was ignored when the process started (nohup, a background job) stays ignored. words: printed where a signal
+// ends the process at once. They must live as long as the process, here and below.
 void watch_signals(const char* words);
 void say_on_signal(const char* words);
 
