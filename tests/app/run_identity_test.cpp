@@ -1,4 +1,4 @@
-// What a run goes on with: the same recipe, data and net, or what differs is named.
+// A run resumes with an equal recipe, data and net, or an error names the difference.
 #include "apps/norma/run/run_identity.h"
 
 #include <gtest/gtest.h>
@@ -142,7 +142,7 @@ TEST(RunIdentity, ForgedMetadataIsRefused) {
   }
 }
 
-// Where the data lie is not in it: the bytes of a path need not be UTF-8, as metadata must be.
+// The identity leaves out the data's location: the bytes of a path need not be UTF-8, as metadata must be.
 TEST(RunIdentity, NoPathIsKept) {
   Recipe r = recipe();
   r.data.train_images = "/mnt/\xe9/a.img";

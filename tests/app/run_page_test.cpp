@@ -68,7 +68,7 @@ RunReport report(int epochs) {
   return r;
 }
 
-// What is wrong with the markup, if anything: every tag closed in order, attributes quoted and not repeated, no stray < or &.
+// Returns a fault of the markup, if any. Every tag must be closed in order, attributes quoted and not repeated, no stray < or &.
 std::optional<std::string> fault(std::string_view s) {
   std::vector<std::string> open;
   std::size_t at = 0;

@@ -69,7 +69,8 @@ TEST(BatchOrder, HasNoFavourites) {
   }
 }
 
-// Of 60,000 samples: where a sample comes says nothing of its place in the set, in the order before it, or in the next epoch's.
+// For 60,000 samples, a sample's place in an epoch is uncorrelated with three others: in the set, in the order before it, in the next
+// epoch.
 TEST(BatchOrder, DoesNotCorrelate) {
   constexpr std::int64_t n = 60000;
   const double mean = (n - 1) / 2.0, deviation = std::sqrt(n) * (static_cast<double>(n) * n - 1) / 12;

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The pages of two runs in a browser: nothing is refused or fails to load, every image is decoded, and what the page shows is what the run wrote.
+# The pages of two runs in a browser. Nothing is refused or fails to load, every image is decoded, and the page shows the run's own data.
 #   tests/scripts/browser.sh [build directory]      or NORMA=<program> tests/scripts/browser.sh
-# Chromium, headless, without a network. Exit code 77 where there is none.
+# Chromium, headless, without a network. Exit code 77 without Chromium.
 [ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
 set -u
 norma=$(realpath "${NORMA:-${1:-build}/norma}")

@@ -56,7 +56,7 @@ struct Line {
   auto operator<=>(const Line&) const = default;
 };
 
-// For every line that `lines` lists after the cases have run: whether, with options(line) in force, some case under some seed gives other
+// Checks every line that `lines` lists after the cases have run. With options(line) in force, some case under some seed must give other
 // bits or a Fault.
 void expect_noticed(std::vector<simt::Arrivals> (*lines)(), simt::Options (*options)(simt::Location, std::uint64_t seed)) {
   std::map<Line, bool> noticed;
