@@ -4,9 +4,9 @@
 # First each program trains one epoch. The comparison fails if a training loss is not norma's within 0.2 %. Then every round runs norma and
 # each variant of the others. Medians: seconds of training an epoch, of an evaluation, from the process's start to the end of its first
 # step; peak memory. Every process is pinned to as many cores as it has threads (1,2 measures both). A ratio is the fastest variant's figure
-# over norma's: above 1, norma is the faster. Exits with 1 if a variant trains faster than norma. PYTHON names an interpreter with torch, jax
-# (either may be missing) and safetensors. Data is searched as norma does; $NORMA_DATA_DIR defaults to ../shared/data of the checkout.
-# Give --epochs 2 or more to measure epochs of a warm program.
+# over norma's: above 1, norma is the faster. Exits with 1 if a variant trains faster than norma. PYTHON names an interpreter with torch,
+# jax (either may be missing) and safetensors. Data is searched as norma does; $NORMA_DATA_DIR defaults to ../shared/data of the
+# checkout. Give --epochs 2 or more to measure epochs of a warm program.
 set -eu
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/../.." && pwd)
 usage() {
