@@ -94,7 +94,7 @@ TEST_F(ComparisonsResumed, ResultsMustBeThoseOfItsRuns) {
   refused([](ordered_json& j) { j["parameters_hash"] = "x"; }, {"parameters_hash x, in its folder", again});
   const std::string whole = contents(out_ / "results.jsonl");
   test::write_bytes(out_ / "results.jsonl", whole + whole);
-  expect_error(ErrorKind::data, {"stands there twice"}, [&] { ComparisonDirectory::open(out_).check_results(runs_); });
+  expect_error(ErrorKind::data, {"is listed twice"}, [&] { ComparisonDirectory::open(out_).check_results(runs_); });
 
   // A run that ended and lost its line gives an equal line again.
   test::write_bytes(out_ / "results.jsonl", "");

@@ -124,7 +124,7 @@ TEST_F(WithoutData, AModelAloneGivesTheSamePredictions) {
   other.replace(other.find("mean = [0.3]"), 12, "mean = [0.1]");
   std::ofstream(folder_ / "other.toml") << other;
   EXPECT_EQ(norma("predict alone/m.safetensors a.png --recipe other.toml --json --quiet").out, there.out);
-  expect(0, "its own count", "predict alone/m.safetensors a.png --recipe other.toml");
+  expect(0, "the file's own values are used", "predict alone/m.safetensors a.png --recipe other.toml");
   EXPECT_NE(norma("predict run a.png --set 'data.mean=[0.1]' --json --quiet").out, there.out);  // what was asked for
 
   // The model is folded, and its outputs are compared with the net's on the samples at hand. The folded model knows its input, too.

@@ -104,5 +104,5 @@ expect "... nor a negation" 2 "no-shuffle was given" train tiny.toml --no-shuffl
 expect "compare --list with a recipe" 2 "--list" compare --list tiny.toml
 expect "a negative number of channels" 2 "Value -1 not in range" inspect plain --channels -1
 expect "eval has no batch size" 2 'unknown flag "--batch-size"' eval plain --batch-size 3
-expect "... by --set either" 2 "is of the training alone" eval plain --set train.batch_size=3
+expect "... by --set either" 2 "affects training only" eval plain --set train.batch_size=3
 finish

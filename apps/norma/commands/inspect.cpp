@@ -230,8 +230,8 @@ Command add_inspect(CLI::App& norma) {
   auto request = std::make_shared<InspectRequest>();
   CLI::App& app = *norma.add_subcommand("inspect", "Gamma, beta, running statistics and weight norms of a checkpoint");
   app.add_option("checkpoint", request->path, "A run directory, or a .safetensors file")->required();
-  app.add_option("--layer", request->layer, "This layer alone")->type_name("NAME");
-  app.add_option("--channels", request->channels, "Channels shown of each norm; 0: all")
+  app.add_option("--layer", request->layer, "Show only this layer")->type_name("NAME");
+  app.add_option("--channels", request->channels, "Channels to show of each norm; 0: all")
       ->type_name("N")
       ->check(CLI::Range(std::int64_t{0}, std::numeric_limits<std::int64_t>::max()));
   app.add_flag("--json", request->json, "One JSON object on stdout, with every channel");

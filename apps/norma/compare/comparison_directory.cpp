@@ -196,7 +196,7 @@ void ComparisonDirectory::check_results(const std::vector<PlannedRun>& runs) con
       throw Error(ErrorKind::data, fmt::format("{}: run {} {}", (path_ / results_name).string(), r.name, why));
     };
     if (planned.erase(r.name) == 0)
-      refuse_line(fmt::format("stands there twice, or is none of {}: remove its line, or put that file back", comparison_name));
+      refuse_line(fmt::format("is listed twice, or is not a run of {}: remove its line, or put that file back", comparison_name));
     if (r.epochs.empty()) continue;  // its folder is not there
     const RunResult own = figures(r.name, r.epochs, read_health(run(r.name) / health_name));
     const auto check = [&](const char* what, const auto& line, const auto& folder) {

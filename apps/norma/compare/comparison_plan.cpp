@@ -99,7 +99,7 @@ Variation parse_variation(const std::string& text) {
   std::set<std::string> seen;
   for (std::string& value : v.values) {
     if (value.empty()) throw Error(ErrorKind::usage, fmt::format("--vary {}: an empty value", text));
-    if (!seen.insert(value).second) throw Error(ErrorKind::usage, fmt::format("--vary {}: {} stands there twice", text, value));
+    if (!seen.insert(value).second) throw Error(ErrorKind::usage, fmt::format("--vary {}: {} is listed twice", text, value));
     value = toml_value(value);
   }
   return v;

@@ -255,7 +255,7 @@ std::vector<std::string> default_mirrors(const std::string& name) {
     return urls;
   }
   throw Error(ErrorKind::usage,
-              fmt::format("data set \"{}\" has no mirrors; there are some of {}", name, fmt::join(known_datasets(), ", ")));
+              fmt::format("data set \"{}\" has no mirrors; sets with mirrors: {}", name, fmt::join(known_datasets(), ", ")));
 }
 
 bool fetch_dataset(const std::string& name, const fs::path& root, const FetchOptions& options) {

@@ -102,7 +102,7 @@ void dead_or_switched_off(const NormHealth& n, std::int64_t samples, std::vector
     all.push_back(fmt::format("{}: {} {} dead {}: {} is 0 for all {} samples of the probe", n.layer, of_channels(n.dead.size()),
                               n.dead.size() == 1 ? "is" : "are", channel_list(n.dead), n.activation, samples));
   if (!n.switched_off.empty())
-    all.push_back(fmt::format("{}: {} {} a gamma below {} {}: what goes in hardly matters", n.layer, of_channels(n.switched_off.size()),
+    all.push_back(fmt::format("{}: {} {} a gamma below {} {}: its input hardly matters", n.layer, of_channels(n.switched_off.size()),
                               n.switched_off.size() == 1 ? "has" : "have", small_gamma, channel_list(n.switched_off)));
 }
 

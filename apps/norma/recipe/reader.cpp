@@ -134,7 +134,7 @@ void RecipeReader::require_one(const char* key) const {
     std::string message = fmt::format("\"{}\" is missing{}", key, path_.empty() ? "" : " here");
     for (const auto& [k, node] : table_) {  // a near miss is the likelier culprit
       const std::string near[] = {key};
-      if (!nearest(k.str(), near).empty()) message += fmt::format("; is \"{}\" meant to be it?", k.str());
+      if (!nearest(k.str(), near).empty()) message += fmt::format("; is \"{}\" a misspelling of it?", k.str());
     }
     origin_.fail(path_, table_.source(), message);
   }

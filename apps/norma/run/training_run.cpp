@@ -135,7 +135,7 @@ void TrainingRun::write_config(bool resumes) {
   const std::string toml = write_toml(recipe_);
   if (resumes && run_->config() != toml && write_toml(parse_recipe(source_of(*run_))) == toml) return;
   if (const fs::path kept = run_->write_config(toml); !kept.empty())
-    say(fmt::format("config.toml was edited: what it said is kept as {}", kept.string()));
+    say(fmt::format("config.toml was edited: the edited file is kept as {}", kept.string()));
 }
 
 void TrainingRun::go_on() {
@@ -253,7 +253,7 @@ int TrainingRun::stopped(int signal) {
   }
   saved();
   write_report(fmt::format("stopped at step {} by a signal", trainer_->steps_done()), false, true);
-  say(fmt::format("stopped after step {} and saved; go on with: norma train --resume --out {}", trainer_->steps_done(),
+  say(fmt::format("stopped after step {} and saved; resume with: norma train --resume --out {}", trainer_->steps_done(),
                   shell_word(run_->path().string())));
   return 128 + signal;
 }
