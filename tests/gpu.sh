@@ -16,7 +16,7 @@ usage() {
   exit 2
 }
 
-# ---- the steps. A step prints what it likes, "figure: ..." as the table shall show it, and returns 0, 1, or 77 to say it was skipped.
+# ---- the steps. A step may print anything; "figure: ..." is its entry of the table. It returns 0, 1, or 77 if it was skipped.
 
 figure() { printf 'figure: %s\n' "$*"; }
 skip() {

@@ -136,8 +136,8 @@ int run(int argc, char** argv) {
 
 namespace {
 
-// A closed descriptor 0, 1 or 2 would be given to the next file that is opened, and what is printed would go into that. Reading from the
-// stand-in finds nothing; writing to that of stdout fails, as to a closed one.
+// The next opened file would get a closed descriptor 0, 1 or 2, and the program's output would go into that file. Reading from the stand-in
+// finds nothing. Writing to that of stdout fails, as to a closed one.
 void open_standard_streams() {
   for (const int descriptor : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO})
     if (fcntl(descriptor, F_GETFD) == -1 && errno == EBADF) [[maybe_unused]]

@@ -54,7 +54,7 @@ void note_unsupported(const std::string& subject, const std::string& yardstick, 
 void count_graph(const std::string& operation, bool ran);
 
 // Prints the table; writes it to the file that $NORMA_CUDNN_JSON names, if set. Fails if the graph API was asked for batch norm's
-// training or backward, which cuDNN documents as supported in float, and never had an engine.
+// training or backward and never had an engine. cuDNN documents both as supported in float.
 void finish_table();
 
 }  // namespace norma::test

@@ -69,8 +69,7 @@ TEST(BatchOrder, HasNoFavourites) {
   }
 }
 
-// For 60,000 samples, a sample's place in an epoch is uncorrelated with three others: in the set, in the order before it, in the next
-// epoch.
+// A sample's place in an epoch of 60,000 is uncorrelated with its place in the set, in the order before it, and in the next epoch.
 TEST(BatchOrder, DoesNotCorrelate) {
   constexpr std::int64_t n = 60000;
   const double mean = (n - 1) / 2.0, deviation = std::sqrt(n) * (static_cast<double>(n) * n - 1) / 12;

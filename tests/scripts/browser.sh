@@ -42,7 +42,7 @@ RECIPE
 "$norma" train circles-bn --epochs 2 --quiet --out circles >/dev/null || exit 1
 "$norma" compare digits.toml --vary optimizer.lr=0.01,0.1 --seeds 2 --quiet --out lab >/dev/null || exit 1
 
-# A frame's page is read by a page around it, which writes what it found where --dump-dom shows it: the report itself runs no script.
+# A page around a frame reads the frame's page and writes its findings where --dump-dom shows them: the report itself runs no script.
 cat >reader.html <<'PAGE'
 <!DOCTYPE html><iframe id="page" width="390" height="844"></iframe><pre id="found"></pre><script>
 const frame = document.getElementById("page");

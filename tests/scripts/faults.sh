@@ -132,8 +132,8 @@ try() { # <job> <kind> <number of the call, or of the allocation> <what it is, f
     "$(head -n 3 stderr)"
 }
 
-# stderr names the file that the call was about. Any file of the run will do in two cases: for a temporary file or a folder, and where all
-# calls after it fail, too.
+# stderr names the file that the call was about. Any file of the run will do for a temporary file or a folder, and if all calls after it
+# fail, too.
 names() { # <kind> <call and file>
   local file=${2#* }
   file=${file##*/}

@@ -59,7 +59,7 @@ sleep 1
 within "SIGTERM in an epoch's evaluation" 143 TERM $pid
 check "... is saved" "$([ -s evaluating/training.safetensors ] && [ -s evaluating/report.html ] && echo yes)" yes
 
-# ---- streams that are closed or full: the run goes on to the same bits, and the exit code says that its output is lost
+# ---- closed or full streams: the run continues to equal bits, and the exit code says that its output is lost
 "$norma" train tiny.toml --out plain --json --quiet >plain.json
 for streams in '>&-:1' '>&- 2>&-:1' '<&- >&- 2>&-:1' '2>&-:0' '<&-:0' '>/dev/full:1'; do
   rm -rf run

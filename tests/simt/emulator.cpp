@@ -226,7 +226,7 @@ void Engine::fail_deadlock() {
   throw found;
 }
 
-// Runs the current thread, which has not begun, then others that have not, until it draws one that waits on a fiber of its own.
+// Runs the current thread, which has not begun, then others that have not begun. Stops when it draws one that waits on a fiber of its own.
 void Engine::begin_threads() {
   try {
     for (;;) {

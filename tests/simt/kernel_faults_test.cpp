@@ -1,5 +1,5 @@
-// Faults planted in the kernels themselves: every barrier they have is taken away, and every warp collective loses a lane, one at a time.
-// The cases must notice, or the barrier is not needed and the table of cases is too weak.
+// Faults planted in the kernels themselves, one at a time: every barrier is removed, and every warp collective loses a lane. The cases must
+// notice, or the barrier is not needed and the table of cases is too weak.
 #include <gtest/gtest.h>
 
 #include <map>

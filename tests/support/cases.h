@@ -1,4 +1,4 @@
-// The one table of cases: every Call with the shapes and options that matter, each a Plan of one Call and a recipe for its inputs. It
+// The one table of cases: every Call with the shapes and options that matter. A case is a Plan of one Call and a recipe for its inputs. It
 // drives the tests of correctness and determinism on every backend.
 #pragma once
 #include <cmath>

@@ -15,7 +15,7 @@
 
 namespace norma::test {
 
-// A net as numbers, so that RapidCheck can shrink it: each layer that fits the shape so far is taken, then Flatten and Linear.
+// A net as numbers, so that RapidCheck can shrink it. Each layer that fits the shape so far is taken, then Flatten and Linear.
 struct RandomNet {
   std::int64_t n = 2, c = 1, h = 2, w = 2;
   std::vector<int> layers;

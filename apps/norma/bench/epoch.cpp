@@ -1,4 +1,4 @@
-// norma bench epoch: a recipe's whole epochs as norma train runs them, and whole runs of it, from a process's start to its exit.
+// norma bench epoch: a recipe's whole epochs as norma train runs them. Also whole runs of it, from a process's start to its exit.
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <spawn.h>

@@ -1,5 +1,5 @@
-// The health of a net's batch norms and activations, epoch by epoch: what a fixed batch of training samples, the probe, shows of them.
-// Nothing of the training changes by it (Trainer::observe).
+// The health of a net's batch norms and activations, epoch by epoch, from a fixed batch of training samples, the probe. Observing does not
+// change the training (Trainer::observe).
 #pragma once
 #include <cstdint>
 #include <filesystem>

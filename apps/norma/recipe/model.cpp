@@ -10,7 +10,7 @@
 namespace norma::app {
 namespace {
 
-// An instance norm, where there is something to normalise: of one value a channel, as after a linear layer, only 0 would be left.
+// An instance norm, except for one value a channel, as after a linear layer: it would leave only 0.
 struct InstanceNormOfPlanes {
   static constexpr const char* kind = nn::InstanceNorm::kind;
   nn::InstanceNorm norm;

@@ -135,8 +135,8 @@ std::span<const EmbeddedRecipe> embedded_recipes();
 // Throws Error(usage): unknown name with the nearest one and the list, file that cannot be read.
 RecipeSource find_recipe(const std::string& path_or_name);
 
-// Strict: an unknown key, a wrong type or a value out of range throws Error(usage) with file, line and column, or the flag at fault.
-// Setting the kind of optimizer, schedule or loss to another one starts that section anew; another data set keeps the keys it knows.
+// Strict: an unknown key, a wrong type or a value out of range throws Error(usage). The error names file, line and column, or the flag.
+// Another kind of optimizer, schedule or loss starts that section anew; another data set keeps the keys it knows.
 Recipe parse_recipe(const RecipeSource& source, std::span<const Override> overrides = {});
 
 // The whole recipe with every default written out; parse_recipe of it gives the same recipe.

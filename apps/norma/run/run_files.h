@@ -46,7 +46,7 @@ bool begun_without_a_list(const std::filesystem::path& run);
 
 // May be replaced or removed; of lines, also by what they say.
 bool is_ours(const std::filesystem::path& run, const FileList& files, const std::string& name);
-// Throws Error(usage) for a run that is there, unless overwrite, and for files of a run's names that are not norma's in any case.
+// Throws Error(usage) for an existing run, unless overwrite. Throws it in any case for files of a run's names that are not norma's.
 void refuse_run(const std::filesystem::path& run, const FileList& files, bool overwrite);
 
 }  // namespace norma::app

@@ -18,7 +18,7 @@ using DataIdentity = std::map<std::string, std::string>;
 // Reads every sample, except those of a known set: loading compared those with the published sha256.
 DataIdentity data_identity(const DataSection& section, const DatasetPair& data);
 
-// Keys of two flattened recipes on which they differ, without those that say where and how long a run goes on, not what it computes.
+// Keys on which two flattened recipes differ. Keys of the location and length of a run do not count: they do not change its numbers.
 std::vector<std::string> differences(const std::map<std::string, std::string>& a, const std::map<std::string, std::string>& b);
 
 // True for a field of the recipe that locates data, such as "data.dir".

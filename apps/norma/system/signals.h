@@ -13,7 +13,7 @@ void say_on_signal(const char* words);
 // The signal that asked to stop, or 0. The exit code for it is 128 + its number.
 int stop_signal() noexcept;
 
-// Says the words and ends the process, as a signal does where nothing is unsaved: for whoever waits for threads that look at no signal.
+// Prints the words and ends the process, as a signal does without unsaved work. For a caller that waits for threads which ignore signals.
 [[noreturn]] void leave(int signal) noexcept;
 
 // Work that is not on disk. While there is one, on any thread, the first signal only sets stop_signal().
