@@ -253,7 +253,7 @@ TEST(Report, LoadsNothingAndRunsNothing) {
 TEST(Report, CallsAreShownWithTheirTimes) {
   RunReport r = report(1);
   EXPECT_EQ(count(report_html(r), "of the step"), 0u);
-  expect_contains(report_html(r), "What each call takes was not measured");
+  expect_contains(report_html(r), "The time of each call was not measured");
   r.plan.push_back(r.plan[0]);
   r.plan.push_back({"adam", "", "", {}, 1, 1});
   r.call_seconds = {1e-5, 2e-5, 1e-5};

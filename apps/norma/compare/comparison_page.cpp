@@ -272,7 +272,7 @@ std::string comparison_html(const Results& results, const Verdict& found) {
   for (Chart& chart : accuracies_of(results)) by_epochs.push_back(std::move(chart));
   page += section("In one picture", figures(over_numbers(results)));
   page +=
-      section("Results", to_html(results_table(results)) + (found.checks.size() > 1 ? "<p>What was checked:</p>\n<ul>\n" +
+      section("Results", to_html(results_table(results)) + (found.checks.size() > 1 ? "<p>Checks:</p>\n<ul>\n" +
                                                                                           [&] {
                                                                                             std::string items;
                                                                                             for (const std::string& words : found.checks)

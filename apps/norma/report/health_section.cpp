@@ -226,9 +226,8 @@ std::string layer_histograms(std::span<const EpochHealth> epochs) {
       const auto found = std::ranges::find(h.activations, a.layer, &ActivationHealth::layer);
       return found == h.activations.end() ? nullptr : &found->input;
     });
-  return inputs.empty()
-             ? out
-             : out + collapsed("What goes into activations, histograms by epoch", "<div class=\"figures\">\n" + inputs + "</div>\n");
+  return inputs.empty() ? out
+                        : out + collapsed("Inputs of activations, histograms by epoch", "<div class=\"figures\">\n" + inputs + "</div>\n");
 }
 
 std::string finding_list(const EpochHealth& h) {
