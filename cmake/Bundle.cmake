@@ -1,4 +1,4 @@
-# Target bundle: what another machine needs to run norma and its tests on a GPU, with no compiler, no packages and no checkout there.
+# Target bundle: all that another machine needs to run norma and its tests on a GPU, without compiler, packages and checkout.
 #   cmake --build build --target bundle     makes build/bundle/ and build/bundle.tar.gz
 #   sh bundle/gpu.sh bundle                 there; tests/gpu.sh says what it does
 set(bundled norma_tests norma_cuda_tests)
@@ -12,7 +12,7 @@ norma_compile_options(norma_bundled)
 norma_include_view(norma_bundled apps)
 target_link_libraries(norma_bundled PRIVATE norma_app)
 list(APPEND bundled norma_bundled)
-# What norma loads from beside itself.
+# Modules that norma loads from its own folder.
 set(bundled_modules "")
 if(TARGET norma_cudnn)
   list(APPEND bundled_modules norma_cudnn)

@@ -1,5 +1,5 @@
-# NORMA_CUDA: AUTO takes CUDA where a compiler for it is found, ON fails without one, OFF leaves it out. Sets norma_cuda to whether it is in,
-# and defines norma_add_cuda(<library>).
+# NORMA_CUDA: AUTO takes CUDA where a compiler for it is found, ON fails without one, OFF leaves it out. norma_cuda is true if CUDA is in.
+# Defines norma_add_cuda(<library>).
 #   -DCMAKE_CUDA_ARCHITECTURES=90   code for one GPU only, for developers: a sixth of the time
 #   CUDAARCHS=90 in the environment  the same, where the option is not given; a build folder keeps the last one it was configured with
 set(NORMA_CUDA AUTO CACHE STRING "CUDA kernels: AUTO (where the CUDA toolkit is found), ON, OFF")
@@ -28,8 +28,8 @@ find_program(nvcc nvcc PATHS /usr/local/cuda/bin NO_CACHE)
 if(nvcc AND NOT CMAKE_CUDA_COMPILER AND "$ENV{CUDACXX}" STREQUAL "")
   set(ENV{CUDACXX} ${nvcc}) # which check_language tries
 endif()
-# CMake reads CUDAARCHS in a new folder only, and keeps it as if it had been given as an option: it is not to see it. Its "native" would
-# fail without a GPU.
+# CMake reads CUDAARCHS in a new folder only, and keeps it like a given option. So CMake must not see it. Its "native" would fail without a
+# GPU.
 if(NOT "$ENV{CUDAARCHS}" STREQUAL "")
   set(norma_cuda_architectures "$ENV{CUDAARCHS}" CACHE INTERNAL "CUDAARCHS of the last configuration that had it")
   unset(ENV{CUDAARCHS})
@@ -65,14 +65,14 @@ function(norma_add_kernels target)
   norma_include_view(${target} kernels)
   target_include_directories(${target} PRIVATE include kernels/cuda/nvcc)
   set_target_properties(${target} PROPERTIES CUDA_STANDARD 20 CUDA_STANDARD_REQUIRED ON CUDA_EXTENSIONS OFF)
-  # Where tests are built, nvcc's warnings are errors: no other job compiles these.
-  # No fused multiply-adds but those written; constexpr functions of the shapes are for device code, too. The kernels' host functions are
-  # made known to src/execute/cuda_launches.cpp, which tells the runtime.
+  # nvcc's warnings are errors in builds with tests: no other job compiles these. No fused multiply-adds but those written. constexpr
+  # functions of the shapes are for device code, too. src/execute/cuda_launches.cpp learns the kernels' host functions and tells the
+  # runtime.
   target_compile_options(${target} PRIVATE -fmad=false --expt-relaxed-constexpr --compress-mode=size -Xcompiler=-Wall,-Wextra
                                         -Xcompiler=-D__cudaRegisterFunction=norma_register_kernel -Xptxas=-v
                                         $<$<BOOL:${NORMA_BUILD_TESTS}>:-Werror=all-warnings>)
-  # What ptxas says of every kernel's registers, shared memory and spills becomes a table of the library, for norma plan; and
-  # tests/scripts/kernel_resources.sh reads it.
+  # ptxas reports every kernel's registers, shared memory and spills. The report becomes a table of the library, for norma plan.
+  # tests/scripts/kernel_resources.sh reads the report, too.
   set(launcher sh ${PROJECT_SOURCE_DIR}/cmake/keep_ptxas_report.sh ${CMAKE_CUDA_COMPILER_LAUNCHER}) # before another one, if there is
   set_target_properties(${target} PROPERTIES CUDA_COMPILER_LAUNCHER "${launcher}")
 endfunction()
@@ -81,7 +81,7 @@ endfunction()
 function(norma_add_cuda library)
   file(GLOB sources CONFIGURE_DEPENDS kernels/cuda/*.cu)
   norma_add_kernels(norma_cuda_kernels ${sources})
-  # What earlier GPUs cannot run has code for compute capability 9, which later drivers translate for later GPUs.
+  # Kernels that earlier GPUs cannot run have code for compute capability 9. Later drivers translate it for later GPUs.
   file(GLOB sources CONFIGURE_DEPENDS kernels/cuda/hopper/*.cu)
   norma_add_kernels(norma_cuda_kernels_hopper ${sources})
   set_target_properties(norma_cuda_kernels_hopper PROPERTIES CUDA_ARCHITECTURES 90)

@@ -1,6 +1,6 @@
-# Dependencies point one way (apps -> include; src -> include and kernels; kernels -> kernels and the plain types of include), and
-# the include path enforces it. Files are named from the checkout's root ("kernels/calls.h"), so a target gets a folder that holds
-# links to just the folders it may see.
+# Dependencies point one way (apps -> include; src -> include and kernels; kernels -> kernels and the plain types of include). The include
+# path enforces it. Files are named from the checkout's root ("kernels/calls.h"). So a target gets a folder with links to the folders it may
+# see.
 #   norma_include_view(<target> <folder>...)
 function(norma_include_view target)
   set(view ${PROJECT_BINARY_DIR}/views/${target})

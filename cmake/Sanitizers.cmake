@@ -1,8 +1,8 @@
 # -DNORMA_SANITIZE=address,undefined instruments everything that is built here; a finding ends the program.
 set(NORMA_SANITIZE "" CACHE STRING "Sanitizers, comma-separated: address, undefined, leak, thread")
 
-# For the program and the tests: nothing of UndefinedBehaviorSanitizer before every access through a pointer, which is a third of their
-# compilation. AddressSanitizer stops at a null pointer as well; and they make no pointers of other alignment, nor of derived classes.
+# The program and the tests have no check of UndefinedBehaviorSanitizer before every access through a pointer: it is a third of their
+# compilation. AddressSanitizer stops at a null pointer, too. They make no pointers of other alignment, nor of derived classes.
 set(norma_sanitize_less "")
 if(NORMA_SANITIZE)
   set(sanitizer_flags -fsanitize=${NORMA_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)

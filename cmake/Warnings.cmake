@@ -1,4 +1,4 @@
-# What every target of norma is compiled with: the warnings, and the arithmetic all results rest on.
+# Compile options of every target of norma: the warnings, and the arithmetic all results rest on.
 option(NORMA_WERROR "Treat compiler warnings as errors (jobs clang and asan of tests/run.sh do)" OFF)
 
 # g++ 12 sees overlapping copies in "text" + std::string (GCC bug 105651, fixed in 13).

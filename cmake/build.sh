@@ -1,7 +1,7 @@
 #!/bin/sh
-# Configures and builds a preset of CMakePresets.json, with ninja where there is one.
+# Configures and builds a preset of CMakePresets.json, with ninja if it is installed.
 #   sh cmake/build.sh release|tests|clang|asan|tsan [TARGET...]
-# $NORMA_CUDA (AUTO, ON, OFF) takes the place of the preset's own.
+# $NORMA_CUDA (AUTO, ON, OFF) replaces the preset's own.
 set -eu
 cd "$(dirname -- "$0")/.."
 preset=${1:?usage: sh cmake/build.sh release|tests|clang|asan|tsan [TARGET...]}

@@ -1,7 +1,6 @@
 #!/bin/sh
-# Runs a compilation of CUDA and keeps what ptxas says of its kernels (-Xptxas=-v) beside the object, in <object>.ptxas, instead of
-# between the build's warnings. The compiler's launcher:
-#   sh keep_ptxas_report.sh <compiler> <argument>...
+# Runs a compilation of CUDA. Writes ptxas's report on its kernels (-Xptxas=-v) to <object>.ptxas, not between the build's warnings.
+# The compiler's launcher: sh keep_ptxas_report.sh <compiler> <argument>...
 set -u
 object='' before=''
 for argument in "$@"; do

@@ -1,4 +1,4 @@
-# Writes the C++ source that says what each CUDA kernel of this build takes of a multiprocessor, from what ptxas said when it was compiled.
+# Writes the C++ source with the resources that each CUDA kernel of this build takes of a multiprocessor, from ptxas's report.
 #   cmake "-DOBJECTS=<object>;..." -DOUTPUT=<kernel_table.cpp> -P kernel_table.cmake
 # Reads <object>.ptxas (keep_ptxas_report.sh); defines norma::compiled_kernels(), declared in src/execute/compiled_kernels.h.
 if(NOT OBJECTS OR NOT OUTPUT)

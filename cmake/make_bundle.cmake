@@ -1,6 +1,6 @@
-# Puts programs and the modules they load into a folder, stripped, with the shared libraries they need in lib/ beside them; then packs it.
+# Puts programs and the modules they load into a folder, stripped. The shared libraries they need go to lib/ in it. Then packs the folder.
 #   cmake -DOUTPUT=<folder> -DPROGRAMS=<files> -DMODULES=<files> -DSCRIPTS=<files> -DPEERS=<files> -DSTRIP=<strip> -P make_bundle.cmake
-# Left out: glibc, whose parts belong together and to the machine, and what belongs to its GPU: the driver and cuDNN.
+# Left out: glibc, whose parts belong together and to the machine, and the parts of its GPU: the driver and cuDNN.
 file(REMOVE_RECURSE ${OUTPUT})
 file(MAKE_DIRECTORY ${OUTPUT}/lib ${OUTPUT}/peers)
 file(COPY ${PROGRAMS} ${MODULES} ${SCRIPTS} DESTINATION ${OUTPUT})

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs what building norma needs and this machine lacks. Debian 12 and Ubuntu 24.04: with apt-get, as root or through sudo,
-# and only where something is missing. Other systems: says what is needed, and goes on if the build can be configured.
+# Installs the packages that a build of norma needs and this machine lacks. Debian 12 and Ubuntu 24.04: with apt-get, as root or through
+# sudo, and only for missing packages. Other systems: prints what is needed, and continues if the build can be configured.
 #   sh cmake/setup.sh          to build and run norma
 #   sh cmake/setup.sh tests    and to run the tests
 set -eu
@@ -22,7 +22,7 @@ esac
 
 say() { echo "setup: $*" >&2; }
 
-# Of the packages given, those that are not installed. A tool from elsewhere on the PATH will do.
+# Prints those of the given packages that are not installed. A tool from elsewhere on the PATH will do.
 missing() {
   installed=" $(dpkg-query -W -f '${db:Status-Abbrev}${Package} ' "$@" 2>/dev/null || true) "
   for package in "$@"; do

@@ -1,12 +1,12 @@
 #!/bin/sh
-# Everything of norma that needs a GPU, from a bundle (cmake --build build --target bundle), in at most 10 minutes.
+# Every test and measurement of norma that needs a GPU, from a bundle (cmake --build build --target bundle), in at most 10 minutes.
 #   sh gpu.sh <bundle folder> [--data-dir DIR] [--out DIR] [--seconds N] [--only LIST]
-# First whether all is right, these steps side by side; then how fast it is, each step alone; last the table of norma's figures beside those
-# of PyTorch, JAX and cuDNN. DIR holds mnist/ and fashion-mnist/ (default: where norma looks for data sets); --out (default: .) gets gpu.log,
-# everything that was printed, gpu.json, the closing tables and all measurements, and cudnn.json. --seconds: for all steps together, default
-# 570, of which the last half is kept for speed. --only: steps, such as kernels,repeats. Needs no compiler and no packages; what a step needs
-# and the machine lacks (compute-sanitizer, cuDNN, PyTorch, JAX, data) skips the step. A step that fails or takes too long does not stop the
-# others. Exits with 0 if all steps that ran passed, 1 otherwise, 77 without a GPU that norma can use, 2 on wrong usage.
+# First correctness, these steps side by side; then speed, each step alone; last the table of norma's figures and those of PyTorch, JAX and
+# cuDNN. DIR holds mnist/ and fashion-mnist/ (default: where norma looks for data sets). --out (default: .) gets gpu.log (all output),
+# gpu.json (the closing tables and all measurements) and cudnn.json. --seconds: for all steps together, default 570; the last half is kept
+# for speed. --only: steps, such as kernels,repeats. Needs no compiler and no packages. A step is skipped if the machine lacks its
+# tool or data (compute-sanitizer, cuDNN, PyTorch, JAX, data). A step that fails or takes too long does not stop the others.
+# Exits with 0 if all steps that ran passed, 1 otherwise, 77 without a GPU that norma can use, 2 on wrong usage.
 set -u
 checks='nvidia_smi doctor kernels large cudnn verify memcheck racecheck initcheck synccheck repeats accuracy precision peers'
 speeds='plan bench_latency bench_step bench_precision bench_calls bench_epoch bench_bn epoch torch_bn cudnn_bn torch_graph torch_eager jax torch_compile ratios'
@@ -16,7 +16,7 @@ usage() {
   exit 2
 }
 
-# ---- the steps. A step prints what it likes, "figure: ..." as the table shall show it, and returns 0, 1, or 77 to say it was skipped.
+# ---- the steps. A step may print anything; "figure: ..." is its entry of the table. It returns 0, 1, or 77 if it was skipped.
 
 figure() { printf 'figure: %s\n' "$*"; }
 skip() {
@@ -38,7 +38,7 @@ step_doctor() {
   grep -q '"usable": true' "$work/doctor.json"
 }
 
-# Runs a program of GoogleTest in so many processes at a time; its counts are the figure.
+# Runs a program of GoogleTest in this number of parallel processes; its counts are the figure.
 google_tests() { # <processes> <program> <flags>
   shards=$1 pids='' status=0
   shift
@@ -65,7 +65,8 @@ step_cudnn() {
   NORMA_CUDNN_JSON=$out/cudnn.json google_tests 1 "$bundle/norma_cudnn_tests"
 }
 
-# Every Call of both recipes, and of one in each precision, on the CPU, the GPU and, where it is found, by cuDNN, against double: one table each.
+# Compares every Call of both recipes, and of one in each precision, with double: on the CPU, the GPU and, if found, by cuDNN. One table
+# each.
 step_verify() {
   status=0 figures=
   for recipe in mnist-lenet-bn fashion-lenet-bn-sigmoid 'mnist-lenet-bn --precision tf32' 'mnist-lenet-bn --precision bf16'; do
@@ -79,8 +80,8 @@ step_verify() {
   return $status
 }
 
-# The sanitizers slow kernels down by up to a hundred times. Of the table's cases: those of LeNet's layers, those of 15 and 17 samples,
-# which end in a partial group, and one of each Call that these leave out. Values lie in allocations of their own.
+# The sanitizers slow kernels down by up to a hundred times. So they run only some of the table's cases. These are LeNet's layers, 15 and 17
+# samples, which end in a partial group, and one of each Call that these leave out. Values lie in allocations of their own.
 sanitized='*lenet* *_mnist* *_n15* *_n17* fill_17 batch_norm_rstd_c17 batch_norm_running_update_first check_finite_nan_last
   mean_squared_error_n37_mean advance_training *_advance_momentum_layers2 *_adam_advance resize_28_to_32'
 sanitize() {
@@ -151,7 +152,7 @@ step_precision() {
   return $result
 }
 
-# What the model of norma plan predicts for each Call, and what it takes.
+# norma plan's prediction for each Call, and its measured time.
 step_plan() {
   "$bundle/norma" data path mnist || skip "no MNIST here"
   "$bundle/norma" plan mnist-lenet-bn --device cuda --measure >"$work/plan.txt" || return 1
@@ -161,7 +162,7 @@ step_plan() {
 
 # ---- norma's own speed. Each step runs once, with --json, into $results/<step>.json.
 
-# What is measured with these arguments, in one run.
+# Runs one measurement with these arguments.
 measured() { # <name> <arguments of norma bench>
   name=$1
   shift
@@ -178,7 +179,7 @@ step_bench_latency() {
     awk -F '|' '{ printf "%s%s (%s) %.2f", (NR > 1 ? ", " : ""), $1, $2, $3 * 1e6 } END { print " us" }')"
 }
 
-# As it is, and otherwise: which way is best is for this to tell.
+# The default way, and others: the measurement tells which is best.
 step_bench_step() {
   "$bundle/norma" data path mnist || skip "no MNIST here"
   measured bench_step step mnist-lenet-bn || return 1
@@ -197,7 +198,7 @@ END
   figure "$text"
 }
 
-# Where tensor cores have something to do, and LeNet, where they have not.
+# Recipes with work for tensor cores, and LeNet, which has none.
 step_bench_precision() {
   text=
   for precision in fp32 tf32 bf16; do
@@ -232,7 +233,7 @@ step_bench_bn() {
     awk '{ printf "%s%s %s %s %.0f", (NR > 1 ? ", " : ""), $1, $2, $3, 100 * $4 }')"
 }
 
-# ---- norma's epoch and its peers'. What they measure goes to $results/<step>.json, one object a line, for the step ratios.
+# ---- norma's epoch and its peers'. Measurements go to $results/<step>.json, one object a line, for the step ratios.
 
 # median_epoch <file of --json lines>: milliseconds of training an epoch, the median of those after the first.
 median_epoch() {
@@ -251,7 +252,7 @@ step_epoch() {
   figure "$(median_epoch "$work/epoch.json") ms of training an epoch; $(of_json "$results/epoch.json" wall_seconds) s from start to exit"
 }
 
-# What there is to compare with; loaded once, so that loading it from the disk is not in any time.
+# The peers at hand. Each is loaded once, so that no measurement includes loading it from the disk.
 step_peers() {
   command -v python3 >/dev/null || skip "no python3 here"
   python3 - <<'PYTHON' | tee "$work/peers"
@@ -277,9 +278,9 @@ python_has() { # <module>...
   command -v python3 >/dev/null && python3 -c 'import importlib.util as u, sys; sys.exit(not all(map(u.find_spec, sys.argv[1:])))' "$@"
 }
 
-# peer <module> <script> <flags of a variant>...: each variant trains the same run, the most promising first, as long as there is time. One
-# whose first epoch's training loss is not norma's within 0.2 % is no yardstick, and fails the step. A variant that does not run is told, and
-# fails it only where none does.
+# peer <module> <script> <flags of a variant>...: each variant trains the same run, the most promising first, as long as there is time. A
+# variant is no yardstick if its first epoch's training loss is not norma's within 0.2 %; that fails the step. A variant that does not run
+# is reported. It fails the step only if no variant runs.
 peer_epochs=6
 peer() {
   module=$1 script=$2 status=0 ran=0 begun=$(date +%s) longest=0 limit=${step_limit:-600}
@@ -388,7 +389,7 @@ mkdir "$results"
 export bundle out work results
 cd "$work" || exit 1
 
-# cuDNN may be there as one of python's packages, or beside the toolkit.
+# cuDNN may be one of python's packages, or a part of the toolkit.
 libraries=$(python3 -c 'import glob, sysconfig; print(":".join(glob.glob(sysconfig.get_paths()["purelib"] + "/nvidia/*/lib")))' 2>/dev/null)
 LD_LIBRARY_PATH=${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}${libraries:+$libraries:}/usr/local/cuda/lib64
 export LD_LIBRARY_PATH
@@ -433,7 +434,7 @@ run() {
   echo "$status" >"$work/$1.status"
 }
 
-# What came of a step that ran: to the log, the table and the rows of gpu.json.
+# Writes the result of a step that ran to the log, the table and the rows of gpu.json.
 tell() {
   step=$1
   { echo "==== $step" && cat "$work/$step.output"; } >>"$out/gpu.log"
@@ -478,7 +479,7 @@ for step in $speeds; do
   fi
 done
 
-# What was measured, as the steps left it.
+# All measurements, as the steps left them.
 measured=
 for file in "$results"/*.json; do
   [ ! -s "$file" ] || measured="$measured${measured:+, }\"$(basename "$file" .json)\": [$(grep '^{' "$file" | paste -s -d ',' -)]"

@@ -5,14 +5,14 @@
 #     unit      g++, in the folder and with the objects of apps/quickstart.sh; the unit tests, the command line, its pages in a browser,
 #               the symbols of each instruction-set level, the README's example; with a CUDA compiler also the CUDA kernels, none of which
 #               may spill registers, for the oldest architecture and for Hopper ($CUDAARCHS: others)
-#     cases     the inputs in ../shared/cases that once went wrong, where that folder is
+#     cases     the inputs in ../shared/cases that once went wrong, if that folder exists
 #     example   norma installed into an empty folder, apps/examples built against it as a project of its own, and run
 #     clang     clang++, warnings as errors; every public header compiled on its own
-#     fuzz      what reads files fed with any bytes for a minute (tests/scripts/fuzz.sh), built by the job clang's build
+#     fuzz      the readers of files, fed with any bytes for a minute (tests/scripts/fuzz.sh), built by the job clang's build
 #     asan      g++, warnings as errors; the unit tests, and the CUDA kernels on an emulated GPU, under AddressSanitizer and
 #               UndefinedBehaviorSanitizer
 #     accuracy  four recipes over seeds 0 to 4, against the accuracy they must reach
-#   sh tests/run.sh deep            what takes hours, or some of it; not among all jobs:
+#   sh tests/run.sh deep            jobs of half an hour to many hours, which are not among all jobs:
 #     long_fuzz as fuzz, for $NORMA_FUZZ_SECONDS (default 3600)
 #     faults    every kind of failing call at every call on files and in every allocation (tests/scripts/faults.sh), which unit does at some
 #     tsan      training, evaluation and comparisons with several threads under ThreadSanitizer (tests/scripts/tsan.sh)
@@ -62,7 +62,7 @@ run_ctest() { # <preset> <its build folder>
     grep -vE '^ *Start +[0-9]+:|Test +#[0-9]+:.* Passed ' || true
   [ -s "$report" ] || return 1
   counted=yes
-  # Of a process of GoogleTest, whose name ends in its number, the tests in its own report count; itself only where it left none.
+  # A process of GoogleTest (its name ends in its number) counts by the tests in its own report; as one test if it left none.
   # A script that is skipped prints the reason: "skipped: ...".
   awk -v reports="$2/tests" '
     function attribute(name) {

@@ -16,8 +16,8 @@ import tempfile
 import time
 
 PEERS = pathlib.Path(__file__).parent / "peers"
-# Of the first epoch's mean training loss, relative. Rounding alone, amplified by 235 steps of training, was seen to change it by 1.2e-3
-# (PyTorch's two layouts among themselves); other seeds change it by 7 to 11 percent.
+# Relative tolerance of the first epoch's mean training loss. Rounding alone, amplified by 235 steps of training, was seen to change it by
+# 1.2e-3 (PyTorch's two layouts among themselves). Other seeds change it by 7 to 11 percent.
 TOLERANCE = 2e-3
 VARIANTS = {  # name: library, program, flags
     "pytorch": ("torch", "pytorch_lenet.py", []),

@@ -1,12 +1,12 @@
 #!/bin/sh
-# norma against PyTorch and JAX on the CPU: the two recipes, the same initial weights and order of samples, in turn on the same cores.
+# norma against PyTorch and JAX on the CPU: the two recipes, equal initial weights and order of samples, alternately on the same cores.
 #   sh apps/bench/compare.sh [--build DIR] [--threads LIST] [--epochs N] [--rounds N] [--recipe LIST] [--variants LIST] [--json FILE]
-# First each program trains one epoch; where its training loss is not norma's within 0.2 %, the comparison fails. Then every round runs
-# norma and each variant of the others. Medians: seconds of training an epoch, of an evaluation, from the process's start to the end of its
-# first step; peak memory. Every process is pinned to as many cores as it has threads (1,2 measures both). A ratio is the fastest variant's
-# figure over norma's: above 1, norma is the faster. Exits with 1 where a variant trains faster than norma.
-# PYTHON names an interpreter with torch, jax (either may be missing) and safetensors; data is searched as norma does, and $NORMA_DATA_DIR
-# defaults to shared/data beside the checkout. For an epoch's time to be that of a warm program, give --epochs 2 or more.
+# First each program trains one epoch. The comparison fails if a training loss is not norma's within 0.2 %. Then every round runs norma and
+# each variant of the others. Medians: seconds of training an epoch, of an evaluation, from the process's start to the end of its first
+# step; peak memory. Every process is pinned to as many cores as it has threads (1,2 measures both). A ratio is the fastest variant's figure
+# over norma's: above 1, norma is the faster. Exits with 1 if a variant trains faster than norma. PYTHON names an interpreter with torch,
+# jax (either may be missing) and safetensors. Data is searched as norma does; $NORMA_DATA_DIR defaults to ../shared/data of the
+# checkout. Give --epochs 2 or more to measure epochs of a warm program.
 set -eu
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/../.." && pwd)
 usage() {

@@ -1,12 +1,12 @@
-// cuDNN beside norma's kernels: norma_cudnn.so, loaded by `norma verify`. In float without tensor cores, on arrays in NCHW.
+// cuDNN for comparison with norma's kernels: norma_cudnn.so, loaded by `norma verify`. In float without tensor cores, on arrays in NCHW.
 //
-// cuDNN cuts batch norm elsewhere than norma's Calls do, so each Call is held against the part of an entry point that computes the same:
+// cuDNN and norma split batch norm differently. So each Call is compared with the part of an entry point that computes the same:
 //   BatchNormStatistics      mean, 1/deviation and (as the running variance after one update of weight 1) variance of a training pass
 //   BatchNormApply           inference from that mean and the variance 1/rstd^2 with eps 0: one rounding more
 //   BatchNormBackwardReduce  dgamma and dbeta of the backward pass with gamma 1; its dx is thrown away
 //   BatchNormBackwardApply   dx of the backward pass, which sums dgamma and dbeta itself instead of taking the Call's
-// Activations fused into a Call are cuDNN's own, before or after. Of SoftmaxCrossEntropy it has the softmax: dlogits is made of its
-// probabilities in double. A gradient of MaxPool takes no argmax there, and linear layers are not in these entry points: not offered.
+// Activations fused into a Call are cuDNN's own, before or after. SoftmaxCrossEntropy uses cuDNN's softmax and makes dlogits of its
+// probabilities in double. Not offered: MaxPool's gradient, which takes no argmax there, and linear layers, which have no entry point here.
 #include "apps/bench/cudnn.h"
 
 #include <cmath>
@@ -47,7 +47,7 @@ class Operands {
     return copy(std::vector<float>(static_cast<std::size_t>(floats), value).data(), floats);
   }
   std::byte* in(std::string_view role, std::int64_t floats) { return copy(host(role), floats); }
-  // Where absent: so many times `otherwise`.
+  // An absent operand is filled with `floats` times `otherwise`.
   std::byte* in(std::string_view role, std::int64_t floats, float otherwise) {
     return has(role) ? in(role, floats) : filled(floats, otherwise);
   }
@@ -82,7 +82,7 @@ class Operands {
   std::uint32_t written_ = 0;
 };
 
-// What cuDNN has no kernel for.
+// A Call for which cuDNN has no kernel.
 template <class C>
 void run(const C&, Operands<C>&) {}
 

@@ -1,5 +1,5 @@
-// The interface between `norma verify` and norma_cudnn.so, which alone is linked against cuDNN and the CUDA runtime and lies beside the
-// program where both were found when it was built. The two sides are built together: they share the Calls.
+// The interface between `norma verify` and norma_cudnn.so. Only that module is linked against cuDNN and the CUDA runtime. It lies in the
+// program's folder if both were found at build time. The two sides are built together: they share the Calls.
 #pragma once
 #include <cstddef>
 #include <cstdint>

@@ -10,8 +10,8 @@ class CudnnConvolution {
  public:
   explicit CudnnConvolution(const kernels::ConvShape& s);
 
-  // Each by the first algorithm, best first by cuDNN's heuristics, that cuDNN does run; returns its name, "algo1". Throws Unsupported where
-  // there is none. b may be null.
+  // Each runs the first algorithm that cuDNN can run, best first by its heuristics. Returns the algorithm's name, "algo1". Throws
+  // Unsupported if none runs. b may be null.
   std::string forward(const void* x, const void* w, const void* b, void* y) const;
   std::string backward_input(const void* dy, const void* w, void* dx) const;
   std::string backward_weight(const void* dy, const void* x, void* dw) const;

@@ -51,7 +51,7 @@ using ActivationDescriptor = CudnnObject<cudnnActivationDescriptor_t, cudnnCreat
 
 // A float tensor (N,C,H,W).
 TensorDescriptor tensor_descriptor(const kernels::Dims& d, cudnnTensorFormat_t format = CUDNN_TENSOR_NCHW);
-// Of a BatchNorm's parameters and statistics, for such a tensor.
+// Descriptor of a BatchNorm's parameters and statistics, for an input like x.
 TensorDescriptor channels_descriptor(const TensorDescriptor& x, cudnnBatchNormMode_t mode);
 // Throws Unsupported where cuDNN would pool to another size, or cannot say what the window is.
 PoolingDescriptor pooling_descriptor(const kernels::PoolShape& s, cudnnPoolingMode_t mode);

@@ -61,7 +61,7 @@ struct Tensors {
   memory::dims x, w, b, y;
 };
 
-// What convolution and inner product have in common, given their primitive descriptors.
+// Common parts of convolution and inner product, given their primitive descriptors.
 template <class Forward, class BackwardInput, class BackwardWeight, class ForwardDesc, class BackwardInputDesc, class BackwardWeightDesc>
 void build(Operation& op, std::int32_t pass, bool bias, const Tensors& t, const NormaOnednnData& data, const ForwardDesc& forward,
            const BackwardInputDesc& backward_input, const BackwardWeightDesc& backward_weight) {
@@ -117,7 +117,7 @@ void build_inner_product(Operation& op, const NormaOnednnShape& s, std::int32_t 
 void* create(const NormaOnednnShape* shape, std::int32_t pass, std::int32_t threads, const NormaOnednnData* data, char* error,
              std::size_t error_size) {
   try {
-    omp_set_num_threads(threads);  // a primitive is compiled for so many
+    omp_set_num_threads(threads);  // a primitive is compiled for this number
     auto op = std::make_unique<Operation>();
     op->threads = threads;
     if (shape->kind == norma_onednn_convolution) build_convolution(*op, *shape, pass, *data);

@@ -1,5 +1,5 @@
-// The interface between `norma bench ops` and norma_onednn.so, which alone is linked against oneDNN and lies beside the program where
-// oneDNN was found when it was built. Plain C types: the two sides are loaded together, not compiled together.
+// The interface between `norma bench ops` and norma_onednn.so. Only that module is linked against oneDNN. It lies in the program's folder
+// if oneDNN was found at build time. Plain C types: the two sides are loaded together, not compiled together.
 #pragma once
 #include <cstddef>
 #include <cstdint>

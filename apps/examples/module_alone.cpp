@@ -1,5 +1,5 @@
-// A module of one's own, run alone: inputs, parameters and the upstream gradient go in by name, and everything comes out by name.
-// What must come out is known here without norma; the program fails if something else does.
+// A module of your own, run alone. Inputs, parameters and the upstream gradient go in by name; every result comes out by name. The expected
+// results are known here without norma; the program fails if a result differs.
 #include <norma/norma.h>
 
 #include <cmath>
@@ -50,7 +50,7 @@ int main() try {
   bool right = show(run, "y", {0, 1, 2, 3, 4, 5});
   right &= show(run, "dx", {1, 1, 1, 1, 1, 1});
   right &= show(run, "body/relu1", {0, 0, 0, 0, 0, 0.387298f, 0.774597f, 1.161895f, 1.549193f});  // of channel 0
-  // Each tap of the kernel adds up the part of relu(bn(x)) = 0 0 0 / 0 0 u / 2u 3u 4u that it passes over.
+  // Each tap of the kernel sums the part of relu(bn(x)) = 0 0 0 / 0 0 u / 2u 3u 4u that it passes over.
   const float u = 0.387298f;
   right &= show(run, "body.conv1.weight.grad", {0, u, u, 5 * u, 10 * u});
   right &= show(run, "body.bn1.running_mean", {0.4f, 1.3f, 2.2f});    // 0.9 * 0 + 0.1 * the mean

@@ -49,10 +49,10 @@ Files and environment:
   Data sets: --data-dir, $NORMA_DATA_DIR, ~/.cache/norma/datasets, /usr/share/datasets.
   Recipes: a path, or a name in $NORMA_RECIPE_DIR or built in. NO_COLOR is honoured.)";
 
-// OpenMP's threads wait for one another by spinning for some milliseconds, and each of a step's ten meetings takes as long where another
-// program has one of the cores: many times slower. After some microseconds they are to sleep, so that the system moves the thread
-// they wait for to their core: with a busy neighbour on one of 2 cores 20,000 samples of MNIST take 0.48 s instead of 7, without one as
-// long as before (0.18 s; without spinning at all 0.25). libgomp reads it when it is loaded, so the program starts itself once more: 5 ms.
+// Idle OpenMP threads spin for some milliseconds. Each of a step's ten barriers then takes as long, if another program has one of the
+// cores. Sleeping after some microseconds lets the system run the thread that the others wait for. Measured on 2 cores with a busy
+// neighbour: 20,000 samples of MNIST take 0.48 s instead of 7. Without a neighbour they take as long as before (0.18 s; without any
+// spinning 0.25). libgomp reads the setting when it is loaded, so the program starts itself once more: 5 ms.
 void wait_briefly(char** argv) {
   if (std::getenv("OMP_WAIT_POLICY") || std::getenv("GOMP_SPINCOUNT")) return;
   if (setenv("GOMP_SPINCOUNT", "1000", 1) == 0) execv("/proc/self/exe", argv);  // returns where it cannot: then as before
@@ -136,8 +136,8 @@ int run(int argc, char** argv) {
 
 namespace {
 
-// A closed descriptor 0, 1 or 2 would be given to the next file that is opened, and what is printed would go into that. Reading from the
-// stand-in finds nothing; writing to that of stdout fails, as to a closed one.
+// The next opened file would get a closed descriptor 0, 1 or 2, and the program's output would go into that file. Reading from the stand-in
+// finds nothing. Writing to that of stdout fails, as to a closed one.
 void open_standard_streams() {
   for (const int descriptor : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO})
     if (fcntl(descriptor, F_GETFD) == -1 && errno == EBADF) [[maybe_unused]]

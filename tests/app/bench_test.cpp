@@ -1,4 +1,4 @@
-// What measures: timed runs change no result, the roofline is plausible, the tables are whole, and oneDNN may be absent.
+// Measurements: timed runs change no result, the roofline is plausible, the tables are whole, and oneDNN may be absent.
 #include "apps/norma/bench/bench.h"
 
 #include <gtest/gtest.h>
@@ -159,7 +159,7 @@ TEST(SampleOrder, IsTheOneThatFitTakes) {
   const nn::Sequential net{nn::Flatten{}, nn::Linear{.out = 3}};
   Trainer shuffling{net, {.input = data.sample, .batch = 16, .seed = 5}};
   shuffling.fit(data, nullptr, {.epochs = 2});
-  // The same samples in that order, stored so: an epoch without shuffling each.
+  // The samples stored in that order: an epoch without shuffling each.
   Trainer stored{net, {.input = data.sample, .batch = 16, .seed = 5, .shuffle = false}};
   EXPECT_EQ(stored.sample_order(3, 7), (std::vector<std::int32_t>{0, 1, 2}));
   for (std::int64_t epoch = 0; epoch < 2; ++epoch) {

@@ -1,4 +1,4 @@
-// What a report shows of a net's mistakes and filters, and what predict makes of pictures.
+// The mistakes and filters of a net in a report, and the pictures that predict reads.
 #include "apps/norma/report/classification.h"
 
 #include <gtest/gtest.h>

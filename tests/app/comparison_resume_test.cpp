@@ -1,4 +1,4 @@
-// What a comparison goes on with: results that are its runs', and the same data, wherever they lie.
+// Resuming a comparison: its results must be its runs', and its data must not change, wherever they lie.
 #include <gtest/gtest.h>
 
 #include <fstream>
@@ -51,7 +51,7 @@ class ComparisonsResumed : public testing::Test {
     ComparisonDirectory d = ComparisonDirectory::create(out_, comparison_, false);
     run_all({runs_.begin(), runs_.begin() + 1}, d, one_at_a_time);
   }
-  // Of the one line of results.jsonl.
+  // Applies a change to the one line of results.jsonl, which must be refused with these words.
   void refused(const std::function<void(ordered_json&)>& change, std::initializer_list<std::string> words) {
     const std::string line = contents(out_ / "results.jsonl");
     ordered_json j = ordered_json::parse(line);
@@ -94,9 +94,9 @@ TEST_F(ComparisonsResumed, ResultsMustBeThoseOfItsRuns) {
   refused([](ordered_json& j) { j["parameters_hash"] = "x"; }, {"parameters_hash x, in its folder", again});
   const std::string whole = contents(out_ / "results.jsonl");
   test::write_bytes(out_ / "results.jsonl", whole + whole);
-  expect_error(ErrorKind::data, {"stands there twice"}, [&] { ComparisonDirectory::open(out_).check_results(runs_); });
+  expect_error(ErrorKind::data, {"is listed twice"}, [&] { ComparisonDirectory::open(out_).check_results(runs_); });
 
-  // Without its line, a run that ended gives the same line again.
+  // A run that ended and lost its line gives an equal line again.
   test::write_bytes(out_ / "results.jsonl", "");
   ComparisonDirectory d = ComparisonDirectory::open(out_);
   run_all({runs_.begin(), runs_.begin() + 1}, d, one_at_a_time);

@@ -1,4 +1,4 @@
-// What `norma explain batchnorm` computes: the figures of the tutorial, by hand and by the kernels.
+// The results of `norma explain batchnorm`: the figures of the tutorial, by hand and by the kernels.
 #include <gtest/gtest.h>
 
 #include <cmath>

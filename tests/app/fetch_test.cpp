@@ -1,5 +1,5 @@
-// Downloads against a server on loopback that truncates, lies, redirects, stalls and dies: a bad mirror never matters where a good
-// one follows, and never leaves anything behind where none does.
+// Downloads against a server on loopback that truncates, lies, redirects, stalls and dies. A bad mirror never matters where a good one
+// follows. It never leaves anything behind where none does.
 #include "apps/norma/files/fetch.h"
 
 #include <gtest/gtest.h>

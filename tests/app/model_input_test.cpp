@@ -1,4 +1,4 @@
-// What a model file says of its input: it comes back as it was, and nothing else is believed.
+// A model file's description of its input comes back unchanged, and nothing else is believed.
 #include "apps/norma/run/model_input.h"
 
 #include <gtest/gtest.h>

@@ -99,7 +99,7 @@ TEST(GpuModel, DealsACallToItsKernelsByTheirThreads) {
 }
 
 TEST(GpuModel, TheChainIsWhatWaitsForOneAnother) {
-  // 0 -> 1 -> 3, and 2 beside them with two kernels.
+  // 0 -> 1 -> 3, and 2 parallel to them with two kernels.
   const std::vector<PlanLine> lines(4);
   const std::vector<std::vector<KernelLaunch>> launches{{launch(1, 32)}, {launch(1, 32)}, {launch(1, 32), launch(1, 32)}, {launch(1, 32)}};
   const StepTime step = predict(h200(), lines, launches, {{}, {0}, {}, {0, 1}}, 120e6);

@@ -73,7 +73,7 @@ TEST_F(PngRead, PalettesAndTransparentColours) {
             (Values{1, 2, 3, 0, 1, 2, 4, 255}));
 }
 
-// As PIL, torchvision, OpenCV and the data sets do: colour management is not a net's business.
+// PIL, torchvision, OpenCV and the data sets do the same: colour management is not a net's business.
 TEST_F(PngRead, ColourChunksChangeNothing) {
   const std::string srgb = png_chunk("sRGB", text({0})),
                     chroma = png_chunk("cHRM", big_endian({31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000})),
@@ -129,7 +129,7 @@ TEST_F(PngRead, SizesAreHeldAgainstTheFile) {
   refuses(sized(8192, 8192, 8, 0, false), {"8192 x 8192 pixels, 67108864 bytes, are more than a PNG file of", "can hold"});
   refuses(sized(8192, 8192, 1, 0, true), {"8192 x 8192 pixels, 8388608 bytes, are more than a PNG file of", "can hold"});
   refuses(sized(1000, 1000, 16, 6, false), {"1000 x 1000 pixels, 8000000 bytes"});
-  // At the edge of what so many bytes can hold: 8 pixels a byte.
+  // The most pixels that this number of bytes can hold: 8 a byte.
   const auto bytes = static_cast<std::uint32_t>(sized(1, 1, 1, 0, false).size());
   refuses(sized(1032 * 8, bytes, 1, 0, false), {"Not enough image data"});
   refuses(sized(1032 * 8, bytes + 1, 1, 0, false), {"can hold"});

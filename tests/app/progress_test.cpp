@@ -34,7 +34,7 @@ Progress progress() {
   return p;
 }
 
-// What a display writes to a stream.
+// The text that a display writes to a stream.
 class Captured {
  public:
   Captured() : file_(std::tmpfile()) {}

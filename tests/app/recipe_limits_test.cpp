@@ -1,4 +1,4 @@
-// What bounds a recipe (numbers that floats can stand for, layers, bytes), and which of two flags for one field counts.
+// Limits of a recipe (numbers within float's range, layers, bytes), and the order of two flags for one field.
 #include <gtest/gtest.h>
 
 #include <CLI/CLI.hpp>

@@ -1,4 +1,4 @@
-// What a recipe means: the net it builds, the same net without its batch norms, the samples it takes of a set.
+// The meaning of a recipe: the net it builds, that net without its batch norms, the samples it takes of a set.
 #include <gtest/gtest.h>
 
 #include <set>

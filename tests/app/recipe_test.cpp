@@ -384,7 +384,7 @@ TEST(RecipeOverride, AnotherKindStartsItsSectionAnew) {
   const std::string text = minimal + "[optimizer]\nkind='sgd'\nlr=0.5\nmomentum=0.9\n";
   const Recipe r = parse(text, {{"optimizer.kind", "adam", "--optimizer"}});
   EXPECT_EQ(learning_rate(r.optimizer), 1e-3);
-  // The same kind changes nothing.
+  // An unchanged kind changes nothing.
   EXPECT_EQ(learning_rate(parse(text, {{"optimizer.kind", "sgd", "--optimizer"}}).optimizer), 0.5);
   // Flags come after it, wherever they stand.
   EXPECT_EQ(learning_rate(parse(text, {{"optimizer.lr", "0.25", "--lr"}, {"optimizer.kind", "adamw", "--optimizer"}}).optimizer), 0.25);

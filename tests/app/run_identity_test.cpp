@@ -1,4 +1,4 @@
-// What a run goes on with: the same recipe, data and net, or what differs is named.
+// A run resumes with an equal recipe, data and net, or an error names the difference.
 #include "apps/norma/run/run_identity.h"
 
 #include <gtest/gtest.h>
@@ -71,7 +71,7 @@ TEST(RunIdentity, EveryFieldThatCountsIsNamedWithBothValues) {
   const auto refused = [](const std::string& key, const std::string& value, std::initializer_list<std::string> words) {
     expect_error(ErrorKind::usage, words, [&] { check(saved(), recipe({{key, value, ""}}), pair()); });
   };
-  refused("optimizer.lr", "0.25", {"run/config.toml", "optimizer.lr is 0.25", "trained with 0.5", "put that back"});
+  refused("optimizer.lr", "0.25", {"run/config.toml", "optimizer.lr is 0.25", "trained with 0.5", "restore it there"});
   refused("train.batch_size", "16", {"train.batch_size is 16", "trained with 256"});
   refused("train.seed", "1", {"train.seed is 1", "trained with 0"});
   refused("optimizer.momentum", "0.9", {"optimizer.momentum is 0.9"});
@@ -142,7 +142,7 @@ TEST(RunIdentity, ForgedMetadataIsRefused) {
   }
 }
 
-// Where the data lie is not in it: the bytes of a path need not be UTF-8, as metadata must be.
+// The identity leaves out the data's location: the bytes of a path need not be UTF-8, as metadata must be.
 TEST(RunIdentity, NoPathIsKept) {
   Recipe r = recipe();
   r.data.train_images = "/mnt/\xe9/a.img";

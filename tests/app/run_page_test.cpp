@@ -68,7 +68,7 @@ RunReport report(int epochs) {
   return r;
 }
 
-// What is wrong with the markup, if anything: every tag closed in order, attributes quoted and not repeated, no stray < or &.
+// Returns a fault of the markup, if any. Every tag must be closed in order, attributes quoted and not repeated, no stray < or &.
 std::optional<std::string> fault(std::string_view s) {
   std::vector<std::string> open;
   std::size_t at = 0;
@@ -253,7 +253,7 @@ TEST(Report, LoadsNothingAndRunsNothing) {
 TEST(Report, CallsAreShownWithTheirTimes) {
   RunReport r = report(1);
   EXPECT_EQ(count(report_html(r), "of the step"), 0u);
-  expect_contains(report_html(r), "What each call takes was not measured");
+  expect_contains(report_html(r), "The time of each call was not measured");
   r.plan.push_back(r.plan[0]);
   r.plan.push_back({"adam", "", "", {}, 1, 1});
   r.call_seconds = {1e-5, 2e-5, 1e-5};

@@ -124,10 +124,10 @@ TEST_F(WithoutData, AModelAloneGivesTheSamePredictions) {
   other.replace(other.find("mean = [0.3]"), 12, "mean = [0.1]");
   std::ofstream(folder_ / "other.toml") << other;
   EXPECT_EQ(norma("predict alone/m.safetensors a.png --recipe other.toml --json --quiet").out, there.out);
-  expect(0, "its own count", "predict alone/m.safetensors a.png --recipe other.toml");
+  expect(0, "the file's own values are used", "predict alone/m.safetensors a.png --recipe other.toml");
   EXPECT_NE(norma("predict run a.png --set 'data.mean=[0.1]' --json --quiet").out, there.out);  // what was asked for
 
-  // Folded, and its outputs held against the net's on what is at hand; the folded model knows its input, too.
+  // The model is folded, and its outputs are compared with the net's on the samples at hand. The folded model knows its input, too.
   const Answer folded = norma("bn-fold run --out folded2 --json --quiet");
   ASSERT_EQ(folded.code, 0) << folded.err;
   EXPECT_EQ(json::parse(folded.out).at("compared_on"), "256 random inputs");
@@ -232,7 +232,7 @@ TEST_F(WithoutData, NothingThatIsNotFiniteIsSavedOverWhatIs) {
   EXPECT_EQ(load_safetensors(folder_ / "good/training.safetensors").tensors.size(), c.tensors.size());
   EXPECT_EQ(first_fault(load_safetensors(folder_ / "good/training.safetensors")), "");
   EXPECT_EQ(first_fault(load_safetensors(folder_ / "good/model.safetensors")), "");
-  // In a comparison it is a run that diverged.
+  // A comparison counts it as a run that diverged.
   expect(0, "diverged", "compare data/tiny.toml --vary optimizer.lr=1e-6,3e38 --seeds 1 --epochs 1 --out both --jobs 1" + net);
   expect(5, "no run finished", "compare data/tiny.toml --vary optimizer.lr=2e38,3e38 --seeds 1 --epochs 1 --out none --jobs 1" + net);
   expect(5, "no run finished", "compare --resume --out none");

@@ -1,6 +1,6 @@
-// Tensors of more than 2^31 and 2^32 elements. What a Call gives for a pack of samples (or, flat, a run of elements) does not depend on
-// the others: it must be bit for bit what the Call gives for that group alone, which the tables' cases hold against the reference.
-// Sums are held against double. Needs up to 52 GB of the GPU's memory; skipped where less is free.
+// Tensors of more than 2^31 and 2^32 elements. A Call's result for a pack of samples (or, flat, a run of elements) does not depend on the
+// others. It must be bit for bit the Call's result for that group alone, which the tables' cases compare with the reference. Sums are
+// compared with double. Needs up to 52 GB of the GPU's memory; skipped if less is free.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -198,7 +198,7 @@ TEST_P(Beyond31Bits, Add) {
   expect_groups_alone(c, call);
 }
 
-// Of an element's number, which goes beyond 32 bits.
+// The mask depends on an element's number, which goes beyond 32 bits.
 TEST_P(Beyond31Bits, Dropout) {
   CallCase c(GetParam());
   kernels::Dropout call{.dims = c.dims(samples_beyond(32), 8, 64, 64), .p = 0.5, .layer = 5};

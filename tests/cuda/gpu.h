@@ -11,7 +11,7 @@
 
 namespace norma::test {
 
-// How a Call's values lie on the GPU.
+// Placement of a Call's values on the GPU.
 enum class Placement : std::uint8_t {
   together,   // one block with the host's guards between them, so that check() sees what was written there
   apart,      // each in an allocation of exactly its bytes, and the workspace never written: what compute-sanitizer can watch

@@ -1,5 +1,5 @@
-// Every Call x case on the GPU: held against the double reference in lanes and in NCHW, with guards, inputs and padding lanes; the same
-// bits twice, wherever the values lie; and from addresses that allow no wide loads. Then the cases of sizes beyond 16 bits.
+// Every Call x case on the GPU, compared with the double reference in lanes and in NCHW, with guards, inputs and padding lanes. Two runs
+// give equal bits, wherever the values lie, and from addresses that allow no wide loads. Then the cases of sizes beyond 16 bits.
 #include <gtest/gtest.h>
 
 #include <ostream>
@@ -10,7 +10,7 @@
 
 namespace norma::test {
 
-// What GoogleTest prints for a parameter.
+// GoogleTest's text for a parameter.
 void PrintTo(const Case& c, std::ostream* out) { *out << c.name; }
 
 namespace {

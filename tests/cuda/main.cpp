@@ -1,5 +1,5 @@
-// norma_cuda_tests: the CUDA kernels and training on this machine's first GPU. Where it cannot be used nothing is run: says why, and
-// exits with 77.
+// norma_cuda_tests: the CUDA kernels and training on this machine's first GPU. If it cannot be used, says why, runs nothing and exits with
+// 77.
 #include <gtest/gtest.h>
 
 #include <cstdio>

@@ -101,7 +101,7 @@ TEST(CudaTraining, LeNetStepsAsOnTheCpu) {
   expect_lenet_steps_as_on_the_cpu<nn::Sigmoid>();
 }
 
-// Of two nets that train alike one is looked into after every epoch.
+// Two nets train alike, and one of them is observed after every epoch.
 TEST(CudaTraining, TapsReadWhatTheCpuComputesAndChangeNothing) {
   const Dataset data = bars(45);
   TrainerOptions o = options();

@@ -1,5 +1,5 @@
-// The promise of the batch statistics: relative error of the variance against double <= 1e-6 for |mean|/std up to 1e5, measured and
-// printed; and what a reduction must not do to constant and to non-finite data.
+// The promise of the batch statistics: relative error of the variance against double <= 1e-6 for |mean|/std up to 1e5. It is measured and
+// printed. Then the effects that a reduction must not have on constant and on non-finite data.
 #include <gtest/gtest.h>
 
 #include <cmath>

@@ -21,15 +21,15 @@ struct BatchNormCase {
   bool offset = false;  // channel means are mean itself; otherwise normal numbers about it
 
   std::int64_t channel_elements() const { return shape.n * shape.h * shape.w; }  // m
-  // Whether every sound float algorithm gets close: enough elements in a channel, and they do not lie far from 0.
+  // True if every sound float algorithm gets close: enough elements in a channel, not far from 0.
   bool ordinary() const { return channel_elements() >= 8 && std::abs(mean) < 10 * deviation; }
 };
 
-// What GoogleTest prints for a parameter.
+// GoogleTest's text for a parameter.
 inline void PrintTo(const BatchNormCase& c, std::ostream* out) { *out << c.name; }
 
-// Everything that is read, in NCHW order. Each operation gets float inputs of its own, so that its error is its own: backward
-// starts from saved_mean and saved_rstd, the statistics of x in double rounded to float, inference from given_mean and given_var.
+// All inputs, in NCHW order. Each operation gets float inputs of its own, so that its error is its own. Backward starts from saved_mean and
+// saved_rstd, the statistics of x in double rounded to float. Inference starts from given_mean and given_var.
 struct BatchNormInputs {
   BatchNormCase of;
   std::vector<float> x, dy;                              // (N,C,H,W)
@@ -40,7 +40,7 @@ struct BatchNormInputs {
 
 inline constexpr float momentum = 0.1f;
 
-// What one way of computing gives, in NCHW order; empty where it does not offer that.
+// The outputs of one algorithm, in NCHW order; empty where it does not offer that.
 struct BatchNormOutputs {
   std::vector<float> y, mean, rstd;                             // training
   std::vector<float> var;                                       // biased
@@ -61,10 +61,10 @@ std::vector<BatchNormQuantity> expected_outputs(const BatchNormInputs& in);
 BatchNormOutputs norma_batch_norm(const BatchNormInputs& in, Layout layout);
 
 // Plain calls (ForwardTraining, ForwardInference, Backward) for `mode` CUDNN_BATCHNORM_SPATIAL, the Ex ones for
-// CUDNN_BATCHNORM_SPATIAL_PERSISTENT. What is not offered is noted.
+// CUDNN_BATCHNORM_SPATIAL_PERSISTENT. Operations that are not offered are noted.
 BatchNormOutputs legacy_batch_norm(const BatchNormInputs& in, Layout layout, cudnnBatchNormMode_t mode);
 
-// What has no engine is noted.
+// Operations without an engine are noted.
 BatchNormOutputs graph_batch_norm(const BatchNormInputs& in, Layout layout);
 
 }  // namespace norma::test

@@ -5,7 +5,7 @@
 
 namespace norma::test {
 
-// Where everything is.
+// Addresses of all arrays.
 struct BatchNormArrays {
   void *x = nullptr, *y = nullptr, *dy = nullptr, *dx = nullptr;             // (N,C,H,W), in the layout
   void *gamma = nullptr, *beta = nullptr, *mean = nullptr, *rstd = nullptr;  // (C)

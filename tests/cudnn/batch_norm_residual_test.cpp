@@ -1,4 +1,4 @@
-// Batch norm with what a residual block adds and relu, forward and backward, beside cuDNN's fused operation of the same.
+// Batch norm with a residual block's addition and relu, forward and backward, compared with cuDNN's fused operation.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -15,12 +15,12 @@ using namespace kernels;
 
 namespace {
 
-// In NCHW order; empty where an operation is not offered.
+// Outputs in NCHW order; empty where an operation is not offered.
 struct ResidualOutputs {
   std::vector<float> y, dx, dr, dgamma, dbeta;
 };
 
-// What is added. It keeps every sum away from 0, where rounding would decide whether relu lets it pass.
+// The added tensor. It keeps every sum away from 0, where rounding would decide whether relu lets it pass.
 std::vector<float> residual_of(const BatchNormInputs& in) {
   Random random(20261124);
   std::vector<float> r(in.x.size());
@@ -73,7 +73,7 @@ ResidualOutputs cudnn_residual(const BatchNormInputs& in, const std::vector<floa
   return {nchw(y), nchw(dx), nchw(dz), v.read(dgamma), v.read(dbeta)};
 }
 
-// norma's Calls as lower emits them, each output beside the double reference and cuDNN.
+// Compares norma's Calls as lower emits them, each output with the double reference and cuDNN.
 void compare_residual(const BatchNormInputs& in, const std::vector<float>& r, Layout layout, const ResidualOutputs& cudnn) {
   const Dims &shape = in.of.shape, d = dims_in(layout, shape), channels = flat(shape.c);
   // CallValues takes the values in the order of d: of channels last as they lie in memory.

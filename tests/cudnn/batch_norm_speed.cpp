@@ -44,8 +44,8 @@ std::vector<NamedShape> read_shapes(const char* path) {
   return shapes;
 }
 
-// So many sets of tensors that together they are more than twice the L2: what a call reads has left the cache since its set's last turn.
-// All hold the same numbers, so that one set of statistics, and one reserve, serves them all.
+// Sets of tensors that together are more than twice the L2. A call's input has left the cache since its set's last turn. All sets hold
+// equal numbers, so one set of statistics, and one reserve, serves them all.
 class Sets {
  public:
   Sets(const Dims& shape, std::size_t l2_bytes) {
@@ -179,7 +179,7 @@ class Measurements {
   bool failed = false;
 
  private:
-  // With the time, or why there is none.
+  // Adds a row with the time, or with the reason for its absence.
   void add_row(const char* path, bool backward, const std::function<ordered_json()>& seconds) {
     const Dims& d = s_.shape;
     ordered_json row{{"name", s_.name},

@@ -1,4 +1,4 @@
-// Batch norm: training, inference and backward in every layout, beside cuDNN's legacy entry points and its graph API.
+// Batch norm: training, inference and backward in every layout, compared with cuDNN's legacy entry points and its graph API.
 #include "tests/cudnn/batch_norm.h"
 
 #include <gtest/gtest.h>

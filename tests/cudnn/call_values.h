@@ -24,7 +24,7 @@ class CallValues {
   ValueId out_loss(std::string name);
   ValueId scratch(std::string name, std::int64_t bytes);
 
-  // On both.
+  // Runs the Call on the device and on the host.
   template <class Call>
   void run(const Call& call) {
     device_.run(call);

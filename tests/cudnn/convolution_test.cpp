@@ -1,4 +1,4 @@
-// Convolution: forward, input gradient, weight and bias gradient, beside cuDNN in float without tensor cores.
+// Convolution: forward, input gradient, weight and bias gradient, compared with cuDNN in float without tensor cores.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -34,7 +34,7 @@ struct ConvolutionCase {
   }
 };
 
-// What GoogleTest prints for a parameter.
+// GoogleTest's text for a parameter.
 void PrintTo(const ConvolutionCase& c, std::ostream* out) { *out << c.name; }
 
 namespace {
@@ -137,7 +137,7 @@ TEST_P(ConvolutionParity, IsAsCloseToDoubleAsCudnn) {
     v.run(backward_input);
     v.run(backward_weight);
 
-    // Where a sum of normal numbers comes out small by chance, its error is still that of its terms: sqrt(pixels) of size 1.
+    // A sum of normal numbers may be small by chance. Its error is still that of its terms: sqrt(pixels) of size 1.
     const auto check_output = [&](const char* name, ValueId id, std::int64_t sum, double least_scale, const CudnnSide::Result& theirs) {
       Quantity q{.name = name, .expected = v.expected(id), .floor = sum_floor(sum)};
       q.scale = std::max(largest(q.expected), least_scale);

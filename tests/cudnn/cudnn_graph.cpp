@@ -84,7 +84,7 @@ GraphOperation::Slot GraphOperation::add(cudnnBackendAttributeName_t role, const
   return addresses_.size() - 1;
 }
 
-// Whatever cuDNN has against a graph, a heuristic mode or an engine: there is no plan by that way, and the last reason is told.
+// cuDNN may refuse a graph, a heuristic mode or an engine. That way then has no plan, and the last reason is reported.
 void GraphOperation::make_plan() {
   operation_.finalize("the operation");
   std::string reason = "no engine configuration";

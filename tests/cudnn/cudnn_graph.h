@@ -59,12 +59,12 @@ class GraphOperation {
   void move(Slot tensor, void* data) { addresses_[tensor] = data; }
   void change(Slot scalar, float value) { *static_cast<float*>(addresses_[scalar]) = value; }
 
-  // Runs, then waits. The plan is the first that can be made of cuDNN's heuristic mode A, then of its fallback mode; cuDNN may compile it
-  // (NVRTC). Throws Unsupported where there is none.
+  // Runs, then waits. Takes the first plan that can be made of cuDNN's heuristic mode A, then of its fallback mode. cuDNN may compile it
+  // (NVRTC). Throws Unsupported where no plan can be made.
   void run();
 
-  // The same in parts, for many runs: how much workspace the plan needs, which is made for that; where tensors and workspace are now; and
-  // a run there, on the handle's stream, without waiting.
+  // run() in parts, for many runs. workspace_bytes makes the plan; it returns the plan's workspace. variant_pack holds the current
+  // addresses of tensors and workspace. enqueue runs on the handle's stream, without waiting.
   std::size_t workspace_bytes();
   BackendDescriptor variant_pack(void* workspace) const;
   void enqueue(const BackendDescriptor& variant_pack) const;

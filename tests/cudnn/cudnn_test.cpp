@@ -1,4 +1,4 @@
-// norma's CUDA kernels beside cuDNN, both against double: norma_cudnn_tests. Without a GPU every test is skipped and says why.
+// norma's CUDA kernels compared with cuDNN, both against double: norma_cudnn_tests. Without a GPU every test is skipped and says why.
 // $NORMA_CUDNN_JSON names a file for the table of errors.
 //   norma_cudnn_tests --batch-norm-speed <file of shapes>   times cuDNN's batch norms instead: batch_norm_speed.h
 #include <gtest/gtest.h>

@@ -1,7 +1,7 @@
 // Memory of the GPU for tests, and norma's kernels run on it, one Call at a time.
 //
-// Memory starts as bytes 0xFF, which is NaN as float and as double: an output that was not written whole, and a sum that read what
-// nobody wrote, show as NaN. Arithmetic on the GPU never makes that NaN itself.
+// Memory starts as bytes 0xFF, which is NaN as float and as double. An output that was not written whole shows as NaN, and so does a sum
+// that read uninitialised memory. Arithmetic on the GPU never makes that NaN itself.
 #pragma once
 #include <cuda_runtime_api.h>
 

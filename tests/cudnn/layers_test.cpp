@@ -1,4 +1,4 @@
-// Pooling, activations and softmax with cross entropy, beside cuDNN.
+// Pooling, activations and softmax with cross entropy, compared with cuDNN.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -27,7 +27,7 @@ struct PoolCase {
   }
 };
 
-// What GoogleTest prints for a parameter.
+// GoogleTest's text for a parameter.
 void PrintTo(const PoolCase& c, std::ostream* out) { *out << c.name; }
 
 namespace {

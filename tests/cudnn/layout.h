@@ -1,4 +1,4 @@
-// The memory layouts in which norma and cuDNN are compared. On the host every tensor is in NCHW order.
+// The memory layouts in which norma and cuDNN are compared. The host keeps every tensor in NCHW order.
 #pragma once
 #include <cstdint>
 #include <string>

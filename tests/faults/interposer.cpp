@@ -1,4 +1,4 @@
-// Makes one chosen call of a program fail: put before libc by LD_PRELOAD. tests/scripts/faults.sh says what is done with it.
+// Makes one chosen call of a program fail: put before libc by LD_PRELOAD. tests/scripts/faults.sh describes its use.
 //   NORMA_FAULT_FOLDER     only calls on files below this folder count
 //   NORMA_FAULT_CALL=K     the K-th of them, from 1, is disturbed
 //   NORMA_FAULT_KIND       enospc, eio: it fails so; eio-on: it and all after it; eintr: it is interrupted, once; short: it reads or writes
@@ -7,7 +7,7 @@
 //   NORMA_FAULT_FROM=main            allocations count from main on, not from the program's initialisers on
 //   NORMA_FAULT_CALLS=FILE           a line a call: its number, its name, the file
 //   NORMA_FAULT_ALLOCATIONS=FILE     a line for the first allocation of each call stack: its number
-// What libstdc++ and the other libraries call is seen, what libc calls inside itself is not: so fopen stands here beside open.
+// Calls by libstdc++ and other libraries are seen. Calls that libc makes inside itself are not: so fopen is interposed like open.
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -140,7 +140,7 @@ int watch(int descriptor, bool yes) {
   return descriptor;
 }
 
-// Of an open file.
+// Path of an open file.
 struct Path {
   char text[PATH_MAX];
   explicit Path(int descriptor) {

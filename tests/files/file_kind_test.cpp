@@ -1,4 +1,4 @@
-// Files told apart by their first bytes.
+// Kinds of files, recognised by their first bytes.
 #include "norma/file_kind.h"
 
 #include <gtest/gtest.h>

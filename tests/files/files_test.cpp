@@ -128,7 +128,7 @@ class Pipe {
   std::string path() const { return "/dev/fd/" + std::to_string(ends_[0]); }
 
  private:
-  const sighandler_t before_ = ::signal(SIGPIPE, SIG_IGN);  // whoever writes is told by the write
+  const sighandler_t before_ = ::signal(SIGPIPE, SIG_IGN);  // the failing write reports it
   int ends_[2] = {-1, -1};
   std::thread writer_;
 };

@@ -33,7 +33,7 @@ std::string length_prefix(std::uint64_t n) {
 
 std::string safetensors(const std::string& header, const std::string& data) { return length_prefix(header.size()) + header + data; }
 
-// What safetensors 0.8.0 for Python writes for the tensors of reference_checkpoint().
+// The bytes that safetensors 0.8.0 for Python writes for the tensors of reference_checkpoint().
 std::string reference_bytes() {
   const std::string header =
       R"({"__metadata__":{"format":"pt"},"bn1.num_batches_tracked":{"dtype":"I64","shape":[],"data_offsets":[0,8]},)"

@@ -14,7 +14,7 @@ bool same(const StoredTensor& a, const StoredTensor& b) {
   return a.name == b.name && a.dtype == b.dtype && a.shape == b.shape && a.bytes == b.bytes;
 }
 
-// What is read survives being written and read again.
+// A checkpoint that was read survives being written and read again.
 void run_safetensors(Bytes input) {
   const std::filesystem::path path = file("input", input);
   Checkpoint read;

@@ -106,7 +106,7 @@ std::string with_checksums(Bytes input) {
   return png;
 }
 
-// Of the first byte the lowest bit: whether checksums are made right.
+// The lowest bit of the first byte makes the checksums right.
 void run_png(Bytes input) {
   if (input.empty()) return;
   const bool repair = input[0] & 1;

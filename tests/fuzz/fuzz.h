@@ -1,5 +1,5 @@
-// The fuzzers: each takes any bytes for one kind of file and holds what the reader says of them. In one program, norma_fuzz; run by
-// tests/scripts/fuzz.sh.
+// The fuzzers. Each feeds any bytes as one kind of file to its reader and checks the result. One program, norma_fuzz, holds them all;
+// tests/scripts/fuzz.sh runs it.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -31,7 +31,7 @@ const std::filesystem::path& folder();
 std::filesystem::path file(const char* name, Bytes bytes);
 std::filesystem::path file(const char* name, std::string_view text);
 
-// What a seed takes from a file that norma wrote.
+// The contents of a file that norma wrote, for a seed.
 std::string contents(const std::filesystem::path& file);
 
 inline std::string_view text(Bytes bytes) { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }

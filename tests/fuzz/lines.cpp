@@ -39,7 +39,7 @@ void run_metrics(Bytes input) {
         report.health = app::read_health(of_health);
       }))
     return;
-  // What was read is written as a line that means the same.
+  // A line that was read is written as a line with an equal meaning.
   for (const EpochMetrics& m : report.epochs) {
     const ordered_json line = app::to_json(m, "cpu");
     expect(app::to_json(app::epoch_from_json(line).metrics, "cpu") == line, "another epoch once written and read again");

@@ -10,7 +10,7 @@ namespace {
 
 app::RecipeSource source(std::string text) { return {"fuzz", std::move(text), "fuzz.toml", folder()}; }
 
-// A recipe, then "field=value" for each --set, between bytes of 0. What is accepted is written as a file that means the same.
+// A recipe, then "field=value" for each --set, between bytes of 0. An accepted recipe is written as a file with an equal meaning.
 void run_recipe(Bytes input) {
   const std::vector<std::string> given = parts(input);
   std::vector<app::Override> overrides;

@@ -69,7 +69,7 @@ TEST(BatchOrder, HasNoFavourites) {
   }
 }
 
-// Of 60,000 samples: where a sample comes says nothing of its place in the set, in the order before it, or in the next epoch's.
+// A sample's place in an epoch of 60,000 is uncorrelated with its place in the set, in the order before it, and in the next epoch.
 TEST(BatchOrder, DoesNotCorrelate) {
   constexpr std::int64_t n = 60000;
   const double mean = (n - 1) / 2.0, deviation = std::sqrt(n) * (static_cast<double>(n) * n - 1) / 12;

@@ -1,5 +1,5 @@
-// Every Call x case x CPU level against the double reference: values within 4x of what float arithmetic must cost, guards, inputs
-// and padding lanes; then the same bits on every level and for every number of threads.
+// Every Call x case x CPU level against the double reference: values within 4x of the necessary float error, guards, inputs and padding
+// lanes. Then equal bits on every level and for every number of threads.
 #include <gtest/gtest.h>
 #include <omp.h>
 
@@ -14,7 +14,7 @@
 
 namespace norma::test {
 
-// What GoogleTest prints for a parameter.
+// GoogleTest's text for a parameter.
 void PrintTo(const Case& c, std::ostream* out) { *out << c.name; }
 
 namespace {

@@ -24,7 +24,7 @@ Generator given(Numbers values) {
   return [values = std::move(values)](std::int64_t e, Random&) { return values.at(static_cast<std::size_t>(e)); };
 }
 
-// What a case's Calls leave behind, by name.
+// The results of a case's Calls, by name.
 struct Results {
   std::map<std::string, Numbers> tensors;
   LossResult loss{};

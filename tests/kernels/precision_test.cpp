@@ -1,5 +1,5 @@
-// Precisions below fp32: what rounding makes of floats; that convolutions and linear layers multiply rounded factors and nothing else
-// changes; the same bits however a net is run.
+// Precisions below fp32: the rounding of floats. Convolutions and linear layers multiply rounded factors, and nothing else changes. The
+// bits are equal however a net is run.
 #include <gtest/gtest.h>
 
 #include <bit>
@@ -126,7 +126,7 @@ TEST(Precision, OfANetGivesTheSameBitsHoweverItIsRun) {
   }
 }
 
-// What is predicted and held against the roofline is that of the Call's precision.
+// The prediction and the roofline are those of the Call's precision.
 TEST(Precision, IsInThePlansLinesAndHasARooflineOfItsOwn) {
   TrainerOptions o = options();
   o.precision = Precision::tf32;
@@ -146,7 +146,7 @@ TEST(Precision, IsInThePlansLinesAndHasARooflineOfItsOwn) {
   EXPECT_EQ(gpu.least_seconds(0, 8e3, Precision::bf16), 8);
 }
 
-// Where one kernel would make a layer and the statistics of what it makes, that is one of fp32.
+// A kernel that makes a layer and the statistics of its output is one of fp32.
 TEST(Precision, LayersOfLowerPrecisionAreNotJoined) {
   Builder b;
   const Value y = nn::Sequential{nn::Conv2d{.out = 4, .kernel = 3},

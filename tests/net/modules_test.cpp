@@ -36,7 +36,7 @@ Shape output_of(const Module& m, const Shape& x) {
   return g[g.outputs.at(0)].shape;
 }
 
-// What tracing says; anything but an Error(usage) fails the test.
+// The message of a refused trace; anything but an Error(usage) fails the test.
 std::string refusal(const std::function<void()>& f) {
   try {
     f();
@@ -173,7 +173,7 @@ TEST(Modules, NormsThatCannotBeAreRefused) {
   EXPECT_TRUE(contains(refusal(Sequential{GroupNorm{}}, {2, 6}), "[gn1] groups must be positive, got 0"));
   EXPECT_TRUE(contains(refusal(Sequential{GroupNorm{.groups = 6}}, {2, 6}), "[gn1] expects more than one value in each of its 6 groups"));
   EXPECT_NO_THROW((ModuleRunner{GroupNorm{.groups = 6}, {2, 6, 1, 2}}));
-  // Without running statistics the batch's own are all there is, in evaluation, too.
+  // A norm without running statistics has only the batch's own, in evaluation, too.
   EXPECT_TRUE(contains(refusal([] {
                          ModuleRunner{Sequential{nn::BatchNorm{.track_running_stats = false}}, {1, 3}, {.mode = Mode::eval}};
                        }),

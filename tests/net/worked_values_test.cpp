@@ -63,7 +63,7 @@ TEST(BatchNormWorked, AConstantChannelIsExactlyBeta) {
   }
 }
 
-// As in PyTorch: variance 0 and eps 0 give 0, not 0 times infinity; in the gradients, too.
+// PyTorch does the same: variance 0 and eps 0 give 0, not 0 times infinity; in the gradients, too.
 TEST(BatchNormWorked, WithoutEpsAConstantChannelIsExactlyBetaInEveryNorm) {
   for (const Module& m : {Module{BatchNorm{.eps = 0}}, Module{LayerNorm{.eps = 0}}, Module{GroupNorm{.groups = 2, .eps = 0}},
                           Module{InstanceNorm{.eps = 0, .affine = true}}}) {
@@ -110,7 +110,7 @@ TEST(MaxPoolWorked, TheFirstOfEqualsGetsTheGradientAndNaNWins) {
   EXPECT_EQ(run.read("dx"), (std::vector<float>{7, 0, 0, 8, 0, 0, 0, 0}));
 }
 
-// Of one sample: mean 2.5, biased variance 1.25, whatever the others are.
+// The sample has mean 2.5 and biased variance 1.25, whatever the others are.
 TEST(GroupNormWorked, EverySampleIsNormalisedByItself) {
   ModuleRunner run{GroupNorm{.groups = 2, .eps = 0}, {3, 4}};
   run.write("x", std::vector<float>{1, 4, 10, 10, 100, 101, -3, 3, 7, 7, 5, 6});

@@ -1,4 +1,4 @@
-// Which Calls wait for which: what a graph's edges are made of.
+// The dependencies between Calls, from which a graph's edges are made.
 #include <gtest/gtest.h>
 
 #include "src/plan/lower.h"

@@ -66,7 +66,7 @@ TEST(ResidualBlock, HasNeitherAnAdditionNorAnActivationOfItsOwn) {
   }
 }
 
-// What is left is the sum of an input's two gradients.
+// The sum of an input's two gradients is left.
 TEST(ResidualBlock, EachAddsTheGradientsOfItsInputOnly) {
   const Sequential net{{"stem", conv_norm(4, 1)}, {"block1", identity()}, {"block2", projection()}};
   const Plan plan = compile(fuse(trace(net, images)));

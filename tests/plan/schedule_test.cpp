@@ -22,7 +22,7 @@ struct Placed {
   bool by_pack() const { return stage.part == Part::pack; }
 };
 
-// In the Plan's order: a Call's part of a pack before its finish.
+// Stages in the Plan's order: a Call's part of a pack before its finish.
 std::vector<Placed> stages_of(const Plan& plan) {
   std::vector<Placed> all;
   int phase = plan.phases.empty() || plan.phases[0].packs.empty() ? 0 : 1;
@@ -81,7 +81,7 @@ TEST(ScheduleOfStages, TwoThousandLayersTakeNoMinute) {
   EXPECT_LT(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(), 60) << "0.4 s where nothing else runs";
 }
 
-// Of values placed in turn, the largest first, each lies at the lowest offset where no other alive with it does.
+// Values are placed one after the other, the largest first. Each lies at the lowest offset where no other value alive with it does.
 RC_GTEST_PROP(Memory, EveryValueLiesAtTheLowestPlaceThatIsFree, (const RandomNet& net)) {
   const Mode mode = *rc::gen::element(Mode::train, Mode::eval);
   const Plan plan = make_plan(net, {.mode = mode, .by_pack = *rc::gen::arbitrary<bool>()}, {},

@@ -1,10 +1,10 @@
 #!/bin/sh
 # Trains the recipes of LeNet and of the circles over seeds 0 to 4 with the command line, prints the test accuracies and their means.
 #   sh tests/scripts/accuracy.sh [build folder [flags of norma train]]        default: build; flags: --device cuda, --precision bf16
-# Fails where a mean is below what the recipe must reach. Where MNIST is not found its recipe is skipped, and says so.
+# Fails if a mean is below the recipe's minimum. Without MNIST its recipe is skipped, and the output says so.
 # mnist-lenet-bn: PyTorch's own seeds 0 to 4 have a mean of 0.9873. fashion-lenet-bn-sigmoid after 5 epochs still jumps from epoch to epoch
-# and from seed to seed: norma's seeds 0 to 19 have a mean of 0.8523 and a standard deviation of 0.018, PyTorch's own 16 seeds 0.8548 and
-# 0.019. With the same initial weights and order of samples PyTorch follows norma seed by seed, to 0.005.
+# and from seed to seed. norma's seeds 0 to 19 have a mean of 0.8523 and a standard deviation of 0.018, PyTorch's own 16 seeds 0.8548 and
+# 0.019. From equal initial weights and with samples in equal order PyTorch follows norma seed by seed, to 0.005.
 # circles-bn, circles: PyTorch's seeds 0 to 4 lie between 0.9967 and 0.9983. fashion-cnn-bn takes minutes: apps/recipes/README.md.
 set -eu
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/../.." && pwd)

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The pages of two runs in a browser: nothing is refused or fails to load, every image is decoded, and what the page shows is what the run wrote.
+# The pages of two runs in a browser. Nothing is refused or fails to load, every image is decoded, and the page shows the run's own data.
 #   tests/scripts/browser.sh [build directory]      or NORMA=<program> tests/scripts/browser.sh
-# Chromium, headless, without a network. Exit code 77 where there is none.
+# Chromium, headless, without a network. Exit code 77 without Chromium.
 [ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
 set -u
 norma=$(realpath "${NORMA:-${1:-build}/norma}")
@@ -42,7 +42,7 @@ RECIPE
 "$norma" train circles-bn --epochs 2 --quiet --out circles >/dev/null || exit 1
 "$norma" compare digits.toml --vary optimizer.lr=0.01,0.1 --seeds 2 --quiet --out lab >/dev/null || exit 1
 
-# A frame's page is read by a page around it, which writes what it found where --dump-dom shows it: the report itself runs no script.
+# A page around a frame reads the frame's page and writes its findings where --dump-dom shows them: the report itself runs no script.
 cat >reader.html <<'PAGE'
 <!DOCTYPE html><iframe id="page" width="390" height="844"></iframe><pre id="found"></pre><script>
 const frame = document.getElementById("page");

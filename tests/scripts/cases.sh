@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Inputs that once went wrong, kept outside the checkout: a folder each with a run.sh, which exits 0 where norma behaves right; and
-# misuse.cpp, each of whose numbered misuses of the library must end in a norma::Error or be right.
+# Inputs that once went wrong, kept outside the checkout. Each folder has a run.sh, which exits 0 if norma behaves right. misuse.cpp has
+# numbered misuses of the library; each must end in a norma::Error or be right.
 #   tests/scripts/cases.sh <build folder> <folder of the cases>
 [ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
 set -eu

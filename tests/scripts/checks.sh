@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What the scripts share that meet the norma program as a user does: a folder of their own, a tiny recipe, a line a check.
-# To be sourced, with the build directory or NORMA=<program>; at the end: finish.
+# Common parts of the scripts that test the norma program as a user meets it. Each script has a folder of its own, a tiny recipe, and a line
+# a check. Source it with the build directory or NORMA=<program>; call finish at the end.
 norma=$(realpath "${NORMA:-${1:-build}/norma}")
 [ -x "$norma" ] || { echo "$0: no program $norma" >&2; exit 2; }
 work=$(mktemp -d "${TMPDIR:-/tmp}/norma-cli.XXXXXX")

@@ -1,6 +1,6 @@
 #!/bin/sh
-# One build folder after every configuration that a user may give it, in any order: presets, CUDA in and out, architectures from the
-# option and from the environment, a compiler that goes and comes back. Nothing is compiled. A line a check.
+# One build folder after every configuration that a user may give it, in any order. Presets, CUDA in and out, architectures from the option
+# and from the environment, a compiler that goes and comes back. Nothing is compiled. A line a check.
 #   sh tests/scripts/configure.sh
 set -eu
 source=$(CDPATH='' cd -- "$(dirname -- "$0")/../.." && pwd)

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Calls that fail: each of the calls on files that a training, a resume, a comparison and the tools make is refused, interrupted, cut short,
-# or is the last one before the process is killed, and allocations fail (faults/interposer.cpp). What must hold each time:
+# Calls that fail. A training, a resume, a comparison and the tools make calls on files. Each of these calls is refused, interrupted, cut
+# short, or is the last one before the process is killed. Allocations fail, too (faults/interposer.cpp). Each time these must hold:
 #   - exit code 0 only with every file whole and of the undisturbed run's bits; else 1 or 3, and a message that names the file
 #   - no crash; an interruption or a short write changes nothing
-#   - whatever happened, the same command again (--resume, where there is something to resume) ends with the undisturbed bits and no
+#   - whatever happened, the same command again (--resume, if there is something to resume) ends with the undisturbed bits and no
 #     temporary file
 #   tests/scripts/faults.sh [build directory]        every kind at some of the calls, a few seconds
 #   tests/scripts/faults.sh <build directory> deep   every kind at every call, the first allocation of every call stack: half an hour
@@ -113,7 +113,7 @@ try() { # <job> <kind> <number of the call, or of the allocation> <what it is, f
   elif [ $rc -ge 126 ]; then problem="exit code $rc"
   elif [[ $kind = alloc* ]]; then
     refused=$((refused + 1))
-    # toml++ takes its own lack of memory for a number that is none.
+    # toml++ reports its own lack of memory as an invalid number.
     grep -qiE 'out of memory|cannot allocate memory|while parsing floating-point' stderr || problem="a message without 'out of memory'"
   else
     refused=$((refused + 1))
@@ -132,8 +132,8 @@ try() { # <job> <kind> <number of the call, or of the allocation> <what it is, f
     "$(head -n 3 stderr)"
 }
 
-# stderr names the file that the call was about: itself, or whatever of the run where it is a temporary file or a folder, or where all
-# calls after it fail, too.
+# stderr names the file that the call was about. Any file of the run will do for a temporary file or a folder, and if all calls after it
+# fail, too.
 names() { # <kind> <call and file>
   local file=${2#* }
   file=${file##*/}

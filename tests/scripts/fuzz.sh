@@ -1,9 +1,9 @@
 #!/bin/sh
 # The fuzzers of tests/fuzz (clang++'s libFuzzer, AddressSanitizer, UndefinedBehaviorSanitizer), begun with files that norma writes.
-#   sh tests/scripts/fuzz.sh [SECONDS [FUZZER...]]     60 seconds, shared by all of them; as many run at once as there are cores
+#   sh tests/scripts/fuzz.sh [SECONDS [FUZZER...]]     60 seconds, shared by all of them; at most one per core runs at once
 # Prints how often each ran. Stops at the first finding of each: its input stays in build-clang/fuzz/findings, and the command that runs it
 # again is printed. Inputs that reach new code are kept in build-clang/fuzz/<fuzzer>: the next run begins with them, too.
-# There is none of CSV, which norma does not read.
+# CSV has no fuzzer: norma does not read it.
 set -eu
 cd "$(dirname -- "$0")/../.."
 seconds=${1:-60}

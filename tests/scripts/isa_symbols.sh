@@ -1,12 +1,12 @@
 #!/bin/sh
-# The CPU kernels are compiled once per instruction-set level. A weak symbol that is the same at every level (an inline function, a
-# template of std::) is kept only once by the linker, perhaps from AVX-512 code, and then runs on machines without it.
+# The CPU kernels are compiled once per instruction-set level. The linker keeps only one of weak symbols with equal names (an inline
+# function, a template of std::). It may keep the one of AVX-512 code, which then runs on machines without it.
 # So every symbol that a kernel object defines for others must have its level in its name.
 #   tests/scripts/isa_symbols.sh BUILD_FOLDER
 set -u
 [ $# -eq 1 ] || { echo "usage: $0 BUILD_FOLDER" >&2; exit 2; }
 
-# Without optimisation nothing is inlined; such a build is for the machine it is made on.
+# A build without optimisation inlines nothing, and is for the machine it is made on.
 if grep -Eq '^CMAKE_BUILD_TYPE:[A-Z]+=Debug$|^NORMA_SANITIZE:[A-Z]+=.+' "$1/CMakeCache.txt" 2>/dev/null; then
   echo "skipped: $1 is a debug or sanitizer build, whose kernels are not shipped"
   exit 77

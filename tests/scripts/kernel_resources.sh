@@ -1,7 +1,7 @@
 #!/bin/sh
-# What every CUDA kernel of a build takes of a multiprocessor, from what ptxas said of it (cmake/keep_ptxas_report.sh):
+# Resources that every CUDA kernel of a build takes of a multiprocessor, from ptxas's report (cmake/keep_ptxas_report.sh):
 #   sh tests/scripts/kernel_resources.sh <build folder>
-# Prints a table with the most of any architecture, and fails where a kernel spills registers or keeps an array in local memory.
+# Prints a table with the most of any architecture. Fails if a kernel spills registers or keeps an array in local memory.
 set -eu
 find "$1/CMakeFiles" -name '*.o.ptxas' -exec cat {} + | c++filt | awk '
   /Compiling entry function/ {

@@ -10,13 +10,13 @@ expect "compare: unknown name" 2 'did you mean "learning-rates"?' compare learni
 expect "compare: a field that does not exist" 2 'unknown key "nrm" in model; did you mean "norm"?' compare tiny.toml --vary model.nrm=none
 expect "compare: a value that does not exist" 2 'model.norm = bach (varied): must be one of' compare tiny.toml --vary model.norm=none,bach
 expect "compare: --vary without values" 2 "KEY=VALUE,VALUE is needed" compare tiny.toml --vary model.norm
-expect "compare: a name that several fields have" 2 "several fields are called so: model.batch_norm.momentum" compare tiny.toml --vary momentum=0.1,0.2
+expect "compare: a name that several fields have" 2 "ambiguous name, it could be model.batch_norm.momentum" compare tiny.toml --vary momentum=0.1,0.2
 expect "compare: a field by its last name" 0 "run 2/2" compare tiny.toml --vary batch_size=16,32 --seeds 1 --epochs 1 --out short_name
-expect "compare: a value twice" 2 "stands there twice" compare tiny.toml --vary optimizer.lr=1,1
+expect "compare: a value twice" 2 "is listed twice" compare tiny.toml --vary optimizer.lr=1,1
 expect "compare: a field set and varied" 2 "optimizer.lr is varied" compare tiny.toml --vary optimizer.lr=1,2 --lr 3
 expect "compare: the seed varied" 2 "by --seeds" compare tiny.toml --vary train.seed=1,2
 expect "compare: unknown measure" 2 'did you mean "test_loss"?' compare tiny.toml --measure tes_loss
-expect "compare: a comparison beside another" 2 "it stands alone" compare learning-rates tiny.toml
+expect "compare: a comparison beside another" 2 "give it alone" compare learning-rates tiny.toml
 expect "compare: --resume without --out" 2 "--resume needs --out" compare --resume
 expect "compare: --resume with other values" 2 "as it is" compare --resume --out x --vary optimizer.lr=1,2
 expect "compare: --resume of what is none" 3 "it holds no comparison" compare --resume --out nowhere
@@ -47,7 +47,7 @@ expect_interrupted() {
   for _ in $(seq 300); do [ -s cut/results.jsonl ] && break; sleep 0.05; done
   kill -INT $pid
   wait $pid
-  check "compare: Ctrl-C" "$? $(grep -c 'go on with: norma compare --resume --out cut' cut.err)" "130 1"
+  check "compare: Ctrl-C" "$? $(grep -c 'resume with: norma compare --resume --out cut' cut.err)" "130 1"
 }
 set -m # a background job of its own that SIGINT reaches
 expect_interrupted
@@ -82,7 +82,7 @@ expect "... that moved" 3 "lies/images: cannot be read" compare --resume --out o
 check "... what helps" "$(grep -c 'if the files have moved: --set data.train_images=FILE' stderr)" 1
 moved=()
 for split in train test; do moved+=(--set data.${split}_images=moved/images --set "data.${split}_labels=$work/moved/labels"); done
-expect "... a field of something else beside" 2 "--lr: --resume goes on with the comparison in --out as it is" compare --resume --out own "${moved[@]}" --lr 1
+expect "... a field of something else beside" 2 "--lr: --resume continues the comparison in --out unchanged" compare --resume --out own "${moved[@]}" --lr 1
 expect "... named" 0 "1 of them done before" compare --resume --out own "${moved[@]}"
 (cd moved && exec "$norma" compare --resume --out ../own --quiet) >stdout 2>stderr
 check "... and known from then on, in any folder" "$? $(grep -c '^Best' stdout)" "0 1"

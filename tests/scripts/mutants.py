@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-# Of every 7 mutants 3, 3 and 1: an emulated GPU is slow.
+# Each group's share of 7 mutants: an emulated GPU is slow.
 GROUPS = {"cpu": 3, "src": 3, "cuda": 1}
 # Not compiled here: other instruction-set levels, a real GPU's side. And what times a machine, of which no result is right or wrong.
 NOT_RUN = (

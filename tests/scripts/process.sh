@@ -59,7 +59,7 @@ sleep 1
 within "SIGTERM in an epoch's evaluation" 143 TERM $pid
 check "... is saved" "$([ -s evaluating/training.safetensors ] && [ -s evaluating/report.html ] && echo yes)" yes
 
-# ---- streams that are closed or full: the run goes on to the same bits, and the exit code says that its output is lost
+# ---- closed or full streams: the run continues to equal bits, and the exit code says that its output is lost
 "$norma" train tiny.toml --out plain --json --quiet >plain.json
 for streams in '>&-:1' '>&- 2>&-:1' '<&- >&- 2>&-:1' '2>&-:0' '<&-:0' '>/dev/full:1'; do
   rm -rf run
@@ -104,5 +104,5 @@ expect "... nor a negation" 2 "no-shuffle was given" train tiny.toml --no-shuffl
 expect "compare --list with a recipe" 2 "--list" compare --list tiny.toml
 expect "a negative number of channels" 2 "Value -1 not in range" inspect plain --channels -1
 expect "eval has no batch size" 2 'unknown flag "--batch-size"' eval plain --batch-size 3
-expect "... by --set either" 2 "is of the training alone" eval plain --set train.batch_size=3
+expect "... by --set either" 2 "affects training only" eval plain --set train.batch_size=3
 finish

@@ -14,7 +14,7 @@ scratch=$(mktemp -d "${TMPDIR:-/tmp}/norma-tsan.XXXXXX")
 trap 'rm -rf "$scratch"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
-# What libomp and other libraries do among themselves is not instrumented.
+# Accesses of libomp and other libraries among themselves are not instrumented.
 export OMP_TOOL_LIBRARIES="$archer" TSAN_OPTIONS='ignore_noninstrumented_modules=1 exitcode=66'
 export OMP_NUM_THREADS=4 OMP_WAIT_POLICY=passive
 failed=0 count=0

@@ -15,7 +15,7 @@ struct Node {
   Work work;
   std::vector<int> after;
 };
-// What several streams record together.
+// The recording that several streams share.
 struct Capture {
   cudaStreamCaptureStatus status = cudaStreamCaptureStatusActive;
   cudaStreamCaptureMode mode = cudaStreamCaptureModeGlobal;
@@ -70,7 +70,7 @@ class Handles {
   std::map<T*, std::unique_ptr<T>> alive_;
 };
 
-// Memory by address. What nobody wrote to is `unset`.
+// Memory by address. Bytes start as `unset`.
 class Allocations {
  public:
   Allocations() = default;
@@ -79,7 +79,7 @@ class Allocations {
   ~Allocations();
   void* add(std::size_t bytes);
   bool remove(void* memory);
-  // Whether all these bytes lie in one of them; of no bytes, whether the address does.
+  // True if all these bytes lie in one allocation; for no bytes, if the address does.
   bool hold(const void* address, std::size_t bytes) const;
   std::size_t bytes() const { return bytes_; }
   std::size_t size() const { return alive_.size(); }
@@ -106,11 +106,11 @@ Context& context();
 cudaError_t report(cudaError_t error);
 // Why nothing can be done at all: no driver, no device, an earlier error of running.
 cudaError_t unusable();
-// Whether a kernel that fails so takes the context with it.
+// True if a kernel that fails with this error loses the context.
 bool loses_context(cudaError_t error);
 
-// Why the stream can take no work: unusable(), no such stream, its capture has failed, or it is the legacy one, which waits for blocking
-// streams and so fails their captures.
+// The reason why the stream can take no work: unusable(), no such stream, a failed capture, or the legacy stream. That one waits for
+// blocking streams and so fails their captures.
 cudaError_t refused(cudaStream_t stream);
 // Fails the captures during which a call is forbidden (those in relaxed mode: no call but `relaxed_too`), and returns the call's error.
 cudaError_t forbid_in_capture(cudaError_t error, bool relaxed_too = false);

@@ -160,8 +160,8 @@ void Engine::run_blocks(std::uint32_t first, std::uint32_t count) {
   const std::uint32_t total = count * threads_of_block_;
   threads_.assign(total, {});
   const Draw draw = draw_of(options().order, random_.below(2) ? Draw::even : Draw::warps);
-  // Blocks that run together see most of each other where one thread of each lags behind; one of the first warp, which is who writes where
-  // not all do.
+  // Blocks that run together see most of each other if one thread of each lags behind. It is one of the first warp: those write where not
+  // all do.
   if (options().together > 1)
     ready_.start(draw, random_, {threads_of_block_, random_.below(std::min<std::uint32_t>(threads_of_block_, warp_size))});
   else ready_.start(draw, random_);
@@ -226,7 +226,7 @@ void Engine::fail_deadlock() {
   throw found;
 }
 
-// Runs the current thread, which has not begun, then others that have not, until it draws one that waits on a fiber of its own.
+// Runs the current thread, which has not begun, then others that have not begun. Stops when it draws one that waits on a fiber of its own.
 void Engine::begin_threads() {
   try {
     for (;;) {
@@ -306,7 +306,7 @@ void Engine::watch(Place& place, const unsigned* number) {
   wait(place);
 }
 
-// Those whose number is set are ready.
+// Admits the threads whose number is set: they are ready.
 void Engine::admit() {
   std::erase_if(watchers_, [&](const Watcher& w) {
     if (*w.number == 0) return false;

@@ -1,12 +1,12 @@
-// Runs CUDA kernels without a GPU: the threads of a block are fibers of one OS thread, and of those that are ready to run one is drawn
-// at random. A thread runs until it must wait; warps are not in lock-step. So a kernel that relies on an order which nothing enforces
-// gives other results with other seeds, and reads the NaNs that shared memory starts with. In every other block, at random, it is not
-// drawn from all that are ready: a random warp runs as far ahead of the others as it can, which an even draw all but never lets it do,
-// and which shows where a barrier lacks that keeps shared memory from being overwritten too early.
+// Runs CUDA kernels without a GPU. The threads of a block are fibers of one OS thread; one of the ready threads is drawn at random.
+// A thread runs until it must wait; warps are not in lock-step. So a kernel that relies on an unenforced order gives other results with
+// other seeds, and reads the NaNs that shared memory starts with. In every other block, at random, the draw is uneven: a random warp runs
+// as far ahead of the others as it can. An even draw almost never lets it. This shows a missing barrier that keeps shared memory from being
+// overwritten too early.
 //
-// What it can find: accesses outside memory (built with AddressSanitizer), missing barriers between threads of a block or of the grid,
-// barriers and warp collectives that not all reach, wrong masks, deadlocks, results that depend on the order of atomics.
-// What it cannot: missing __threadfence (memory here is consistent), races of fewer instructions than from one wait to the next.
+// It can find: accesses outside memory (built with AddressSanitizer), missing barriers between threads of a block or of the grid, barriers
+// and warp collectives that not all reach, wrong masks, deadlocks, results that depend on the order of atomics. It cannot find: missing
+// __threadfence (memory here is consistent), races of fewer instructions than from one wait to the next.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -40,13 +40,14 @@ struct Location {
 struct Options {
   std::uint64_t seed = 0;
   Order order = Order::random;
-  // So many blocks run at the same time, as far as there are; of a cooperative grid all do. Above 1, a thread of each lags behind.
+  // Number of blocks that run at the same time, as far as there are; all blocks of a cooperative grid do. Above 1, a thread of each lags
+  // behind.
   std::uint32_t together = 1;
   std::optional<Location> skip_barrier{};  // __syncthreads, __syncwarp, sync_grid of this line do nothing
   std::optional<Location> narrow_mask{};   // full masks given to warp collectives of this line lose lane 31
 };
 
-// Of the whole process. Setting them restarts the random numbers: the same options and launches, the same order.
+// Options of the whole process. Setting them restarts the random numbers: equal options and launches give an equal order.
 const Options& options();
 void set_options(const Options& options);
 
@@ -79,7 +80,7 @@ void reset_statistics();
 
 // ---- what device.cuh is made of
 
-// Where a call stands, as a default argument.
+// Source location of a call, as a default argument.
 struct Site {
   const char* file;
   int line;
@@ -112,8 +113,8 @@ std::uint64_t shuffle(Shuffle how, unsigned mask, std::uint64_t bits, int operan
 enum class Vote { ballot, any, all };
 unsigned vote(Vote how, unsigned mask, bool predicate, Site at);
 
-// The running block's object number `slot`, allocated and filled with `unset` when it is first asked for; its address is a multiple of
-// `align` and of no larger power of two.
+// The running block's object number `slot`. The first request allocates it and fills it with `unset`. Its address is a multiple of `align`
+// and of no larger power of two.
 void* shared_memory(int slot, std::size_t bytes, std::size_t align);
 int allocate_slot();
 template <class T>

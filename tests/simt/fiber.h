@@ -1,5 +1,5 @@
-// A stack of its own that runs one function after another, each until it ends, with waits in between. One OS thread.
-// AddressSanitizer is told of every change of stacks, where the program is built with it.
+// A stack of its own that runs one function after another, each until it ends, with waits in between. One OS thread. A program built with
+// AddressSanitizer reports every change of stacks to it.
 #pragma once
 #include <boost/context/fiber.hpp>
 #include <boost/context/protected_fixedsize_stack.hpp>
@@ -20,7 +20,7 @@ class Fiber {
   void resume();
   // Called by body: back to where resume() was called, until the next one.
   void wait();
-  // Whether body has ended, or never begun.
+  // True if body has ended, or never begun.
   bool idle() const { return idle_; }
 
   // The one that runs; null outside of all.

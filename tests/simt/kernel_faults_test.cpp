@@ -1,5 +1,5 @@
-// Faults planted in the kernels themselves: every barrier they have is taken away, and every warp collective loses a lane, one at a time.
-// The cases must notice, or the barrier is not needed and the table of cases is too weak.
+// Faults planted in the kernels themselves, one at a time: every barrier is removed, and every warp collective loses a lane. The cases must
+// notice, or the barrier is not needed and the table of cases is too weak.
 #include <gtest/gtest.h>
 
 #include <map>
@@ -56,7 +56,7 @@ struct Line {
   auto operator<=>(const Line&) const = default;
 };
 
-// For every line that `lines` lists after the cases have run: whether, with options(line) in force, some case under some seed gives other
+// Checks every line that `lines` lists after the cases have run. With options(line) in force, some case under some seed must give other
 // bits or a Fault.
 void expect_noticed(std::vector<simt::Arrivals> (*lines)(), simt::Options (*options)(simt::Location, std::uint64_t seed)) {
   std::map<Line, bool> noticed;

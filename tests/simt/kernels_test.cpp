@@ -1,5 +1,5 @@
-// Every Call x case on the CUDA kernels, emulated: held against the double reference in lanes and in NCHW, with threads and blocks in
-// random order; the same bits whatever the order, and where nothing is summed over the batch the CPU's.
+// Every Call x case on the CUDA kernels, emulated, compared with the double reference in lanes and in NCHW. Threads and blocks run in
+// random order. The bits are equal whatever the order, and equal to the CPU's where nothing is summed over the batch.
 #include <gtest/gtest.h>
 
 #include <cstring>
@@ -12,14 +12,14 @@
 
 namespace norma::test {
 
-// What GoogleTest prints for a parameter.
+// GoogleTest's text for a parameter.
 void PrintTo(const Case& c, std::ostream* out) { *out << c.name; }
 
 namespace {
 
-// Whether an output has the CPU's bits. Not what is summed over the batch, which has packs of 32 samples here and 16 there, nor over the
-// classes of a loss or what is normalised of a sample, which threads share out; nor over windows that overlap, of which the CPU takes those
-// at the edges first; nor what tensor cores add.
+// True if an output has the CPU's bits. Sums over the batch do not: packs have 32 samples here and 16 there. Sums over the classes of a
+// loss and normalised samples do not: threads share them out. Overlapping windows do not: the CPU takes those at the edges first. Sums of
+// tensor cores do not.
 template <class C>
 bool has_cpu_bits(const C& c, const std::string& operand) {
   if constexpr (requires { c.precision; })
@@ -45,7 +45,7 @@ bool has_cpu_bits(const Call& call, const std::string& operand) {
   return std::visit([&](const auto& c) { return has_cpu_bits(c, operand); }, call);
 }
 
-// Where the logical elements of a case in 32 lanes are not those that the CPU computes of the same case in its own.
+// Lists where the logical elements of a case in 32 lanes differ from the CPU's for that case in its own lanes.
 Problems compare_with_cpu(const Case& of, const CallCase& c, const Outputs& given) {
   Problems problems;
   if (kernels::cpu::backends().empty()) return problems;
@@ -81,7 +81,7 @@ TEST_P(EmulatedKernels, AgreeWithTheReferenceInEveryOrderOfThreads) {
   }
 }
 
-// Where a channel waits on chip for its sums, and where the GPU is too small for that.
+// A channel may wait on chip for its sums; another GPU is too small for that.
 TEST(ResidentBatchNorm, HasTheBitsOfItsCallsOneByOne) {
   int compared = 0, resident = 0, of_columns = 0;
   for (const Case& of : cases()) {

@@ -9,7 +9,7 @@
 namespace norma::simt {
 namespace {
 
-// Whether with some seed the kernel faults or gives something else than before.
+// True if with some seed the kernel faults or gives other results.
 bool noticed(Options now, const std::vector<std::uint32_t>& expected, const std::function<std::vector<std::uint32_t>()>& f) {
   for (now.seed = 0; now.seed < 10; ++now.seed) {
     const ScopedOptions scope(now);
@@ -22,7 +22,8 @@ bool noticed(Options now, const std::vector<std::uint32_t>& expected, const std:
   return false;
 }
 
-// Without any one of its barriers, and with any one of its masks narrowed, f is noticed; as it is, it is not. How many there are.
+// Removes each of f's barriers in turn, and narrows each of its masks: each must be noticed. Unchanged, f must not be. Returns the number
+// of planted faults.
 std::size_t plant_everywhere(const std::function<std::vector<std::uint32_t>()>& f) {
   reset_statistics();
   const auto expected = f();

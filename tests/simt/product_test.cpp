@@ -14,7 +14,7 @@ using namespace kernels::cuda;
 
 constexpr int rows = product_rows, columns = product_columns, words = product_words;
 
-// One warp: d += a * b, twice; a is (rows x k), b (k x columns), d (rows x columns), k the factors of `words` words.
+// One warp: d += a * b, twice. a is (rows x k), b (k x columns), d (rows x columns); k is the number of factors in `words` words.
 template <Precision precision, bool by_shuffles>
 void product_kernel(const float* a, const float* b, float* d) {
   constexpr int per_word = factors_per_word<precision>, k = words * per_word;

@@ -17,7 +17,7 @@ struct ProductParts {
 // Waits for all lanes of the warp.
 void multiply_matrices(const ProductParts& parts, Site at);
 
-// What all lanes wait for, of the addresses of their ProductParts: exact products, and sums rounded once.
+// The operation for which all lanes wait, from the addresses of their ProductParts: exact products, and sums rounded once.
 void multiply(const std::array<std::uint64_t, warp_size>& parts);
 
 }  // namespace norma::simt

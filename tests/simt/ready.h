@@ -25,7 +25,7 @@ class Random {
   std::uint64_t state_;
 };
 
-// How the next of those that are ready is drawn.
+// The way of drawing the next ready thread.
 enum class Draw {
   ascending,  // of those added together, and the last added first, as in the two that follow
   descending,
@@ -33,7 +33,8 @@ enum class Draw {
   even,   // any
 };
 
-// Those whose number modulo `period` is `left` are drawn only when no other is ready: whoever does not wait for them goes on without them.
+// Threads whose number modulo `period` is `left` are drawn only when no other is ready. Others that do not wait for them continue without
+// them.
 struct Starved {
   std::uint32_t period = 1, left = 1;
   bool has(std::uint32_t number) const { return number % period == left; }

@@ -63,7 +63,7 @@ const Text* find(cudaError_t error) {
 
 bool is_device(const void* address) { return context().memory.hold(address, 0); }
 
-// Whether a copy's two sides are what `kind` says, and device memory holds all of it.
+// True if a copy's two sides fit `kind`, and device memory holds all of it.
 bool valid_copy(const void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind) {
   const bool to_device = is_device(to), from_device = is_device(from);
   if (kind < cudaMemcpyHostToHost || kind > cudaMemcpyDefault || !to || !from) return false;
@@ -74,7 +74,7 @@ bool valid_copy(const void* to, const void* from, std::size_t bytes, cudaMemcpyK
   return (!to_device || context().memory.hold(to, bytes)) && (!from_device || context().memory.hold(from, bytes));
 }
 
-// What a copy does when its turn comes; memory may have been freed since it was queued.
+// Copies when its turn comes; memory may have been freed since it was queued.
 void copy(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind) {
   if (valid_copy(to, from, bytes, kind)) std::memmove(to, from, bytes);
   else context().lost = cudaErrorIllegalAddress;

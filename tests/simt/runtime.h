@@ -15,11 +15,11 @@ struct Machine {
   std::size_t memory = std::size_t{1} << 30;  // bytes; cudaMalloc beyond gives cudaErrorMemoryAllocation
   int major = 9, minor = 0;                   // compute capability
   int multiprocessors = 8;                    // of 2048 threads: what a cooperative launch must fit into
-  // What happens to the next launch in place of running it. An error of running, such as cudaErrorIllegalAddress, is seen by the calls
-  // that follow, and by all of them: the context is lost. Any other is the launch's own.
+  // Error of the next launch, which does not run. An error of running, such as cudaErrorIllegalAddress, loses the context: all calls that
+  // follow see it. Any other is the launch's own.
   cudaError_t next_launch = cudaSuccess;
-  // Streams put off their work until somebody waits for it, and so does a copy between them and pinned memory: host code that does not
-  // wait reads old values.
+  // Streams delay their work until somebody waits for it, and so do copies to and from pinned memory. Host code that does not wait reads
+  // old values.
   bool deferred = false;
   std::vector<Grid>* queued = nullptr;  // gets every grid that is queued, where somebody wants to know
 };

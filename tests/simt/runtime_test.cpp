@@ -176,7 +176,7 @@ TEST_F(Runtime, GraphsCaptureAndReplay) {
   EXPECT_EQ(cudaFreeHost(pinned), cudaSuccess);
 }
 
-// Of two branches between a beginning and an end, either may run first: so it is seen to be, and no other order.
+// Two branches lie between a beginning and an end. Either may run first, and the test sees both orders and no other.
 TEST_F(Runtime, BranchesOfAGraphRunInAnyOrder) {
   cudaStream_t branch = nullptr;
   cudaEvent_t forked = nullptr, joined = nullptr;

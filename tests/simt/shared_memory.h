@@ -1,6 +1,6 @@
-// One object in a block's shared memory: by itself on the heap, where AddressSanitizer watches its ends, filled with `unset`. Its address
-// is a multiple of its alignment and of no larger power of two, since a GPU promises no more: UndefinedBehaviorSanitizer stops where
-// four floats are read at once from an object of floats.
+// One object in a block's shared memory. It lies by itself on the heap, where AddressSanitizer watches its ends, filled with `unset`. Its
+// address is a multiple of its alignment and of no larger power of two, since a GPU promises no more. So UndefinedBehaviorSanitizer stops
+// at a read of four floats at once from an object of floats.
 #pragma once
 #include <algorithm>
 #include <cstddef>
@@ -29,7 +29,7 @@ class SharedMemory {
   void* data() const { return base_ + before_; }
   std::size_t bytes() const { return bytes_; }
 
-  // Whether nobody wrote to the bytes before the object that AddressSanitizer cannot watch: it tells 8 bytes apart, not fewer.
+  // True if nobody wrote to the bytes before the object that AddressSanitizer cannot watch: its resolution is 8 bytes.
   bool intact_before() const {
     for (std::size_t i = watched(); i < before_; ++i)
       if (base_[i] != reinterpret_cast<const std::byte*>(&unset)[i % sizeof unset]) return false;

@@ -25,7 +25,7 @@ bool fail_captures(F which) {
   return any;
 }
 
-// Those that follow no node that has not run, in random order, by which a dependency that is missing shows.
+// Runs nodes in random order, each after those it follows. A random order reveals a missing dependency.
 void run_all(const std::vector<Node>& nodes) {
   static std::uint64_t launches = 0;
   Random random(++launches);
@@ -53,7 +53,7 @@ void add_nodes(std::vector<int>& to, const std::vector<int>& nodes) {
     if (std::find(to.begin(), to.end(), n) == to.end()) to.push_back(n);
 }
 
-// Whether the stream's frontier follows every node.
+// True if the stream's frontier follows every node.
 bool follows_all(const CUstream_st& s) {
   std::vector<char> followed(s.capture->nodes.size());
   std::vector<int> open = s.frontier;
@@ -67,7 +67,7 @@ bool follows_all(const CUstream_st& s) {
   return std::find(followed.begin(), followed.end(), 0) == followed.end();
 }
 
-// What is pending is lost with a Fault, or with the context.
+// Pending work is lost with a Fault, or with the context.
 void drain_one(CUstream_st& s) {
   std::deque<Work> pending = std::exchange(s.pending, {});
   for (const Work& work : pending)

@@ -1,5 +1,5 @@
-// Training on the emulated GPU, as far as only an emulation can be asked: other orders of threads, work put off, what is left behind, and
-// what goes wrong. What holds for any GPU is in tests/cuda/training_test.cpp, which runs here, too.
+// Training on the emulated GPU, for questions that only an emulation can answer: other orders of threads, delayed work, leftovers, and
+// errors. tests/cuda/training_test.cpp has the tests for any GPU; it runs here, too.
 #include "norma/error.h"
 #include "src/execute/cuda_executor.h"
 #include "tests/simt/runtime.h"

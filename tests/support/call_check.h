@@ -1,5 +1,5 @@
-// The check of one Call on one case: a backend runs it in guarded memory, and its outputs are held against the reference's, its inputs
-// and padding lanes against what they must be.
+// The check of one Call on one case. A backend runs it in guarded memory. Its outputs are compared with the reference's. Its inputs and
+// padding lanes must keep their values.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -13,7 +13,7 @@
 
 namespace norma::test {
 
-// Of the cases' inputs.
+// Seed of the cases' inputs.
 inline constexpr std::uint64_t case_seed = 20240607;
 
 // A case's inputs, in the reference.
@@ -32,17 +32,16 @@ using RunCall = std::function<void(const Call& call, const PlanMemory& memory)>;
 // The bytes of everything the Call writes, but scratch, by operand.
 using Outputs = std::map<std::string, std::vector<std::byte>>;
 
-// What is wrong, one line each.
+// Problems, one line each.
 using Problems = std::vector<std::string>;
 
-// What a backend does wrong on a case. Values may differ from the reference by 4 times what float arithmetic must cost (tracked.h), or
-// by this share of the tensor's largest value: of 70,000 short sums some cancel in one order and not in another.
-// outputs gets the run's.
+// Returns a backend's faults on a case. Values may differ from the reference by 4 times the necessary float error (tracked.h), or by
+// of_largest times the tensor's largest value: of 70,000 short sums some cancel in one order and not in another. outputs gets the run's.
 Problems check(const CallCase& c, const RunCall& run, double of_largest = 0, Outputs* outputs = nullptr);
 
 Outputs outputs_of(const CallCase& c, const RunCall& run);
 
-// Where two differ: "y differs at byte 12".
+// Lists the differences of two: "y differs at byte 12".
 Problems compare_bits(const Outputs& a, const Outputs& b);
 
 }  // namespace norma::test

@@ -1,5 +1,5 @@
-// The one table of cases: every Call with the shapes and options that matter, each a Plan of one Call and a recipe for its inputs.
-// It drives correctness and determinism on every backend; gradients and speed can read the same table.
+// The one table of cases: every Call with the shapes and options that matter. A case is a Plan of one Call and a recipe for its inputs. It
+// drives the tests of correctness and determinism on every backend.
 #pragma once
 #include <cmath>
 #include <cstdint>
@@ -77,7 +77,7 @@ struct CallCase {
   ValueId add_loss();
   CallCase& call(Call c);
 
-  // Inputs in NCHW order, rounded to float where they are floats; empty for outputs. The same for every number of lanes.
+  // Inputs in NCHW order, rounded to float where they are floats; empty for outputs. They do not depend on the number of lanes.
   std::vector<std::vector<double>> inputs(std::uint64_t seed) const;
 
  private:

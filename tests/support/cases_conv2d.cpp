@@ -118,8 +118,8 @@ const std::vector<Convolution>& convolutions() {
   return list;
 }
 
-// Those that differ in what tensor cores make of them: one tile and several of filters, taps, columns; their remainders; every path of
-// looking at the input.
+// Convolutions that tensor cores compute differently. One tile and several of filters, taps, columns; their remainders; every path of
+// reading the input.
 const std::vector<Convolution>& rounded_convolutions() {
   static const std::vector<Convolution> list = [] {
     std::vector<Convolution> rounded;
@@ -140,7 +140,7 @@ const std::vector<Convolution>& rounded_convolutions() {
       rounded.back().precision = each.second;
       rounded.back().name += std::string("_") + name_of(each.second);
     }
-    // So many columns that a block makes 64 filters.
+    // Enough columns that a block makes 64 filters.
     rounded.push_back({"many_columns_tf32", 1, 3, 17, 17, 65, {1, 1}, 1, true, 1, Precision::tf32});
     rounded.push_back({"many_columns_bf16", 1, 65, 17, 17, 66, {1, 1}, 1, true, 1, Precision::bf16});
     rounded.push_back({"many_columns_stride2_bf16", 1, 65, 17, 17, 3, {3, 3, 2, 2, 1, 1}, 1, true, 1, Precision::bf16});

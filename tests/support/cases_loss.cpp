@@ -12,7 +12,7 @@ struct Entropy {
   Reduction reduction = Reduction::mean;
   double smoothing = 0;
   std::int32_t ignore_index = -100;
-  int ignored_every = 0;  // every so many samples one is ignored
+  int ignored_every = 0;  // period in samples of the ignored ones
   double spread = 3;      // of the logits
   bool gradient = true;
 };
@@ -64,7 +64,8 @@ void add_loss_cases(std::vector<Case>& table) {
                                                {"confident", 37, 10, Reduction::mean, 0, -100, 0, 40},
                                                {"no_gradient", 37, 10, Reduction::mean, 0, -100, 0, 3, false}})
     table.push_back({"softmax_cross_entropy_" + p.name, [p](int lanes) { return cross_entropy(p, lanes); }});
-  for (const auto& [n, features] : std::vector<std::pair<std::int64_t, std::int64_t>>{{1, 1}, {15, 3}, {16, 10}, {37, 17}, {300, 10}, {1100, 2}})
+  for (const auto& [n, features] :
+       std::vector<std::pair<std::int64_t, std::int64_t>>{{1, 1}, {15, 3}, {16, 10}, {37, 17}, {300, 10}, {1100, 2}})
     for (Reduction reduction : {Reduction::mean, Reduction::sum})
       for (bool gradient : {true, false}) {
         const std::string name =

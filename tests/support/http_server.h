@@ -24,7 +24,7 @@ class HttpServer {
   class Connection {
    public:
     Connection(int fd, const std::atomic<bool>& stop, std::string asked) : path(std::move(asked)), fd_(fd), stop_(stop) {}
-    // What is asked for: "/good/t10k-labels-idx1-ubyte.gz".
+    // The requested path: "/good/t10k-labels-idx1-ubyte.gz".
     const std::string path;
 
     void send(std::string_view bytes) {

@@ -1,4 +1,4 @@
-// How much memory this process held at most.
+// The most memory that this process held.
 #pragma once
 #include <cstdint>
 #include <fstream>
@@ -12,7 +12,7 @@ inline bool forget_peak_memory() {
   reset << 5 << std::flush;
   return reset.good();
 }
-// In KiB.
+// Peak memory in KiB.
 inline std::int64_t peak_memory() {
   std::ifstream status("/proc/self/status");
   for (std::string word; status >> word;)

@@ -1,7 +1,7 @@
 // Memory for one small Plan outside any Executor: every value by itself, 256-byte aligned, between guards that no kernel may touch.
 //
-// Memory starts as the guard pattern, which is NaN as float and as double: an output that was not written whole, and a sum that
-// reached beyond its operand, show as NaN.
+// Memory starts as the guard pattern, which is NaN as float and as double. An output that was not written whole shows as NaN, and so does a
+// sum that reached beyond its operand.
 #pragma once
 #include <algorithm>
 #include <cstdint>
@@ -70,7 +70,7 @@ class PlanMemory {
       reference::for_each_padding(plan_[id].dims, [&](std::int64_t k) { f(as_array<float>(id)[k]); });
   }
 
-  // Where memory outside the values was written to: "between y and a".
+  // Writes outside the values: "between y and a".
   std::vector<std::string> broken_guards() const {
     std::vector<std::string> places;
     std::size_t begin = 0;

@@ -15,7 +15,7 @@
 
 namespace norma::test {
 
-// A net as numbers, so that RapidCheck can shrink it: each layer that fits the shape so far is taken, then Flatten and Linear.
+// A net as numbers, so that RapidCheck can shrink it. Each layer that fits the shape so far is taken, then Flatten and Linear.
 struct RandomNet {
   std::int64_t n = 2, c = 1, h = 2, w = 2;
   std::vector<int> layers;
@@ -37,21 +37,21 @@ struct Way {
   Device device = Device::cpu();
   Capture capture = Capture::branches;
   std::int64_t runs = 1;         // of the step, without an optimizer
-  std::int64_t graph_steps = 1;  // in a captured graph, where so many follow each other
+  std::int64_t graph_steps = 1;  // number of steps in one captured graph
 };
 
 Plan make_plan(const RandomNet& r, const Way& way, AssignOptions assign, std::optional<Optimizer> optimizer = {});
 
-// What the step gave, by name: the output, gradients and buffers, and the loss.
+// Results of the step, by name: the output, gradients and buffers, and the loss.
 using Outcome = std::map<std::string, std::vector<float>>;
 Outcome run(const RandomNet& r, const Way& way);
 
 // Fails the property where they differ in a bit.
 void expect_same_bits(const Outcome& a, const Outcome& b);
 
-// Fails the property where a smooth net's training step differs from the reference, whose numbers carry the error float must cost
-// (tracked.h) through all Calls. It takes errors for independent; a channel's mean and rstd err alike for all elements of the channel,
-// hence 16 times (6 has held for 600 nets).
+// Fails the property if a smooth net's training step differs from the reference. The reference's numbers carry the necessary float error
+// (tracked.h) through all Calls. It takes errors as independent. But a channel's mean and rstd have equal errors for all elements of the
+// channel, hence 16 times (6 has held for 600 nets).
 void expect_agreement_with_the_reference(const RandomNet& net, Way way);
 
 }  // namespace norma::test

@@ -1,4 +1,4 @@
-// What a page or a chart must say.
+// Checks of a page's or a chart's text.
 #pragma once
 #include <gtest/gtest.h>
 

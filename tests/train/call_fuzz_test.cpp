@@ -1,5 +1,5 @@
-// Random nets with options right and wrong, random calls in random order: each call gives what it promises or throws Error, and what was
-// refused changes nothing. NORMA_FUZZ_SECONDS=600 goes on for so long with other seeds.
+// Random nets with valid and invalid options, random calls in random order. Each call keeps its promise or throws Error, and a refused call
+// changes nothing. NORMA_FUZZ_SECONDS=600 continues for 600 seconds with other seeds.
 #include <gtest/gtest.h>
 
 #include <chrono>
@@ -104,7 +104,7 @@ Dataset data_for(Random& r, const Shape& sample, std::int64_t classes) {
   return d;
 }
 
-// How the calls ended.
+// Counts of the calls' ends.
 struct Counts {
   std::int64_t right = 0, refused = 0;
 };

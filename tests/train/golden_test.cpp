@@ -1,5 +1,5 @@
-// norma against PyTorch: modules, losses, optimizers, schedules, and 50 steps of both LeNet-BN recipes. What PyTorch computed is in
-// tests/golden/*.safetensors, made by tests/golden/dump.py, which also says how inputs are drawn and results kept.
+// norma against PyTorch: modules, losses, optimizers, schedules, and 50 steps of both LeNet-BN recipes. tests/golden/*.safetensors holds
+// PyTorch's results. tests/golden/dump.py made them; it also says how inputs are drawn and results kept.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -100,7 +100,7 @@ bool ends_with(const std::string& s, const std::string& end) {
   return s.size() >= end.size() && s.compare(s.size() - end.size(), end.size(), end) == 0;
 }
 
-// What a gradient's error is measured by: a bias before a batch norm has gradient 0, made of terms of the weight gradient's size.
+// The scale of a gradient's error. A bias before a batch norm has gradient 0, made of terms of the weight gradient's size.
 double gradient_scale(const Golden& g, const std::string& name) {
   double scale = largest(g.values(name));
   if (ends_with(name, ".bias.grad")) {
@@ -112,7 +112,7 @@ double gradient_scale(const Golden& g, const std::string& name) {
 
 // ------------------------------------------------------------------------------------------------------------------- modules
 
-// Of the tensor's largest magnitude; measured 6e-7 at worst, in the net of nine layers.
+// Share of the tensor's largest magnitude; measured 6e-7 at worst, in the net of nine layers.
 constexpr double module_tolerance = 2e-6;
 
 class GoldenModule : public testing::TestWithParam<test::GoldenCase> {};

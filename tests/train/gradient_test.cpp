@@ -1,5 +1,5 @@
-// Gradients of whole graphs by finite differences in double: the lowered training Plan runs on the reference, every input and
-// parameter is moved a little, and the loss's slope is held against the gradient the Plan computed.
+// Gradients of whole graphs by finite differences in double. The lowered training Plan runs on the reference, and every input and parameter
+// is moved a little. The loss's slope is compared with the gradient the Plan computed.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -171,7 +171,7 @@ TEST(Gradient, BatchNormInTraining) {
     check_all(from(nn::Sequential{nn::BatchNorm{}, m}), {{"x", {5, 3, 2, 4}}});
 }
 
-// In evaluation the statistics are constants, unless there are no running ones.
+// The statistics are constants in evaluation, unless there are no running ones.
 TEST(Gradient, BatchNormInEvaluation) {
   for (const nn::BatchNorm& bn : {nn::BatchNorm{}, nn::BatchNorm{.affine = false}, nn::BatchNorm{.track_running_stats = false}})
     for (bool fused : {true, false}) {
@@ -189,14 +189,14 @@ TEST(Gradient, LayerInstanceAndGroupNorm) {
   }
   for (const nn::InstanceNorm& m : {nn::InstanceNorm{}, nn::InstanceNorm{.affine = true}, nn::InstanceNorm{.track_running_stats = true}})
     check_all(from(m), image);
-  // In evaluation as in training, but where running statistics stand for the sample's own.
+  // Evaluation equals training, except where running statistics replace the sample's own.
   for (const Module& m : {Module{nn::LayerNorm{}}, Module{nn::InstanceNorm{.affine = true}},
                           Module{nn::InstanceNorm{.affine = true, .track_running_stats = true}}, Module{nn::GroupNorm{.groups = 2}}})
     EXPECT_EQ(GradientCheck(from(m), image, {.loss = {}, .mode = Mode::eval}).run(), std::vector<std::string>{});
 }
 
-// A shift of a channel that an instance norm would take away again has no gradient: no bias before it, and at the convolution's padding
-// the first norm's beta is no such shift.
+// An instance norm removes a shift of a channel, so that shift has no gradient. Hence no bias before it. The first norm's beta is no such
+// shift: the convolution pads.
 TEST(Gradient, ANetWithEveryNorm) {
   const nn::Sequential net{nn::GroupNorm{.groups = 1},
                            nn::Conv2d{.out = 4, .kernel = 3, .padding = 1, .bias = false},
@@ -249,7 +249,7 @@ nn::Sequential conv_norm(std::int64_t out, std::int64_t stride, nn::BatchNorm no
   return {nn::Conv2d{.out = out, .kernel = 3, .stride = stride, .padding = 1, .bias = false}, norm};
 }
 
-// As in ResNet; fused, the sum and its activation are a batch norm's.
+// ResNet's order; fused, the sum and its activation are a batch norm's.
 TEST(Gradient, ResidualBlocksThatEndInABatchNorm) {
   const nn::Residual identity{conv_norm(3, 1)};
   const nn::Residual wider{.body = nn::Sequential{conv_norm(4, 2), nn::Tanh{}, conv_norm(4, 1)},
@@ -322,7 +322,7 @@ TEST(Gradient, FlattenInTheMiddle) {
             {{"x", {6, 2, 3, 4}}}, CrossEntropy{});
 }
 
-// Without the biases that a batch norm takes away again: their gradient is 0.
+// The net lacks the biases that a batch norm removes again: their gradient is 0.
 TEST(Gradient, LeNetWithBatchNorm) {
   for (const Module& act : {Module{nn::ReLU{}}, Module{nn::Sigmoid{}}}) {
     nn::Sequential net{nn::Conv2d{.out = 3, .kernel = 5, .bias = false}, nn::BatchNorm{}, act, nn::MaxPool2d{}};

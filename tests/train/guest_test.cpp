@@ -41,7 +41,7 @@ TEST(Guest, OpenMpSettingsOfTheCallerStay) {
   omp_set_num_threads(before);
 }
 
-// Of the least that programs give their threads.
+// Runs f on the smallest stack that programs give their threads.
 void on_small_stack(const std::function<void()>& f) {
   pthread_attr_t attributes;
   ASSERT_EQ(pthread_attr_init(&attributes), 0);
@@ -111,7 +111,8 @@ TEST(Guest, AQuotaOfTheControlGroupCounts) {
   EXPECT_GE(usable_cores(), 1);
 }
 
-// Asked to stop while it evaluates, a run keeps the steps of its epoch and tells nothing of it; what goes on from there ends the same.
+// A run that is asked to stop while it evaluates keeps the steps of its epoch and does not report it. The resumed run ends with equal
+// results.
 TEST(Guest, StopsWithinAnEvaluation) {
   const Dataset train = bars(100), test = bars(700, 5);  // three batches of an evaluation
   Trainer whole(net, options());
@@ -186,7 +187,7 @@ TEST(Guest, OptionsThatAreNoFloatsAreRefused) {
   o = options();
   o.transform = {.mean = {1e38}, .stddev = {1}};  // all bytes would be -1e38
   refused(o, "mean 1e+38");
-  o.transform = {.mean = {1e25}, .stddev = {1e-20}};  // each is a float, their quotient is none
+  o.transform = {.mean = {1e25}, .stddev = {1e-20}};  // each is a float, their quotient is not
   refused(o, "transform");
   const nn::Sequential wild{nn::Flatten{}, nn::Linear{.out = 3, .weight_init = Init::normal(0, 3e38)}};
   expect_error(ErrorKind::usage, {"fc1.weight", "float"}, [&] { Trainer(wild, options()); });

@@ -253,7 +253,7 @@ TEST(MisuseOfNets, AModuleThatWasMovedFromIsRefusedByPlace) {
   EXPECT_EQ(trace(to, {2, 4}).nodes.size(), 2U);
 }
 
-// On a thread of 2 MB: 256 KB are enough, but not under AddressSanitizer, whose frames are larger.
+// Runs f on a thread of 2 MB: 256 KB are enough, but not under AddressSanitizer, whose frames are larger.
 void on_a_small_stack(const std::function<void()>& f) {
   pthread_attr_t attributes;
   pthread_attr_init(&attributes);

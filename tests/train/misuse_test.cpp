@@ -366,7 +366,7 @@ TEST(Misuse, OneModuleAlone) {
   timer.backward();
   EXPECT_EQ(timer.read("dx0").size(), 16U);
 
-  // Where memory is used again: what is whole is right, the rest refused.
+  // Values may share memory: those that are whole are right, the rest are refused.
   ModuleRunner whole = runner({});
   for (ModuleRunner* run : {&whole, &reusing}) run->write("x", ones), run->write("dy", std::vector<float>(12, 0.5f)), run->step();
   int refused = 0;

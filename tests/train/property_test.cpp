@@ -1,5 +1,5 @@
-// Properties of random nets on the CPU: a sample's result does not depend on its batch, padding lanes never enter, ways of running
-// that must not matter do not, and the memory planner keeps apart what lives at the same time.
+// Properties of random nets on the CPU. A sample's result does not depend on its batch, and padding lanes never enter. Ways of running that
+// must not matter do not. The memory planner separates values that live at the same time.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -66,8 +66,8 @@ RC_GTEST_PROP(Property, RunningGroupByGroupDoesNotMatter, (const RandomNet& net)
 
 RC_GTEST_PROP(Property, TheCpuAgreesWithTheReference, (const RandomNet& net)) { expect_agreement_with_the_reference(net, {}); }
 
-// Lifetimes found anew, stage by stage: from the first that touches a value (for what comes from outside: from the start) to the last.
-// In a phase all packs' stages are one moment for values of the whole batch, since packs do not wait for each other.
+// Lifetimes found anew, stage by stage: from the first stage that touches a value (an outside value: from the start) to the last. In a
+// phase all packs' stages are one moment for values of the whole batch, since packs do not wait for each other.
 struct Lifetime {
   int first = -1, last = -1;
 };
@@ -153,7 +153,7 @@ RC_GTEST_PROP(Property, TheScheduleKeepsEveryOrderThatMatters, (const RandomNet&
         if (!a.value || a.access == kernels::Access::read) return;
         for_each_operand(plan.calls[j].call, [&](const kernels::Operand& b) {
           if (!(a.value == b.value)) return;
-          // What a reduction writes per sample is there once its packs are done.
+          // A reduction's per-sample output exists once its packs are done.
           const int there = plan[a.value].pack_bytes > 0 ? started[i] : finished[i];
           if (there >= started[j]) RC_FAIL(plan[a.value].name + " is read before it is finished");
           if (group_phase[i] >= 0 && group_phase[i] == group_phase[j] && plan[a.value].pack_bytes == 0)

@@ -1,5 +1,5 @@
-// What must never pass as a result: parameters, statistics, losses and outputs that are not finite, samples that are not, sets without one
-// that counts.
+// Faults that must never pass as a result: non-finite parameters, statistics, losses, outputs and samples, and sets without a sample that
+// counts.
 #include <gtest/gtest.h>
 
 #include <algorithm>

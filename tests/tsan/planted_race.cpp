@@ -1,5 +1,5 @@
-// Sums with 4 threads: "race" and "openmp-race" without any order, which ThreadSanitizer must report; "threads" and "openmp" with a lock
-// and with a barrier, of which it must say nothing.
+// Sums with 4 threads. "race" and "openmp-race" have no order, and ThreadSanitizer must report them. "threads" has a lock and "openmp" a
+// barrier; it must report neither.
 #include <omp.h>
 
 #include <cstdio>

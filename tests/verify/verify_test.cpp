@@ -147,7 +147,7 @@ TEST(Verify, PassesNetsOfEveryKind) {
   EXPECT_EQ(verify_on_cpu(net, o, bars(57)).steps[0].samples, 57) << "a set smaller than a batch";
 }
 
-// With such an eps gamma * (x - mean) * rstd vanishes beside beta, once steps have moved beta away from 0: in float all of a window's
+// gamma * (x - mean) * rstd vanishes next to beta with such an eps, once steps have moved beta away from 0. In float all of a window's
 // values are equal and the first is taken, in double the largest.
 TEST(Verify, EitherOfTwoThatFloatCannotTellApartIsTheLargest) {
   const nn::Sequential flat{nn::Conv2d{.out = 5, .kernel = 3}, nn::BatchNorm{.eps = 1e20}, nn::MaxPool2d{}, nn::Flatten{},
@@ -285,7 +285,7 @@ TEST(Verify, SaysWhyThereIsNoCudnn) {
   EXPECT_NE(missing.find("; to compare: install cuDNN 9"), std::string::npos) << missing;
 }
 
-// Beside the program of a build that has it: without a GPU it loads and says so.
+// The module of a build that has it: without a GPU it loads and says so.
 TEST(Verify, CudnnLoadsOrSaysWhyNot) {
   const char* program = std::getenv("NORMA_PROGRAM");
   const auto folder = program ? std::filesystem::path(program).parent_path() : app::program_folder().parent_path();

@@ -20,7 +20,7 @@ import numpy
 
 EPS, MOMENTUM = 1e-5, 0.1
 BETA1, BETA2, ADAM_EPS = 0.9, 0.999, 1e-8
-# What XLA may put into CUDA graphs: its default, and WHILE.
+# Commands that XLA may put into CUDA graphs: its default, and WHILE.
 GRAPHS = "FUSION,CUBLAS,CUBLASLT,CUSTOM_CALL,CUDNN,DYNAMIC_SLICE_FUSION,WHILE"
 
 

@@ -26,7 +26,7 @@ Device bench_device(const std::string& device, bool has_threads, const std::stri
 
 // One run of the recipe: with one of the batch sizes and one of the thread counts.
 Recipe variant(const BenchRequest& request, std::int64_t batch, std::int64_t threads);
-// Of a GPU: 0 alone.
+// A GPU has the single count 0.
 std::vector<std::int64_t> thread_counts(const BenchRequest& request, const Device& device);
 
 nlohmann::ordered_json to_json(const Roofline& r);

@@ -75,7 +75,7 @@ std::int64_t least_tensors(bool backward, const Shape& shape, std::size_t cache_
 }
 
 namespace {
-// Whether the sums and what is made with them are one Call, for which the device keeps what it has read.
+// True where one Call makes the sums and uses them. The device then keeps what it has read.
 bool reads_once(const Plan& pass) {
   return std::ranges::all_of(describe(pass), [](const PlanLine& line) {
     return line.call.find('+') != std::string::npos || line.call == "batch_norm_running_update";

@@ -32,10 +32,10 @@ std::span<const BnShape> bn_shapes();
 // (N,C,H,W) or (N,C), on a device with such a cache.
 Shape shape_of(const BnShape& s, std::int64_t batch, std::size_t cache_bytes);
 
-// How a tensor lies in memory: in the device's own packs of samples, or as other libraries have it.
+// Memory layout of a tensor: the device's own packs of samples, or the layouts of other libraries.
 enum class BnLayout : std::uint8_t { lanes, nchw, nhwc };
 const char* name_of(BnLayout l);
-// Those of a device for a shape; of an (N,C), nchw stands for nhwc, too.
+// The layouts that a device has for a shape. For an (N,C) tensor nchw stands for nhwc, too.
 std::vector<BnLayout> layouts_of(const Device& device, const Shape& shape);
 
 struct BnPass {
@@ -45,15 +45,15 @@ struct BnPass {
   std::string pass;                      // forward, backward
   std::int64_t copies = 0;               // of all its tensors, taken in turn
   std::int64_t tensors = 0;              // that are read or written at least: what fits into the cache is read once
-  Summary seconds, copy, share_of_copy;  // copy: bytes per second of copies of as many tensors, timed in turn with it
+  Summary seconds, copy, share_of_copy;  // copy: bytes per second of copies of as many tensors, timed alternately with it
 
   double bytes() const { return static_cast<double>(tensors * tensor.elements()) * sizeof(float); }
 };
 
-// So many sets of tensors, used in turn, that twice the cache lies between two uses of one: x and y of every set together.
+// Number of sets of tensors (x and y of every set together) to use in rotation. Twice the cache lies between two uses of a set.
 std::int64_t copies_for(const Shape& shape, std::size_t cache_bytes);
-// Least number of tensors that a pass reads and writes: x, y forward, x, dy, dx backward; what is read for the sums over the batch is read
-// again where it does not fit into the cache, nor is kept on chip (measure() asks the Plan).
+// Least number of tensors that a pass reads and writes. Forward: x, y. Backward: x, dy, dx. The sums over the batch read their input first.
+// It counts again where neither the cache nor the chip keeps it (measure() asks the Plan).
 std::int64_t least_tensors(bool backward, const Shape& shape, std::size_t cache_bytes);
 
 std::vector<BnPass> measure(const BnShape& shape, BnLayout layout, const Device& device, const BnRequest& request);

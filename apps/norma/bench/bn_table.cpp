@@ -74,11 +74,11 @@ ordered_json to_json(const NetPass& n) {
 }
 
 constexpr const char* notes =
-    "us: median of rounds, in turn with a copy of the same tensors; +-: distance of\n"
-    "the quartiles. Sets of tensors are used in turn, of twice the cache together:\n"
-    "none is there when it is used again. GB/s and, of the copy's, %copy: at x, y\n"
-    "forward and x, dy, dx backward (tensors 2, 3); where the cache cannot hold what\n"
-    "is read for the sums over the batch, it is read twice (3, 5).\n";
+    "us: median of rounds, alternating with a copy of the same tensors. +-: distance\n"
+    "of the quartiles. Sets of tensors rotate, together twice the cache: a set has\n"
+    "left the cache when its turn comes. %copy: GB/s as a share of the copy's. GB/s\n"
+    "counts x, y forward and x, dy, dx backward (tensors 2, 3). If the cache cannot\n"
+    "hold the input of the sums over the batch, it is read twice (3, 5).\n";
 
 std::string text(const std::vector<BnPass>& passes) {
   std::string out, net;

@@ -107,9 +107,9 @@ std::string header(const char* a, const char* b) {
 }
 
 constexpr const char* notes =
-    "us: median over the steps. %: of the calls' sum. %roof: the least time in which\n"
-    "the machine moves a call's bytes (at the better copy) or does its operations, of\n"
-    "the time taken; data that stays in cache can pass 100 % of what memory allows.\n";
+    "us: median over the steps. %: share of the sum of all calls. %roof: the least\n"
+    "time to move a call's bytes (at the faster copy) or to do its operations, as a\n"
+    "share of the time taken. Data that stays in cache can exceed 100 %.\n";
 
 std::string text(const Table& t) {
   std::string out = fmt::format("batch {}\n  {}\n", t.batch, describe(t.roofline));

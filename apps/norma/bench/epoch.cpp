@@ -1,4 +1,4 @@
-// norma bench epoch: a recipe's whole epochs as norma train runs them, and whole runs of it, from a process's start to its exit.
+// norma bench epoch: a recipe's whole epochs as norma train runs them. Also whole runs of it, from a process's start to its exit.
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <spawn.h>
@@ -77,7 +77,7 @@ double run_process(std::vector<std::string> arguments, const fs::path& out, cons
 std::vector<double> time_processes(const Recipe& recipe, std::int64_t runs, const std::string& hash) {
   std::vector<double> seconds;
   for (std::int64_t r = 0; r < runs; ++r) {
-    log_info(fmt::format("run {} of {} in a process of its own", r + 1, runs));
+    log_info(fmt::format("run {} of {} in a new process", r + 1, runs));
     const Scratch folder;
     const fs::path config = folder / "recipe.toml", out = folder / "stdout";
     write_file(config, write_toml(recipe));
@@ -104,9 +104,9 @@ Summary after_first(const std::vector<EpochMetrics>& epochs, double EpochMetrics
 }
 
 constexpr const char* notes =
-    "median, least, +- (distance of the quartiles): of the epochs after the first,\n"
-    "which makes Plans, brings the data to the device and, on a GPU, loads kernels\n"
-    "and captures graphs. epoch: training, evaluation, the hash of the parameters.\n";
+    "median, least, +- (distance of the quartiles): over the epochs after the first.\n"
+    "The first makes Plans, copies the data to the device and, on a GPU, loads\n"
+    "kernels and captures graphs. epoch: training, evaluation, parameters' hash.\n";
 
 }  // namespace
 
@@ -114,7 +114,7 @@ int bench_epoch(const EpochRequest& request) {
   set_up_log(detect_terminal(fileno(stderr)), request.quiet);
   Recipe recipe = parse_recipe(find_recipe(request.recipe), request.overrides);
   const std::int64_t epochs = recipe.train.epochs;
-  if (epochs < 2) throw Error(ErrorKind::usage, fmt::format("--epochs {}: the first does not count, so 2 are needed at least", epochs));
+  if (epochs < 2) throw Error(ErrorKind::usage, fmt::format("--epochs {}: the first is not counted, give at least 2", epochs));
   Clock::time_point start = Clock::now();
   const auto since_start = [&] { return std::chrono::duration<double>(Clock::now() - start).count(); };
   const Device device = bench_device(recipe.device.kind, recipe.device.threads != 0, recipe.device.isa);

@@ -1,12 +1,12 @@
-// The model. A kernel takes what a node of a graph costs and its work, the longest of three:
-//   latency     one load and one store that wait for each other;
-//   memory      its bytes at the bandwidth of where they are (L2 as far as the step's working set fits, else DRAM), at most what the
-//               multiprocessors that have a block can take, and what its resident threads can have under way (Little's law);
-//   arithmetic  its operations on the multiprocessor that has most blocks to do, whose threads must hide the multiply-add's latency;
-//               or those of a lower precision on its tensor cores.
-// Left out, so that a run may show what they matter: conflicts, divergence, instructions that are no multiply-adds, double precision,
-// dependent loads beyond one, tiles of tensor cores that are not full, what the data set's bytes take from DRAM (0.2 MB of 20 in a LeNet
-// step), clocks below boost, overlap of kernels that do not wait for one another (the chain shows how much there could be).
+// The model. A kernel takes the cost of a graph node plus its work. Its work is the longest of three:
+//   latency     one load and one dependent store;
+//   memory      its bytes at the bandwidth of L2 as far as the step's working set fits, else of DRAM. Two limits lower that bandwidth: what
+//               the multiprocessors with a block can take, and what the resident threads can have in flight (Little's law);
+//   arithmetic  its operations on the busiest multiprocessor, whose threads must hide the latency of a multiply-add; or operations of a
+//               lower precision on its tensor cores.
+// The model leaves out, so that a run may show their weight: bank conflicts, divergence, instructions other than multiply-adds, double
+// precision, dependent loads beyond one, partly filled tiles of tensor cores, clocks below boost. It leaves out the DRAM traffic of the
+// data set (0.2 MB of 20 in a LeNet step). It leaves out the overlap of independent kernels (the chain shows the possible gain).
 #include "apps/norma/bench/gpu_model.h"
 
 #include <algorithm>
@@ -15,25 +15,25 @@
 namespace norma::app {
 namespace {
 
-// H100 SXM and H200: 132 multiprocessors at up to 1.98 GHz, 67 TFLOP/s of fp32, 3.35 and 4.8 TB/s of DRAM (NVIDIA's data sheets of H100 and
-// H200). L2: 50 MB on H100 (NVIDIA Hopper Architecture In-Depth), 60 MB on H200, the whole of the GH100 chip. Its bandwidth is published
-// between 5.5 and 9.7 TB/s; the lower, which kernels that also compute were seen to reach, is taken. Copies reach 4.3 TB/s on H200, and are
-// taken to reach the same nine tenths of the peak on H100. Tensor cores: 495 and 990 TFLOP/s of tf32 and bf16 (the data sheets, without
-// sparsity), of which mma.sync reaches 63 % (arXiv:2402.13499). Node, launch and barrier: as published for H200, and taken for H100, too.
+// H100 SXM and H200: 132 multiprocessors at up to 1.98 GHz, 67 TFLOP/s of fp32. DRAM: 3.35 and 4.8 TB/s (NVIDIA's data sheets of H100 and
+// H200). L2: 50 MB on H100 (NVIDIA Hopper Architecture In-Depth), 60 MB on H200, the whole of the GH100 chip. Its published bandwidth lies
+// between 5.5 and 9.7 TB/s. The model takes the lower figure, measured with kernels that also compute. Copies reach 4.3 TB/s on H200. The
+// model assumes that H100 reaches the same nine tenths of its peak. Tensor cores: 495 TFLOP/s of tf32 and 990 of bf16 (the data sheets,
+// without sparsity); mma.sync reaches 63 % of them (arXiv:2402.13499). Node, launch and barrier: published for H200, used for H100, too.
 constexpr GpuCard cards[] = {
     {"h100", "NVIDIA H100", 90, 132, 1980, 67e6, 311e6, 622e6, 50e6, 5.5e6, 3.0e6, 1.25, 2.5, 1.05},
     {"h200", "NVIDIA H200", 90, 132, 1980, 67e6, 311e6, 622e6, 60e6, 5.5e6, 4.3e6, 1.25, 2.5, 1.05},
 };
 
-// Of compute capability 9.0 (CUDA C++ Programming Guide, table of technical specifications; cuda_occupancy.h).
+// Limits of compute capability 9.0 (CUDA C++ Programming Guide, table of technical specifications; cuda_occupancy.h).
 constexpr int warp = 32, max_warps = 64, max_blocks = 32, max_threads = 1024;
 constexpr int partitions = 4, registers_of_partition = 16384, register_unit = 256, max_registers = 255;
 constexpr std::int64_t shared_bytes_all = 228 << 10, shared_reserved = 1 << 10, shared_unit = 128, max_shared = 227 << 10;
 
-// Cycles from a load to its use, from L2 and from DRAM: about what Luo et al. (Benchmarking and Dissecting the Nvidia Hopper GPU
-// Architecture, arXiv:2402.13499) found of an H100. A multiply-add: 4.
+// Cycles from a load to its use, from L2 and from DRAM, about as measured on an H100 by Luo et al. (Benchmarking and Dissecting the Nvidia
+// Hopper GPU Architecture, arXiv:2402.13499). A multiply-add: 4.
 constexpr double l2_latency = 263, dram_latency = 479, fma_latency = 4;
-// Bytes that a multiprocessor can take from L2 in a cycle (the same paper), and those that a thread is taken to have under way: one float4.
+// Bytes that a multiprocessor can take from L2 in a cycle (from that paper). Bytes that a thread is assumed to have in flight: one float4.
 constexpr double l2_bytes_per_cycle = 64, bytes_in_flight = 16;
 // Multiply-adds of one thread that do not wait for one another, such as sums of several outputs.
 constexpr double independent_fmas = 4;
@@ -108,7 +108,7 @@ StepTime predict(const GpuCard& card, std::span<const PlanLine> lines, const std
   StepTime step;
   step.working_set = working_set;
   step.fitting = working_set > card.l2_bytes ? card.l2_bytes / working_set : 1;
-  // Of what ends with a Call: its longest chain in kernels, and the chain that takes longest.
+  // The longest chains that end with a Call: in kernels, and in time.
   struct Chain {
     std::size_t kernels = 0;
     double fixed = 0, work = 0;

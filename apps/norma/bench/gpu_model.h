@@ -1,4 +1,4 @@
-// What a Plan should take on a GPU: a model from published figures, made to be held against a run. Needs no GPU.
+// Model of the time a Plan should take on a GPU, from published figures. A run can then test the prediction. The model needs no GPU.
 #pragma once
 #include <cstdint>
 #include <span>
@@ -19,7 +19,7 @@ struct GpuCard {
   double tf32, bf16;    // of these, on tensor cores
   double l2_bytes, l2;  // capacity; bandwidth
   double dram;          // bandwidth of a copy, bytes read and written
-  // What a kernel costs that does next to nothing: as a node of a graph that waits for another node, and launched to a stream; then a
+  // Cost of a kernel that does next to nothing: as a graph node that waits for another node, and launched to a stream. Then the cost of a
   // barrier between all blocks of a kernel.
   double node, launch, grid_barrier;
 };

@@ -1,4 +1,4 @@
-// norma bench ops: single operations, forward and backward, in turn with oneDNN's.
+// norma bench ops: single operations, forward and backward, timed alternately with oneDNN's.
 #pragma once
 #include <algorithm>
 #include <optional>
@@ -20,7 +20,7 @@ struct OpsRequest {
   bool json = false, quiet = false;
 };
 
-// What two implementations may differ by: the largest difference of two results, over the largest magnitude of the second.
+// Largest allowed difference of two implementations: the largest difference of results over the largest magnitude of the second.
 inline constexpr double allowed_difference = 1e-4;
 
 struct OpPass {
@@ -28,11 +28,11 @@ struct OpPass {
   std::string pass;  // forward, backward_input, backward_weight; of a batch norm or pool: forward, backward
   double flops = 0, bytes = 0;
   Summary ours;
-  // Of what memory limits (limited_by_memory): bytes per second of a copy of as many bytes, timed in turn with it, and what of that the
-  // pass moves, round by round.
+  // Set for memory-bound operations (limited_by_memory). copy: bytes per second of a copy of as many bytes, timed alternately with the
+  // pass. share_of_copy: the pass's bytes per second over the copy's, round by round.
   Summary copy, share_of_copy;
-  // oneDNN's: by the direct algorithm, which computes what norma computes, and, where oneDNN prefers it, by Winograd's, which needs
-  // 2.25 to 4 times fewer multiplications for a 3x3 filter.
+  // oneDNN's pass. The direct algorithm computes what norma computes. Winograd's is measured, too, where oneDNN prefers it: it needs 2.25
+  // to 4 times fewer multiplications for a 3x3 filter.
   struct Theirs {
     Summary seconds;
     double difference = 0;
@@ -44,7 +44,7 @@ struct OpPass {
   double best_ratio() const { return winograd ? std::min(ratio(), winograd->seconds.median / ours.median) : ratio(); }
 };
 
-// Whether memory limits the operation: it has no weights.
+// True where memory limits the operation: it has no weights.
 bool limited_by_memory(const BenchShape& shape);
 
 std::vector<OpPass> measure(const BenchShape& shape, const OpsRequest& request, const Yardstick& yardstick);

@@ -22,7 +22,7 @@ struct Net {
   std::vector<OpPass> passes;
 };
 
-// Of the passes that were compared: with the direct algorithm alone, or with the faster of the two.
+// Sums over the passes that were compared: with the direct algorithm alone, or with the faster of the two.
 struct NetSummary {
   double geometric_mean = 0, worst = 0, in_sum = 0;  // in_sum: of the operations as often as they are in the net
   std::string worst_pass;
@@ -144,11 +144,11 @@ std::vector<Net> measure_all(const OpsRequest& request, const Yardstick& yardsti
 }
 
 constexpr const char* notes =
-    "ms: medians of runs in turn. ratio: oneDNN's time over norma's, above 1 norma\n"
-    "is the faster; oneDNN in the layouts it prefers, reordered outside the time, by\n"
-    "the direct algorithm and, in (), by Winograd's where it prefers that. dgrad:\n"
-    "gradient of the input, which a net's first layer has not; wgrad: of weights and\n"
-    "bias. %copy: the least passes over memory, median against copies in turn.\n";
+    "ms: medians of alternating runs. ratio: oneDNN's time over norma's; above 1\n"
+    "norma is the faster. oneDNN runs in the layouts it prefers, reordered outside\n"
+    "the time, with the direct algorithm; in (): with Winograd's where it prefers\n"
+    "that. dgrad: gradient of the input, which a net's first layer lacks. wgrad: of\n"
+    "weights and bias. %copy: the least memory traffic, as a share of a copy's.\n";
 
 }  // namespace
 

@@ -6,7 +6,7 @@
 namespace norma::app {
 namespace {
 
-// Of sorted values, between neighbours in proportion.
+// Quantile of sorted values, interpolated linearly between neighbours.
 double quantile(const std::vector<double>& sorted, double q) {
   const double at = q * static_cast<double>(sorted.size() - 1);
   const auto below = static_cast<std::size_t>(at);

@@ -64,11 +64,11 @@ ordered_json to_json(const Variant& v, const Roofline& r) {
 }
 
 constexpr const char* notes =
-    "us/step: median over the steps of all rounds, which take the variants in turn\n"
-    "(a GPU: over bursts of steps that nobody waits for but at the end);\n"
-    "min: the shortest; +-: distance of the quartiles. %peak: operations of the\n"
-    "convolutions and linear layers alone in the time of the whole step, of the\n"
-    "measured peak of as many threads. start: tracing, compiling, memory.\n";
+    "us/step: median over the steps of all rounds; a round takes every variant once.\n"
+    "On a GPU: over bursts of steps, with one wait at the end of each burst.\n"
+    "min: the shortest. +-: distance of the quartiles. %peak: operations of the\n"
+    "convolutions and linear layers over the time of the whole step, as a share of\n"
+    "the measured peak of as many threads. start: tracing, compiling, memory.\n";
 
 }  // namespace
 

@@ -1,4 +1,4 @@
-// oneDNN, where norma_onednn.so lies beside the program: one pass of an operation, to be timed in turn with norma's.
+// oneDNN, from norma_onednn.so in the program's folder: one pass of an operation, timed alternately with norma's.
 #pragma once
 #include <filesystem>
 #include <memory>
@@ -11,7 +11,7 @@ namespace norma::app {
 
 class Yardstick {
  public:
-  // Loads norma_onednn.so from a folder. Where that is not possible the yardstick is absent, and missing() says why and what to do.
+  // Loads norma_onednn.so from a folder. If that fails the yardstick is absent, and missing() gives the reason and the remedy.
   explicit Yardstick(const std::filesystem::path& folder);
 
   bool present() const { return api_ != nullptr; }

@@ -38,9 +38,9 @@ struct ToolRequest {
 void add_flags(CLI::App& app, ToolRequest& request, const char* out) {
   add_saved_model_flags(app, request.model);
   app.add_option("--out", request.out, out)->required();
-  app.add_flag("--force", request.force, "Replace what is there");
+  app.add_flag("--force", request.force, "Replace existing files");
   app.add_flag("--json", request.json, "One JSON object on stdout");
-  app.add_flag("--quiet", request.quiet, "No log on stderr; warnings stay");
+  app.add_flag("--quiet", request.quiet, "Show only warnings");
 }
 
 // Throws Error(usage) where one of the files is there and was not asked to be replaced, or is not norma's.
@@ -150,8 +150,7 @@ Dataset random_inputs(const ModelInput& input, std::int64_t samples) {
   return set;
 }
 
-// The samples that both nets are held against: those of the test set, or where the model file says enough to do without, and they are
-// not here, the reason.
+// The samples on which both nets are compared: the test set. If it is missing and the model file describes the input: random inputs.
 struct Yardstick {
   Dataset set;
   bool is_data = true;
@@ -175,7 +174,7 @@ int fold(const ToolRequest& request) {
   SavedModel saved = open_model(request.model);
   if (std::error_code ec; fs::equivalent(request.out, saved.weights.parent_path(), ec))
     throw Error(ErrorKind::usage,
-                fmt::format("--out {} is the model's own folder, whose config.toml says what net it is", request.out.string()));
+                fmt::format("--out {} is the model's own folder, whose config.toml describes its net", request.out.string()));
   const Yardstick yardstick = yardstick_of(saved);
   const Dataset& set = yardstick.set;
   Trainer trainer = load_trainer(saved, set.sample);
@@ -232,9 +231,10 @@ int fold(const ToolRequest& request) {
 Command add_bn_recalibrate(CLI::App& norma) {
   auto request = std::make_shared<ToolRequest>();
   CLI::App& app = *norma.add_subcommand(
-      "bn-recalibrate", "Running statistics of the whole training set, layer by layer. Time grows with the square of the number of layers");
-  add_flags(app, *request, "A .safetensors file, or a folder, which gets config.toml, too");
-  app.add_option("--samples", request->samples, "Of the training set, the first N; default all")
+      "bn-recalibrate",
+      "Recompute running statistics on the whole training set, layer by layer. Time grows with the square of the number of layers");
+  add_flags(app, *request, "Output: a .safetensors file, or a folder, which also gets config.toml");
+  app.add_option("--samples", request->samples, "Use the first N training samples; default all")
       ->type_name("N")
       ->check(CLI::Range(std::int64_t{1}, std::numeric_limits<std::int64_t>::max()));
   return {&app, [request] { return recalibrate(*request); }};
@@ -242,7 +242,7 @@ Command add_bn_recalibrate(CLI::App& norma) {
 
 Command add_bn_fold(CLI::App& norma) {
   auto request = std::make_shared<ToolRequest>();
-  CLI::App& app = *norma.add_subcommand("bn-fold", "Batch norms made part of the layers before them");
+  CLI::App& app = *norma.add_subcommand("bn-fold", "Fold batch norms into the layers before them");
   add_flags(app, *request, "Folder for model.safetensors and config.toml");
   return {&app, [request] { return fold(*request); }};
 }

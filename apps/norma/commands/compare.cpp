@@ -44,7 +44,7 @@ std::string full_field(const std::string& field, const std::string& recipe) {
   std::vector<std::string> found;
   for (const auto& [key, value] : flatten(parse_recipe(find_recipe(recipe))))
     if (last_part(key) == field && key.find("layers.") == std::string::npos) found.push_back(key);
-  if (found.size() > 1) throw Error(ErrorKind::usage, fmt::format("--vary {}: several fields are called so: {}", field, join(found)));
+  if (found.size() > 1) throw Error(ErrorKind::usage, fmt::format("--vary {}: ambiguous name, it could be {}", field, join(found)));
   return found.empty() ? field : found.front();
 }
 
@@ -67,12 +67,12 @@ Comparison checked(Comparison c) {
   return c;
 }
 
-// What the words and flags of the command line describe.
+// The comparison that the words and flags of the command line describe.
 Comparison requested(const CompareRequest& request) {
   Comparison c;
   const std::optional<RecipeSource> shipped = request.names.empty() ? std::nullopt : find_comparison(request.names.front());
   if (shipped && request.names.size() > 1)
-    throw Error(ErrorKind::usage, fmt::format("{} is a comparison: it stands alone, not beside {}", request.names[0], request.names[1]));
+    throw Error(ErrorKind::usage, fmt::format("{} is a comparison: give it alone, without {}", request.names[0], request.names[1]));
   if (shipped) {
     c = parse_comparison(*shipped);
   } else {
@@ -133,7 +133,7 @@ class CompareCommand {
       print_result(list_of_comparisons());
       return 0;
     }
-    watch_signals("what has ended is saved; go on with norma compare --resume --out and its folder");
+    watch_signals("finished runs are saved; resume with norma compare --resume --out and its folder");
     ComparisonDirectory directory = open();
     const Comparison comparison = directory.comparison();
     const std::vector<PlannedRun> runs = planned_runs(comparison);
@@ -155,7 +155,7 @@ class CompareCommand {
       log_error("no run finished: all of them diverged; try lower learning rates");
       return static_cast<int>(ErrorKind::diverged);
     }
-    log_info(fmt::format("stopped: {} of {} runs have ended, those under way are saved; go on with: norma compare --resume --out {}",
+    log_info(fmt::format("stopped: {} of {} runs have ended, current runs are saved; resume with: norma compare --resume --out {}",
                          results.ended(), results.planned(), shell_word(directory.path().string())));
     return 128 + stop_signal();
   }
@@ -208,7 +208,7 @@ class CompareCommand {
       run_all(runs, directory, options);
     } catch (...) {
       progress_.clear();
-      log_info(fmt::format("{} of {} runs have ended; once the cause is mended: norma compare --resume --out {}", done, runs.size(),
+      log_info(fmt::format("{} of {} runs have ended; when the cause is fixed: norma compare --resume --out {}", done, runs.size(),
                            shell_word(directory.path().string())));
       throw;
     }
@@ -259,28 +259,28 @@ Command add_compare(CLI::App& norma) {
   auto request = std::make_shared<CompareRequest>();
   CLI::App& app = *norma.add_subcommand("compare", "Train variations of recipes side by side: means, spreads, one report");
   app.add_option("names", request->names, "Recipes, or one comparison: a name of --list, or a TOML file");
-  app.add_option("--vary", request->vary, "A field and its values, each with each of the others'; again for another field")
+  app.add_option("--vary", request->vary, "A field and its values; repeat the flag for more fields. Every combination runs")
       ->type_name("KEY=V,V,...")
       ->allow_extra_args(false);
   app.add_option("--seeds", request->seeds, "Runs of each variant, with seeds from 0; default 3")
       ->type_name("N")
       ->check(CLI::Range(1, 1000));
-  app.add_option("--measure", request->measure, "What is compared: test_accuracy, test_loss, train_loss, overfit, ...")->type_name("NAME");
-  app.add_option("--jobs", request->jobs, "Runs at a time; default one a core, on a GPU one")->type_name("N")->check(CLI::Range(1, 4096));
+  app.add_option("--measure", request->measure, "Measure to compare: test_accuracy, test_loss, train_loss, overfit, ...")
+      ->type_name("NAME");
+  app.add_option("--jobs", request->jobs, "Parallel runs; default one a core, on a GPU one")->type_name("N")->check(CLI::Range(1, 4096));
   app.add_option("--out", request->out, "Folder of the comparison; default runs/compare-<name>")->type_name("DIR");
-  app.add_flag("--resume", request->resume,
-               "Go on with the comparison in --out: what has ended is not run again; where the data lie may differ");
-  app.add_flag("--force", request->force, "Replace the comparison that is in --out");
-  app.add_flag("--list", request->list, "The comparisons that come with norma, and what each asks");
+  app.add_flag("--resume", request->resume, "Resume the comparison in --out. Finished runs stay; the data may lie elsewhere");
+  app.add_flag("--force", request->force, "Replace the comparison in --out");
+  app.add_flag("--list", request->list, "List the comparisons that come with norma, and the question of each");
   app.add_flag("--json", request->json, "One JSON object a run on stdout, then one with \"final\": true");
-  app.add_flag("--quiet", request->quiet, "No log and no progress on stderr; warnings and results stay");
+  app.add_flag("--quiet", request->quiet, "Show only warnings and results");
   app.add_option_function<std::string>(
          "--progress",
          [request](const std::string& when) {
            const std::string known[] = {"auto", "always", "never"};
            request->progress = static_cast<ProgressMode>(choose("--progress", when, known));
          },
-         "A bar: auto (on a terminal), always or never; there are lines of runs in any case")
+         "Progress bar: auto (on a terminal), always or never. A line a run is always printed")
       ->type_name("WHEN");
   add_recipe_flags(app, FlagScope::all, request->overrides);
   app.footer(
@@ -288,17 +288,17 @@ Command add_compare(CLI::App& norma) {
       "  norma compare learning-rates\n"
       "  norma compare mnist-lenet-bn --vary model.norm=none,batch,layer --vary train.batch_size=4,32,256 --seeds 5 --epochs 2\n"
       "  norma compare circles circles-bn\n"
-      "Ctrl-C saves the runs under way and leaves with 130; --resume --out DIR goes on.");
+      "Ctrl-C saves the current runs and exits with 130; --resume --out DIR resumes them.");
   return {&app, [request] {
             if (request->resume && request->out.empty())
-              throw Error(ErrorKind::usage, "--resume needs --out DIR, the comparison to go on with");
+              throw Error(ErrorKind::usage, "--resume needs --out DIR, the comparison to resume");
             const auto other = std::ranges::find_if(request->overrides, [](const Override& o) { return !says_where_data_lie(o.key); });
             const bool overrides = other != request->overrides.end();
             if (request->resume && (request->force || !request->names.empty() || !request->vary.empty() || overrides ||
                                     request->seeds > 0 || !request->measure.empty()))
               throw Error(ErrorKind::usage,
-                          fmt::format("{}--resume goes on with the comparison in --out as it is: no recipe, no --force, nothing varied, "
-                                      "nothing set but where the data lie (--data-dir, --set data.train_images=FILE and so on)",
+                          fmt::format("{}--resume continues the comparison in --out unchanged: no recipe, no --force, no --vary, "
+                                      "no --set except the location of the data (--data-dir, --set data.train_images=FILE and so on)",
                                       overrides ? other->flag + ": " : ""));
             if (request->list && (request->resume || !request->names.empty() || !request->vary.empty() || !request->overrides.empty()))
               throw Error(ErrorKind::usage, "--list stands alone: no recipe, nothing varied, no --resume");

@@ -47,7 +47,7 @@ bool complete(const std::vector<FileCheck>& files) {
   return std::all_of(files.begin(), files.end(), [](const FileCheck& f) { return f.status == FileCheck::Status::ok; });
 }
 
-// Where fetched sets go: the folder given, $NORMA_DATA_DIR, else the cache.
+// The folder for fetched sets: the folder given, $NORMA_DATA_DIR, else the cache.
 fs::path fetch_root(const DataRequest& request) {
   if (request.dir) return *request.dir;
   if (const char* folder = std::getenv("NORMA_DATA_DIR"); folder && *folder) return folder;
@@ -56,7 +56,7 @@ fs::path fetch_root(const DataRequest& request) {
 
 int fetch(const DataRequest& request) {
   check_names(request.names);
-  watch_signals("files that were complete stay, norma data fetch goes on from there");
+  watch_signals("complete files stay, norma data fetch continues from there");
   const fs::path root = fetch_root(request);
   ProgressDisplay progress(request.progress, request.quiet, detect_terminal(fileno(stderr)));
   for (const std::string& name : request.names) {
@@ -84,7 +84,7 @@ int fetch(const DataRequest& request) {
     }();
     progress.clear();
     if (!whole) {
-      log_warning("stopped; files that were complete stay, norma data fetch goes on from there");
+      log_warning("stopped; complete files stay, norma data fetch continues from there");
       return 128 + stop_signal();
     }
     print_path(root / name);
@@ -223,23 +223,23 @@ Command add_data(CLI::App& norma) {
   app.require_subcommand(1);
   CLI::App& fetch_app = *app.add_subcommand("fetch", "Download sets; each file is checked by its sha256");
   CLI::App& verify_app = *app.add_subcommand("verify", "Check the files of sets against the published sha256");
-  CLI::App& path_app = *app.add_subcommand("path", "Where a set is; without a name, where sets are looked for");
-  CLI::App& show_app = *app.add_subcommand("show", "Classes, counts and samples of a set");
+  CLI::App& path_app = *app.add_subcommand("path", "Print the folder of a set; without a name, the folders that are searched");
+  CLI::App& show_app = *app.add_subcommand("show", "Show classes, counts and samples of a set");
   fetch_app.add_option("name", request->names, "mnist, fashion-mnist")->required();
   verify_app.add_option("name", request->names, "mnist, fashion-mnist; default: those that are found");
   path_app.add_option("name", request->names, "mnist, fashion-mnist");
   show_app.add_option("name", request->names, "mnist, fashion-mnist, digits or circles")->required()->expected(1);
   for (CLI::App* sub : {&fetch_app, &verify_app, &path_app, &show_app})
     sub->add_option("--data-dir", request->data_dir, "Folder that is used first")->type_name("DIR");
-  fetch_app.add_flag("--force", request->force, "Also where the set is there and right in another folder");
+  fetch_app.add_flag("--force", request->force, "Fetch even if another folder has the complete set");
   fetch_app.add_flag("--quiet", request->quiet, "No progress");
   verify_app.add_flag("--json", request->json, "A JSON array on stdout");
-  show_app.add_flag("--train", request->train_split, "The training samples instead of the test samples");
+  show_app.add_flag("--train", request->train_split, "Show the training samples instead of the test samples");
   show_app.add_option("--first", request->first, "Number of the first sample")
       ->type_name("N")
       ->check(CLI::Range(std::int64_t{0}, std::numeric_limits<std::int64_t>::max()));
-  show_app.add_option("--rows", request->rows, "Of the picture")->type_name("N")->check(CLI::Range(1, 100));
-  show_app.add_option("--columns", request->columns, "Of the picture")->type_name("N")->check(CLI::Range(1, 100));
+  show_app.add_option("--rows", request->rows, "Rows of the picture")->type_name("N")->check(CLI::Range(1, 100));
+  show_app.add_option("--columns", request->columns, "Columns of the picture")->type_name("N")->check(CLI::Range(1, 100));
   show_app.add_option("--out", request->out, "Write a picture of rows x columns samples")->type_name("FILE.png");
   return {&app, [request, &fetch_app, &verify_app, &path_app] {
             if (!request->data_dir.empty()) request->dir = request->data_dir;

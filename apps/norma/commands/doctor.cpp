@@ -188,7 +188,7 @@ int run(bool json) {
 
 Command add_doctor(CLI::App& norma) {
   auto json = std::make_shared<bool>(false);
-  CLI::App& app = *norma.add_subcommand("doctor", "What this build and this machine offer");
+  CLI::App& app = *norma.add_subcommand("doctor", "Report what this build and this machine offer");
   app.add_flag("--json", *json, "One JSON object on stdout");
   return {&app, [json] { return run(*json); }};
 }

@@ -49,9 +49,9 @@ Command add_eval(CLI::App& norma) {
   auto request = std::make_shared<EvalRequest>();
   CLI::App& app = *norma.add_subcommand("eval", "Loss and accuracy of a saved model");
   add_saved_model_flags(app, request->model);
-  app.add_flag("--train", request->train_split, "On the training samples instead of the test samples");
+  app.add_flag("--train", request->train_split, "Use the training samples instead of the test samples");
   app.add_flag("--json", request->json, "One JSON object on stdout");
-  app.add_flag("--quiet", request->quiet, "No log on stderr; warnings stay");
+  app.add_flag("--quiet", request->quiet, "Show only warnings");
   return {&app, [request] { return run(*request); }};
 }
 

@@ -33,7 +33,7 @@ struct InspectRequest {
   bool json = false;
 };
 
-// Of the finite values.
+// Statistics of the finite values.
 struct Summary {
   std::size_t count = 0, not_finite = 0;
   double norm = 0, mean = 0, deviation = 0, low = 0, high = 0;
@@ -99,7 +99,7 @@ class Output {
   std::string text_;
 };
 
-// What the table calls a tensor: any file may be looked at, so its names are of anybody's making.
+// A tensor's name in the table. Any file may be inspected, so names can hold any bytes.
 std::string text(const StoredTensor& t) { return printable(t.name); }
 std::string text(const std::vector<std::int64_t>& shape) { return fmt::format("({})", fmt::join(shape, ", ")); }
 
@@ -230,8 +230,8 @@ Command add_inspect(CLI::App& norma) {
   auto request = std::make_shared<InspectRequest>();
   CLI::App& app = *norma.add_subcommand("inspect", "Gamma, beta, running statistics and weight norms of a checkpoint");
   app.add_option("checkpoint", request->path, "A run directory, or a .safetensors file")->required();
-  app.add_option("--layer", request->layer, "This layer alone")->type_name("NAME");
-  app.add_option("--channels", request->channels, "Channels shown of each norm; 0: all")
+  app.add_option("--layer", request->layer, "Show only this layer")->type_name("NAME");
+  app.add_option("--channels", request->channels, "Channels to show of each norm; 0: all")
       ->type_name("N")
       ->check(CLI::Range(std::int64_t{0}, std::numeric_limits<std::int64_t>::max()));
   app.add_flag("--json", request->json, "One JSON object on stdout, with every channel");

@@ -1,5 +1,5 @@
-// norma plan: the ordered kernel calls that a net is compiled to, and the memory they need; for a GPU also its kernels, and what they
-// should take. Needs neither data nor the GPU.
+// norma plan: the ordered Calls that a net is compiled to, and the memory they need. For a GPU also its kernels and their predicted times.
+// It needs neither data nor the GPU.
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
@@ -99,7 +99,8 @@ int run(const PlanRequest& request) {
 Command add_plan(CLI::App& norma) {
   auto request = std::make_shared<PlanRequest>();
   CLI::App& app = *norma.add_subcommand(
-      "plan", "The kernel calls of one step: shapes, bytes, flops, offsets; memory. With --device cuda, on any machine, the GPU's kernels");
+      "plan",
+      "The kernel calls of one step: shapes, bytes, flops, offsets; memory. With --device cuda also the GPU's kernels; needs no GPU");
   app.add_option("recipe", request->recipe, "A recipe's name, or the path of a TOML file or a run directory")->required();
   app.add_option_function<std::string>(
          "--mode",
@@ -109,11 +110,10 @@ Command add_plan(CLI::App& norma) {
          },
          "train or eval")
       ->type_name("MODE");
-  app.add_option("--card", request->card, "h100 or h200: whose kernels' times are predicted; default the GPU here, else h200")
-      ->type_name("CARD");
-  app.add_flag("--measure", request->measure, "On a GPU: the time each call takes, beside the prediction");
+  app.add_option("--card", request->card, "GPU to predict times for: h100 or h200; default the GPU here, else h200")->type_name("CARD");
+  app.add_flag("--measure", request->measure, "On a GPU: measure each call and print its time with the prediction");
   app.add_flag("--json", request->json, "One JSON object on stdout");
-  app.add_flag("--quiet", request->quiet, "No log on stderr; warnings stay");
+  app.add_flag("--quiet", request->quiet, "Show only warnings");
   add_recipe_flags(app, FlagScope::step, request->overrides);
   return {&app, [request] { return run(*request); }};
 }

@@ -16,7 +16,7 @@ using nlohmann::ordered_json;
 
 StepTime predict_step(const Plan& plan, const GpuCard& card) {
   const MemoryReport report = memory(plan);
-  double working_set = 0;  // what lies beside the data set
+  double working_set = 0;  // all but the data set
   for (const std::size_t bytes : report.bytes) working_set += static_cast<double>(bytes);
   return predict(card, describe(plan), kernel_launches(plan, card.capability), dependencies(plan), working_set);
 }
@@ -169,8 +169,8 @@ std::string print(const GpuPlan& p) {
   out +=
       "reg, smem: registers of a thread, bytes of shared memory of a block. occ: % of a\n"
       "multiprocessor's warps that fit. wave: blocks over what the card holds at once.\n"
-      "by: what sets the work's time: l latency, m memory, a arithmetic. A call's bytes\n"
-      "and flops are dealt to its kernels by their threads.\n";
+      "by: the limit of the work's time: l latency, m memory, a arithmetic. A call's\n"
+      "bytes and flops are divided among its kernels by their threads.\n";
   return out;
 }
 

@@ -18,7 +18,7 @@ struct GpuPlan {
   std::vector<PlanLine> lines{};
   std::vector<std::vector<KernelLaunch>> launches{};
   StepTime step{};
-  // Of an epoch of training: whole steps, and the samples and times of a smaller last one.
+  // An epoch of training: the number of whole steps, and the samples and times of a smaller last step.
   std::int64_t steps = 0, tail = 0;
   StepTime last{};
   std::vector<double> measured{};  // us of each Call, where it was measured; else empty
@@ -36,7 +36,7 @@ void measure(GpuPlan& plan, const Recipe& recipe, const Device& device);
 // The card of this name; without one that of the GPU in this machine, or the H200. Throws Error(usage).
 const GpuCard& choose_card(const std::string& key, const Device& device);
 
-// In 80 columns.
+// The plan as text in 80 columns.
 std::string print(const GpuPlan& plan);
 nlohmann::ordered_json kernels_json(const GpuPlan& plan, std::size_t call);  // of one Call
 nlohmann::ordered_json prediction_json(const GpuPlan& plan);

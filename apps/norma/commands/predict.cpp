@@ -30,7 +30,7 @@ struct PredictRequest {
   bool json = false, quiet = false;
 };
 
-// What the model file says. One of the first edition says nothing: its recipe does, for IDX files with their help.
+// The input that the model file describes. A file of the first edition describes none: its recipe does, for IDX files with their help.
 ModelInput input_of(const SavedModel& saved) {
   if (saved.input) return *saved.input;
   const DataSection& data = saved.recipe.data;
@@ -43,7 +43,7 @@ ModelInput input_of(const SavedModel& saved) {
     throw Error(
         ErrorKind::data,
         fmt::format(
-            "{}\n  {} does not say what the net's input is, as an older norma or another program wrote it: its training images are needed",
+            "{}\n  {} does not describe the net's input (an older norma or another program wrote it): its training images are needed",
             e.what(), saved.weights.string()));
   }
   if (data.source == Source::mnist || data.source == Source::fashion_mnist) set.classes = dataset_classes(name_of(data.source));
@@ -118,11 +118,11 @@ int run(const PredictRequest& request) {
 
 Command add_predict(CLI::App& norma) {
   auto request = std::make_shared<PredictRequest>();
-  CLI::App& app = *norma.add_subcommand("predict", "What a saved model says of pictures");
+  CLI::App& app = *norma.add_subcommand("predict", "Classify pictures with a saved model");
   add_saved_model_flags(app, request->model);
   app.add_option("image", request->images, "PNG files of any size and kind; if one cannot be read, nothing is printed (exit code 3)")
       ->required();
-  app.add_option("--top", request->top, "Classes printed of each, the likeliest first")
+  app.add_option("--top", request->top, "Classes to print of each picture, the likeliest first")
       ->type_name("N")
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
@@ -132,10 +132,10 @@ Command add_predict(CLI::App& norma) {
            const std::string known[] = {"auto", "always", "never"};
            request->invert = static_cast<Invert>(choose("--invert", when, known));
          },
-         "Grey pictures: auto (where the border is bright and the set's are dark: mnist, fashion-mnist, digits), always or never")
+         "Invert grey pictures: auto (where the border is bright and the set's are dark: mnist, fashion-mnist, digits), always or never")
       ->type_name("WHEN");
   app.add_flag("--json", request->json, "One JSON object an image on stdout");
-  app.add_flag("--quiet", request->quiet, "No log on stderr; warnings stay");
+  app.add_flag("--quiet", request->quiet, "Show only warnings");
   return {&app, [request] { return run(*request); }};
 }
 

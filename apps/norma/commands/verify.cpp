@@ -26,15 +26,15 @@ struct VerifyRequest {
   bool json = false, quiet = false;
 };
 
-// The recipe's training set. Where a known set is not on this machine the built-in digits, in batches as those of its 60,000 samples.
+// The recipe's training set. If a known set is not on this machine: the built-in digits, in batches like those of its 60,000 samples.
 Dataset training_set(const Recipe& recipe) {
   DataSection data = recipe.data;
   const std::string name = name_of(data.source);
   const std::vector<std::string> known = known_datasets();
   const bool from_disk = std::find(known.begin(), known.end(), name) != known.end();
   if (from_disk && !find_dataset(name, data.dir.empty() ? std::nullopt : std::optional(data.dir))) {
-    log_warning(fmt::format(
-        "{} was not found (norma data fetch {}): the built-in digits take its place, which shows as much of the kernels", name, name));
+    log_warning(
+        fmt::format("{} was not found (norma data fetch {}): using the built-in digits, which test the kernels as well", name, name));
     data.source = DataSection::Source::digits;
     data.train_samples = recipe.train.batch_size + 60000 % recipe.train.batch_size;
     data.test_samples = 10;
@@ -53,7 +53,7 @@ int run(const VerifyRequest& request) {
     devices.push_back(device);
     std::string missing;
     cudnn = cudnn_kernels(program_folder(), device.index, missing);
-    log_info(cudnn ? "beside them: " + cudnn->name : "without cuDNN beside them: " + missing);
+    log_info(cudnn ? "beside them: " + cudnn->name : "without cuDNN for comparison: " + missing);
   }
   const Dataset data = training_set(recipe);
   log_info(fmt::format("data: {}; recipe: {}, batches of {}", data.name, recipe.name, recipe.train.batch_size));
@@ -76,11 +76,11 @@ int run(const VerifyRequest& request) {
 Command add_verify(CLI::App& norma) {
   auto request = std::make_shared<VerifyRequest>();
   CLI::App& app = *norma.add_subcommand(
-      "verify", "Hold every kernel call of a recipe on this machine against double precision; with --device cuda the GPU's, too");
+      "verify", "Compare every kernel call of a recipe on this machine with double precision; with --device cuda the GPU's, too");
   app.add_option("recipe", request->recipe, "A recipe's name, or the path of a TOML file or a run directory")
       ->default_val("mnist-lenet-bn");
   app.add_flag("--json", request->json, "One JSON object on stdout");
-  app.add_flag("--quiet", request->quiet, "No log on stderr; warnings stay");
+  app.add_flag("--quiet", request->quiet, "Show only warnings");
   add_recipe_flags(app, FlagScope::step, request->overrides);
   return {&app, [request] { return run(*request); }};
 }

@@ -1,4 +1,4 @@
-// cuDNN's kernels for norma verify, where norma_cudnn.so lies beside the program.
+// cuDNN's kernels for norma verify, from norma_cudnn.so in the program's folder.
 #pragma once
 #include <filesystem>
 #include <optional>
@@ -8,8 +8,8 @@
 
 namespace norma::app {
 
-// On a GPU by number. Without a value where it cannot be used: then `missing` says why and what to do. A Call on which cuDNN fails counts
-// as not offered, with a warning.
+// cuDNN's kernels on the GPU of this number. No value where cuDNN cannot be used: `missing` then gives the reason and the remedy. A Call on
+// which cuDNN fails counts as not offered, with a warning.
 std::optional<OtherLibrary> cudnn_kernels(const std::filesystem::path& folder, int gpu, std::string& missing);
 
 }  // namespace norma::app

@@ -15,7 +15,7 @@ using nlohmann::ordered_json;
 constexpr const char* notes =
     "Every call starts from the reference's values, rounded to float. error: the\n"
     "worst of an element, as a share of the largest in its tensor. bound: the worst\n"
-    "as a share of what float arithmetic may cost that element; above 1 is wrong.\n";
+    "as a share of that element's allowed rounding error; above 1 is wrong.\n";
 
 const char* name_of(Mode mode) { return mode == Mode::train ? "train" : "eval"; }
 
@@ -30,7 +30,7 @@ std::string line(const CallCheck& c, bool first_of_call) {
 
 std::string subject(const StepCheck& s) { return fmt::format("{} {}", name_of(s.mode), s.samples); }
 
-// What is wrong, a line each.
+// Every problem of the report, a line each.
 std::vector<std::string> problems(const VerifyReport& report) {
   std::vector<std::string> all;
   for (const CallCheck& c : report.calls)
@@ -54,7 +54,7 @@ std::string text(const VerifyReport& report) {
     out += line(c, c.call != call);
     call = c.call;
   }
-  out += "\nSteps as they really run, against the same calls one by one:\n";
+  out += "\nWhole steps, compared with their calls run one by one:\n";
   for (const StepCheck& s : report.steps)
     out += fmt::format("{:<6}  {:<12} {} runs: {}\n", fit(s.backend, 6), subject(s), s.runs,
                        s.passed() ? "the same bits" : "WRONG: " + s.difference);

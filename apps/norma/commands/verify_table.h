@@ -1,4 +1,4 @@
-// What norma verify prints, and what it ends with.
+// The output of norma verify, and its final error.
 #pragma once
 #include <nlohmann/json.hpp>
 #include <string>

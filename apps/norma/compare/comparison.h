@@ -1,5 +1,5 @@
-// A comparison: recipes, and variations of their fields, run side by side. What is compared is data: a TOML file
-// (apps/recipes/comparisons/) or flags of `norma compare`, from which the list of runs follows.
+// A comparison: recipes, and variations of their fields, run side by side. It is data: a TOML file (apps/recipes/comparisons/) or flags of
+// `norma compare`. The list of runs follows from it.
 #pragma once
 #include <cstdint>
 #include <map>
@@ -21,7 +21,7 @@ struct Variation {
   std::vector<std::string> values;
 };
 
-// One thing that must be seen for a claim to hold. It is about the runs whose `field` is `value`, held against those with another value.
+// One condition of a claim. It compares the runs whose `field` is `value` with those that have another value.
 struct Check {
   enum class Kind : std::uint8_t {
     better,   // their measure is better, at the fields of `at`, by more than the spread over seeds explains
@@ -60,7 +60,7 @@ struct PlannedRun {
   Recipe recipe;
 };
 
-// What differs between variants, in words: "batch, 0.1", with the last part of each field's name where `named`.
+// The differences between variants in words: "batch, 0.1". `named` puts the last part of each field's name before its value.
 std::string label(const std::vector<std::pair<std::string, std::string>>& fields, bool named = false);
 // A word as a TOML string, as --set takes it; anything else as it is.
 std::string toml_value(const std::string& text);
@@ -69,7 +69,8 @@ std::string plain(const std::string& toml_value);
 // "model.norm" -> "norm"
 std::string last_part(const std::string& field);
 
-// Of a name in apps/recipes/comparisons (built in), or a path that ends in .toml and has no [model]. No comparison of that name: nothing.
+// Finds a comparison by its name in apps/recipes/comparisons (built in), or by a path that ends in .toml and has no [model]. Returns
+// nothing where no comparison has that name.
 std::optional<RecipeSource> find_comparison(const std::string& path_or_name);
 std::span<const EmbeddedRecipe> embedded_comparisons();
 
@@ -81,8 +82,8 @@ std::string write_toml(const Comparison& comparison);
 // "model.norm=none,batch" -> a Variation; commas within brackets or quotes do not separate. Throws Error(usage).
 Variation parse_variation(const std::string& text);
 
-// Every combination, seed by seed, so that an interrupted comparison has whole rows. Each recipe was parsed and its net traced: a field
-// that does not exist, a value out of range or a net that cannot be throws Error(usage) before anything runs, naming the variant.
+// Every combination, seed by seed, so that an interrupted comparison has whole rows. Each recipe has been parsed and its net traced. Throws
+// Error(usage) naming the variant, before anything runs: unknown field, value out of range, impossible net.
 std::vector<PlannedRun> planned_runs(const Comparison& comparison);
 
 }  // namespace norma::app

@@ -27,7 +27,7 @@ constexpr const char* results_name = "results.jsonl";
 constexpr const char* picture_name = "comparison.svg";
 constexpr const char* runs_name = "runs";
 
-// In the order in which they are removed: what is left of a comparison can be gone on with.
+// Order of removal: a comparison that is half removed can still be resumed.
 constexpr std::array files_of_it = {report_name, picture_name, results_name, comparison_name};
 
 ordered_json to_json(const RunResult& r) {
@@ -196,7 +196,7 @@ void ComparisonDirectory::check_results(const std::vector<PlannedRun>& runs) con
       throw Error(ErrorKind::data, fmt::format("{}: run {} {}", (path_ / results_name).string(), r.name, why));
     };
     if (planned.erase(r.name) == 0)
-      refuse_line(fmt::format("stands there twice, or is none of {}: remove its line, or put that file back", comparison_name));
+      refuse_line(fmt::format("is listed twice, or is not a run of {}: remove its line, or put that file back", comparison_name));
     if (r.epochs.empty()) continue;  // its folder is not there
     const RunResult own = figures(r.name, r.epochs, read_health(run(r.name) / health_name));
     const auto check = [&](const char* what, const auto& line, const auto& folder) {

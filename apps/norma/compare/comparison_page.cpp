@@ -14,7 +14,7 @@
 namespace norma::app {
 namespace {
 
-// Of UTF-8 text, in characters.
+// Width of UTF-8 text in characters.
 std::size_t width(const std::string& text) {
   return static_cast<std::size_t>(std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xc0) != 0x80; }));
 }
@@ -76,7 +76,7 @@ Fields without(Fields fields, std::size_t k) {
   return fields;
 }
 
-// Where every value of field k is a number: those numbers.
+// The values of field k as numbers; empty unless every value is a number.
 std::vector<double> numbers_of(const Results& results, std::size_t k) {
   std::vector<double> all;
   for (const std::string& value : values_of(results, k)) {
@@ -161,7 +161,8 @@ std::vector<Chart> over_numbers(const Results& results) {
   return charts;
 }
 
-// By epoch, the mean over seeds: a chart for each combination of all fields but the one that the checks are about, or the first.
+// Charts by epoch of the mean over seeds. The charted field is that of the checks, or the first. Each combination of the other fields has a
+// chart.
 std::vector<Chart> by_epoch(const Results& results, Measure measure, double (*value)(const EpochMetrics&)) {
   const Comparison& c = results.comparison();
   const Fields& fields = results.variants().front().fields;
@@ -271,7 +272,7 @@ std::string comparison_html(const Results& results, const Verdict& found) {
   for (Chart& chart : accuracies_of(results)) by_epochs.push_back(std::move(chart));
   page += section("In one picture", figures(over_numbers(results)));
   page +=
-      section("Results", to_html(results_table(results)) + (found.checks.size() > 1 ? "<p>What was checked:</p>\n<ul>\n" +
+      section("Results", to_html(results_table(results)) + (found.checks.size() > 1 ? "<p>Checks:</p>\n<ul>\n" +
                                                                                           [&] {
                                                                                             std::string items;
                                                                                             for (const std::string& words : found.checks)

@@ -6,8 +6,8 @@
 
 namespace norma::app {
 
-// A line a variant: its fields, the mean and spread of its measure and of the test accuracy and train loss, seeds it won, runs that
-// diverged.
+// A line a variant: its fields, mean and spread of its measure, of the test accuracy and of the train loss. Then the seeds it won and the
+// runs that diverged.
 std::string comparison_table(const Results& results);
 
 // report.html and comparison.svg.

@@ -1,4 +1,4 @@
-// From a comparison to its runs, and the names of what differs between them.
+// Turns a comparison into its runs, and names their differences.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -99,7 +99,7 @@ Variation parse_variation(const std::string& text) {
   std::set<std::string> seen;
   for (std::string& value : v.values) {
     if (value.empty()) throw Error(ErrorKind::usage, fmt::format("--vary {}: an empty value", text));
-    if (!seen.insert(value).second) throw Error(ErrorKind::usage, fmt::format("--vary {}: {} stands there twice", text, value));
+    if (!seen.insert(value).second) throw Error(ErrorKind::usage, fmt::format("--vary {}: {} is listed twice", text, value));
     value = toml_value(value);
   }
   return v;
@@ -118,7 +118,7 @@ std::vector<PlannedRun> planned_runs(const Comparison& c) {
   std::map<std::string, RecipeSource> sources;
   for (const std::string& r : c.recipes) sources.emplace(r, find_recipe(r));
 
-  std::map<std::string, int> ends;  // by which fields are told apart in a folder's name
+  std::map<std::string, int> ends;  // number of fields with this last part, which a folder's name may use
   for (const std::string& f : fields) ++ends[last_part(f)];
   const std::vector<Fields> variants = combinations(c);
   std::vector<PlannedRun> runs;
@@ -132,7 +132,7 @@ std::vector<PlannedRun> planned_runs(const Comparison& c) {
         stem = file_name(std::filesystem::path(value).stem().string());
         continue;
       }
-      // What is varied wins over what is set.
+      // A varied field overrides a set one.
       std::erase_if(overrides, [&key = field](const Override& o) { return o.key == key; });
       overrides.push_back({field, value, fmt::format("{} = {} (varied)", field, plain(value))});
       stem += (stem.empty() ? "" : ",") + file_name((ends[last_part(field)] > 1 ? field : last_part(field)) + "=" + plain(value));

@@ -29,7 +29,7 @@ namespace {
 
 using nlohmann::ordered_json;
 
-// What the health of the last epoch comes to; the shift is the mean over all epochs but the first.
+// Measures from the health of the last epoch. The shift is the mean over all epochs but the first.
 void measure(const std::vector<EpochHealth>& health, Measured& m) {
   if (health.empty()) return;
   const EpochHealth& last = health.back();

@@ -23,10 +23,11 @@ struct RunResult {
   std::vector<EpochMetrics> epochs;  // from the run's metrics.jsonl
 };
 
-// What a run's epochs come to: all but `overfit` and whether it diverged.
+// Figures of a run from its epochs: all but `overfit` and `diverged`.
 RunResult figures(const std::string& name, const std::vector<EpochMetrics>& epochs, const std::vector<EpochHealth>& health);
 
-//   comparison.toml   what is compared: norma compare <it> does it again
+// A comparison's folder:
+//   comparison.toml   the comparison: norma compare <it> repeats it
 //   results.jsonl     a line each run that finished or diverged
 //   runs/<name>/      each run's directory, as norma train makes it but for its report
 //   report.html, comparison.svg
@@ -41,7 +42,7 @@ class ComparisonDirectory {
 
   const std::filesystem::path& path() const { return path_; }
   Comparison comparison() const;
-  // In place of what is there. Throws Error(usage) where that was edited.
+  // Replaces the file. Throws Error(usage) where that was edited.
   void write(const Comparison& comparison);
   std::filesystem::path run(const std::string& name) const { return path_ / "runs" / name; }
 
@@ -55,7 +56,7 @@ class ComparisonDirectory {
   void write_report(std::string_view html, std::string_view svg);
   // The runs that ended, in the order they did; a last line that a crash cut is left out.
   std::vector<RunResult> results() const;
-  // Throws Error(data) naming a result that is none of these runs', or is not what the run's own folder says, where there is one.
+  // Throws Error(data) naming a result of another comparison's run, or one that contradicts the run's own folder, where that exists.
   void check_results(const std::vector<PlannedRun>& runs) const;
 
  private:
@@ -74,8 +75,8 @@ struct RunsOptions {
   std::function<void()> on_wait;                                       // about ten times a second, from the calling thread
 };
 
-// Runs those of `runs` that `directory` has no result of, each going on where it was interrupted, until all ended or a signal came: then
-// those under way are saved. Throws what a run threw, naming it, once the others were stopped and saved.
+// Runs those of `runs` without a result in `directory`. Each resumes where it was interrupted. Returns when all have ended or a signal
+// came; after a signal the current runs are saved. If a run throws, stops and saves the others, then throws that error with the run's name.
 void run_all(const std::vector<PlannedRun>& runs, ComparisonDirectory& directory, const RunsOptions& options);
 
 }  // namespace norma::app

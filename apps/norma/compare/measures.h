@@ -1,4 +1,4 @@
-// What runs of a comparison are compared by: one number a run.
+// Measures that compare the runs of a comparison: one number a run.
 #pragma once
 #include <array>
 #include <cmath>
@@ -45,11 +45,11 @@ inline constexpr MeasureInfo measures[measure_count] = {
 
 inline constexpr const MeasureInfo& info(Measure m) { return measures[static_cast<std::size_t>(m)]; }
 
-// mode_gap: the loss of the same samples in evaluation less that in training mode. overfit: the test loss less the loss of the training
-// samples, both in evaluation mode. The last five are of the probe (health.h); drift and input_shift in standard deviations, input_shift
-// the mean over an epoch's changes.
+// mode_gap: the loss in evaluation mode less the loss in training mode, over the same samples. overfit: the test loss less the loss of the
+// training samples, both in evaluation mode. The last five come from the probe (health.h). drift and input_shift are in standard
+// deviations; input_shift is the mean over an epoch's changes.
 
-// A run's figures, by Measure; NaN where there is none.
+// A run's figures, indexed by Measure; NaN where a figure is missing.
 struct Measured {
   std::array<double, measure_count> values;
   Measured() { values.fill(std::numeric_limits<double>::quiet_NaN()); }

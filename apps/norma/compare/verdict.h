@@ -1,4 +1,4 @@
-// What a comparison's results say of its claim: computed, in one line.
+// The verdict on a comparison's claim, computed from its results, in one line.
 #pragma once
 #include <map>
 #include <optional>
@@ -10,7 +10,7 @@
 
 namespace norma::app {
 
-// Of values that are numbers; deviation: of the sample, n - 1.
+// Mean and deviation of the values that are numbers. deviation: of the sample, n - 1.
 struct Spread {
   double mean = 0, deviation = 0;
   int count = 0;

@@ -5,8 +5,8 @@
 
 namespace norma::app {
 
-// Safe as text and within a quoted attribute, in HTML and XML: & < > " ' as entities; what XML cannot hold (control characters, bytes
-// that are not UTF-8) as U+FFFD.
+// Escapes text for HTML and XML, also within a quoted attribute: & < > " ' become entities. Characters that XML cannot hold become U+FFFD:
+// control characters, and bytes that are not UTF-8.
 std::string escape(std::string_view text);
 
 // Shown for a number that is not finite: "not finite"; all below do so.

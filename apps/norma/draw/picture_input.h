@@ -28,17 +28,17 @@ struct Picture {
   std::function<void(const std::function<bool(Row)>&)> rows;
 };
 
-// Of an image, which must outlive it.
+// The picture of an image, which must outlive it.
 Picture picture_of(const Image& image);
 
-// Of a PNG file, for prediction: values as PngReader gives them, those of transparent pixels mixed with white (with black where white would
-// leave a picture of one colour). Throws Error(data) naming the file, here and from `rows`.
+// The picture of a PNG file, for prediction, with values as PngReader gives them. Transparent pixels are mixed with white, or with black
+// where white would leave one colour. Throws Error(data) naming the file, here and from `rows`.
 Picture read_picture(const std::filesystem::path& file);
 
-// Samples are (1,H,W) or (3,H,W). RGB becomes grey by its luminance (0.299 R + 0.587 G + 0.114 B), or grey three equal channels. Scaled as
-// a whole, its aspect kept, to the largest that fits and put in the middle of a ground of its border's median: means over areas where it
-// shrinks, bilinear where it grows. Invert::automatic inverts a grey picture whose border is brighter than half where dark_ground says that
-// the set's are dark.
+// Converts a picture to a sample of (1,H,W) or (3,H,W). RGB becomes grey by its luminance (0.299 R + 0.587 G + 0.114 B). Grey becomes three
+// equal channels. The picture keeps its aspect, scaled to the largest size that fits. It lies in the middle of a ground of its border's
+// median. Shrinking takes means over areas; growing is bilinear. Invert::automatic inverts a grey picture whose border is brighter than
+// half, if dark_ground says that the set is dark.
 ImageInput image_input(const Picture& picture, const Shape& sample, Invert invert, bool dark_ground);
 
 }  // namespace norma::app

@@ -6,7 +6,7 @@ namespace norma::app {
 
 inline constexpr int pixel_font_width = 3, pixel_font_height = 5;
 
-// 15 characters, '#' for ink, row by row. What the font lacks is a filled box.
+// The glyph of c: 15 characters, '#' for ink, row by row. A missing glyph is a filled box.
 constexpr std::string_view pixel_glyph(char c) {
   switch (c >= 'a' && c <= 'z' ? c - 'a' + 'A' : c) {
     case ' ': return "...............";

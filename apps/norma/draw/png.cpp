@@ -24,7 +24,7 @@ struct Color {
   std::uint8_t r, g, b;
 };
 constexpr Color paper = {24, 24, 24}, text_color = {230, 230, 230};
-// Okabe and Ito's palette (2008), told apart by colour-blind readers too.
+// Okabe and Ito's palette (2008), which colour-blind readers can distinguish, too.
 constexpr std::array<Color, 7> palette = {
     {{230, 159, 0}, {86, 180, 233}, {0, 158, 115}, {240, 228, 66}, {0, 114, 178}, {213, 94, 0}, {204, 121, 167}}};
 

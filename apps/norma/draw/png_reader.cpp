@@ -81,7 +81,8 @@ class Decoder {
   std::uint64_t stored_bits = 8;  // a pixel
 
  private:
-  // libpng leaves its functions by a jump back into this one, past the frames between: neither it nor a step has anything to destroy.
+  // libpng leaves its functions by a jump back into this one, past the frames between. So neither it nor a step may have anything to
+  // destroy.
   template <class Step>
   std::string_view attempt(const Step& step) {
     if (setjmp(png_jmpbuf(png_)) == 0) {

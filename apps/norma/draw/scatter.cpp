@@ -33,7 +33,7 @@ std::string frame(const Square& q) {
   return out;
 }
 
-// What the net says, as one shape a class: runs of cells of a row, each cell around its grid point.
+// The net's decision as one shape a class: runs of cells of a row, each cell around its grid point.
 std::string regions(const Scatter& s, const Square& q) {
   std::string paths[2];
   const double cell = q.side / static_cast<double>(s.side - 1);

@@ -26,7 +26,7 @@ struct Scatter {
   std::vector<double> margin;
 };
 
-// Of data that are two features and two classes, with the trainer's net as it is; nothing of any other data. At most 4000 points.
+// The scatter plot of data with two features and two classes, with the trainer's current net. Other data give nothing. At most 4000 points.
 std::optional<Scatter> scatter_of(const DatasetPair& data, Trainer& trainer);
 
 // The square that holds the points, ending at ticks.
@@ -42,7 +42,7 @@ std::vector<Segment> boundary(const Scatter& s);
 // "1000 points outer, 1000 inner, 3 of them, ringed, on the wrong side of the net's boundary."
 std::string describe(const Scatter& s);
 
-// For a page, and as part of a picture of charts.
+// Panels for a page, and as part of a picture of charts.
 Panel large_panel(const Scatter& s);
 Panel panel(const Scatter& s);
 

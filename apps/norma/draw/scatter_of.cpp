@@ -9,7 +9,7 @@ namespace {
 constexpr std::size_t most_points = 4000;
 constexpr std::int64_t grid_side = 121;
 
-// Of the net's two outputs the second less the first, for every sample.
+// The net's second output less its first, for every sample.
 std::vector<double> margins(Trainer& trainer, const Dataset& data) {
   const std::vector<float> y = trainer.predict(data);
   std::vector<double> out(y.size() / 2);

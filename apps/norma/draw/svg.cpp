@@ -90,7 +90,7 @@ std::optional<Point> point(const Chart& chart, const Series& s, std::size_t i, c
   return Point{position(xs, chart.x[i], left, right), position(ys, s.y[i], bottom, top)};
 }
 
-// Series are told apart by shape as well as by colour: a disc, a square, a triangle, a rhombus; the second four are dashed, too.
+// Series differ by shape as well as by colour: a disc, a square, a triangle, a rhombus. The second four are also dashed.
 std::string marker(std::size_t series, Point p, double size) {
   switch (series % 4) {
     case 0: return fmt::format("<circle class=\"dot s{}\" cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"{:.1f}\"/>", series, p.x, p.y, size);
@@ -152,7 +152,7 @@ Legend legend(const Chart& chart) {
   return out;
 }
 
-// Of a chart with labels, series stand side by side: how far to the right of x series k does.
+// In a chart with labels, series stand side by side. Returns the offset of series k from x, to the right.
 double beside(const Chart& chart, std::size_t k) {
   return chart.labels.empty() ? 0 : 9 * (static_cast<double>(k) - static_cast<double>(chart.series.size() - 1) / 2);
 }
@@ -188,7 +188,8 @@ std::string spreads(const Chart& chart, const Axis& xs, const Axis& ys) {
   return out;
 }
 
-// A line per run of finite values, with every marker where they are few, else those that stand alone; a cross where a value is not finite.
+// A line per run of finite values. Every value has a marker if they are few, else only isolated ones. A cross marks a value that is not
+// finite.
 std::string lines(const Chart& chart, const Axis& xs, const Axis& ys) {
   std::string out;
   for (std::size_t k = 0; k < chart.series.size(); ++k) {

@@ -27,18 +27,18 @@ struct Chart {
   Unit unit = Unit::number;
   bool from_zero = false;      // the axis begins at 0 where it is linear
   bool logarithmic_x = false;  // x are above 0
-  // What stands at each x, where these are no numbers: values then are points with their spread, and no line joins them.
+  // Labels of the x axis, where x are no numbers. Values are then points with their spread, and no line joins them.
   std::vector<std::string> labels{};
 };
 
 // "0.1"; of a chart with labels, the i-th.
 std::string x_text(const Chart& chart, std::size_t i);
 
-// Told apart by colour, marker and dashes.
+// Number of series that colour, marker and dashes can distinguish.
 inline constexpr std::size_t most_series = 8;
 
-// Indices of about `most` of its x, in order: the first and the last, and in each part of the axis where a series is least, is largest
-// and first is not finite. All of them where they are no more.
+// Indices of about `most` of a chart's x, in order. They include the first and the last. In each part of the axis they include where a
+// series is least, is largest and first is not finite. All indices where there are at most that many.
 std::vector<std::size_t> shown_points(const Chart& chart, std::size_t most);
 // The chart of these alone.
 Chart thinned(const Chart& chart, std::size_t most);
@@ -61,7 +61,7 @@ std::string format_value(double v, Chart::Unit unit);
 // One sentence a series: "train: 0.7102 at epoch 1, 0.3411 at epoch 5, lowest 0.3307 at epoch 4."
 std::string describe(const Chart& chart);
 
-// What is drawn, in units of which text has 12, to be put on a page or into a picture.
+// A drawing for a page or a picture, in units of which text has 12.
 struct Panel {
   std::string title, words;  // words: its text alternative
   std::string body;          // SVG elements
@@ -77,7 +77,7 @@ std::string svg_document(std::string_view title, std::string_view subtitle, std:
 
 // CSS of a chart's parts, on the colours --ink, --muted, --grid, --surface, --bad and --series-0 to --series-7.
 std::string_view chart_style();
-// Those colours, for light and dark.
+// CSS definitions of those colours, for light and dark.
 std::string_view colour_style();
 
 }  // namespace norma::app

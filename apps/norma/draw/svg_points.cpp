@@ -1,4 +1,4 @@
-// Which values of a long chart are shown.
+// Selects the values of a long chart that are shown.
 #include <algorithm>
 #include <cmath>
 #include <set>

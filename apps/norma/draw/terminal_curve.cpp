@@ -17,7 +17,7 @@ std::string text_of(double v, CurveUnit unit) {
   return unit == CurveUnit::share ? fmt::format("{:.2f}%", 100 * v) : fmt::format("{:.4g}", v);
 }
 
-// Of each column its value, not a number where there is none; and whether an epoch is there.
+// Each column's value, NaN where it has none, and a mark where an epoch lies.
 struct Columns {
   std::vector<double> value;
   std::vector<bool> marked;

@@ -1,4 +1,4 @@
-// What `norma explain batchnorm` shows, computed.
+// Computes the figures of `norma explain batchnorm`.
 #include "apps/norma/explain/batch_norm.h"
 
 #include <algorithm>

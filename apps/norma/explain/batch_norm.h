@@ -1,4 +1,4 @@
-// Batch norm by hand, in double, one operation after the other, beside what norma's kernels make of the same values.
+// Batch norm by hand, in double, one operation after the other, with the results of norma's kernels for the same values.
 #pragma once
 #include <cstdint>
 #include <optional>
@@ -75,7 +75,7 @@ struct BatchNormExplained {
 // Runs all of it: on the CPU, in milliseconds.
 BatchNormExplained explain_batch_norm();
 
-// For people, in 80 columns; for programs.
+// The explanation as text in 80 columns, and as JSON for programs.
 std::string to_text(const BatchNormExplained& e);
 std::string to_json(const BatchNormExplained& e);
 

@@ -107,7 +107,7 @@ void running(Page& page, const BatchNormExplained& e) {
 
 void saturation(Page& page, const Saturation& s) {
   page.text("Far from 0 a tanh is flat: two very different inputs give almost the same");
-  page.text("output, and hardly a gradient comes back. Normalised, they are told apart.");
+  page.text("output, and hardly a gradient comes back. Normalised, they stay distinct.");
   page.text("");
   page.row("x", s.x);
   page.row("tanh(x)", s.tanh);

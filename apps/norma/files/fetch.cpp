@@ -45,7 +45,7 @@ std::string lower_case(std::string_view text) {
   return result;
 }
 
-// What came instead of a gzip file, from its first bytes.
+// Names the kind of content that came instead of a gzip file, from its first bytes.
 std::string describe(std::string_view head) {
   if (head.empty()) return "empty answer";
   const std::string text = lower_case(head);
@@ -111,7 +111,7 @@ class Transfer {
     set_certificates();
   }
 
-  // Whom to trust, as curl's own command is told; libcurl by itself has but what it was built with.
+  // Trusts the certificates that curl's own command trusts. libcurl by itself has only those it was built with.
   void set_certificates() {
     const auto take = [&](const char* variable, CURLoption option) {
       const char* path = std::getenv(variable);
@@ -190,8 +190,8 @@ std::vector<std::string> mirrors_of(const std::string& name, const FetchOptions&
   return mirrors;
 }
 
-// What is there under the name of a published file and is another may be somebody's own: it gets a name that is free. Returns that name, or
-// nothing where nothing is there.
+// Renames a file that has a published file's name and other contents, since it may be the user's. Returns the new name, which was free, or
+// nothing where no such file exists.
 fs::path set_aside(const fs::path& file) {
   std::error_code error;
   if (!fs::exists(fs::symlink_status(file, error))) return {};
@@ -255,7 +255,7 @@ std::vector<std::string> default_mirrors(const std::string& name) {
     return urls;
   }
   throw Error(ErrorKind::usage,
-              fmt::format("data set \"{}\" has no mirrors; there are some of {}", name, fmt::join(known_datasets(), ", ")));
+              fmt::format("data set \"{}\" has no mirrors; sets with mirrors: {}", name, fmt::join(known_datasets(), ", ")));
 }
 
 bool fetch_dataset(const std::string& name, const fs::path& root, const FetchOptions& options) {

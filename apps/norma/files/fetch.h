@@ -38,7 +38,7 @@ std::vector<std::string> default_mirrors(const std::string& name);
 // Throws Error(data) listing what every mirror answered, Error(failure) where the folder cannot be written.
 bool fetch_dataset(const std::string& name, const std::filesystem::path& root, const FetchOptions& options = {});
 
-// The same for one file of the set ("t10k-labels-idx1-ubyte"), into `folder`.
+// Fetches one file of the set ("t10k-labels-idx1-ubyte") into `folder`, by the same rules.
 bool fetch_file(const std::string& name, const std::string& file, const std::filesystem::path& folder, const FetchOptions& options = {});
 
 }  // namespace norma::app

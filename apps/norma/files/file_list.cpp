@@ -90,7 +90,7 @@ void FileList::write(const std::string& name, std::span<const std::byte> bytes) 
   const std::string hash = sha256(bytes);
   const fs::path file = folder_ / name;
   std::error_code error;
-  // What is to be written may be there already.
+  // The file may already have the contents to be written.
   if (!ours(name) && !(fs::is_regular_file(fs::symlink_status(file, error)) && sha256_of_file(file) == hash))
     refuse_other(file, "it stays as it is; move it away, or name another folder");
   const auto found = entries_.find(name);

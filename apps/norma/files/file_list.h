@@ -1,7 +1,7 @@
-// The list of the files that norma wrote in a folder, .norma-files: what is not on it, or has other contents than norma gave it, is
-// somebody else's, and is neither replaced nor removed. A line each, the last of a name being the newest:
+// .norma-files, the list of the files that norma wrote in a folder. A file that is not on the list, or has other contents than norma gave
+// it, is somebody else's. norma neither replaces nor removes it. A line each; the last line of a name is the newest:
 //
-//   <sha256>  <name>      a file that is written as a whole, put there before it is written: a kill leaves no file that is not listed
+//   <sha256>  <name>      a file written as a whole. Its line is written first, so a kill leaves no unlisted file
 //   lines     <name>      a file to which lines are appended; its owner says whether all of them are norma's
 //   folder    <name>      a folder, such as a comparison's run
 #pragma once
@@ -16,18 +16,18 @@ namespace norma::app {
 
 class FileList {
  public:
-  // Of a folder that may not be there yet. Throws Error(data) if its list is none as norma writes it.
+  // Reads the list of a folder, which need not exist yet. Throws Error(data) if the list is not one that norma writes.
   explicit FileList(std::filesystem::path folder);
 
   bool empty() const { return entries_.empty(); }
   bool names(const std::string& name) const { return entries_.contains(name); }
   std::vector<std::string> folders() const;
 
-  // Whether the file can be replaced or removed without loss: it is not there, is empty, or has contents that norma gave it. A link, a
-  // folder and a file that cannot be read are not.
+  // True if the file can be replaced or removed without loss: it does not exist, is empty, or has contents that norma gave it. False for a
+  // link, a folder and a file that cannot be read.
   bool ours(const std::string& name) const;
 
-  // As norma::write_file, after it was put on the list. Throws Error(usage) naming the file if it is there and not ours.
+  // Adds the file to the list, then calls norma::write_file. Throws Error(usage) naming the file if it exists and is not ours.
   void write(const std::string& name, std::span<const std::byte> bytes);
   void write(const std::string& name, std::string_view text);
   // Takes a file for norma's that is known to be.
@@ -44,7 +44,7 @@ class FileList {
   void add(const std::string& what, const std::string& name);
   void shorten();
 
-  // What stat says of a file, so that one just written is not read to be recognised.
+  // The stat data of a file, by which one just written is recognised without reading it.
   struct Stamp {
     long long device = 0, inode = 0, size = -1, modified = 0, changed = 0;
     bool operator==(const Stamp&) const = default;

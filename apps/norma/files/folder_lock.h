@@ -1,4 +1,4 @@
-// A folder held against a second norma.
+// A lock on a folder against a second norma.
 #pragma once
 #include <filesystem>
 #include <utility>
@@ -21,7 +21,7 @@ class FolderLock {
   int descriptor_ = -1;
 };
 
-// Of a folder that one holds, so that no one is writing to it: the temporary files of write_file that a kill left behind.
+// Removes the temporary files that a killed write_file left in a folder. The caller must hold the folder, so that no one writes to it.
 void remove_leftovers(const std::filesystem::path& folder);
 
 }  // namespace norma::app

@@ -11,7 +11,7 @@ void make_folder(const std::filesystem::path& folder, const std::string& what);
 // Makes a folder that was not there: `stem`, else stem-2, stem-3, ... Two processes never get the same one.
 std::filesystem::path claim_folder(const std::filesystem::path& stem, const std::string& what);
 
-// A recipe's name as one part of a path: without '/' and control characters, neither empty nor "." nor "..", at most 120 bytes.
+// Turns a recipe's name into one part of a path: no '/' or control characters, not empty, "." or "..", at most 120 bytes.
 std::string folder_name(const std::string& name);
 
 }  // namespace norma::app

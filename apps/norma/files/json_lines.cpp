@@ -102,7 +102,7 @@ void append_line(const fs::path& file, std::string_view line) {
     if (n >= 0) done += static_cast<std::size_t>(n);
     else failed = errno;
   }
-  // Where even this fails, the cut line that stays is the last one, which a reader leaves out.
+  // If even this fails, the cut line stays the last one, which a reader leaves out.
   if (failed && uninterrupted([&] { return ::ftruncate(d, before.st_size); }) != 0) failed = errno;
   if (::close(d) != 0 && errno != EINTR && !failed) failed = errno;
   if (failed) cannot_write(file, failed);

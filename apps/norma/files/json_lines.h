@@ -8,8 +8,8 @@
 
 namespace norma::app {
 
-// As text that is UTF-8 and does nothing to a terminal; indent: of each level, in lines (-1: one line). A byte of a string that is not
-// UTF-8, as file names may have, becomes \\xe9, as on a terminal; nothing else changes for whoever parses it.
+// JSON as UTF-8 text that does nothing to a terminal. indent: of each level, in lines; -1 gives one line. A byte of a string that is not
+// UTF-8 (file names may have some) becomes \\xe9, as on a terminal. Nothing else changes for a parser.
 std::string json_text(const nlohmann::ordered_json& value, int indent = -1);
 
 // f(value) for every line; nothing where the file does not exist. A last line that a crash cut, without its line feed and no whole object,
@@ -23,7 +23,7 @@ void keep_json_lines(const std::filesystem::path& file, const std::function<bool
 // line ends with a line feed. Throws Error(failure), also where the file is a link; it is then as before.
 void append_line(const std::filesystem::path& file, std::string_view line);
 
-// To the disk; nothing where the file does not exist. Throws Error(failure).
+// Syncs the file to disk; does nothing where it does not exist. Throws Error(failure).
 void sync_file(const std::filesystem::path& file);
 
 }  // namespace norma::app

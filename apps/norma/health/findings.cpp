@@ -1,4 +1,4 @@
-// From figures to sentences. Each rule says when it speaks.
+// Turns figures into sentences. Each rule states its condition.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -12,7 +12,7 @@
 namespace norma::app {
 namespace {
 
-// The two modes' losses of the same samples differ by much: by more than 0.05 and a quarter of the smaller one, or are no numbers.
+// The two modes' losses of the same samples differ by more than 0.05 and a quarter of the smaller one, or are NaN.
 bool large_gap(const EpochHealth& h) {
   return !(std::abs(h.evaluation_loss - h.train_loss) <= 0.05 + 0.25 * std::min(h.evaluation_loss, h.train_loss));
 }
@@ -30,7 +30,7 @@ std::string channel_list(const std::vector<std::int64_t>& channels) {
 
 // ---- why evaluation and training differ
 
-// Of the value that a running statistic began with, after its updates. A cumulative average keeps nothing of it.
+// Share of its initial value that a running statistic still has, after its updates. A cumulative average keeps nothing of it.
 double initial_share(const NormHealth& n) {
   if (*n.updates == 0) return 1;
   return n.momentum ? std::pow(1 - *n.momentum, static_cast<double>(*n.updates)) : 0;
@@ -102,7 +102,7 @@ void dead_or_switched_off(const NormHealth& n, std::int64_t samples, std::vector
     all.push_back(fmt::format("{}: {} {} dead {}: {} is 0 for all {} samples of the probe", n.layer, of_channels(n.dead.size()),
                               n.dead.size() == 1 ? "is" : "are", channel_list(n.dead), n.activation, samples));
   if (!n.switched_off.empty())
-    all.push_back(fmt::format("{}: {} {} a gamma below {} {}: what goes in hardly matters", n.layer, of_channels(n.switched_off.size()),
+    all.push_back(fmt::format("{}: {} {} a gamma below {} {}: its input hardly matters", n.layer, of_channels(n.switched_off.size()),
                               n.switched_off.size() == 1 ? "has" : "have", small_gamma, channel_list(n.switched_off)));
 }
 

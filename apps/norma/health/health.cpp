@@ -37,7 +37,7 @@ struct Moments {
   std::vector<double> mean, variance;
 };
 
-// Of each channel, the variance unbiased, in two passes in double.
+// Mean and unbiased variance of each channel, in two passes in double.
 Moments moments(const ObservedValue& x) {
   const std::size_t channels = static_cast<std::size_t>(x.shape[1]), area = plane(x.shape), rows = x.values.size() / area;
   const double n = static_cast<double>(x.values.size() / channels);

@@ -1,5 +1,5 @@
-// The health of a net's batch norms and activations, epoch by epoch: what a fixed batch of training samples, the probe, shows of them.
-// Nothing of the training changes by it (Trainer::observe).
+// The health of a net's batch norms and activations, epoch by epoch, from a fixed batch of training samples, the probe. Observing does not
+// change the training (Trainer::observe).
 #pragma once
 #include <cstdint>
 #include <filesystem>
@@ -13,8 +13,8 @@
 
 namespace norma::app {
 
-// Values counted on a grid: bin i is [(first + i) * width, (first + i + 1) * width). width is the power of two that gives at most 40 bins
-// and more than 19 unless all values are equal, so the grids of any two histograms nest: coarsen() loses nothing.
+// Counts of values on a grid: bin i is [(first + i) * width, (first + i + 1) * width). width is a power of two. It gives 20 to 40 bins
+// unless all values are equal. So the grids of any two histograms nest, and coarsen() loses nothing.
 struct Histogram {
   double width = 0;
   std::int64_t first = 0;
@@ -23,9 +23,9 @@ struct Histogram {
   std::int64_t not_finite = 0;       // left out
 };
 Histogram histogram(std::span<const float> values);
-// Of log10 |v|.
+// The histogram of log10 |v|.
 Histogram magnitudes(std::span<const float> values);
-// On the grid of `width`, a power of two not below h's.
+// h on the grid of `width`, a power of two not below h's.
 Histogram coarsen(const Histogram& h, double width);
 
 // Over the channels of a layer.
@@ -36,19 +36,19 @@ struct ChannelSpread {
 struct NormHealth {
   std::string layer{}, input{}, activation{};  // paths; activation: what alone reads its output, may be empty
   std::int64_t channels = 0;
-  // Of its running statistics, none without: the updates they have seen; momentum, none for the cumulative average.
+  // Updates of its running statistics, absent without them; momentum, absent for the cumulative average.
   std::optional<std::int64_t> updates{};
   std::optional<double> momentum{};
-  // The probe's batch statistics against them: the mean over the channels of |mean - running_mean| / sqrt(running_var + eps), the
-  // geometric mean of (unbiased var + eps) / (running_var + eps).
+  // The probe's batch statistics against the running ones. mean_drift: the mean over the channels of |mean - running_mean| /
+  // sqrt(running_var + eps). variance_ratio: the geometric mean of (unbiased var + eps) / (running_var + eps).
   std::optional<double> mean_drift{}, variance_ratio{};
-  // Where dropout comes before it: the same ratio with the variance of its input in evaluation.
+  // variance_ratio with the variance of its input in evaluation, if dropout comes before it.
   std::optional<double> evaluation_variance_ratio{};
   std::optional<ChannelSpread> gamma{}, beta{};
   std::vector<std::int64_t> switched_off{};  // channels with |gamma| < small_gamma
   std::vector<std::int64_t> dead{};          // channels of which the ReLU after it gives 0 for the whole probe
-  // Its input and output; log10 of the loss's gradient by each. Of as many of the probe's samples as have histogram_values values, of 16 at
-  // least.
+  // Its input and output; log10 of the loss's gradient by each. They count the probe's first samples that have histogram_values values
+  // together, at least 16 samples.
   Histogram before{}, after{}, gradient_before{}, gradient_after{};
 };
 inline constexpr double small_gamma = 0.01;
@@ -60,7 +60,7 @@ struct ActivationHealth {
   double saturated = 0;              // share of the probe's values that are: sigmoid below 0.05 or above 0.95, |tanh| above 0.9, ReLU 0
   Histogram input{};                 // like NormHealth's; empty where that is the output of a batch norm, which has it
   std::vector<std::int64_t> dead{};  // ReLU: channels that are 0 for the whole probe
-  // Of each channel of its output: what the next layer gets to see.
+  // Per channel of its output, which the next layer reads.
   std::vector<double> mean{}, deviation{};
 };
 
@@ -72,11 +72,11 @@ struct EpochHealth {
   std::vector<std::string> findings{};
 };
 
-// How far the outputs of activations moved between two epochs: the mean over their channels of |mean - mean before| in deviations of
-// before; channels that did not vary then are left out. None where no channel is left.
+// Shift of the outputs of activations between two epochs. The mean over their channels of |mean - mean before|, in deviations of before.
+// Channels that did not vary before are left out. Returns nothing where no channel is left.
 std::optional<double> input_shift(const EpochHealth& before, const EpochHealth& after);
 
-// What the findings need to know of the training beside the figures.
+// Facts of the training that the findings need in addition to the figures.
 struct DropoutLayer {
   std::string layer;
   double p = 0;
@@ -89,7 +89,7 @@ struct HealthContext {
 // One sentence each, of what is remarkable; empty where nothing is. Every number in them is one of the figures.
 std::vector<std::string> findings(const EpochHealth& h, const HealthContext& context);
 
-// On two cores LeNet-BN's look takes 2 % of an epoch of MNIST, and 16 MB; with 256 samples 3.5 % and 32 MB (2026-11-25).
+// LeNet-BN's probe takes 2 % of an epoch of MNIST on two cores, and 16 MB. With 256 samples it takes 3.5 % and 32 MB (2026-11-25).
 inline constexpr std::int64_t largest_probe = 128;
 
 class HealthProbe {
@@ -117,7 +117,7 @@ class HealthProbe {
 nlohmann::ordered_json to_json(const EpochHealth& h);
 // The inverse. Throws Error(data) naming the key.
 EpochHealth health_from_json(const nlohmann::ordered_json& j);
-// As read_metrics.
+// Reads a file by the rules of read_metrics.
 std::vector<EpochHealth> read_health(const std::filesystem::path& file);
 
 }  // namespace norma::app

@@ -10,7 +10,7 @@
 
 namespace norma::app {
 
-// What a number may be.
+// The values that a number may have.
 struct Range {
   double low = -std::numeric_limits<double>::max(), high = std::numeric_limits<double>::max();
   bool low_open = false, high_open = false;  // the end itself is not allowed
@@ -123,7 +123,7 @@ void fields(V& v, L& l) {
   v.init("bias_init", l.bias_init);
 }
 
-// Of the norms that can have running statistics.
+// Fields of the norms that can have running statistics.
 template <class V, class L>
 requires(Is<L, nn::BatchNorm> || Is<L, nn::InstanceNorm>) void fields(V& v, L& l) {
   v.number("eps", l.eps, above_zero);

@@ -18,8 +18,8 @@ enum class FlagScope {
   bench,       // of one to be measured: all but epochs, and but batch size, threads and level, of which there are lists
 };
 
-// Adds the flags to a command; each one given is appended to `overrides`, in the order of the command line, so that the
-// last one counts. They must outlive the parsing.
+// Adds the flags to a command. Each one given is appended to `overrides`, in the order of the command line: the last one counts.
+// `overrides` must outlive the parsing.
 void add_recipe_flags(CLI::App& command, FlagScope scope, std::vector<Override>& overrides);
 
 // --device, --threads and --isa alone, for a program that has read its recipe: the device, checked. Logs what `auto` chose and why.

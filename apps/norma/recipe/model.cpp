@@ -1,4 +1,4 @@
-// What a recipe means to the library: its modules, trainer options and data.
+// Turns a recipe into the library's modules, trainer options and data.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -10,7 +10,7 @@
 namespace norma::app {
 namespace {
 
-// An instance norm, where there is something to normalise: of one value a channel, as after a linear layer, only 0 would be left.
+// An instance norm, except for one value a channel, as after a linear layer: it would leave only 0.
 struct InstanceNormOfPlanes {
   static constexpr const char* kind = nn::InstanceNorm::kind;
   nn::InstanceNorm norm;
@@ -61,7 +61,7 @@ class ModelBuilder {
   }
 
  private:
-  // In the net's order: repeated (a name then ends in its number), norms on their side of the activation.
+  // Layers in the net's order. Repeated layers get their number after their name. Norms stand on their side of the activation.
   std::vector<LayerSpec> arranged(const std::vector<LayerSpec>& layers, std::int64_t repeat) const {
     std::vector<LayerSpec> all;
     for (std::int64_t time = 1; time <= repeat; ++time)
@@ -154,7 +154,7 @@ const char* name_of(DataSection::Source source) {
 
 namespace {
 
-// For every command, the fields that name an IDX file that is not there are the remedy.
+// Adds the remedy for every command: the fields that name an IDX file, where the file does not exist.
 void refuse_moved(const Error& e, const char* field, const std::filesystem::path& file) {
   if (std::error_code error; std::filesystem::exists(file, error)) return;
   throw Error(e.kind(), fmt::format("{}\n  if the files have moved: --set data.{}=FILE, and so on for the other three", e.what(), field));

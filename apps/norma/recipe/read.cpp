@@ -1,4 +1,4 @@
-// From a recipe's text and the flags of a command line to a Recipe.
+// Turns a recipe's text and the flags of a command line into a Recipe.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -215,7 +215,7 @@ Recipe parse_recipe(const RecipeSource& source, std::span<const Override> overri
                 fmt::format("{} layers with all repetitions, and at most {} are allowed", layers, most_layers));
   for (const Override& o : overrides)
     if (o.key == "model.norm" && recipe.model.norm != NormKind::none && !has_norm_slot(recipe.model.layers))
-      throw Error(ErrorKind::usage, fmt::format("{}: no layer of {} is {{ type = \"norm\" }}, which this stands for", o.flag, recipe.name));
+      throw Error(ErrorKind::usage, fmt::format("{}: no layer of {} is {{ type = \"norm\" }}, which this field sets", o.flag, recipe.name));
   return recipe;
 }
 

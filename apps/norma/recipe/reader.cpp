@@ -26,7 +26,7 @@ const std::map<std::string, std::string, std::less<>>& synonyms() {
   return table;
 }
 
-// Walks over TOML's text and refuses a key, header or inline table whose parts go too deep; text that is no TOML is left to the parser.
+// Walks over TOML's text and refuses a key, header or inline table with too many parts. The parser reports text that is no TOML.
 class KeyDepth {
  public:
   explicit KeyDepth(const std::string& text) : text_(text) {}
@@ -134,7 +134,7 @@ void RecipeReader::require_one(const char* key) const {
     std::string message = fmt::format("\"{}\" is missing{}", key, path_.empty() ? "" : " here");
     for (const auto& [k, node] : table_) {  // a near miss is the likelier culprit
       const std::string near[] = {key};
-      if (!nearest(k.str(), near).empty()) message += fmt::format("; is \"{}\" meant to be it?", k.str());
+      if (!nearest(k.str(), near).empty()) message += fmt::format("; is \"{}\" a misspelling of it?", k.str());
     }
     origin_.fail(path_, table_.source(), message);
   }

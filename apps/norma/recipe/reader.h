@@ -1,5 +1,5 @@
-// The visitor that fills a section of a recipe from a TOML table, strictly: a wrong type, a value out of range or a key that no field
-// asked for is an error that names file, line and column, or the flag it came from.
+// The visitor that fills a section of a recipe from a TOML table, strictly. Errors: a wrong type, a value out of range, a key that no field
+// asked for. They name file, line and column, or the flag.
 #pragma once
 #include <toml++/toml.h>
 
@@ -16,7 +16,7 @@
 
 namespace norma::app {
 
-// Where a recipe's values came from.
+// The origin of a recipe's values.
 struct RecipeOrigin {
   std::string file;                          // as in messages
   std::filesystem::path folder;              // of relative paths
@@ -28,12 +28,12 @@ struct RecipeOrigin {
   [[noreturn]] void fail(const std::string& path, const toml::source_region& where, const std::string& message) const;
 };
 
-// As toml::parse, which recurses once for every part of a key: more than most_key_parts of them on one path are a toml::parse_error that
+// Calls toml::parse, which recurses once for every part of a key. More than most_key_parts parts on one path are a toml::parse_error that
 // names the line.
 toml::table parse_toml(const std::string& text);
 inline constexpr std::size_t most_key_parts = 256;
 
-// "an integer", "a string 'abc'": what stands there, for a message.
+// Describes a value for a message: "an integer", "a string 'abc'".
 std::string describe(const toml::node& node);
 std::string describe(const Range& range);
 

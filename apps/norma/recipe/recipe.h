@@ -37,9 +37,9 @@ struct DataSection {
 
 struct LayerSpec;
 
-// What {type = "norm"} stands for; none: those layers are left out.
+// The meaning of {type = "norm"}; none: those layers are left out.
 enum class NormKind : std::uint8_t { none, batch, layer, instance, group };
-// Which of a {type = "norm"} and the {type = "activation"} right behind it comes first: before the activation, or after it.
+// Position of a {type = "norm"} and the {type = "activation"} right behind it: norm before the activation, or after it.
 enum class NormPosition : std::uint8_t { before, after };
 
 // {type = "norm"}: what model.norm says.
@@ -48,13 +48,13 @@ struct NormLayer {};
 struct ActivationLayer {};
 struct SequentialLayer {
   std::vector<LayerSpec> layers;
-  std::int64_t repeat = 1;  // the layers, so many times one after the other
+  std::int64_t repeat = 1;  // number of copies of the layers, one after the other
 };
 struct ResidualLayer {
   std::vector<LayerSpec> body, projection;
 };
 
-// In the order of layer_types().
+// In the order of layer_names.
 using Layer = std::variant<nn::Conv2d, nn::Linear, NormLayer, nn::BatchNorm, nn::LayerNorm, nn::InstanceNorm, nn::GroupNorm,
                            ActivationLayer, nn::ReLU, nn::Sigmoid, nn::Tanh, nn::MaxPool2d, nn::AvgPool2d, nn::GlobalAvgPool2d, nn::Dropout,
                            nn::Flatten, SequentialLayer, ResidualLayer>;
@@ -78,7 +78,7 @@ struct ModelSection {
 
 struct TrainSection {
   std::int64_t epochs = 1, batch_size = 256, save_every = 1;
-  std::int64_t log_every = 1;  // epochs between two lines of the progress, beside the last one's
+  std::int64_t log_every = 1;  // epochs between two lines of the progress, in addition to the last one's
   Precision precision = Precision::fp32;
   std::uint64_t seed = 0;
   bool shuffle = true, drop_last = false;
@@ -86,7 +86,7 @@ struct TrainSection {
   bool log_loss = false;  // the pictures' loss axis is logarithmic; false: only where the losses span a factor of 10
 };
 
-// Where and how it runs: nothing here changes the result.
+// Device and way of running: nothing here changes the result.
 struct DeviceSection {
   std::string kind = "auto";  // auto, cpu, cuda, cuda:1
   std::int64_t threads = 0;   // 0: every core this process may use
@@ -96,7 +96,7 @@ struct DeviceSection {
   bool fuse = true, reuse = true, check_each = false;
 };
 
-// Of a recipe, repetitions counted.
+// Most layers of a recipe, repetitions counted.
 inline constexpr std::int64_t most_layers = 100'000;
 
 struct Recipe {
@@ -135,8 +135,8 @@ std::span<const EmbeddedRecipe> embedded_recipes();
 // Throws Error(usage): unknown name with the nearest one and the list, file that cannot be read.
 RecipeSource find_recipe(const std::string& path_or_name);
 
-// Strict: an unknown key, a wrong type or a value out of range throws Error(usage) with file, line and column, or the flag at fault.
-// Setting the kind of optimizer, schedule or loss to another one starts that section anew; another data set keeps the keys it knows.
+// Strict: an unknown key, a wrong type or a value out of range throws Error(usage). The error names file, line and column, or the flag.
+// Another kind of optimizer, schedule or loss starts that section anew; another data set keeps the keys it knows.
 Recipe parse_recipe(const RecipeSource& source, std::span<const Override> overrides = {});
 
 // The whole recipe with every default written out; parse_recipe of it gives the same recipe.
@@ -155,7 +155,7 @@ nn::Sequential build_model(const ModelSection& model);
 // The model without the batch norms at these paths, its layers' names written out; those at `biased` get a bias.
 ModelSection without_norms(const ModelSection& model, const std::set<std::string>& norms, const std::set<std::string>& biased);
 
-// Of everything that says how it runs; kind is Device::parse's.
+// Options for the Executor, from [device]. Device::parse reads `kind`.
 ExecutorOptions executor_options(const DeviceSection& device);
 TrainerOptions trainer_options(const Recipe& recipe, const Shape& sample, const Device& device);
 
@@ -163,9 +163,9 @@ TrainerOptions trainer_options(const Recipe& recipe, const Shape& sample, const 
 DatasetPair load_data(const DataSection& data);
 // One split; of IDX files the other's need not be there.
 Dataset load_split(const DataSection& data, bool train);
-// Of one stored sample. Known without the data, but for IDX files, whose header is read.
+// Shape of one stored sample. Known without the data, except for IDX files, whose header is read.
 Shape sample_shape(const DataSection& data);
-// Of the training split. Known without the data, but for IDX files, which are read, and circles.
+// Number of samples of the training split. Known without the data, except for IDX files, which are read, and circles.
 std::int64_t training_samples(const DataSection& data);
 // "mnist", "digits"
 const char* name_of(DataSection::Source source);

@@ -1,4 +1,4 @@
-// From a Recipe to config.toml, and to the flat list by which two recipes are compared.
+// Turns a Recipe into config.toml, and into the flat list by which two recipes are compared.
 #include <fmt/format.h>
 
 #include "apps/norma/recipe/fields.h"

@@ -12,7 +12,7 @@ namespace {
 constexpr std::size_t shown_first = 20, shown_worst = 20, shown_filters = 64;
 constexpr std::int64_t picture_side = 64;  // of a sample, at most: a page stays small
 
-// Of one sample; as the trainer counts it, but for label smoothing and a sum over the batch.
+// Loss of one sample, as the trainer counts it, but without label smoothing and a sum over the batch.
 double loss_of(std::span<const float> outputs, const std::vector<double>& scores, std::size_t label, bool probabilities) {
   double sum = 0;
   if (probabilities) {  // log sum exp - y[label]: exact where the probability is 0 as a double
@@ -88,7 +88,7 @@ std::optional<Classification> classification_of(const Dataset& data, Trainer& tr
 
 Image sample_image(const Dataset& data, std::int64_t index, std::int64_t most) {
   const std::int64_t channels = data.sample[0], h = data.sample[1], w = data.sample[2];
-  const std::int64_t step = (std::max(h, w) + most - 1) / most;  // so many pixels in both directions become one, their mean
+  const std::int64_t step = (std::max(h, w) + most - 1) / most;  // step x step pixels become one, their mean
   Image image{(h + step - 1) / step, (w + step - 1) / step, static_cast<int>(channels), {}};
   const std::uint8_t* sample = data.bytes.data() + index * data.sample.elements();
   for (std::int64_t y = 0; y < h; y += step)

@@ -1,4 +1,4 @@
-// What a net says of a data set of classes: which it takes for which, and its worst mistakes.
+// A net's results on a data set of classes: its confusions and its worst mistakes.
 #pragma once
 #include <cstdint>
 #include <optional>

@@ -110,7 +110,7 @@ std::string charts(std::span<const EpochHealth> epochs) {
 
 // ---- histograms by epoch
 
-// Which of n epochs are shown.
+// The indices of the epochs that are shown, of n.
 std::vector<std::size_t> columns_of(std::size_t n) {
   constexpr std::size_t most_columns = 40;
   const std::size_t columns = std::min(most_columns, n);
@@ -119,7 +119,7 @@ std::vector<std::size_t> columns_of(std::size_t n) {
   return all;
 }
 
-// Those that are shown, all on one grid of at most so many bins.
+// The histograms that are shown, all on one grid of at most most_bins bins.
 HistogramsByEpoch on_one_grid(const HistogramsByEpoch& all) {
   constexpr std::int64_t most_bins = 64;
   HistogramsByEpoch h{all.title, {}, {}};
@@ -141,7 +141,7 @@ HistogramsByEpoch on_one_grid(const HistogramsByEpoch& all) {
 
 std::int64_t total(const Histogram& h) { return std::accumulate(h.counts.begin(), h.counts.end(), std::int64_t{0}); }
 
-// Where that share of the counted values lies below: between the edges of its bin in proportion.
+// Value below which `share` of the counted values lies, interpolated linearly between the edges of its bin.
 double quantile(const Histogram& h, double share) {
   const double wanted = share * static_cast<double>(total(h));
   double below = 0;
@@ -226,9 +226,8 @@ std::string layer_histograms(std::span<const EpochHealth> epochs) {
       const auto found = std::ranges::find(h.activations, a.layer, &ActivationHealth::layer);
       return found == h.activations.end() ? nullptr : &found->input;
     });
-  return inputs.empty()
-             ? out
-             : out + collapsed("What goes into activations, histograms by epoch", "<div class=\"figures\">\n" + inputs + "</div>\n");
+  return inputs.empty() ? out
+                        : out + collapsed("Inputs of activations, histograms by epoch", "<div class=\"figures\">\n" + inputs + "</div>\n");
 }
 
 std::string finding_list(const EpochHealth& h) {

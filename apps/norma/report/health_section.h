@@ -11,8 +11,8 @@ namespace norma::app {
 // Empty without epochs, and of a net that has neither. epochs: ascending.
 std::string health_section(std::span<const EpochHealth> epochs);
 
-// Histograms of one value by epoch: a column each, bins upwards, the darker the larger their share of the column. Of more than 40 epochs
-// as many are shown, evenly spaced, the last among them.
+// Histograms of one value by epoch: a column each, bins upwards. A bin is the darker, the larger its share of the column. At most 40 epochs
+// are shown, evenly spaced, the last among them.
 struct HistogramsByEpoch {
   std::string title;
   std::vector<std::int64_t> epochs;

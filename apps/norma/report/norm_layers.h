@@ -17,8 +17,8 @@ struct NormTensors {
   std::optional<std::int64_t> batches;  // num_batches_tracked
 };
 
-// In the checkpoint's order. A layer is one if it has running statistics, or a weight with a single dimension. Beside the checkpoint it
-// takes four bytes a tensor, whatever their number.
+// Calls f in the checkpoint's order. A layer is a norm if it has running statistics, or a weight with a single dimension. It takes four
+// bytes a tensor in addition to the checkpoint, whatever their number.
 void for_each_norm(const Checkpoint& model, const std::function<void(const NormTensors&)>& f);
 
 }  // namespace norma::app

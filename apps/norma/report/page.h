@@ -1,4 +1,4 @@
-// What the pages that norma writes share: one self-contained HTML file, nothing loaded, no script; its look, and its parts.
+// Common parts of the pages that norma writes: one self-contained HTML file, nothing loaded, no script; its style and its parts.
 #pragma once
 #include <cstddef>
 #include <string>

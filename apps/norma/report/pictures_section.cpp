@@ -46,7 +46,7 @@ std::string cell(const Classification& c, std::size_t label, std::size_t predict
 std::string matrix(const Classification& c, const std::vector<ClassFigures>& figures) {
   std::string out = fmt::format(
       "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Confusion matrix\">\n<table class=\"matrix\">\n<caption>Confusion "
-      "matrix of {}: a row is the true class, a column what the net says</caption>\n<thead><tr><th scope=\"col\">true class</th>",
+      "matrix of {}: a row is the true class, a column the predicted one</caption>\n<thead><tr><th scope=\"col\">true class</th>",
       escape(c.data));
   for (const std::string& name : c.classes) out += fmt::format("<th scope=\"col\" class=\"n\">{}</th>", escape(name));
   out += "<th scope=\"col\" class=\"n\">recall</th></tr></thead>\n<tbody>\n";
@@ -64,7 +64,7 @@ std::string matrix(const Classification& c, const std::vector<ClassFigures>& fig
   return out + fmt::format("<td class=\"n\">{}</td></tr></tfoot>\n</table>\n</div>\n", share_of(right, samples));
 }
 
-// Of another class taken for one, the commonest first.
+// Pairs of a class and the wrong prediction for it, the commonest first.
 Table confusions(const Classification& c, const std::vector<ClassFigures>& figures, std::size_t most) {
   struct Pair {
     std::size_t label, predicted;
@@ -125,11 +125,12 @@ std::string samples_section(const Classification& c) {
   if (c.worst.empty()) out += fmt::format("<p>Every sample of {} is right.</p>\n", escape(c.data));
   else
     out += fmt::format(
-               "<h3>Worst mistakes</h3>\n<p>The {} of {} with the largest loss: what the net says and its {}, then what is true and what "
-               "{} the net gives that.</p>\n",
+               "<h3>Worst mistakes</h3>\n<p>The {} of {} with the largest loss: the predicted class and its {}, then the true class and "
+               "its {}.</p>\n",
                c.worst.size() == 1 ? "mistake" : fmt::format("{} mistakes", c.worst.size()), escape(c.data), what, what) +
            sample_list(c, c.worst);
-  return out + fmt::format("<h3>First samples</h3>\n<p>What the net says of the first {} of {}.</p>\n", c.first.size(), escape(c.data)) +
+  return out +
+         fmt::format("<h3>First samples</h3>\n<p>The net's predictions for the first {} of {}.</p>\n", c.first.size(), escape(c.data)) +
          sample_list(c, c.first);
 }
 

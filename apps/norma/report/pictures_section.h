@@ -8,7 +8,7 @@ namespace norma::app {
 
 // The confusion matrix with recall and precision of each class; of many classes, their commonest confusions.
 std::string confusion_section(const Classification& c);
-// The mistakes of the largest loss, and the set's first samples, each with what the net says of it. Empty where there are none.
+// The mistakes of the largest loss, and the set's first samples, each with the net's prediction. Empty without samples.
 std::string samples_section(const Classification& c);
 std::string filters_section(const Filters& f);
 

@@ -149,10 +149,10 @@ std::string batch_norm_section(const RunReport& r) {
   return out + fmt::format("<p>{} channels are too many to list here; norma inspect prints them.</p>\n", channels);
 }
 
-// What takes the time of a step, kind by kind of call.
+// Time of a step by kind of Call.
 std::string timed_calls(const RunReport& r) {
   if (r.call_seconds.empty())
-    return "<p>What each call takes was not measured: three more steps are too many for so short a run, or it did not end well. norma "
+    return "<p>The time of each call was not measured: the run was too short for three more steps, or it did not end well. norma "
            "bench calls measures it.</p>\n";
   return fmt::format(
              "<p>Measured at the end of the run, medians of {} steps whose calls ran one by one, which keeps them from being overlapped as "

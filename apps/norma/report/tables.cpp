@@ -14,7 +14,7 @@
 namespace norma::app {
 namespace {
 
-constexpr const char* dash = "\xe2\x80\x93";  // a value that there is none of
+constexpr const char* dash = "\xe2\x80\x93";  // stands for a missing value
 
 std::string optional_text(const std::optional<double>& v, std::string (*format)(double)) { return v ? format(*v) : dash; }
 

@@ -22,7 +22,7 @@ struct Table {
   std::vector<std::string> total;  // last row; may be empty
 };
 
-// In a box of its own that scrolls sideways.
+// The table as HTML, in a box of its own that scrolls sideways.
 std::string to_html(const Table& table);
 
 Table epochs_table(std::span<const EpochMetrics> epochs);

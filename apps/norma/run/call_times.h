@@ -1,4 +1,4 @@
-// What each Call of a run's training step takes, for its report.
+// Times of each Call of a run's training step, for its report.
 #pragma once
 #include <cstdint>
 
@@ -6,9 +6,9 @@
 
 namespace norma::app {
 
-// Fills call_seconds and timed_steps from a few more steps, one by one, for at most 0.15 s or a fiftieth of what the run has trained, and
-// at most so many seconds; leaves them empty where no three steps fit in, the set has no whole batch, or a step was not finite. The trainer
-// is left as it was.
+// Fills call_seconds and timed_steps from a few more steps, one by one. It runs for at most `seconds`, and at most the larger of 0.15 s and
+// a fiftieth of the training time. Leaves them empty if fewer than three steps fit, the set has no whole batch, or a step was not finite.
+// The trainer's state does not change.
 void time_calls(RunReport& report, Trainer& trainer, const Dataset& train, std::int64_t batch, double seconds);
 
 }  // namespace norma::app

@@ -25,12 +25,12 @@ class Reader {
     try {
       json_ = ordered_json::parse(text);
     } catch (const ordered_json::exception&) {
-      fail("is no JSON");
+      fail("is not JSON");
     }
   }
 
   [[noreturn]] void fail(const std::string& what) const {
-    throw Error(ErrorKind::data, file_ + ": metadata " + key_ + " " + what + "; norma does not write such: the file is damaged or forged");
+    throw Error(ErrorKind::data, file_ + ": metadata " + key_ + " " + what + "; norma writes no such value: the file is damaged or forged");
   }
 
   const ordered_json& json() const { return json_; }
@@ -40,10 +40,10 @@ class Reader {
     return *found;
   }
   std::string text(const char* field) const {
-    if (!at(field).is_string()) fail(std::string("has a ") + field + " that is no text");
+    if (!at(field).is_string()) fail(std::string("has a ") + field + " that is not text");
     return at(field).get<std::string>();
   }
-  // Sizes, of which there are so many, and whose product is no larger than any sample.
+  // Reads sizes: one of `counts` numbers, whose product is no larger than any sample.
   std::vector<std::int64_t> sizes(const char* field, std::initializer_list<std::size_t> counts) const {
     const ordered_json& list = at(field);
     const auto wrong = [&]() { fail(std::string("has a ") + field + " that cannot be: " + list.dump().substr(0, 100)); };
@@ -79,9 +79,9 @@ class Reader {
 std::vector<std::string> read_classes(const std::string& file, const std::string& text) {
   const Reader r(file, classes_key, text, most_classes_text);
   std::vector<std::string> names;
-  if (!r.json().is_array()) r.fail("is no list");
+  if (!r.json().is_array()) r.fail("is not a list");
   for (const ordered_json& name : r.json()) {
-    if (!name.is_string()) r.fail("holds a name that is no text");
+    if (!name.is_string()) r.fail("holds a name that is not text");
     names.push_back(name.get<std::string>());
   }
   return names;
@@ -116,7 +116,7 @@ std::optional<ModelInput> read_model_input(const std::map<std::string, std::stri
   const auto found = metadata.find(input_key);
   if (found == metadata.end()) return {};
   const Reader r(file, input_key, found->second, most_input_text);
-  if (!r.json().is_object()) r.fail("is no object");
+  if (!r.json().is_object()) r.fail("is not an object");
   ModelInput input{.data = r.text("data"), .sample = {}, .stored = {}, .transform = {}, .classes = {}};
   const std::vector<std::int64_t> shape = r.sizes("shape", {1, 3});
   input.sample = shape.size() == 1 ? Shape{shape[0]} : Shape{shape[0], shape[1], shape[2]};

@@ -1,4 +1,4 @@
-// What a model file says of its net's input, in the metadata of model.safetensors: with it a net is used where its training data are not.
+// Description of a net's input, in the metadata of model.safetensors. With it a net can be used where its training data are missing.
 #pragma once
 #include <map>
 #include <optional>
@@ -19,7 +19,7 @@ struct ModelInput {
 
 ModelInput model_input(const DataSection& data, const Dataset& set);
 
-// As JSON, under "norma.input" and "norma.classes". Of samples too large for a model file to be believed: nothing.
+// Writes JSON under "norma.input" and "norma.classes". Writes nothing if the samples are larger than a reader accepts.
 void write_model_input(const ModelInput& input, std::map<std::string, std::string>& metadata);
 
 // Nothing where the file says nothing, as those of norma's first edition. Throws Error(data) naming `file`, key and field where a value

@@ -15,8 +15,8 @@ void compare_with_named(const std::string& named, const Recipe& stored, const st
                 fmt::format("--resume: {} holds a run of recipe \"{}\", not of \"{}\"", out.string(), stored.name, recipe.name));
   const auto mine = flatten(stored), theirs = flatten(recipe);
   for (const std::string& key : differences(mine, theirs))
-    log_info(fmt::format("{} is {} in this run ({} in recipe {}): it stays so", key, value_or_unset(mine, key), value_or_unset(theirs, key),
-                         named));
+    log_info(fmt::format("{} is {} in this run ({} in recipe {}): the run keeps it", key, value_or_unset(mine, key),
+                         value_or_unset(theirs, key), named));
 }
 
 Recipe resumed_recipe(const RecipeSource& stored, const std::vector<Override>& overrides) {

@@ -1,4 +1,4 @@
-// Which recipe a run goes on with.
+// Chooses the recipe of a resumed run.
 #pragma once
 #include <filesystem>
 #include <string>
@@ -8,11 +8,12 @@
 
 namespace norma::app {
 
-// The recipe a run goes on with: its own, with the overrides. Throws Error(usage) if one of them would change the result: only epochs,
-// save_every, log_every, health, log_loss, where the data lie and [device] may differ.
+// The recipe a run resumes with: its own, with the overrides. Throws Error(usage) if an override would change the result. Only epochs,
+// save_every, log_every, health, log_loss, the location of the data and [device] may differ.
 Recipe resumed_recipe(const RecipeSource& stored, const std::vector<Override>& overrides);
 
-// A recipe named beside --resume must be the run's (Error(usage)); where it says something else, the run's own word counts, and is logged.
+// Compares a recipe named with --resume with the run's. Another recipe is an Error(usage). Where its contents differ, the run's own recipe
+// counts, and the log says so.
 void compare_with_named(const std::string& named, const Recipe& stored, const std::filesystem::path& out);
 
 }  // namespace norma::app

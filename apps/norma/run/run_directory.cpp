@@ -102,7 +102,7 @@ RunDirectory RunDirectory::open(const fs::path& path) {
     throw Error(ErrorKind::data, fmt::format("cannot resume {}: {} is there and {} is not, without which training would begin again and "
                                              "overwrite those weights",
                                              path.string(), model_name, training_name));
-  if (checkpoint && !run.files_.ours(training_name)) {  // a copy put back; load() throws where it is none
+  if (checkpoint && !run.files_.ours(training_name)) {  // a copy put back; load() throws if it is invalid
     const Checkpoint model = split(load_safetensors(path / training_name)).model;
     if (model.tensors.empty()) refuse_other(path / training_name, "it holds no state of a run; move it away");
     run.files_.adopt(training_name);
@@ -111,7 +111,8 @@ RunDirectory RunDirectory::open(const fs::path& path) {
   if (!run.files_.ours(environment_name) && is_environment(path / environment_name)) run.files_.adopt(environment_name);
   for (const char* name : run_files) {
     const bool lines = std::string_view(name).ends_with(".jsonl");
-    // Lines on the list are read before anything is written. Without a list they are norma's beside a checkpoint, if all of them read so.
+    // Lines on the list are read before anything is written. Without a list, lines in a folder with a checkpoint are norma's if all of them
+    // parse.
     const bool by_content =
         lines && (run.files_.names(name) ? is_regular(path / name) : !listed && checkpoint && has_lines(path / name, name));
     if (!by_content && !run.files_.ours(name) && name != std::string_view(config_name))

@@ -1,4 +1,4 @@
-// The files of a run directory: their names, and how those that norma wrote are told from others.
+// The files of a run directory: their names, and the rules that recognise norma's own.
 #pragma once
 #include <array>
 #include <cstdint>
@@ -21,8 +21,7 @@ inline constexpr const char* model_name = "model.safetensors";
 inline constexpr const char* report_name = "report.html";
 inline constexpr const char* curves_name = "curves.svg";
 
-// In the order in which they are removed: without its checkpoint a half-removed run begins again under its own configuration, which it
-// would not do beside weights.
+// Order of removal. Without its checkpoint a half-removed run begins again under its own configuration; with its weights it would not.
 inline constexpr std::array run_files = {model_name,  training_name, metrics_name,     health_name,
                                          report_name, curves_name,   environment_name, config_name};
 
@@ -31,10 +30,10 @@ inline constexpr std::string_view model_prefix = "model.";  // of the model's te
 // Something of that name, be it a link that leads nowhere.
 bool there(const std::filesystem::path& file);
 bool is_regular(const std::filesystem::path& file);  // not through a link
-// The contents of a file, or nothing where there is none. Throws Error(data) naming it.
+// The contents of a file, or nothing if it does not exist. Throws Error(data) naming it.
 std::optional<std::string> read_text(const std::filesystem::path& file);
 
-// By what they say, not by the list.
+// Judges the contents, not the list.
 bool is_environment(const std::filesystem::path& file);
 bool has_lines(const std::filesystem::path& file, const std::string& name);  // all of metrics.jsonl or health.jsonl
 
@@ -42,12 +41,12 @@ bool has_lines(const std::filesystem::path& file, const std::string& name);  // 
 // lose that with the line.
 std::int64_t epoch_of(const nlohmann::ordered_json& line, const std::string& name);
 
-// Whether a folder holds a run of a norma that kept no list: weights of the user's beside a recipe are none.
+// True if a folder holds a run of a norma that kept no list. A user's weights in a folder with a recipe are no run.
 bool begun_without_a_list(const std::filesystem::path& run);
 
 // May be replaced or removed; of lines, also by what they say.
 bool is_ours(const std::filesystem::path& run, const FileList& files, const std::string& name);
-// Throws Error(usage) for a run that is there, unless overwrite, and for files of a run's names that are not norma's in any case.
+// Throws Error(usage) for an existing run, unless overwrite. Throws it in any case for files of a run's names that are not norma's.
 void refuse_run(const std::filesystem::path& run, const FileList& files, bool overwrite);
 
 }  // namespace norma::app

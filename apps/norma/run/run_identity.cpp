@@ -31,7 +31,7 @@ std::string hash_of(const std::vector<T>& values) {
   return sha256(std::as_bytes(std::span(values)));
 }
 
-// Without what may differ and need not be UTF-8.
+// The recipe's text without the fields that may differ and need not be UTF-8.
 std::string text_of(Recipe recipe) {
   recipe.name = "run", recipe.description.clear();
   DataSection& d = recipe.data;
@@ -51,7 +51,7 @@ std::string hash_of(const Graph& net) {
 
 [[noreturn]] void not_ours(const std::filesystem::path& file, const char* key, const std::string& why) {
   throw Error(ErrorKind::data,
-              fmt::format("{}: metadata {} {}; norma does not write such: the file is damaged, forged, or of a later norma", file.string(),
+              fmt::format("{}: metadata {} {}; norma writes no such value: the file is damaged, forged, or of a later norma", file.string(),
                           key, why));
 }
 
@@ -60,7 +60,7 @@ DataIdentity parsed_data(const std::string& text, const std::filesystem::path& f
   try {
     return json::parse(text).get<DataIdentity>();
   } catch (const json::exception&) {
-    not_ours(file, data_key, "is no JSON object of texts");
+    not_ours(file, data_key, "is not a JSON object of texts");
   }
 }
 
@@ -69,7 +69,7 @@ Recipe parsed_recipe(const std::string& text, const std::filesystem::path& file)
   try {
     return parse_recipe({"run", text, recipe_key, "/"});
   } catch (const Error& e) {
-    not_ours(file, recipe_key, fmt::format("is no recipe ({})", e.what()));
+    not_ours(file, recipe_key, fmt::format("is not a recipe ({})", e.what()));
   }
 }
 
@@ -80,7 +80,7 @@ void check_recipe(const Recipe& was, const Recipe& is, const std::string& source
     all += fmt::format("\n  {} is {}, the run was trained with {}", key, value_or_unset(now, key), value_or_unset(before, key));
   if (!all.empty())
     throw Error(ErrorKind::usage,
-                fmt::format("{} is not the recipe that the run was trained with:{}\n  put that back there, or train anew in another folder",
+                fmt::format("{} is not the recipe that the run was trained with:{}\n  restore it there, or train anew in another folder",
                             source, all));
 }
 
@@ -92,7 +92,7 @@ void check_data(const DataIdentity& was, const DataIdentity& is, const DataSecti
     return found == of.end() ? std::string() : found->second;
   };
   struct Field {
-    const char *key, *words;  // of what there are so many or such
+    const char *key, *words;  // words: a difference, with the place of its value
   };
   constexpr Field form[] = {{"samples", "{} samples"}, {"shape", "samples {}"}, {"type", "samples of {}"}};
   for (const std::string split : {"train", "test"})
@@ -111,10 +111,9 @@ void check_data(const DataIdentity& was, const DataIdentity& is, const DataSecti
   if (const std::string before = at(was, "classes"); !before.empty() && before != at(is, "classes"))
     all += fmt::format("\n  there are {} classes, the run was trained on {}", at(is, "classes"), before);
   if (!all.empty())
-    throw Error(
-        ErrorKind::data,
-        fmt::format("the data are not those that the run was trained on:{}\n  {}, or train anew in another folder", all,
-                    files ? "give those, wherever they lie (--set data.train_images=FILE)" : "give the folder of those (--data-dir DIR)"));
+    throw Error(ErrorKind::data,
+                fmt::format("the data are not those that the run was trained on:{}\n  {}, or train anew in another folder", all,
+                            files ? "give the original files (--set data.train_images=FILE)" : "give their folder (--data-dir DIR)"));
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
-// What a run's numbers hang on beside its state: the recipe's fields that count, what its data hold, and the net. training.safetensors
-// keeps it in its metadata, so that a run goes on with the same, or is told what differs.
+// The identity of a run: the conditions of its numbers in addition to its state. They are the recipe's fields that count, the contents of
+// its data, and the net. training.safetensors keeps the identity in its metadata. So a run resumes under the same conditions, or an error
+// names the difference.
 #pragma once
 #include <filesystem>
 #include <map>
@@ -14,13 +15,13 @@ namespace norma::app {
 // "train.images" -> the sha256 of the training samples, "test.labels", "train.samples", "train.shape", "classes", ...
 using DataIdentity = std::map<std::string, std::string>;
 
-// Reads every sample, but of a known set: those were held against the published sha256 when they were loaded.
+// Reads every sample, except those of a known set: loading compared those with the published sha256.
 DataIdentity data_identity(const DataSection& section, const DatasetPair& data);
 
-// Keys of two flattened recipes on which they differ, without those that say where and how long a run goes on, not what it computes.
+// Keys on which two flattened recipes differ. Keys of the location and length of a run do not count: they do not change its numbers.
 std::vector<std::string> differences(const std::map<std::string, std::string>& a, const std::map<std::string, std::string>& b);
 
-// Of a field of the recipe, "data.dir".
+// True for a field of the recipe that locates data, such as "data.dir".
 bool says_where_data_lie(const std::string& key);
 
 // A field's value, or "not set".
@@ -33,9 +34,9 @@ std::map<std::string, std::string> identity_metadata(const Recipe& recipe, const
 void check_data_identity(const std::map<std::string, std::string>& saved, const DataSection& section, const DatasetPair& data,
                          const std::filesystem::path& training);
 
-// Holds what a run was saved with against what it is to go on with. Throws Error(usage) naming each field of the recipe that differs,
-// Error(data) naming the file whose samples or labels do, or the metadata that norma did not write; says where nothing was kept, as in
-// runs of the first edition. training: the file. source: where the recipe is from, for the remedy.
+// Compares the identity a run was saved with and the one it is to resume with. Throws Error(usage) naming each field of the recipe that
+// differs. Throws Error(data) naming the file whose samples or labels differ, or the metadata that norma did not write. Logs it where no
+// identity was kept, as in runs of the first edition. training: the file. source: the recipe's origin, for the remedy.
 void check_identity(const std::map<std::string, std::string>& saved, const Recipe& recipe, const DataIdentity& data, const Graph& net,
                     const std::filesystem::path& training, const std::string& source);
 

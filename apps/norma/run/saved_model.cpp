@@ -20,7 +20,7 @@ RecipeSource recipe_of(const SavedModelRequest& request, const fs::path& weights
   std::error_code ec;
   if (!fs::exists(config, ec))
     throw Error(ErrorKind::usage,
-                fmt::format("{} has no config.toml beside it that says what net it is: name the recipe with --recipe", weights.string()));
+                fmt::format("{} has no config.toml in its folder that describes its net: name the recipe with --recipe", weights.string()));
   return find_recipe(config.string());
 }
 
@@ -31,12 +31,12 @@ bool gives_transform(const std::vector<Override>& overrides) {
   });
 }
 
-// Of a model that is trained, these say nothing of how it is evaluated.
+// Refuses options of training, which do not affect the evaluation of a trained model.
 void refuse_without_effect(const std::vector<Override>& overrides) {
   for (const Override& o : overrides) {
     const std::string section = o.key.substr(0, o.key.find('.'));
     if (section == "optimizer" || section == "schedule" || (section == "train" && o.key != "train.precision"))
-      throw Error(ErrorKind::usage, fmt::format("{}: {} is of the training alone, and changes nothing of a saved model", o.flag, o.key));
+      throw Error(ErrorKind::usage, fmt::format("{}: {} affects training only, not a saved model", o.flag, o.key));
   }
 }
 
@@ -44,7 +44,7 @@ void refuse_without_effect(const std::vector<Override>& overrides) {
 
 void add_saved_model_flags(CLI::App& command, SavedModelRequest& request) {
   command.add_option("model", request.model, "A run directory, or a model.safetensors")->required();
-  command.add_option("--recipe", request.recipe, "The net, where no config.toml lies beside the model")->type_name("RECIPE");
+  command.add_option("--recipe", request.recipe, "Recipe of the model, if its folder has no config.toml")->type_name("RECIPE");
   add_recipe_flags(command, FlagScope::evaluation, request.overrides);
 }
 
@@ -59,7 +59,8 @@ SavedModel open_model(const SavedModelRequest& request) {
   if (input && !gives_transform(request.overrides)) {
     if (!same(recipe.data.transform, input->transform))
       log_warning(
-          fmt::format("{} was trained with another mean, std, to_unit or resize than its recipe says: its own count", weights.string()));
+          fmt::format("{} was trained with another mean, std, to_unit or resize than its recipe says: the file's own values are used",
+                      weights.string()));
     recipe.data.transform = input->transform;
   }
   const Device device = choose_device(recipe.device);

@@ -1,4 +1,4 @@
-// A saved model: its weights, and the recipe that says what net they are of. What eval and every other command on a model begins with.
+// A saved model: its weights, and the recipe that describes its net. eval and every other command on a model begins with it.
 #pragma once
 #include <filesystem>
 #include <string>
@@ -16,7 +16,7 @@ namespace norma::app {
 
 struct SavedModelRequest {
   std::filesystem::path model;  // a run directory, or a .safetensors file
-  std::string recipe;           // empty: config.toml beside the weights
+  std::string recipe;           // empty: config.toml in the folder of the weights
   std::vector<Override> overrides;
 };
 
@@ -31,13 +31,13 @@ struct SavedModel {
   std::optional<ModelInput> input;  // nothing in a file of the first edition
 };
 
-// The transform is the one the model was trained with, where its file says so and no flag gives another. Throws Error(data) where the
-// weights are missing or no safetensors file, Error(usage) where the recipe is missing or wrong, Error(device) where its device cannot be
+// The transform is the one the model was trained with, if its file has one and no flag gives another. Throws Error(data) where the weights
+// are missing or no safetensors file. Throws Error(usage) where the recipe is missing or wrong, Error(device) where its device cannot be
 // used.
 SavedModel open_model(const SavedModelRequest& request);
 
-// What was read otherwise than it stands is a warning. Throws Error(data) naming the file whose weights are not of the recipe's net or have
-// a running variance below 0, Error(diverged) naming also the tensor where one is not finite.
+// Warns of every value that is read otherwise than it was written. Throws Error(data) naming the file whose weights do not fit the recipe's
+// net or have a running variance below 0. Throws Error(diverged) naming file and tensor where a weight is not finite.
 Trainer load_trainer(const SavedModel& saved, const Shape& sample);
 
 }  // namespace norma::app

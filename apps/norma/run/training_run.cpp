@@ -101,7 +101,7 @@ void TrainingRun::begin() {
   if (!run_ && !request_.out.empty()) RunDirectory::check(request_.out, request_.force);
   const Device device = part_ ? Device::parse(recipe_.device.kind) : choose_device(recipe_.device);
   data_ = part_ ? part_->data : std::make_shared<const DatasetPair>(load_data(recipe_.data));
-  // A large set is read beside the first epoch.
+  // A large set is read during the first epoch.
   const auto when = data_->train.bytes.size() + data_->test.bytes.size() > (1 << 22) ? std::launch::async : std::launch::deferred;
   data_identity_ = std::async(when, [data = data_, section = recipe_.data] { return data_identity(section, *data); }).share();
   say(fmt::format("data: {} ({}): {} training and {} test samples {}, {} classes", name_of(recipe_.data.source), data_->source,
@@ -135,7 +135,7 @@ void TrainingRun::write_config(bool resumes) {
   const std::string toml = write_toml(recipe_);
   if (resumes && run_->config() != toml && write_toml(parse_recipe(source_of(*run_))) == toml) return;
   if (const fs::path kept = run_->write_config(toml); !kept.empty())
-    say(fmt::format("config.toml was edited: what it said is kept as {}", kept.string()));
+    say(fmt::format("config.toml was edited: the edited file is kept as {}", kept.string()));
 }
 
 void TrainingRun::go_on() {
@@ -178,7 +178,7 @@ void TrainingRun::save() {
   run_->save(model, training);
 }
 
-// The epoch's lines go first, then the checkpoint (run_directory.h says why), then the world is told.
+// The epoch's lines go first, then the checkpoint (run_directory.h says why), then the output.
 void TrainingRun::finish_epoch(const EpochMetrics& m) {
   const bool last = m.epoch == recipe_.train.epochs || asked_to_stop();
   run_->append(m, environment_.device);
@@ -227,7 +227,7 @@ int TrainingRun::run() {
   return stop_signal() ? 128 + stop_signal() : 0;
 }
 
-// From here on a signal ends the process at once.
+// A signal ends the process at once from here on.
 void TrainingRun::saved() {
   if (!part_) say_on_signal("the run is saved, its report is not written");
   unsaved_.reset();
@@ -253,7 +253,7 @@ int TrainingRun::stopped(int signal) {
   }
   saved();
   write_report(fmt::format("stopped at step {} by a signal", trainer_->steps_done()), false, true);
-  say(fmt::format("stopped after step {} and saved; go on with: norma train --resume --out {}", trainer_->steps_done(),
+  say(fmt::format("stopped after step {} and saved; resume with: norma train --resume --out {}", trainer_->steps_done(),
                   shell_word(run_->path().string())));
   return 128 + signal;
 }

@@ -1,5 +1,5 @@
-// The log: lines on stderr, "norma: ...". Warnings and errors are in color on a terminal. What a message holds of files and names is made
-// printable here; a line feed stays only where two blanks follow it, which is how messages of several lines are written.
+// The log: lines on stderr, "norma: ...". Warnings and errors are in color on a terminal. Text from files and names is made printable here.
+// A line feed stays only before two blanks; messages of several lines are written that way.
 #pragma once
 #include <string>
 

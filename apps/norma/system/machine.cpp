@@ -16,7 +16,7 @@
 namespace norma::app {
 namespace {
 
-// What follows `key` and `separator` in the first line that begins with key, without blanks and quotes around it.
+// The text after `key` and `separator` in the first line that begins with key, without blanks and quotes around it.
 std::string field(const char* file, std::string_view key, char separator) {
   std::ifstream in(file);
   for (std::string line; std::getline(in, line);) {

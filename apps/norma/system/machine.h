@@ -1,4 +1,4 @@
-// What a run ran on, for environment.json, the report and doctor. No host or user name.
+// The machine, system and build of a run, for environment.json, the report and doctor. It holds no host or user name.
 #pragma once
 #include <nlohmann/json_fwd.hpp>
 #include <string>
@@ -19,14 +19,14 @@ struct Environment {
   std::string started;     // UTC, ISO 8601
 };
 
-// All but git_commit, device, threads and data, which the caller knows.
+// Fills every field except git_commit, device, threads and data, which the caller knows.
 Environment this_environment();
 
 // Since the kernel started this process, which it tells in hundredths of a second; below 0 where it does not tell.
 double seconds_since_process_start();
 
 nlohmann::ordered_json to_json(const Environment& e);
-// The same, to be read: ("Device", "cpu (avx512, 2 threads)"), without what is unknown.
+// The environment for people, without unknown values: ("Device", "cpu (avx512, 2 threads)").
 std::vector<std::pair<std::string, std::string>> describe(const Environment& e);
 
 }  // namespace norma::app

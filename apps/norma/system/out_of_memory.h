@@ -3,8 +3,8 @@
 
 namespace norma::app {
 
-// As long as the program runs, a std::bad_alloc that nothing can catch ends it with "out of memory" and exit code 1, not with abort():
-// one in a destructor (nlohmann::json's takes memory), in an initialiser before main, or on the way to main's own message.
+// While the program runs, an uncatchable std::bad_alloc ends it with "out of memory" and exit code 1, not with abort(). Such a bad_alloc
+// comes from a destructor (nlohmann::json's takes memory), an initialiser before main, or the way to main's own message.
 class EndsWithoutMemory {
  public:
   EndsWithoutMemory();

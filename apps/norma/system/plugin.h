@@ -1,4 +1,4 @@
-// Modules beside the program that alone are linked against a library which the machine may lack.
+// Plugins: modules in the program's folder. They alone are linked against a library which the machine may lack.
 #pragma once
 #include <cstdint>
 #include <filesystem>

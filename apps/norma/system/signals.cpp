@@ -23,8 +23,8 @@ void on_signal(int signal) {
   const bool held = unsaved.load() > 0;
   const int saved = errno;
   if (first && held) return;
-  say(first ? "\nnorma: stopped; " : "\nnorma: second signal, leaving at once; ");
-  say(held ? "what was not saved yet is lost, what was saved before is as it was" : last_words.load());
+  say(first ? "\nnorma: stopped; " : "\nnorma: second signal, exiting at once; ");
+  say(held ? "unsaved work is lost, saved files are unchanged" : last_words.load());
   say("\n");
   errno = saved;
   _exit(128 + signal);

@@ -59,15 +59,15 @@ void ResultStream::print(std::string_view text) {
     print_result(text);
   } catch (const ClosedPipe&) {
     closed_ = true;
-    log_warning("standard output was closed; the run goes on without it");
+    log_warning("standard output was closed; the run continues without it");
   } catch (const Error& e) {
     lost_ = e.what();
-    log_warning(lost_ + "; the run goes on without it");
+    log_warning(lost_ + "; the run continues without it");
   }
 }
 
 void ResultStream::check() const {
-  if (!lost_.empty()) throw Error(ErrorKind::failure, lost_ + "; the run itself is whole");
+  if (!lost_.empty()) throw Error(ErrorKind::failure, lost_ + "; the run itself is complete");
 }
 
 void print_path(const std::filesystem::path& path) {

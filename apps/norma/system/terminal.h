@@ -1,4 +1,4 @@
-// What stands at the other end of a stream, and the one way results reach stdout.
+// Properties of the terminal behind a stream, and the one way results reach stdout.
 #pragma once
 #include <filesystem>
 #include <string>
@@ -12,7 +12,7 @@ struct Terminal {
   int columns = 80;
 };
 
-// Of a file descriptor: isatty, $TERM, $NO_COLOR, its window size, else $COLUMNS, else 80.
+// Properties of a file descriptor: isatty, $TERM, $NO_COLOR, its window size, else $COLUMNS, else 80.
 Terminal detect_terminal(int descriptor);
 
 enum class Color { red, yellow, green, bold };
@@ -24,13 +24,13 @@ struct ClosedPipe {};
 
 // Writes to stdout and flushes, what is not printable as an escape. Throws ClosedPipe, or Error(failure) for anything else (a full disk).
 void print_result(std::string_view text);
-// The same of text as it is: painted, or a path that a script reads.
+// Writes text unchanged: painted, or a path that a script reads.
 void print_bytes(std::string_view text);
-// stdout of work that is not for stdout alone: where it cannot be written to, that is said once, and the work goes on to its end.
+// stdout for work that has other results, too. If stdout cannot be written to, this is said once, and the work continues to its end.
 class ResultStream {
  public:
   void print(std::string_view text);
-  // At the end. Throws Error(failure) where something got lost; a pipe that its reader closed is none of it.
+  // Call at the end. Throws Error(failure) where output was lost; a pipe that its reader closed does not count.
   void check() const;
 
  private:

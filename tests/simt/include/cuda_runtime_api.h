@@ -1,5 +1,5 @@
-// A fake of the CUDA runtime, as much of it as norma's executor needs: CUDA's names, types and numbers, implemented in tests/simt by
-// the heap and the emulator. tests/simt/runtime.h says what tests can make it do. For one OS thread.
+// A fake of the part of the CUDA runtime that norma's executor needs: CUDA's names, types and numbers. tests/simt implements them by the
+// heap and the emulator. tests/simt/runtime.h describes the faults that tests can plant in it. For one OS thread.
 #pragma once
 #include <cstddef>
 

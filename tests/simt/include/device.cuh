@@ -1,5 +1,5 @@
-// What kernels/cuda/nvcc/device.cuh gives to the kernels, for those that run on the emulation: the include path chooses. Here a kernel
-// is an ordinary function of standard C++, called once for every thread.
+// The emulation's counterpart of kernels/cuda/nvcc/device.cuh for the kernels: the include path chooses. Here a kernel is an ordinary
+// function of standard C++, called once for every thread.
 #pragma once
 #include <math.h>  // CUDA's fma, sqrt, pow and so on are overloaded outside namespace std, as they are here
 
@@ -52,7 +52,7 @@ T exchange(T* address, F f) {
   return before;
 }
 
-// A stream and the line that gave it to launch(), whose last parameter is a pack and leaves no room for one more with a default.
+// A stream and the line that gave it to launch(). launch()'s last parameter is a pack, so no default argument can follow it.
 struct StreamAt {
   cudaStream_t stream;
   Site site;
@@ -175,7 +175,7 @@ std::int64_t resident_blocks(void (*)(Parameters...), int, int multiprocessors, 
   return std::int64_t{multiprocessors} * most;
 }
 
-// The same, with all blocks resident at once, so that sync_grid() works.
+// Launches with all blocks resident at once, so that sync_grid() works.
 template <class... Parameters, class... Arguments>
 void launch_cooperative(void (*kernel)(Parameters...), std::int64_t blocks, int threads, simt::StreamAt queue, Arguments... arguments) {
   if (noted({reinterpret_cast<const void*>(kernel), blocks, threads, true})) return;

@@ -1,4 +1,4 @@
-// What kernels/cuda/nvcc/hopper.cuh gives to the kernels of hopper/, for the emulation.
+// The emulation's counterpart of kernels/cuda/nvcc/hopper.cuh, for the kernels of hopper/.
 #pragma once
 #include "device.cuh"
 

@@ -1,4 +1,4 @@
-// What kernels/cuda/nvcc/tensor.cuh gives to the kernels, for the emulation.
+// The emulation's counterpart of kernels/cuda/nvcc/tensor.cuh, for the kernels.
 #pragma once
 #include "kernels/cuda/product.cuh"
 #include "tests/simt/products.h"
