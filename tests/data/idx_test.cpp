@@ -191,7 +191,7 @@ TEST_F(Idx, SaysWhatImagesOfOtherTypesAre) {
   refuses(idx_values({0xD03, 1, 1, 1}, 4, {0}),
           {"3 dimensions, 1 x 1 x 1 32-bit floats (magic number 0x00000d03)", "scale the values to 0 .. 255"});
   refuses(idx_values({0xC03, 1, 1, 1}, 4, {0}), {"32-bit integers", "scale the values"});
-  refuses(idx_values({0x804, 2, 6, 6, 3}, 1, {0}), {"4 dimensions, 2 x 6 x 6 x 3 unsigned bytes", "count x height x width"});
+  refuses(idx_values({0x804, 2, 6, 6, 3}, 1, {0}), {"4 dimensions, 2 x 6 x 6 x 3 unsigned bytes", "count x height x width", "which of 4"});
   refuses(idx_values({0x802, 2, 36}, 1, {0}), {"2 dimensions, 2 x 36 unsigned bytes", "count x height x width"});
   refuses(idx_values({0x8FF, 1, 1, 1, 1, 1}, 1, {0}), {"255 dimensions, 1 x 1 x 1 x 1 x ... unsigned bytes"});
 }

@@ -85,6 +85,7 @@ TEST_F(EmulatedTraining, OutOfMemorySaysHowMuchByWhatAndWhatToLower) {
   simt::machine().memory = simt::live().device_bytes + (64 << 10);
   expect_error(ErrorKind::failure, {"the GPU is out of memory: the activations of batch size 40 (most: "}, fit);
   expect_error(ErrorKind::failure, {"lower the batch size"}, fit);
+  EXPECT_EQ(cudaGetLastError(), cudaSuccess) << "told once more";
   simt::reset_machine();
   fit();  // nothing was lost
 }

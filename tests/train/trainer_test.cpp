@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <set>
 #include <string>
@@ -133,6 +134,8 @@ TEST(TrainerBatches, TailDropLastAndASetSmallerThanABatch) {
   with_tail.fit(bars(95), nullptr, {.epochs = 2, .on_step = [&](const Progress& p) {
                                       EXPECT_EQ(p.batches, 3);
                                       EXPECT_EQ(p.epochs, 2);
+                                      EXPECT_NEAR(p.samples_per_second * p.seconds,
+                                                  std::min<double>(95, 40.0 * static_cast<double>(p.batch)), 1e-6);
                                       seen.push_back(10 * p.epoch + p.batch);
                                       return true;
                                     }});
