@@ -21,7 +21,7 @@
 #include "norma/error.h"
 #include "norma/text.h"
 #include "src/execute/device_traits.h"
-#include "src/execute/openmp_threads.h"
+#include "src/execute/threads.h"
 #include "src/execute/value_addresses.h"
 #include "src/plan/plan.h"
 

@@ -17,7 +17,7 @@
 #include "norma/instruments.h"
 #include "src/execute/cpu_executor.h"
 #include "src/execute/cuda_probes.h"
-#include "src/execute/openmp_threads.h"
+#include "src/execute/threads.h"
 #include "src/plan/plan.h"
 
 namespace norma {

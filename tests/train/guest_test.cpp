@@ -10,7 +10,7 @@
 
 #include "norma/instruments.h"
 #include "norma/norma.h"
-#include "src/execute/cores.h"
+#include "src/execute/threads.h"
 #include "tests/support/expect_error.h"
 #include "tests/support/temporary_folder.h"
 #include "tests/support/trainer_cases.h"

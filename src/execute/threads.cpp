@@ -1,4 +1,4 @@
-#include "src/execute/cores.h"
+#include "src/execute/threads.h"
 
 #include <omp.h>
 #include <sched.h>
