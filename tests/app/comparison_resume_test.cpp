@@ -87,7 +87,7 @@ TEST_F(ComparisonsResumed, ResultsMustBeThoseOfItsRuns) {
   refused([](ordered_json& j) { j["test_accuracy"] = nullptr; }, {line});
   refused([](ordered_json& j) { j["test_accuracy"] = 1.5; }, {line, "test_accuracy is 1.5, not a share from 0 to 1"});
   refused([](ordered_json& j) { j["seconds"] = -1; }, {line, "seconds are -1"});
-  refused([](ordered_json& j) { j["run"] = "lr=7,seed=0"; }, {"run lr=7,seed=0", "none of comparison.toml"});
+  refused([](ordered_json& j) { j["run"] = "lr=7,seed=0"; }, {"run lr=7,seed=0", "not a run of comparison.toml"});
   refused([](ordered_json& j) { j["test_accuracy"] = 0.987654321; }, {runs_[0].name, "test_accuracy 0.987654321, in its folder", again});
   refused([](ordered_json& j) { j["train_loss"] = 0.125; }, {"train_loss 0.125, in its folder", again});
   refused([](ordered_json& j) { j.erase("test_loss"); }, {"test_loss nan, in its folder", again});
