@@ -18,7 +18,7 @@ expect "compare: the seed varied" 2 "by --seeds" compare tiny.toml --vary train.
 expect "compare: unknown measure" 2 'did you mean "test_loss"?' compare tiny.toml --measure tes_loss
 expect "compare: a comparison beside another" 2 "give it alone" compare learning-rates tiny.toml
 expect "compare: --resume without --out" 2 "--resume needs --out" compare --resume
-expect "compare: --resume with other values" 2 "as it is" compare --resume --out x --vary optimizer.lr=1,2
+expect "compare: --resume with other values" 2 "unchanged" compare --resume --out x --vary optimizer.lr=1,2
 expect "compare: --resume of what is none" 3 "it holds no comparison" compare --resume --out nowhere
 expect "compare: more training samples than there are" 2 "data.train_samples is 70000" \
   compare fashion-lenet-bn-sigmoid --set data.train_samples=70000 --out many
