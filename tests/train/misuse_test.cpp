@@ -383,6 +383,8 @@ TEST(Misuse, OneModuleAlone) {
   }
   EXPECT_GE(refused, 1);
   expect_error(usage, {"was used again", "write it before each step"}, [&] { reusing.step(); });
+  ModuleRunner fresh = runner({.reuse = true});
+  EXPECT_NO_THROW(fresh.step()) << "what was never written is zero, and nothing has used its memory yet";
 }
 
 TEST(Misuse, OfAnExecutor) {
