@@ -150,7 +150,8 @@ TEST(RunDirectory, AKillAtAnyMomentLeavesOneConsistentState) {
   const TemporaryFolder folder;
   RunDirectory::create(folder.path()).write_config("");
   std::int64_t furthest = 0;
-  for (int round = 0; round < 25; ++round) {
+  // On a busy machine the first children may not get as far as a save.
+  for (int round = 0; round < 25 || (furthest <= 5 && round < 250); ++round) {
     const pid_t child = ::fork();
     ASSERT_GE(child, 0);
     if (child == 0) {  // no gtest in here
