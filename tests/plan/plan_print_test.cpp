@@ -25,5 +25,16 @@ TEST(PlanPrint, ColumnsStandBelowTheirNames) {
   }
 }
 
+TEST(PlanPrint, TotalsOfAPhaseStandBelowTheCalls) {
+  const nn::Sequential net{nn::Conv2d{.out = 6, .kernel = 5}, nn::BatchNorm{}, nn::Flatten{}, nn::Linear{.out = 10}};
+  TrainerOptions options{.input = {1, 28, 28}, .batch = 16};
+  options.executor.threads = 1;
+  const std::string text = print(*compile(net, options, Mode::train));
+  const std::size_t header = text.find("#   call"), totals = text.find("totals of "), line = text.rfind('\n', totals) + 1;
+  ASSERT_NE(header, std::string::npos);
+  ASSERT_NE(totals, std::string::npos) << text;
+  EXPECT_EQ(totals - line, 4u) << text;
+}
+
 }  // namespace
 }  // namespace norma
