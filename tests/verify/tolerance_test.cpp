@@ -1,4 +1,4 @@
-// What holds one result against another sees a wrong element wherever it lies.
+// Comparing one result with another sees a wrong element wherever it lies.
 #include "src/verify/tolerance.h"
 
 #include <gtest/gtest.h>
