@@ -1,5 +1,5 @@
 // norma plan for a GPU: occupancy, the model's limits, the longest chain, and the kernels of real Plans.
-#include "apps/norma/commands/plan_gpu.h"
+#include "apps/norma/gpu/plan_gpu.h"
 
 #include <gtest/gtest.h>
 

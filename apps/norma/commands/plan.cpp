@@ -4,8 +4,8 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/norma/commands.h"
-#include "apps/norma/commands/plan_gpu.h"
 #include "apps/norma/files/json_lines.h"
+#include "apps/norma/gpu/plan_gpu.h"
 #include "apps/norma/recipe/flags.h"
 #include "apps/norma/system/choices.h"
 #include "apps/norma/system/log.h"

@@ -7,7 +7,7 @@
 // The model leaves out, so that a run may show their weight: bank conflicts, divergence, instructions other than multiply-adds, double
 // precision, dependent loads beyond one, partly filled tiles of tensor cores, clocks below boost. It leaves out the DRAM traffic of the
 // data set (0.2 MB of 20 in a LeNet step). It leaves out the overlap of independent kernels (the chain shows the possible gain).
-#include "apps/norma/bench/gpu_model.h"
+#include "apps/norma/gpu/gpu_model.h"
 
 #include <algorithm>
 #include <cmath>

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "apps/norma/bench/gpu_model.h"
+#include "apps/norma/gpu/gpu_model.h"
 #include "apps/norma/recipe/recipe.h"
 
 namespace norma::app {

@@ -1,4 +1,4 @@
-#include "apps/norma/commands/plan_gpu.h"
+#include "apps/norma/gpu/plan_gpu.h"
 
 #include <fmt/format.h>
 
