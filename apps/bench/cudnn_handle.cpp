@@ -1,5 +1,8 @@
 #include "apps/bench/cudnn_handle.h"
 
+#include <algorithm>
+#include <utility>
+
 namespace norma::bench {
 
 std::string describe(cudnnStatus_t status) {
@@ -52,11 +55,13 @@ PoolingDescriptor pooling_descriptor(const kernels::PoolShape& s, cudnnPoolingMo
 }
 
 ActivationDescriptor activation_descriptor(Activation act) {
-  const cudnnActivationMode_t mode = act == Activation::relu      ? CUDNN_ACTIVATION_RELU
-                                     : act == Activation::sigmoid ? CUDNN_ACTIVATION_SIGMOID
-                                                                  : CUDNN_ACTIVATION_TANH;
+  constexpr std::pair<Activation, cudnnActivationMode_t> modes[] = {{Activation::relu, CUDNN_ACTIVATION_RELU},
+                                                                    {Activation::sigmoid, CUDNN_ACTIVATION_SIGMOID},
+                                                                    {Activation::tanh, CUDNN_ACTIVATION_TANH}};
+  const auto mode = std::find_if(std::begin(modes), std::end(modes), [&](const auto& m) { return m.first == act; });
+  if (mode == std::end(modes)) throw Unsupported(std::string("cuDNN has no activation ") + name_of(act));
   ActivationDescriptor activation;
-  check(cudnnSetActivationDescriptor(activation, mode, CUDNN_PROPAGATE_NAN, 0), "cudnnSetActivationDescriptor");
+  check(cudnnSetActivationDescriptor(activation, mode->second, CUDNN_PROPAGATE_NAN, 0), "cudnnSetActivationDescriptor");
   return activation;
 }
 

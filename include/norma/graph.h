@@ -21,6 +21,7 @@ struct FlattenNode {};
 struct AddNode {};
 struct ActivationNode {
   Activation act = Activation::relu;
+  double option = traits(act).standard;
 };
 // A BatchNorm; fuse folds in what follows it: an addition, whose other term becomes a second input, the activation, the max pooling.
 struct BatchNormNode {
@@ -89,6 +90,8 @@ class Builder {
   Value emit(NodeOp op, std::vector<Value> inputs);
   Value add(Value a, Value b) { return emit(AddNode{}, {a, b}); }
   Value activation(Activation act, Value x) { return emit(ActivationNode{act}, {x}); }
+  // option: what the activation's row in norma/activation.h says, negative_slope or alpha.
+  Value activation(Activation act, Value x, double option) { return emit(ActivationNode{act, option}, {x}); }
   const Shape& shape(Value v) const;
   // Throws Error(usage) naming the current path unless the Value is one of this net. what: "a module returns".
   void check(Value v, const std::string& what) const;

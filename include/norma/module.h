@@ -59,11 +59,12 @@ class Module {
  public:
   // Throws Error(usage) for an empty std::function or a null pointer.
   template <class M>
-  requires(!std::is_same_v<std::remove_cvref_t<M>, Module> && std::is_invocable_r_v<Value, M&, Builder&, Value>) Module(M module)
-      : call_(std::move(module)) {  // NOLINT: modules convert
+  requires(!std::is_same_v<std::remove_cvref_t<M>, Module> && std::is_invocable_r_v<Value, M&, Builder&, Value>) Module(M module) {
+    // NOLINT: modules convert
+    if constexpr (requires { module.kind; }) kind_ = module.kind;
+    call_ = std::move(module);
     static_assert(std::is_invocable_r_v<Value, const M&, Builder&, Value>,
                   "a module's operator() must be const: Value operator()(Builder&, Value) const");
-    if constexpr (requires { M::kind; }) kind_ = M::kind;
     if (!call_) refuse_empty();
   }
 
@@ -179,19 +180,29 @@ struct GlobalAvgPool2d {
   Value operator()(Builder& b, Value x) const;
 };
 
-struct ReLU {
-  static constexpr const char* kind = "relu";
+// Any activation of norma/activation.h, chosen at run time.
+struct Activate {
+  Activation act = Activation::relu;
+  double option = traits(act).standard;  // negative_slope, alpha: as the activation's row says
+  const char* kind = name_of(act);
   Value operator()(Builder& b, Value x) const;
 };
 
+// max(0, x)
+struct ReLU {
+  static constexpr const char* kind = "relu";
+  Value operator()(Builder& b, Value x) const { return Activate{Activation::relu}(b, x); }
+};
+
+// 1 / (1 + exp(-x))
 struct Sigmoid {
   static constexpr const char* kind = "sigmoid";
-  Value operator()(Builder& b, Value x) const;
+  Value operator()(Builder& b, Value x) const { return Activate{Activation::sigmoid}(b, x); }
 };
 
 struct Tanh {
   static constexpr const char* kind = "tanh";
-  Value operator()(Builder& b, Value x) const;
+  Value operator()(Builder& b, Value x) const { return Activate{Activation::tanh}(b, x); }
 };
 
 // Training: each element is 0 with probability p, else divided by 1-p. Evaluation: the identity.

@@ -3,6 +3,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "norma/activation.h"
+
 namespace norma {
 
 enum class DType : std::uint8_t { f32, u8, i32, i64, bytes };  // bytes: an opaque struct such as StepState
@@ -25,19 +27,6 @@ constexpr const char* name_of(DType t) {
     case DType::i32: return "i32";
     case DType::i64: return "i64";
     case DType::bytes: return "bytes";
-  }
-  return "?";
-}
-
-// none is the identity: it stands in a Call whose activation was not fused.
-enum class Activation : std::uint8_t { none, relu, sigmoid, tanh };
-
-constexpr const char* name_of(Activation a) {
-  switch (a) {
-    case Activation::none: return "none";
-    case Activation::relu: return "relu";
-    case Activation::sigmoid: return "sigmoid";
-    case Activation::tanh: return "tanh";
   }
   return "?";
 }

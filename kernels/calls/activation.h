@@ -4,28 +4,30 @@
 
 namespace norma::kernels {
 
-// y = act(x)
+// y = act(x); activation.h has the formulas
 struct ActivationForward {
   static constexpr const char* name = "activation_forward";
   ValueId y{}, x{};
   Dims dims{};
   Activation act = Activation::relu;
+  float option = 0;  // see ActivationTraits
 
   constexpr void cut(std::int64_t n) { dims.n = n; }
   constexpr std::array<Operand, 2> operands() const { return {{{y, Access::write, "y"}, {x, Access::read, "x"}}}; }
   constexpr Cost cost() const { return {2.0 * dims.count() * f32_bytes, 1.0 * dims.count()}; }
 };
 
-// dx = dy * act'(y), from the output: relu y > 0; sigmoid y*(1-y); tanh 1-y*y
+// dx = dy * act'(x), where act' is computed from the activation's output or its input (ActivationTraits): this is `saved`
 struct ActivationBackward {
   static constexpr const char* name = "activation_backward";
-  ValueId dx{}, dy{}, y{};
+  ValueId dx{}, dy{}, saved{};
   Dims dims{};
   Activation act = Activation::relu;
+  float option = 0;
 
   constexpr void cut(std::int64_t n) { dims.n = n; }
   constexpr std::array<Operand, 3> operands() const {
-    return {{{dx, Access::write, "dx"}, {dy, Access::read, "dy"}, {y, Access::read, "y"}}};
+    return {{{dx, Access::write, "dx"}, {dy, Access::read, "dy"}, {saved, Access::read, traits(act).gradient_from_output ? "y" : "x"}}};
   }
   constexpr Cost cost() const { return {3.0 * dims.count() * f32_bytes, 2.0 * dims.count()}; }
 };

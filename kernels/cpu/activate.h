@@ -1,49 +1,52 @@
-// Activations of the 16-lane vector, and their gradients from the output; the activation is a compile-time constant.
+// Activations of the 16-lane vector, and their gradients. Where act is a compile-time constant, one case is left.
 #pragma once
+#include <utility>
+
 #include "kernels/cpu/math.h"
-#include "norma/types.h"
 #include "simd.h"
 
 namespace norma::kernels::cpu::NORMA_ISA {
 
-// act(x); NaN stays NaN.
-template <Activation act>
-NORMA_INLINE V activate(V x) {
-  if constexpr (act == Activation::relu) return max(zero(), x);
-  if constexpr (act == Activation::sigmoid) return sigmoid(x);
-  if constexpr (act == Activation::tanh) return tanh(x);
-  return x;
+struct LaneMath {
+  using T = V;
+  NORMA_INLINE static V constant(float c) { return set1(c); }
+  NORMA_INLINE static V fma(V a, V b, V c) { return NORMA_ISA::fma(a, b, c); }
+  NORMA_INLINE static V where_positive(V x, V a, V b) { return select(gt(x, zero()), a, b); }
+  NORMA_INLINE static V exp(V x) { return NORMA_ISA::exp(x); }
+  NORMA_INLINE static V tanh(V x) { return NORMA_ISA::tanh(x); }
+  NORMA_INLINE static V relu(V x) { return max(zero(), x); }
+  NORMA_INLINE static V sigmoid(V x) { return NORMA_ISA::sigmoid(x); }
+};
+
+}  // namespace norma::kernels::cpu::NORMA_ISA
+
+#include "kernels/activation.h"  // with simd.h's NORMA_INLINE
+
+namespace norma::kernels::cpu::NORMA_ISA {
+
+NORMA_INLINE V activate(Activation act, V x, float option = 0) { return kernels::activate<LaneMath>(act, x, option); }
+NORMA_INLINE V activation_gradient(Activation act, V dy, V s, float option = 0) {
+  return kernels::activation_gradient<LaneMath>(act, dy, s, option);
 }
 
-// dy * act'(x), from y = act(x).
-template <Activation act>
-NORMA_INLINE V activation_gradient(V dy, V y) {
-  if constexpr (act == Activation::relu) return select(gt(y, zero()), dy, zero());
-  if constexpr (act == Activation::sigmoid) return dy * (y * (set1(1.0f) - y));
-  if constexpr (act == Activation::tanh) return dy * fma(-y, y, set1(1.0f));
-  return dy;
+// Takes one branch, always alike, if act is not worth its own copy of the loop: of an activation that a batch norm has taken in.
+NORMA_INLINE V folded_gradient(Activation act, V dy, V y) {
+  if (act > last_folded) __builtin_unreachable();
+  return activation_gradient(act, dy, y);
 }
 
-// Takes one branch, always alike, if act is not worth its own copy of the loop.
-NORMA_INLINE V activation_gradient(Activation act, V dy, V y) {
-  switch (act) {
-    case Activation::none: return dy;
-    case Activation::relu: return activation_gradient<Activation::relu>(dy, y);
-    case Activation::sigmoid: return activation_gradient<Activation::sigmoid>(dy, y);
-    case Activation::tanh: return activation_gradient<Activation::tanh>(dy, y);
-  }
-  return dy;
-}
-
-// f.operator()<act>()
-template <class F>
+// f.operator()<act>(), for one of the activations up to `last`.
+template <Activation last, class F>
 inline void with_activation(Activation act, F f) {
-  switch (act) {
-    case Activation::none: return f.template operator()<Activation::none>();
-    case Activation::relu: return f.template operator()<Activation::relu>();
-    case Activation::sigmoid: return f.template operator()<Activation::sigmoid>();
-    case Activation::tanh: return f.template operator()<Activation::tanh>();
+  [&]<std::size_t... i>(std::index_sequence<i...>) {
+    ((act == activation_table[i].act ? f.template operator()<activation_table[i].act>() : void()), ...);
   }
+  (std::make_index_sequence<static_cast<std::size_t>(last) + 1>{});
+}
+// For one that a batch norm has taken in.
+template <class F>
+inline void with_folded_activation(Activation act, F f) {
+  with_activation<last_folded>(act, f);
 }
 
 }  // namespace norma::kernels::cpu::NORMA_ISA

@@ -11,18 +11,21 @@ namespace norma::kernels::cpu::NORMA_ISA {
 void run(const ActivationForward& call, const Memory& memory) {
   float* const y = memory.at<float>(call.y);
   const float* const x = memory.at<float>(call.x);
-  with_activation(call.act, [&]<Activation act>() {
-    parallel_for_vectors(call.dims.stored(), [=](std::int64_t i, auto access) { access.store(y + i, activate<act>(access.load(x + i))); });
+  const float option = call.option;
+  with_activation<last_activation>(call.act, [&]<Activation act>() {
+    parallel_for_vectors(call.dims.stored(),
+                         [=](std::int64_t i, auto access) { access.store(y + i, activate(act, access.load(x + i), option)); });
   });
 }
 
 void run(const ActivationBackward& call, const Memory& memory) {
   float* const dx = memory.at<float>(call.dx);
   const float* const dy = memory.at<float>(call.dy);
-  const float* const y = memory.at<float>(call.y);
-  with_activation(call.act, [&]<Activation act>() {
+  const float* const saved = memory.at<float>(call.saved);
+  const float option = call.option;
+  with_activation<last_activation>(call.act, [&]<Activation act>() {
     parallel_for_vectors(call.dims.stored(), [=](std::int64_t i, auto access) {
-      access.store(dx + i, activation_gradient<act>(access.load(dy + i), access.load(y + i)));
+      access.store(dx + i, activation_gradient(act, access.load(dy + i), access.load(saved + i), option));
     });
   });
 }

@@ -102,11 +102,11 @@ void run(const BatchNormApply& call, const Memory& memory) {
   const float* const beta = memory.at<float>(call.beta);
   const float* const r = memory.at<float>(call.r);
   const bool large = dims.stored() > max_cached_floats;
-  with_activation(call.act, [&]<Activation act>() {
+  with_folded_activation(call.act, [&]<Activation act>() {
     parallel_for(dims.packs() * dims.c, [=, &dims](std::int64_t plane) {
       const Normalise z = normalise(mean, rstd, gamma, beta, plane % dims.c);
-      if (r) write_plane(y, plane, dims.plane(), large, [&](std::int64_t i) { return activate<act>(z(load(x + i)) + load(r + i)); });
-      else write_plane(y, plane, dims.plane(), large, [&](std::int64_t i) { return activate<act>(z(load(x + i))); });
+      if (r) write_plane(y, plane, dims.plane(), large, [&](std::int64_t i) { return activate(act, z(load(x + i)) + load(r + i)); });
+      else write_plane(y, plane, dims.plane(), large, [&](std::int64_t i) { return activate(act, z(load(x + i))); });
     });
   });
 }
@@ -123,13 +123,13 @@ void sum_gradients(const BatchNormBackwardReduce& call, const Memory& memory, Wr
   const float* const mean = memory.at<float>(call.mean);
   const float* const rstd = memory.at<float>(call.rstd);
   double* const partial = memory.at<double>(call.partial);
-  with_activation(call.act, [&]<Activation act>() {
+  with_folded_activation(call.act, [&]<Activation act>() {
     parallel_for(dims.packs() * dims.c, [=, &dims](std::int64_t plane) {
       const std::int64_t begin = plane * dims.plane() * 16;
       const V mu = set1(mean[plane % dims.c]), r = set1(rstd[plane % dims.c]);
       const Pair sum = sum_plane(dims.plane(), [=](std::int64_t i, V& sum_gx, V& sum_g) {
         const std::int64_t at = begin + i * 16;
-        const V g = activation_gradient<act>(load(dy + at), act == Activation::none ? zero() : load(y + at));
+        const V g = activation_gradient(act, load(dy + at), act == Activation::none ? zero() : load(y + at));
         write(at, g);
         sum_gx = fma(g, (load(x + at) - mu) * r, sum_gx);
         sum_g = sum_g + g;
@@ -188,12 +188,12 @@ void run(const BatchNormBackwardApply& call, const Memory& memory) {
   const float* const dbeta = memory.at<float>(call.dbeta);
   const double m = static_cast<double>(call.count);
   const bool large = dims.stored() > max_cached_floats;
-  with_activation(call.act, [&]<Activation act>() {
+  with_folded_activation(call.act, [&]<Activation act>() {
     parallel_for(dims.packs() * dims.c, [=, &dims](std::int64_t plane) {
       const BackwardApply apply =
           backward_apply(mean, rstd, gamma, dgamma, dbeta, m, plane % dims.c, first(dims.valid_lanes(plane / dims.c)));
       write_plane(dx, plane, dims.plane(), large, [&](std::int64_t i) {
-        const V g = activation_gradient<act>(load(dy + i), act == Activation::none ? zero() : load(y + i));
+        const V g = activation_gradient(act, load(dy + i), act == Activation::none ? zero() : load(y + i));
         return fma(apply.k, g, dgamma ? apply.rest(load(x + i)) : zero());
       });
     });

@@ -34,9 +34,9 @@ void run(const BatchNormMaxPool& call, const Memory& memory) {
               if (index_out) store_index(index_out + at, best.index);
               if (largest_out) store(largest_out + at, best.x);
             });
-      with_activation(activation, [&]<Activation act>() {  // a second pass, over a plane in the nearest cache
+      with_folded_activation(activation, [&]<Activation act>() {  // a second pass, over a plane in the nearest cache
         if constexpr (act != Activation::none)
-          for (std::int64_t i = 0; i < y_plane; i += 16) store(out + i, activate<act>(load(out + i)));
+          for (std::int64_t i = 0; i < y_plane; i += 16) store(out + i, activate(act, load(out + i)));
       });
     });
   });
@@ -70,7 +70,7 @@ void run(const BatchNormMaxPoolBackwardApply& call, const Memory& memory) {
           for_windows<kernel>(
               g, p, [&](std::int64_t q, const auto& taps) __attribute__((always_inline)) {
                 const std::int64_t at = ((n * g.y_h + p) * g.y_w + q) * 16;
-                const V gradient = activation_gradient(act, load(dy + at), load(y + at));
+                const V gradient = folded_gradient(act, load(dy + at), load(y + at));
                 const I index = load_index(argmax + at);
                 for (std::int64_t i = taps.r.begin; i < taps.r.end; ++i)
                   for (std::int64_t j = taps.s.begin; j < taps.s.end; ++j)

@@ -1,31 +1,37 @@
-// Activations and their gradients from the output. All threads take the same branch, in kernels that wait for memory. Copies of a kernel
-// for each activation would gain nothing and cost a third of the build.
+// Activations and their gradients. All threads take the same branch, in kernels that wait for memory. Copies of a kernel for each
+// activation would gain nothing and cost a third of the build.
 #pragma once
 #include "kernels/cuda/math.cuh"
-#include "norma/types.h"
+
+#define NORMA_INLINE __device__ __forceinline__
+#include "kernels/activation.h"
 
 namespace norma::kernels::cuda {
 
-// act(x); NaN stays NaN.
-__device__ __forceinline__ float activate(Activation act, float x) {
-  switch (act) {
-    case Activation::none: return x;
-    case Activation::relu: return x < 0.0f ? 0.0f : x;
-    case Activation::sigmoid: return sigmoid(x);
-    case Activation::tanh: return hyperbolic_tangent(x);
-  }
-  return x;
+struct FloatMath {
+  using T = float;
+  NORMA_INLINE static float constant(float c) { return c; }
+  NORMA_INLINE static float fma(float a, float b, float c) { return fmaf(a, b, c); }
+  NORMA_INLINE static float where_positive(float x, float a, float b) { return x > 0.0f ? a : b; }
+  NORMA_INLINE static float exp(float x) { return exponential(x); }
+  NORMA_INLINE static float tanh(float x) { return hyperbolic_tangent(x); }
+  NORMA_INLINE static float relu(float x) { return x < 0.0f ? 0.0f : x; }
+  NORMA_INLINE static float sigmoid(float x) { return cuda::sigmoid(x); }
+};
+
+NORMA_INLINE float activate(Activation act, float x, float option = 0) { return kernels::activate<FloatMath>(act, x, option); }
+NORMA_INLINE float activation_gradient(Activation act, float dy, float s, float option = 0) {
+  return kernels::activation_gradient<FloatMath>(act, dy, s, option);
 }
 
-// dy * act'(x), from y = act(x).
-__device__ __forceinline__ float activation_gradient(Activation act, float dy, float y) {
-  switch (act) {
-    case Activation::none: return dy;
-    case Activation::relu: return y > 0.0f ? dy : 0.0f;
-    case Activation::sigmoid: return dy * (y * (1.0f - y));
-    case Activation::tanh: return dy * fmaf(-y, y, 1.0f);
-  }
-  return dy;
+// The same for an activation that a batch norm has taken in: the compiler leaves out the others.
+NORMA_INLINE float folded_activate(Activation act, float x) {
+  if (act > last_folded) __builtin_unreachable();
+  return activate(act, x);
+}
+NORMA_INLINE float folded_gradient(Activation act, float dy, float y) {
+  if (act > last_folded) __builtin_unreachable();
+  return activation_gradient(act, dy, y);
 }
 
 }  // namespace norma::kernels::cuda

@@ -11,6 +11,7 @@ namespace {
 
 struct Activate {
   Activation act;
+  float option;
   float* y;
   const float* x;
   template <int n>
@@ -18,22 +19,23 @@ struct Activate {
     float v[n];
     load(x + i, v);
 #pragma unroll
-    for (int k = 0; k < n; ++k) v[k] = activate(act, v[k]);
+    for (int k = 0; k < n; ++k) v[k] = activate(act, v[k], option);
     store(y + i, v);
   }
 };
 
 struct ActivationGradient {
   Activation act;
+  float option;
   float* dx;
-  const float *dy, *y;
+  const float *dy, *saved;
   template <int n>
   __device__ __forceinline__ void operator()(std::int64_t i) const {
     float d[n], v[n];
     load(dy + i, d);
-    load(y + i, v);
+    load(saved + i, v);
 #pragma unroll
-    for (int k = 0; k < n; ++k) d[k] = activation_gradient(act, d[k], v[k]);
+    for (int k = 0; k < n; ++k) d[k] = activation_gradient(act, d[k], v[k], option);
     store(dx + i, d);
   }
 };
@@ -69,13 +71,13 @@ struct Constant {
 void enqueue(const ActivationForward& call, const Memory& memory, const Queue& queue) {
   float* const y = memory.at<float>(call.y);
   const float* const x = memory.at<float>(call.x);
-  launch_flat(call.dims.stored(), queue.stream, Activate{call.act, y, x}, y, x);
+  launch_flat(call.dims.stored(), queue.stream, Activate{call.act, call.option, y, x}, y, x);
 }
 
 void enqueue(const ActivationBackward& call, const Memory& memory, const Queue& queue) {
   float* const dx = memory.at<float>(call.dx);
-  const float *const dy = memory.at<float>(call.dy), *const y = memory.at<float>(call.y);
-  launch_flat(call.dims.stored(), queue.stream, ActivationGradient{call.act, dx, dy, y}, dx, dy, y);
+  const float *const dy = memory.at<float>(call.dy), *const saved = memory.at<float>(call.saved);
+  launch_flat(call.dims.stored(), queue.stream, ActivationGradient{call.act, call.option, dx, dy, saved}, dx, dy, saved);
 }
 
 void enqueue(const Add& call, const Memory& memory, const Queue& queue) {

@@ -21,7 +21,7 @@ struct Apply {
     load(x + i, v);
     if (r) load(r + i, residual);
 #pragma unroll
-    for (int k = 0; k < n; ++k) v[k] = activate(act, r ? z(v[k]) + residual[k] : z(v[k]));
+    for (int k = 0; k < n; ++k) v[k] = folded_activate(act, r ? z(v[k]) + residual[k] : z(v[k]));
     store(y + i, v);
   }
 };
@@ -43,7 +43,7 @@ struct BackwardApply {
     load(x + i, v);
 #pragma unroll
     for (int k = 0; k < n; ++k) {
-      const float d = of(activation_gradient(act, g[k], out[k]), v[k]);
+      const float d = of(folded_gradient(act, g[k], out[k]), v[k]);
       v[k] = view.valid(pack, position + static_cast<std::uint32_t>(k)) ? d : 0.0f;
     }
     store(dx + i, v);

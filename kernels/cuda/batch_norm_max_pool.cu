@@ -18,7 +18,7 @@ struct Forward {
   __device__ __forceinline__ void operator()(std::int64_t plane, std::int64_t channel, std::int64_t, std::uint32_t position) const {
     const Largest best = first_largest(windows, windows.place(position), x + plane * windows.x_plane, normalisation.channel(channel));
     const std::int64_t i = plane * windows.y_plane + position;
-    y[i] = activate(act, best.value);
+    y[i] = folded_activate(act, best.value);
     if (argmax) argmax[i] = static_cast<std::uint8_t>(best.tap);
     if (largest) largest[i] = best.x;
   }
@@ -36,7 +36,7 @@ struct Backward {
   __device__ __forceinline__ void operator()(std::int64_t plane, std::int64_t channel, std::int64_t pack, std::uint32_t position) const {
     const std::int64_t first = plane * windows.y_plane, i = plane * windows.x_plane + position;
     const float g = sum_won(windows, windows.place(position), argmax + first, [&](std::int64_t at) {
-      return activation_gradient(act, dy[first + at], act == Activation::none ? 0.0f : y[first + at]);
+      return folded_gradient(act, dy[first + at], act == Activation::none ? 0.0f : y[first + at]);
     });
     dx[i] = view.valid(pack, position) ? normalisation.channel(channel)(g, x[i]) : 0.0f;
   }

@@ -228,7 +228,7 @@ inline GradientOperands gradient_operands_of(const BatchNormBackwardReduce& call
 
 // Adds g and g * xhat of one element; returns g. Padding lanes of dy are 0 and add 0.
 __device__ __forceinline__ float add_gradient(Activation act, float dy, float y, float x, float mean, float rstd, float& gx, float& g_sum) {
-  const float g = activation_gradient(act, dy, y);
+  const float g = folded_gradient(act, dy, y);
   gx = fmaf(g, (x - mean) * rstd, gx);
   g_sum += g;
   return g;

@@ -123,7 +123,7 @@ __global__ void __launch_bounds__(sum_threads, forward_blocks)
         if (p.r) load(p.r + at.index, residual);
 #pragma unroll
         for (int j = 0; j < vector; ++j)
-          y[j] = activate(p.relu ? Activation::relu : Activation::none, p.r ? z(y[j]) + residual[j] : z(y[j]));
+          y[j] = folded_activate(p.relu ? Activation::relu : Activation::none, p.r ? z(y[j]) + residual[j] : z(y[j]));
         store(p.y + at.index, y);
       });
     }
@@ -145,7 +145,7 @@ __global__ void __launch_bounds__(sum_threads, backward_blocks<vector>)
       load(p.x + at.index, x[k]);
       if (act != Activation::none) load(p.y + at.index, y);
 #pragma unroll
-      for (int j = 0; j < vector; ++j) g[k][j] = activation_gradient(act, g[k][j], y[j]);
+      for (int j = 0; j < vector; ++j) g[k][j] = folded_gradient(act, g[k][j], y[j]);
     });
     const Pair sum = sum_held<vector>(v, channel, part, [&](int k, const Part::Place&, float(&gx)[vector], float(&all)[vector]) {
 #pragma unroll

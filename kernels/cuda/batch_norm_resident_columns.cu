@@ -111,7 +111,7 @@ __global__ void __launch_bounds__(sum_threads, least_forward_blocks)
         const Normalisation::Channel z = normalisation.channel(at.channel);
         for_each_held<8>(v, at, first_held, [&](int k, std::int64_t i, std::int64_t) {
           const float y = z(x[k][threadIdx.x]);
-          p.y[i] = activate(p.relu ? Activation::relu : Activation::none, p.r ? y + p.r[i] : y);
+          p.y[i] = folded_activate(p.relu ? Activation::relu : Activation::none, p.r ? y + p.r[i] : y);
         });
       });
 }
@@ -125,7 +125,7 @@ __global__ void __launch_bounds__(sum_threads, most_blocks)
       [&](const ColumnPart& at, std::int32_t first_held) {
         for_each_held<4>(v, at, first_held, [&](int k, std::int64_t i, std::int64_t) {
           x[k][threadIdx.x] = p.x[i];
-          g[k][threadIdx.x] = activation_gradient(act, p.dy[i], act == Activation::none ? 0.0f : p.y[i]);
+          g[k][threadIdx.x] = folded_gradient(act, p.dy[i], act == Activation::none ? 0.0f : p.y[i]);
         });
       },
       [&](const ColumnPart& at, std::int32_t first_held) {

@@ -123,7 +123,7 @@ struct ReduceSums {
       for (int i = 0; i < positions; ++i) {
         if (out[i] < 0) continue;
         const std::int64_t at = out[i] + k * plane;
-        const float g = activation_gradient(act, made[i][k], act == Activation::none ? 0.0f : y[at]);
+        const float g = folded_gradient(act, made[i][k], act == Activation::none ? 0.0f : y[at]);
         gx[k] = fmaf(g, (x[at] - m) * r, gx[k]);
         g_sum[k] += g;
       }

@@ -10,7 +10,7 @@ template <class T>
 void run(const ActivationForward& call, const Memory<T>& m) {
   for_each_element(call.dims, [&](auto n, auto c, auto h, auto w) {
     const auto i = call.dims.index(n, c, h, w);
-    m.floats(call.y)[i] = activate(call.act, m.floats(call.x)[i]);
+    m.floats(call.y)[i] = activate(call.act, m.floats(call.x)[i], call.option);
   });
 }
 
@@ -18,7 +18,7 @@ template <class T>
 void run(const ActivationBackward& call, const Memory<T>& m) {
   for_each_element(call.dims, [&](auto n, auto c, auto h, auto w) {
     const auto i = call.dims.index(n, c, h, w);
-    m.floats(call.dx)[i] = m.floats(call.dy)[i] * activation_slope(call.act, m.floats(call.y)[i]);
+    m.floats(call.dx)[i] = activation_gradient(call.act, m.floats(call.dy)[i], m.floats(call.saved)[i], call.option);
   });
 }
 

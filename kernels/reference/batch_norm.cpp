@@ -71,7 +71,7 @@ void run(const BatchNormBackwardReduce& call, const Memory<T>& m) {
   for (std::int64_t c = 0; c < call.dims.c; ++c) {
     T sum = 0, product = 0;
     for_each_of_channel(call.dims, c, [&](std::int64_t i) {
-      const T g = call.act == Activation::none ? dy[i] : dy[i] * activation_slope(call.act, y[i]);
+      const T g = call.act == Activation::none ? dy[i] : activation_gradient(call.act, dy[i], y[i]);
       if (dr) dr[i] = g;
       sum += g;
       product += g * ((x[i] - mean[c]) * rstd[c]);
@@ -89,7 +89,7 @@ void run(const BatchNormBackwardApply& call, const Memory<T>& m) {
   const T count(static_cast<double>(call.count));
   for (std::int64_t c = 0; c < call.dims.c; ++c)
     for_each_of_channel(call.dims, c, [&](std::int64_t i) {
-      T g = call.act == Activation::none ? dy[i] : dy[i] * activation_slope(call.act, y[i]);
+      T g = call.act == Activation::none ? dy[i] : activation_gradient(call.act, dy[i], y[i]);
       if (call.batch_statistics) {
         const T xhat = (x[i] - mean[c]) * rstd[c];
         g = g - dbeta[c] / count - xhat * dgamma[c] / count;
@@ -163,7 +163,7 @@ void run(const BatchNormMaxPoolBackwardApply& call, const Memory<T>& m) {
   for (std::int64_t c = 0; c < call.shape.x.c; ++c) {
     for_each_of_channel(call.shape.x, c, [&](std::int64_t i) { dx[i] = T(0); });
     for_each_argmax<T>(call.shape, c, m.integers(call.argmax), [&](std::int64_t o, std::int64_t i) {
-      dx[i] += call.act == Activation::none ? dy[o] : dy[o] * activation_slope(call.act, y[o]);
+      dx[i] += call.act == Activation::none ? dy[o] : activation_gradient(call.act, dy[o], y[o]);
     });
     for_each_of_channel(call.shape.x, c, [&](std::int64_t i) {
       T g = dx[i];

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "kernels/calls.h"
+#include "kernels/reference/activate.h"
 #include "kernels/reference/tracked.h"
 
 namespace norma::reference {
@@ -153,30 +154,6 @@ T inverse_deviation(const T& var, double eps) {
   using std::sqrt;
   const T root = sqrt(var + T(eps));
   return value(root) == 0 ? T(0) : T(1) / root;
-}
-
-template <class T>
-T activate(Activation act, const T& x) {
-  using std::tanh;
-  switch (act) {
-    case Activation::none: return x;
-    case Activation::relu: return relu(x);
-    case Activation::sigmoid: return sigmoid(x);
-    case Activation::tanh: return tanh(x);
-  }
-  return x;
-}
-
-// act'(x) from y = act(x)
-template <class T>
-T activation_slope(Activation act, const T& y) {
-  switch (act) {
-    case Activation::none: return T(1);
-    case Activation::relu: return T(value(y) > 0 ? 1 : 0);
-    case Activation::sigmoid: return y * (T(1) - y);
-    case Activation::tanh: return T(1) - y * y;
-  }
-  return T(1);
 }
 
 }  // namespace norma::reference

@@ -79,6 +79,14 @@ inline Tracked relu(const Tracked& a) {
   return {0, 16 * a.e2 > a.v * a.v ? a.e2 : 0};
 }
 
+inline double where_positive(double x, double a, double b) { return x > 0 ? a : b; }
+// Within its own error of 0, float may take the other one.
+inline Tracked where_positive(const Tracked& x, const Tracked& a, const Tracked& b) {
+  Tracked chosen = x.v > 0 ? a : b;
+  if (16 * x.e2 > x.v * x.v) chosen.e2 += (a.v - b.v) * (a.v - b.v);
+  return chosen;
+}
+
 inline double value(double x) { return x; }
 inline double value(const Tracked& x) { return x.v; }
 

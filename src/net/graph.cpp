@@ -70,8 +70,14 @@ struct Parameters {
     running_statistics(n);
   }
   void operator()(const nn::GroupNorm& n) const { affine(n, {node.shape[1]}, n.affine, n.affine); }
-  template <class Op>
-  void operator()(const Op&) const {}
+  // Nodes without parameters are listed, so that a new one cannot be left without its own.
+  void operator()(const InputNode&) const {}
+  void operator()(const nn::MaxPool2d&) const {}
+  void operator()(const nn::AvgPool2d&) const {}
+  void operator()(const ActivationNode&) const {}
+  void operator()(const nn::Dropout&) const {}
+  void operator()(const FlattenNode&) const {}
+  void operator()(const AddNode&) const {}
 };
 
 std::string pair(Size2 s) { return std::to_string(s.h) + (s.h == s.w ? "" : "x" + std::to_string(s.w)); }
@@ -99,7 +105,12 @@ struct Title {
   std::string operator()(const nn::AvgPool2d& p) const {
     return "avg_pool2d kernel=" + pair(p.kernel) + " stride=" + pair(p.stride.value_or(p.kernel));
   }
-  std::string operator()(const ActivationNode& a) const { return name_of(a.act); }
+  std::string operator()(const ActivationNode& a) const {
+    std::ostringstream s;
+    s << name_of(a.act);
+    if (const char* option = traits(a.act).option) s << " " << option << "=" << a.option;
+    return s.str();
+  }
   std::string operator()(const nn::Dropout& d) const {
     std::ostringstream s;
     s << "dropout p=" << d.p;

@@ -28,9 +28,7 @@ Value InstanceNorm::operator()(Builder& b, Value x) const { return b.emit(*this,
 Value GroupNorm::operator()(Builder& b, Value x) const { return b.emit(*this, {x}); }
 Value MaxPool2d::operator()(Builder& b, Value x) const { return b.emit(*this, {x}); }
 Value AvgPool2d::operator()(Builder& b, Value x) const { return b.emit(*this, {x}); }
-Value ReLU::operator()(Builder& b, Value x) const { return b.activation(Activation::relu, x); }
-Value Sigmoid::operator()(Builder& b, Value x) const { return b.activation(Activation::sigmoid, x); }
-Value Tanh::operator()(Builder& b, Value x) const { return b.activation(Activation::tanh, x); }
+Value Activate::operator()(Builder& b, Value x) const { return b.activation(act, x, option); }
 Value Dropout::operator()(Builder& b, Value x) const { return b.emit(*this, {x}); }
 Value Flatten::operator()(Builder& b, Value x) const { return b.emit(FlattenNode{}, {x}); }
 

@@ -67,7 +67,11 @@ class Inference {
   Shape operator()(const nn::MaxPool2d& p) const { return pool(p.kernel, p.stride.value_or(p.kernel), p.padding, p.dilation, p.ceil_mode); }
   Shape operator()(const nn::AvgPool2d& p) const { return pool(p.kernel, p.stride.value_or(p.kernel), p.padding, 1, p.ceil_mode); }
   Shape operator()(const ActivationNode& a) const {
-    check(a.act <= Activation::tanh, "activation " + std::to_string(static_cast<int>(a.act)) + " is no Activation");
+    check(is_activation(a.act), "activation " + std::to_string(static_cast<int>(a.act)) + " is no Activation");
+    if (const char* option = traits(a.act).option) {
+      check(std::isfinite(a.option), std::string(option) + " must be finite");
+      fits(option, a.option);
+    }
     return in_[0];
   }
 

@@ -16,7 +16,8 @@ bool suits(const nn::MaxPool2d& p) {
 // Takes the node into the batch norm before it, if it can follow there.
 bool fold(const Node& node, BatchNormNode& norm) {
   if (norm.pool) return false;
-  if (const auto* activation = std::get_if<ActivationNode>(&node.op); activation && norm.act == Activation::none) {
+  if (const auto* activation = std::get_if<ActivationNode>(&node.op)) {
+    if (norm.act != Activation::none || !traits(activation->act).gradient_from_output) return false;
     norm.act = activation->act;
     return true;
   }

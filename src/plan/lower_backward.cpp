@@ -115,7 +115,7 @@ void Lowering::backward(std::size_t i, const BatchNormNode& n) {
     call.partial = partial_sums(node(i).path + ".backward", d.packs(), call.partial_bytes());
     emit(i, call);
   } else if (makes_g) {
-    emit(i, ActivationBackward{.dx = g, .dy = dy, .y = y, .dims = d, .act = act});
+    emit(i, ActivationBackward{.dx = g, .dy = dy, .saved = y, .dims = d, .act = act});
   }
   if (makes_g) dy = g, y = {}, act = Activation::none;
   if (gives_dr) accumulate(input(i, 1), g);
@@ -176,7 +176,12 @@ void Lowering::backward(std::size_t i, const nn::AvgPool2d& p) {
 
 void Lowering::backward(std::size_t i, const ActivationNode& a) {
   const ValueId dx = make_gradient(input(i), i);
-  emit(i, ActivationBackward{.dx = dx, .dy = gradient_[i], .y = value_[i], .dims = dims(i), .act = a.act});
+  emit(i, ActivationBackward{.dx = dx,
+                             .dy = gradient_[i],
+                             .saved = traits(a.act).gradient_from_output ? value_[i] : x(i),
+                             .dims = dims(i),
+                             .act = a.act,
+                             .option = static_cast<float>(a.option)});
   accumulate(input(i), dx);
 }
 

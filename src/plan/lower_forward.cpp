@@ -177,7 +177,7 @@ void Lowering::forward(std::size_t i, const nn::AvgPool2d& p) {
 }
 
 void Lowering::forward(std::size_t i, const ActivationNode& a) {
-  emit(i, ActivationForward{.y = make_output(i), .x = x(i), .dims = dims(i), .act = a.act});
+  emit(i, ActivationForward{.y = make_output(i), .x = x(i), .dims = dims(i), .act = a.act, .option = static_cast<float>(a.option)});
 }
 
 void Lowering::forward(std::size_t i, const nn::Dropout& d) {

@@ -158,7 +158,7 @@ TEST_P(ActivationParity, IsAsCloseToDoubleAsCudnn) {
       CallValues v;
       const ActivationForward forward{.y = v.out("y", d), .x = v.in("x", d, x), .dims = d, .act = act};
       const ActivationBackward backward{
-          .dx = v.out("dx", d), .dy = v.in_gradient("dy", d, dy), .y = v.in("y given", d, y), .dims = d, .act = act};
+          .dx = v.out("dx", d), .dy = v.in_gradient("dy", d, dy), .saved = v.in("y given", d, y), .dims = d, .act = act};
       v.run(forward);
       v.run(backward);
       compare_output(subject, "y", v, forward.y, lanes, act == Activation::relu ? 0 : 4 * ulp, data.read(y_out));

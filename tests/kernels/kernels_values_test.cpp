@@ -304,14 +304,14 @@ TEST(MaxPoolValues, TheFirstOfEqualMaximaAndNaNWin) {
 }
 
 TEST(ActivationValues, NaNPassesThrough) {
-  for (Activation act : {Activation::none, Activation::relu, Activation::sigmoid, Activation::tanh}) {
+  for (const ActivationTraits& t : activation_table) {
     CallCase c(cpu::lanes);
-    ActivationForward call{.dims = c.dims(2, 1), .act = act};
+    ActivationForward call{.dims = c.dims(2, 1), .act = t.act, .option = static_cast<float>(t.standard)};
     call.y = c.out("y", call.dims);
     call.x = c.in("x", call.dims, given({std::numeric_limits<double>::quiet_NaN(), 0.5}));
     on_every_interpreter(c.call(call), [&](const Results& r) {
-      EXPECT_TRUE(std::isnan(r["y"][0])) << name_of(act);
-      EXPECT_FALSE(std::isnan(r["y"][1])) << name_of(act);
+      EXPECT_TRUE(std::isnan(r["y"][0])) << t.name;
+      EXPECT_FALSE(std::isnan(r["y"][1])) << t.name;
     });
   }
 }

@@ -9,8 +9,6 @@ find "$1/CMakeFiles" -name '*.o.ptxas' -exec cat {} + | c++filt | awk '
     kernel = quoted[2]
     sub(/^void /, "", kernel)
     gsub(/\(anonymous namespace\)::|norma::kernels::cuda::|_GLOBAL__N_[A-Za-z0-9_]*::|norma::kernels::|norma::/, "", kernel)
-    gsub(/\(Activation\)0/, "none", kernel); gsub(/\(Activation\)1/, "relu", kernel)
-    gsub(/\(Activation\)2/, "sigmoid", kernel); gsub(/\(Activation\)3/, "tanh", kernel)
     gsub(/\(Precision\)1/, "tf32", kernel); gsub(/\(Precision\)2/, "bf16", kernel)
     gsub(/\((int|bool)\)/, "", kernel)
     sub(/\(.*$/, "", kernel); sub(/ >$/, ">", kernel)  # without its parameters

@@ -29,20 +29,20 @@ Generator wide() {
   };
 }
 
-CallCase activation_forward(const Tensor& p, Activation act, int lanes) {
+CallCase activation_forward(const Tensor& p, Activation act, float option, int lanes) {
   CallCase c(lanes);
-  ActivationForward call{.dims = c.dims(p.n, p.c, p.h, p.w), .act = act};
+  ActivationForward call{.dims = c.dims(p.n, p.c, p.h, p.w), .act = act, .option = option};
   call.y = c.out("y", call.dims);
   call.x = c.in("x", call.dims, wide());
   return c.call(call);
 }
 
-CallCase activation_backward(const Tensor& p, Activation act, int lanes) {
+CallCase activation_backward(const Tensor& p, Activation act, float option, int lanes) {
   CallCase c(lanes);
-  ActivationBackward call{.dims = c.dims(p.n, p.c, p.h, p.w), .act = act};
+  ActivationBackward call{.dims = c.dims(p.n, p.c, p.h, p.w), .act = act, .option = option};
   call.dx = c.out_gradient("dx", call.dims);
   call.dy = c.in_gradient("dy", call.dims);
-  call.y = c.in("y", call.dims, activated(act));
+  call.saved = traits(act).gradient_from_output ? c.in("y", call.dims, activated(act)) : c.in("x", call.dims, wide());
   return c.call(call);
 }
 
@@ -77,11 +77,14 @@ CallCase fill(std::int64_t n, double value, int lanes) {
 
 void add_activation_cases(std::vector<Case>& table) {
   for (const Tensor& p : tensors()) {
-    for (Activation act : {Activation::none, Activation::relu, Activation::sigmoid, Activation::tanh}) {
-      const std::string name = "_" + std::string(name_of(act)) + "_" + p.name;
-      table.push_back({"activation_forward" + name, [=](int lanes) { return activation_forward(p, act, lanes); }});
-      table.push_back({"activation_backward" + name, [=](int lanes) { return activation_backward(p, act, lanes); }});
-    }
+    for (const ActivationTraits& t : activation_table)
+      for (const double factor : t.option ? std::vector{1.0, -3.5} : std::vector{1.0}) {  // the option's default, and another
+        const Activation act = t.act;
+        const auto option = static_cast<float>(factor * t.standard);
+        const std::string name = std::string("_") + t.name + (factor == 1 ? "_" : "_other_option_") + p.name;
+        table.push_back({"activation_forward" + name, [=](int lanes) { return activation_forward(p, act, option, lanes); }});
+        table.push_back({"activation_backward" + name, [=](int lanes) { return activation_backward(p, act, option, lanes); }});
+      }
     table.push_back({"add_" + p.name, [=](int lanes) { return add(p, Padding::garbage, lanes); }});
     table.push_back({"add_gradients_" + p.name, [=](int lanes) { return add(p, Padding::zero, lanes); }});
     table.push_back({"dropout_p05_" + p.name, [=](int lanes) { return dropout(p, 0.5, Padding::garbage, lanes); }});

@@ -169,7 +169,9 @@ CallCase running_update(const Running& p, int lanes) {
 void add_batch_norm_cases(std::vector<Case>& table) {
   for (const Normalised& p : shapes()) {
     table.push_back({"batch_norm_statistics_" + p.name, [p](int lanes) { return statistics(p, lanes); }});
-    for (Activation act : {Activation::none, Activation::relu, Activation::sigmoid, Activation::tanh}) {
+    for (const ActivationTraits& t : activation_table) {
+      if (!t.gradient_from_output) continue;  // it is never folded in
+      const Activation act = t.act;
       const std::string name = "_" + std::string(name_of(act)) + "_" + p.name;
       for (bool r : {false, true}) {
         const std::string residual = r ? "_residual" : "";

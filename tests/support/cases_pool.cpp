@@ -157,7 +157,9 @@ void add_pool_cases(std::vector<Case>& table) {
   }
   for (const Pool& p : pools()) {
     if (p.ceil_mode) continue;  // fuse leaves those alone
-    for (Activation act : {Activation::none, Activation::relu, Activation::sigmoid, Activation::tanh}) {
+    for (const ActivationTraits& t : activation_table) {
+      if (!t.gradient_from_output) continue;  // it is never folded in
+      const Activation act = t.act;
       const std::string name = "_" + std::string(name_of(act)) + "_" + p.name;
       table.push_back({"batch_norm_max_pool" + name, [=](int lanes) { return norm_max_forward(p, act, true, true, lanes); }});
       table.push_back({"batch_norm_max_pool_backward_apply" + name, [=](int lanes) { return norm_max_apply(p, act, true, true, lanes); }});

@@ -161,14 +161,23 @@ TEST(Gradient, Convolution) {
 TEST(Gradient, Linear) { check_all(from(nn::Linear{.out = 4}), {{"x", {5, 7}}}); }
 
 TEST(Gradient, Activations) {
-  for (const Module& m : {Module{nn::ReLU{}}, Module{nn::Sigmoid{}}, Module{nn::Tanh{}}}) check_all(from(m), {{"x", {5, 3, 2, 4}}});
+  for (const ActivationTraits& t : activation_table)
+    if (t.act != Activation::none)
+      for (const double option : {t.standard, -2.5 * t.standard}) check_all(from(nn::Activate{t.act, option}), {{"x", {5, 3, 2, 4}}});
+}
+
+// Whatever the fusion takes into the batch norm, the net's gradients stay.
+TEST(Gradient, ActivationsBetweenABatchNormAndAMaxPooling) {
+  for (const ActivationTraits& t : activation_table)
+    if (t.act != Activation::none)
+      check_all(from(nn::Sequential{nn::BatchNorm{}, nn::Activate{t.act}, nn::MaxPool2d{}}), {{"x", {5, 3, 4, 6}}});
 }
 
 TEST(Gradient, BatchNormInTraining) {
   check_all(from(nn::BatchNorm{}), {{"x", {5, 3, 2, 4}}});
   check_all(from(nn::BatchNorm{.affine = false}), {{"x", {6, 7}}});
-  for (const Module& m : {Module{nn::ReLU{}}, Module{nn::Sigmoid{}}, Module{nn::Tanh{}}})  // folded in, when fused
-    check_all(from(nn::Sequential{nn::BatchNorm{}, m}), {{"x", {5, 3, 2, 4}}});
+  for (const ActivationTraits& t : activation_table)  // some are folded in, when fused
+    if (t.act != Activation::none) check_all(from(nn::Sequential{nn::BatchNorm{}, nn::Activate{t.act}}), {{"x", {5, 3, 2, 4}}});
 }
 
 // The statistics are constants in evaluation, unless there are no running ones.

@@ -106,18 +106,14 @@ void dead_or_switched_off(const NormHealth& n, std::int64_t samples, std::vector
                               n.switched_off.size() == 1 ? "has" : "have", small_gamma, channel_list(n.switched_off)));
 }
 
-std::string what_is_saturated(Activation kind) {
-  switch (kind) {
-    case Activation::relu: return "0";
-    case Activation::sigmoid: return "below 0.05 or above 0.95";
-    case Activation::tanh: return "beyond 0.9";
-    case Activation::none: break;
-  }
-  return "";
+std::string what_is_saturated(const ActivationTraits& t) {
+  if (t.can_die()) return "0";
+  if (t.saturated_low == -t.saturated_high) return fmt::format("beyond {}", t.saturated_high);
+  return fmt::format("below {} or above {}", t.saturated_low, t.saturated_high);
 }
 
 // ReLU is made to give zeros: half of them is what it does to a centred input.
-double much_saturated(Activation kind) { return kind == Activation::relu ? 0.9 : 0.5; }
+double much_saturated(const ActivationTraits& t) { return t.can_die() ? 0.9 : 0.5; }
 
 }  // namespace
 
@@ -134,8 +130,8 @@ std::vector<std::string> findings(const EpochHealth& h, const HealthContext& con
     if (n.before.not_finite > 0) all.push_back(fmt::format("{}: {} values of its input are not finite", n.layer, n.before.not_finite));
   }
   for (const ActivationHealth& a : h.activations) {
-    if (a.saturated > much_saturated(a.kind))
-      all.push_back(fmt::format("{}: {} of its outputs are {}", a.layer, percent(a.saturated), what_is_saturated(a.kind)));
+    if (const ActivationTraits& t = traits(a.kind); a.saturated > much_saturated(t))
+      all.push_back(fmt::format("{}: {} of its outputs are {}", a.layer, percent(a.saturated), what_is_saturated(t)));
     const bool of_norm = std::any_of(h.norms.begin(), h.norms.end(), [&](const NormHealth& n) { return n.activation == a.layer; });
     if (!a.dead.empty() && !of_norm)
       all.push_back(fmt::format("{}: {} of its channels {} 0 for all {} samples of the probe {}", a.layer, a.dead.size(),

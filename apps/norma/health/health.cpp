@@ -57,15 +57,9 @@ Moments moments(const ObservedValue& x) {
 }
 
 double saturated_share(Activation kind, const std::vector<float>& y) {
-  const auto count = [&](auto saturated) { return static_cast<double>(std::count_if(y.begin(), y.end(), saturated)); };
-  double n = 0;
-  switch (kind) {
-    case Activation::relu: n = count([](float v) { return v == 0; }); break;
-    case Activation::sigmoid: n = count([](float v) { return v < 0.05f || v > 0.95f; }); break;
-    case Activation::tanh: n = count([](float v) { return v > 0.9f || v < -0.9f; }); break;
-    case Activation::none: break;
-  }
-  return n / static_cast<double>(y.size());
+  const ActivationTraits& t = traits(kind);
+  const auto n = std::count_if(y.begin(), y.end(), [&](float v) { return v <= t.saturated_low || v >= t.saturated_high; });
+  return t.saturates() ? static_cast<double>(n) / static_cast<double>(y.size()) : 0;
 }
 
 // Finite values on the grid.
@@ -217,7 +211,7 @@ NormHealth HealthProbe::norm(const BatchNormSite& site, bool after_dropout, cons
     for (std::size_t c = 0; c < gamma.size(); ++c)
       if (std::abs(static_cast<double>(gamma[c])) < small_gamma) h.switched_off.push_back(static_cast<std::int64_t>(c));
   }
-  if (site.activation && std::get<ActivationNode>(graph[*site.activation].op).act == Activation::relu)
+  if (site.activation && traits(std::get<ActivationNode>(graph[*site.activation].op).act).can_die())
     h.dead = dead_channels(train.values.at(h.activation));
   h.before = histogram(first_samples(train.values.at(h.input)));
   h.after = histogram(first_samples(y));
@@ -232,7 +226,7 @@ ActivationHealth HealthProbe::activation(const Node& node, const Observation& tr
   const ObservedValue& y = train.values.at(node.path);
   ActivationHealth h{.layer = node.path, .kind = std::get<ActivationNode>(node.op).act};
   h.saturated = saturated_share(h.kind, y.values);
-  if (h.kind == Activation::relu) h.dead = dead_channels(y);
+  if (traits(h.kind).can_die()) h.dead = dead_channels(y);
   Moments m = moments(y);
   h.mean = std::move(m.mean);
   for (const double v : m.variance) h.deviation.push_back(std::sqrt(v));

@@ -57,7 +57,7 @@ inline constexpr std::int64_t histogram_values = 16384;
 struct ActivationHealth {
   std::string layer;
   Activation kind = Activation::relu;
-  double saturated = 0;              // share of the probe's values that are: sigmoid below 0.05 or above 0.95, |tanh| above 0.9, ReLU 0
+  double saturated = 0;              // share of the probe's values at or beyond an end of ActivationTraits; 0 without ends
   Histogram input{};                 // like NormHealth's; empty where that is the output of a batch norm, which has it
   std::vector<std::int64_t> dead{};  // ReLU: channels that are 0 for the whole probe
   // Per channel of its output, which the next layer reads.

@@ -108,10 +108,10 @@ json to_json(const ActivationHealth& a) {
 }
 ActivationHealth activation_from(const json& j) {
   const std::string name = j.at("kind").get<std::string>();
-  for (const Activation kind : {Activation::relu, Activation::sigmoid, Activation::tanh})
-    if (name == name_of(kind))
+  for (const ActivationTraits& t : activation_table)
+    if (t.act != Activation::none && name == t.name)
       return {.layer = j.at("layer").get<std::string>(),
-              .kind = kind,
+              .kind = t.act,
               .saturated = number(j.at("saturated")),
               .input = histogram_from(j.at("input")),
               .dead = j.at("dead").get<std::vector<std::int64_t>>(),

@@ -30,8 +30,16 @@ inline constexpr std::pair<const char*, DataSection::Source> source_names[] = {{
                                                                                {"digits", DataSection::Source::digits},
                                                                                {"circles", DataSection::Source::circles},
                                                                                {"idx", DataSection::Source::idx}};
-inline constexpr std::pair<const char*, Activation> activation_names[] = {
-    {"relu", Activation::relu}, {"sigmoid", Activation::sigmoid}, {"tanh", Activation::tanh}, {"none", Activation::none}};
+// All activations, none last.
+inline constexpr struct ActivationNames {
+  std::pair<const char*, Activation> all[std::size(activation_table)];
+  constexpr ActivationNames() {
+    for (std::size_t i = 0; i < std::size(activation_table); ++i) {
+      const ActivationTraits& t = activation_table[(i + 1) % std::size(activation_table)];
+      all[i] = {t.name, t.act};
+    }
+  }
+} activation_names;
 inline constexpr std::pair<const char*, NormKind> norm_names[] = {{"none", NormKind::none},
                                                                   {"batch", NormKind::batch},
                                                                   {"layer", NormKind::layer},
@@ -246,7 +254,11 @@ void fields(V& v, D& d) {
 template <class V, Is<ModelSection> M>
 void fields(V& v, M& m) {
   v.require("layers");
-  v.choice("activation", m.activation, activation_names);
+  const Activation before = m.activation;
+  v.choice("activation", m.activation, activation_names.all);
+  if constexpr (V::reading)
+    if (m.activation != before) m.activation_option = traits(m.activation).standard;
+  if (const char* option = traits(m.activation).option) v.number(option, m.activation_option, any_number);
   v.choice("norm", m.norm, norm_names);
   v.choice("norm_position", m.norm_position, position_names);
   v.init("weight_init", m.weight_init);

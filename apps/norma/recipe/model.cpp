@@ -17,6 +17,14 @@ struct InstanceNormOfPlanes {
   Value operator()(Builder& b, Value x) const { return b.shape(x).rank() == 2 ? x : norm(b, x); }
 };
 
+// A layer that multiplies by weights, which model.weight_init and model.bias_init start.
+template <class M>
+concept has_weights = requires(M m) {
+  m.out;
+  m.bias;
+  m.weight_init;
+};
+
 // Both overloads of a layer: one that stands for itself, and those the model's fields decide.
 class ModelBuilder {
  public:
@@ -43,8 +51,11 @@ class ModelBuilder {
       const std::string path = prefix + l.name;
       if (norms.contains(path)) continue;
       if (biased.contains(path)) {
-        if (auto* c = std::get_if<nn::Conv2d>(&l.layer)) c->bias = true;
-        if (auto* f = std::get_if<nn::Linear>(&l.layer)) f->bias = true;
+        std::visit(
+            []<class M>(M& layer) {
+              if constexpr (has_weights<M>) layer.bias = true;
+            },
+            l.layer);
       }
       if (auto* s = std::get_if<SequentialLayer>(&l.layer)) {
         s->layers = without(s->layers, path + "/", norms, biased, s->repeat);
@@ -78,7 +89,7 @@ class ModelBuilder {
 
   template <class M>
   std::optional<Module> module(M layer) const {
-    if constexpr (std::is_same_v<M, nn::Conv2d> || std::is_same_v<M, nn::Linear>) {
+    if constexpr (has_weights<M>) {
       if (layer.weight_init.kind == Init::Kind::standard) layer.weight_init = model_.weight_init;
       if (layer.bias_init.kind == Init::Kind::standard) layer.bias_init = model_.bias_init;
     }
@@ -95,13 +106,8 @@ class ModelBuilder {
     return {};
   }
   std::optional<Module> module(const ActivationLayer&) const {
-    switch (model_.activation) {
-      case Activation::relu: return Module(nn::ReLU{});
-      case Activation::sigmoid: return Module(nn::Sigmoid{});
-      case Activation::tanh: return Module(nn::Tanh{});
-      case Activation::none: break;
-    }
-    return {};
+    if (model_.activation == Activation::none) return {};
+    return Module(nn::Activate{model_.activation, model_.activation_option});
   }
   std::optional<Module> module(const SequentialLayer& l) const { return Module(sequence(l.layers, l.repeat)); }
   std::optional<Module> module(const ResidualLayer& l) const {

@@ -86,11 +86,20 @@ void restart_section(toml::table& table, const std::vector<std::string>& parts, 
   }
 }
 
+// Another activation has not the option of the one before.
+void drop_option(toml::table& table, const std::vector<std::string>& parts, const toml::node& value) {
+  toml::table* model = table["model"].as_table();
+  if (!model || parts != std::vector<std::string>{"model", "activation"}) return;
+  for (const ActivationTraits& t : activation_table)
+    if (t.option && value.value_or(std::string_view{}) != t.name) model->erase(t.option);
+}
+
 void apply(toml::table& table, const Override& o, RecipeOrigin& origin) {
   const std::vector<std::string> parts = split(o);
   toml::table parsed = parse_value(o);
   toml::node& value = *parsed.get("value");
   restart_section(table, parts, value);
+  drop_option(table, parts, value);
   toml::node* at = &table;
   std::string path;
   for (std::size_t i = 0; i < parts.size(); ++i) {
@@ -114,7 +123,7 @@ void apply(toml::table& table, const Override& o, RecipeOrigin& origin) {
   origin.flags[path] = o.flag;
 }
 
-bool selects_kind(const Override& o) { return o.key.ends_with(".kind") || o.key == "data.name"; }
+bool selects_kind(const Override& o) { return o.key.ends_with(".kind") || o.key == "data.name" || o.key == "model.activation"; }
 
 template <std::size_t I = 0>
 Layer layer_of(std::size_t alternative) {

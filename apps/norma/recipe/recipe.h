@@ -66,6 +66,7 @@ struct LayerSpec {
 
 struct ModelSection {
   Activation activation = Activation::relu;  // none: those layers are left out
+  double activation_option = traits(activation).standard;
   NormKind norm = NormKind::batch;
   NormPosition norm_position = NormPosition::before;
   Init weight_init, bias_init;  // of every conv2d and linear that has the standard one

@@ -44,14 +44,14 @@ Table norm_table(const EpochHealth& h) {
   return t;
 }
 
-Table activation_table(const EpochHealth& h) {
+Table table_of_activations(const EpochHealth& h) {
   Table t{fmt::format("Activations after epoch {}", h.epoch),
           {{"layer", false}, {"kind", false}, {"saturated", true}, {"dead channels", true}},
           {},
           {}};
   for (const ActivationHealth& a : h.activations)
-    t.rows.push_back(
-        {a.layer, name_of(a.kind), format_percent(a.saturated), a.kind == Activation::relu ? std::to_string(a.dead.size()) : dash});
+    t.rows.push_back({a.layer, name_of(a.kind), traits(a.kind).saturates() ? format_percent(a.saturated) : dash,
+                      traits(a.kind).can_die() ? std::to_string(a.dead.size()) : dash});
   return t;
 }
 
@@ -302,7 +302,7 @@ std::string health_section(std::span<const EpochHealth> epochs) {
       last.samples, histogram_values);
   out += finding_list(last);
   if (!last.norms.empty()) out += to_html(norm_table(last));
-  if (!last.activations.empty()) out += to_html(activation_table(last));
+  if (!last.activations.empty()) out += to_html(table_of_activations(last));
   out += charts(epochs) + layer_histograms(epochs);
   constexpr std::size_t most_lists = 100;
   std::vector<const EpochHealth*> with;
