@@ -29,11 +29,11 @@ foreach(target IN LISTS bundled bundled_modules)
     list(APPEND bundled_files $<TARGET_FILE:${target}>)
   endif()
 endforeach()
-file(GLOB peers ${PROJECT_SOURCE_DIR}/apps/bench/peers/*.py ${PROJECT_SOURCE_DIR}/apps/bench/peers/*.txt)
+file(GLOB peers ${PROJECT_SOURCE_DIR}/apps/yardsticks/peers/*.py ${PROJECT_SOURCE_DIR}/apps/yardsticks/peers/*.txt)
 add_custom_target(
   bundle
   COMMAND ${CMAKE_COMMAND} "-DOUTPUT=${PROJECT_BINARY_DIR}/bundle" "-DPROGRAMS=${bundled_files}" "-DMODULES=${module_files}" "-DSTRIP=${CMAKE_STRIP}"
-          "-DSCRIPTS=${PROJECT_SOURCE_DIR}/tests/gpu.sh;${PROJECT_SOURCE_DIR}/tests/scripts/accuracy.sh;${PROJECT_SOURCE_DIR}/apps/bench/wide.toml" "-DPEERS=${peers}" -P
+          "-DSCRIPTS=${PROJECT_SOURCE_DIR}/tests/gpu.sh;${PROJECT_SOURCE_DIR}/tests/scripts/accuracy.sh;${PROJECT_SOURCE_DIR}/apps/yardsticks/wide.toml" "-DPEERS=${peers}" -P
           ${PROJECT_SOURCE_DIR}/cmake/make_bundle.cmake
   DEPENDS ${bundled} ${bundled_modules}
   VERBATIM)

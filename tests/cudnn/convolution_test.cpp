@@ -5,7 +5,7 @@
 #include <cmath>
 #include <ostream>
 
-#include "apps/bench/cudnn_convolution.h"
+#include "apps/yardsticks/cudnn_convolution.h"
 #include "tests/cudnn/call_values.h"
 #include "tests/cudnn/cudnn_handle.h"
 #include "tests/cudnn/parity.h"

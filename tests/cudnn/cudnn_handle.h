@@ -1,6 +1,6 @@
 // cuDNN's objects, which norma verify's module holds, too, in the layouts of these tests.
 #pragma once
-#include "apps/bench/cudnn_handle.h"
+#include "apps/yardsticks/cudnn_handle.h"
 #include "tests/cudnn/layout.h"
 
 namespace norma::test {

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "apps/bench/onednn.h"
+#include "apps/yardsticks/onednn.h"
 
 namespace norma::app {
 

@@ -1,8 +1,8 @@
 #include "apps/norma/commands/verify_cudnn.h"
 
-#include "apps/bench/cudnn.h"
 #include "apps/norma/system/log.h"
 #include "apps/norma/system/plugin.h"
+#include "apps/yardsticks/cudnn.h"
 
 namespace norma::app {
 namespace {

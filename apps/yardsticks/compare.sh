@@ -1,6 +1,6 @@
 #!/bin/sh
 # norma against PyTorch and JAX on the CPU: the two recipes, equal initial weights and order of samples, alternately on the same cores.
-#   sh apps/bench/compare.sh [--build DIR] [--threads LIST] [--epochs N] [--rounds N] [--recipe LIST] [--variants LIST] [--json FILE]
+#   sh apps/yardsticks/compare.sh [--build DIR] [--threads LIST] [--epochs N] [--rounds N] [--recipe LIST] [--variants LIST] [--json FILE]
 # First each program trains one epoch. The comparison fails if a training loss is not norma's within 0.2 %. Then every round runs norma and
 # each variant of the others. Medians: seconds of training an epoch, of an evaluation, from the process's start to the end of its first
 # step; peak memory. Every process is pinned to as many cores as it has threads (1,2 measures both). A ratio is the fastest variant's figure
@@ -31,4 +31,4 @@ if [ -z "${NORMA_DATA_DIR-}" ] && [ -d "$root/../shared/data" ]; then
   NORMA_DATA_DIR=$(cd "$root/../shared/data" && pwd)
   export NORMA_DATA_DIR
 fi
-exec "${PYTHON:-python3}" "$root/apps/bench/compare.py" --norma "$norma" "$@"
+exec "${PYTHON:-python3}" "$root/apps/yardsticks/compare.py" --norma "$norma" "$@"

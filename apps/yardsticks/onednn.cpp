@@ -1,5 +1,5 @@
 // oneDNN as a yardstick: norma_onednn.so, loaded by `norma bench ops`.
-#include "apps/bench/onednn.h"
+#include "apps/yardsticks/onednn.h"
 
 #include <omp.h>
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The two LeNet-BN recipes trained by PyTorch: on the CPU a yardstick of apps/bench/compare.sh, with --device cuda one of tests/gpu.sh.
+"""The two LeNet-BN recipes trained by PyTorch: on the CPU a yardstick of compare.sh, with --device cuda one of tests/gpu.sh.
 
 Data, order and sums stay on the device; the host waits for it once an epoch. Ways of running a step, the fastest last:
     (nothing)                                           eager

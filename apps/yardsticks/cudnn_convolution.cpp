@@ -1,4 +1,4 @@
-#include "apps/bench/cudnn_convolution.h"
+#include "apps/yardsticks/cudnn_convolution.h"
 
 #include <vector>
 

@@ -1,4 +1,4 @@
-#include "apps/bench/cudnn_handle.h"
+#include "apps/yardsticks/cudnn_handle.h"
 
 #include <algorithm>
 #include <utility>

@@ -7,7 +7,7 @@
 //   BatchNormBackwardApply   dx of the backward pass, which sums dgamma and dbeta itself instead of taking the Call's
 // Activations fused into a Call are cuDNN's own, before or after. SoftmaxCrossEntropy uses cuDNN's softmax and makes dlogits of its
 // probabilities in double. Not offered: MaxPool's gradient, which takes no argmax there, and linear layers, which have no entry point here.
-#include "apps/bench/cudnn.h"
+#include "apps/yardsticks/cudnn.h"
 
 #include <cmath>
 #include <cstdio>
@@ -17,7 +17,7 @@
 #include <string_view>
 #include <vector>
 
-#include "apps/bench/cudnn_convolution.h"
+#include "apps/yardsticks/cudnn_convolution.h"
 #include "src/execute/cuda_memory.h"
 #include "src/plan/plan.h"
 

@@ -2,7 +2,7 @@
 #pragma once
 #include <string>
 
-#include "apps/bench/cudnn_handle.h"
+#include "apps/yardsticks/cudnn_handle.h"
 
 namespace norma::bench {
 

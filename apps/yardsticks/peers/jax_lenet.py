@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The two LeNet-BN recipes trained by JAX: on the CPU a yardstick of apps/bench/compare.sh, with --device cuda one of tests/gpu.sh.
+"""The two LeNet-BN recipes trained by JAX: on the CPU a yardstick of compare.sh, with --device cuda one of tests/gpu.sh.
 
 Everything is compiled ahead, before the clock starts. Two ways of running: a jitted step with donated parameters, called for every batch,
 and (--scan) one jitted program for an epoch, a lax.scan over its whole batches and the last one; two layouts, NCHW and (--nhwc) NHWC.
