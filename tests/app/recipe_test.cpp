@@ -190,6 +190,34 @@ TEST(Recipe, ShippedRecipesRoundTripAndBuild) {
   }
 }
 
+// The tests of reading and writing see every layer that a recipe can have.
+TEST(Recipe, TheRichRecipeHasEveryLayer) {
+  for (const char* name : LayerTable::names)
+    EXPECT_TRUE(contains(rich, std::string("type = \"") + name + "\"")) << "put a layer " << name << " into `rich`";
+}
+
+// Each activation is a layer's and the model's, by its name, with its option, through config.toml and back.
+TEST(Recipe, EveryActivation) {
+  for (const ActivationTraits& t : activation_table) {
+    if (t.act == Activation::none) continue;
+    std::string model = std::string("activation = \"") + t.name + "\"\n";
+    if (t.option) model += std::string(t.option) + " = 0.375\n";
+    const Recipe r = parse("[data]\nname = \"circles\"\n[model]\n" + model + "layers = [{ type = \"activation\" }]\n");
+    const Recipe again = parse(write_toml(r));
+    for (const Recipe& read : {r, again}) {
+      EXPECT_EQ(read.model.activation, t.act) << t.name;
+      const Graph g = trace(Module(build_model(read.model)), {4, 2});
+      const auto& node = std::get<ActivationNode>(g.nodes.back().op);
+      EXPECT_EQ(node.act, t.act);
+      EXPECT_EQ(node.option, t.option ? 0.375 : t.standard) << t.name;
+    }
+    // Another activation from the command line drops the option.
+    const Recipe relu = parse(write_toml(r), {{"model.activation", "relu", "--activation"}});
+    EXPECT_EQ(relu.model.activation, Activation::relu);
+    EXPECT_FALSE(contains(write_toml(relu), "0.375")) << t.name;
+  }
+}
+
 TEST(Recipe, MnistLenetBnIsTheNetOfTheIssue) {
   const Recipe r = parse_recipe(find_recipe("mnist-lenet-bn"));
   EXPECT_EQ(std::get<Sgd>(r.optimizer).lr, 0.02);

@@ -68,17 +68,13 @@ inline constexpr std::pair<const char*, OptimizerKind> optimizer_names[] = {
     {"sgd", OptimizerKind::sgd}, {"adam", OptimizerKind::adam}, {"adamw", OptimizerKind::adamw}};
 enum class LossKind : std::uint8_t { cross_entropy, mse };
 inline constexpr std::pair<const char*, LossKind> loss_names[] = {{"cross_entropy", LossKind::cross_entropy}, {"mse", LossKind::mse}};
-// {type = "..."} of a layer; the second is the alternative of Layer.
-inline constexpr std::pair<const char*, std::size_t> layer_names[] = {{"conv2d", 0},      {"linear", 1},
-                                                                      {"norm", 2},        {"batch_norm", 3},
-                                                                      {"layer_norm", 4},  {"instance_norm", 5},
-                                                                      {"group_norm", 6},  {"activation", 7},
-                                                                      {"relu", 8},        {"sigmoid", 9},
-                                                                      {"tanh", 10},       {"max_pool2d", 11},
-                                                                      {"avg_pool2d", 12}, {"global_avg_pool2d", 13},
-                                                                      {"dropout", 14},    {"flatten", 15},
-                                                                      {"sequential", 16}, {"residual", 17}};
-static_assert(std::size(layer_names) == std::variant_size_v<Layer>);
+// {type = "..."}: the second is the alternative of Layer.
+inline constexpr struct LayerNames {
+  std::pair<const char*, std::size_t> all[std::size(LayerTable::names)];
+  constexpr LayerNames() {
+    for (std::size_t i = 0; i < std::size(all); ++i) all[i] = {LayerTable::names[i], i};
+  }
+} layer_names;
 
 // T or const T
 template <class X, class T>

@@ -144,7 +144,7 @@ void RecipeReader::layers(const char* key, std::vector<LayerSpec>& value, std::s
     RecipeReader inner = table_reader(fmt::format("{}.{}", key, i), *a->get(i));
     inner.require("type");
     std::size_t type = 0;
-    inner.choice("type", type, layer_names);
+    inner.choice("type", type, layer_names.all);
     LayerSpec& l = value.emplace_back(LayerSpec{{}, layer_of(type)});
     inner.text("name", l.name);
     inner.check("name", [&] {

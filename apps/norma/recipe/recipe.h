@@ -1,6 +1,8 @@
 // A recipe: everything one training run needs, as a TOML file says it. One list of fields per section (recipe_fields.h) serves reading,
 // overriding by flags, and writing the config.toml from which the run can be repeated.
 #pragma once
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <map>
@@ -54,10 +56,44 @@ struct ResidualLayer {
   std::vector<LayerSpec> body, projection;
 };
 
-// In the order of layer_names.
-using Layer = std::variant<nn::Conv2d, nn::Linear, NormLayer, nn::BatchNorm, nn::LayerNorm, nn::InstanceNorm, nn::GroupNorm,
-                           ActivationLayer, nn::ReLU, nn::Sigmoid, nn::Tanh, nn::MaxPool2d, nn::AvgPool2d, nn::GlobalAvgPool2d, nn::Dropout,
-                           nn::Flatten, SequentialLayer, ResidualLayer>;
+// One row a layer: the name in {type = "..."} and what it is. The layer's options stand in fields.h.
+template <std::size_t size>
+struct LayerName {
+  char text[size];
+  consteval LayerName(const char (&name)[size]) { std::copy_n(name, size, text); }  // NOLINT: names convert
+};
+template <LayerName layer_name, class L>
+struct LayerRow {
+  static constexpr const char* name = layer_name.text;
+  using type = L;
+};
+template <class... Row>
+struct LayerRows {
+  using Layer = std::variant<typename Row::type...>;
+  static constexpr const char* names[] = {Row::name...};  // [alternative of Layer]
+};
+// clang-format off
+using LayerTable = LayerRows<
+    LayerRow<"conv2d", nn::Conv2d>,
+    LayerRow<"linear", nn::Linear>,
+    LayerRow<"norm", NormLayer>,
+    LayerRow<"batch_norm", nn::BatchNorm>,
+    LayerRow<"layer_norm", nn::LayerNorm>,
+    LayerRow<"instance_norm", nn::InstanceNorm>,
+    LayerRow<"group_norm", nn::GroupNorm>,
+    LayerRow<"activation", ActivationLayer>,
+    LayerRow<"relu", nn::ReLU>,
+    LayerRow<"sigmoid", nn::Sigmoid>,
+    LayerRow<"tanh", nn::Tanh>,
+    LayerRow<"max_pool2d", nn::MaxPool2d>,
+    LayerRow<"avg_pool2d", nn::AvgPool2d>,
+    LayerRow<"global_avg_pool2d", nn::GlobalAvgPool2d>,
+    LayerRow<"dropout", nn::Dropout>,
+    LayerRow<"flatten", nn::Flatten>,
+    LayerRow<"sequential", SequentialLayer>,
+    LayerRow<"residual", ResidualLayer>>;
+// clang-format on
+using Layer = LayerTable::Layer;
 
 struct LayerSpec {
   std::string name;  // empty: by kind and number

@@ -63,7 +63,7 @@ class RecipeWriter {
     for (std::size_t i = 0; i < value.size(); ++i) {
       RecipeWriter inner(fmt::format("{}.{}", path_of(key), i), flat_, depth_ + 1);
       const std::size_t type = value[i].layer.index();
-      inner.choice("type", type, layer_names);
+      inner.choice("type", type, layer_names.all);
       inner.text("name", value[i].name);
       std::visit([&](const auto& layer) { fields(inner, layer); }, value[i].layer);
       list += indent + inner.inline_table() + ",\n";
