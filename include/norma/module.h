@@ -205,6 +205,17 @@ struct Tanh {
   Value operator()(Builder& b, Value x) const { return Activate{Activation::tanh}(b, x); }
 };
 
+// x Phi(x), with the share Phi(x) of the standard normal distribution below x (Hendrycks and Gimpel 2016). Approximate::tanh:
+// 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))), PyTorch's approximate="tanh".
+struct GELU {
+  static constexpr const char* kind = "gelu";
+  enum class Approximate : std::uint8_t { none, tanh };
+  Approximate approximate = Approximate::none;
+  Value operator()(Builder& b, Value x) const {
+    return Activate{approximate == Approximate::tanh ? Activation::gelu_tanh : Activation::gelu}(b, x);
+  }
+};
+
 // Training: each element is 0 with probability p, else divided by 1-p. Evaluation: the identity.
 struct Dropout {
   static constexpr const char* kind = "dropout";

@@ -23,6 +23,7 @@ struct ReferenceMath {
     using std::tanh;
     return tanh(x);
   }
+  static T normal_cdf(const T& x) { return reference::normal_cdf(x); }
   static T relu(const T& x) { return reference::relu(x); }
   static T sigmoid(const T& x) { return reference::sigmoid(x); }
 };

@@ -72,6 +72,15 @@ inline Tracked sigmoid(const Tracked& a) {
   return Tracked::rounded(s, sum_rounded.e2);
 }
 
+// Share of the standard normal distribution below x.
+inline double normal_cdf(double x) { return 0.5 * std::erfc(-x * 0.70710678118654752); }
+// An exponential of x^2/2, a quotient, a polynomial, a product: of the tail, which is then taken from 1 where x > 0.
+inline Tracked normal_cdf(const Tracked& a) {
+  const double p = normal_cdf(a.v), tail = a.v > 0 ? normal_cdf(-a.v) : p, half = a.v * a.v / 2;
+  const double slope = std::exp(-half) * 0.3989422804014327, rounding = Tracked::u * tail;
+  return Tracked::rounded(p, slope * slope * a.e2 + rounding * rounding * (4 + half * half));
+}
+
 inline double relu(double x) { return x > 0 || std::isnan(x) ? x : 0; }
 // Below 0 but within its own error of it, float may still come out above.
 inline Tracked relu(const Tracked& a) {

@@ -46,6 +46,18 @@ TEST(Histogram, CountsOnGridsThatNest) {
   EXPECT_NEAR(m.width * static_cast<double>(m.first), -1, m.width);
 }
 
+// A line of health.jsonl can be read back whatever the activation.
+TEST(Health, EveryActivationThroughJson) {
+  for (const ActivationTraits& t : activation_table) {
+    if (t.act == Activation::none) continue;
+    EpochHealth h{.epoch = 1};
+    h.activations = {{.layer = "a", .kind = t.act, .saturated = 1}};
+    EXPECT_EQ(health_from_json(to_json(h)).activations.at(0).kind, t.act) << t.name;
+    if (!t.saturates()) h.activations[0].saturated = 0;
+    EXPECT_EQ(findings(h, {.batch = 32}).size(), t.saturates() ? 1u : 0u) << t.name;
+  }
+}
+
 TEST(Health, LookingChangesNothingAndTheFiguresAreTheNets) {
   const Dataset data = bars(95);
   Trainer plain{net, options()}, watched{net, options()};

@@ -78,6 +78,7 @@ layers = [
   { type = "avg_pool2d", kernel = [2, 3], stride = [1, 2], padding = 1, ceil_mode = true, count_include_pad = false },
   { type = "residual", body = [{ type = "sequential", name = "inner", repeat = 2, layers = [{ type = "conv2d", out = 4, kernel = 1 }] }], projection = [{ type = "conv2d", out = 4, kernel = 1, weight_init = "he_normal" }] },
   { type = "dropout", p = 0.25 },
+  { type = "sequential", layers = [{ type = "gelu", approximate = "tanh" }] },
   { type = "global_avg_pool2d" },
   { type = "flatten" },
   { type = "linear", out = 10, bias_init = { kind = "uniform", low = -1, high = 2 }, weight_init = { kind = "xavier_uniform", gain = 1.5 } },
@@ -140,7 +141,7 @@ TEST(Recipe, ReadsEveryField) {
   EXPECT_EQ(r.model.norm_position, NormPosition::after);
   EXPECT_EQ(r.model.group_norm.groups, 4);
   EXPECT_EQ(r.model.batch_norm.momentum, 0.05);
-  ASSERT_EQ(r.model.layers.size(), 17U);
+  ASSERT_EQ(r.model.layers.size(), 18U);
   const auto& conv = std::get<nn::Conv2d>(r.model.layers[0].layer);
   EXPECT_EQ(r.model.layers[0].name, "stem");
   EXPECT_EQ(conv.kernel, Size2(3, 5));

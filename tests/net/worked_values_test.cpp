@@ -99,6 +99,24 @@ TEST(BatchNormWorked, EvaluationUsesAndNeverWritesTheRunningStatistics) {
   EXPECT_EQ(run.read("bn.num_batches_tracked").at(0), 0.f);
 }
 
+// Outputs and gradients for dy = 1, computed from the formulas in double; torch.nn gives the same.
+void expect_activation(const Module& module, const std::vector<float>& y, const std::vector<float>& dx) {
+  ModuleRunner run{module, {6, 1}};
+  run.write("x", std::vector<float>{-3, -1, -0.25f, 0, 0.5f, 2});
+  run.write("dy", std::vector<float>(6, 1));
+  run.step();
+  expect_near(run.read("y"), y, 3e-7f, "y");
+  expect_near(run.read("dx"), dx, 5e-7f, "dx");
+}
+
+TEST(ActivationWorked, Gelu) {
+  using Approximate = nn::GELU::Approximate;
+  expect_activation(nn::GELU{}, {-0.0040496941f, -0.15865525f, -0.10032342f, 0, 0.34573123f, 1.9544997f},
+                    {-0.011945647f, -0.083315471f, 0.30462665f, 0.5f, 0.86749512f, 1.0852318f});
+  expect_activation(nn::GELU{.approximate = Approximate::tanh}, {-0.0036373921f, -0.15880801f, -0.10032465f, 0, 0.34571401f, 1.9545977f},
+                    {-0.011584167f, -0.082964084f, 0.3046459f, 0.5f, 0.8673699f, 1.0860993f});
+}
+
 TEST(MaxPoolWorked, TheFirstOfEqualsGetsTheGradientAndNaNWins) {
   ModuleRunner run{MaxPool2d{.kernel = 2}, {1, 1, 2, 4}};
   run.write("x", std::vector<float>{5, 5, 1, std::nanf(""), 5, 5, 2, 3});

@@ -40,6 +40,8 @@ inline constexpr struct ActivationNames {
     }
   }
 } activation_names;
+inline constexpr std::pair<const char*, nn::GELU::Approximate> approximate_names[] = {{"none", nn::GELU::Approximate::none},
+                                                                                      {"tanh", nn::GELU::Approximate::tanh}};
 inline constexpr std::pair<const char*, NormKind> norm_names[] = {{"none", NormKind::none},
                                                                   {"batch", NormKind::batch},
                                                                   {"layer", NormKind::layer},
@@ -176,6 +178,11 @@ void fields(V& v, L& l) {
   v.size("padding", l.padding, 0);
   v.boolean("ceil_mode", l.ceil_mode);
   v.boolean("count_include_pad", l.count_include_pad);
+}
+
+template <class V, Is<nn::GELU> L>
+void fields(V& v, L& l) {
+  v.choice("approximate", l.approximate, approximate_names);
 }
 
 template <class V, Is<nn::Dropout> L>

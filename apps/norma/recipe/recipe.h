@@ -85,6 +85,7 @@ using LayerTable = LayerRows<
     LayerRow<"relu", nn::ReLU>,
     LayerRow<"sigmoid", nn::Sigmoid>,
     LayerRow<"tanh", nn::Tanh>,
+    LayerRow<"gelu", nn::GELU>,
     LayerRow<"max_pool2d", nn::MaxPool2d>,
     LayerRow<"avg_pool2d", nn::AvgPool2d>,
     LayerRow<"global_avg_pool2d", nn::GlobalAvgPool2d>,
