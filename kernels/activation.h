@@ -61,6 +61,7 @@ NORMA_INLINE T activate(Activation act, T x, [[maybe_unused]] float option = 0) 
     case Activation::tanh: return Math::tanh(x);
     case Activation::gelu: return x * normal_cdf<Math>(x);
     case Activation::gelu_tanh: return x * GeluTanh<Math>(x).sigmoid();
+    case Activation::silu: return x * Math::sigmoid(x);
   }
   __builtin_unreachable();  // lowering refuses a number that is no Activation
 }
@@ -81,6 +82,10 @@ NORMA_INLINE T activation_gradient(Activation act, T dy, T s, [[maybe_unused]] f
       const GeluTanh<Math> a(s);
       const T share = a.sigmoid();
       return dy * Math::fma(a.x * share * (Math::constant(1.0f) - share), a.slope(), share);
+    }
+    case Activation::silu: {
+      const T share = Math::sigmoid(s);
+      return dy * Math::fma(s * share, Math::constant(1.0f) - share, share);
     }
   }
   __builtin_unreachable();

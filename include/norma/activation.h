@@ -9,7 +9,7 @@
 namespace norma {
 
 // none is the identity: it stands in a Call whose activation was not fused.
-enum class Activation : std::uint8_t { none, relu, sigmoid, tanh, gelu, gelu_tanh };
+enum class Activation : std::uint8_t { none, relu, sigmoid, tanh, gelu, gelu_tanh, silu };
 
 struct ActivationTraits {
   Activation act;
@@ -36,6 +36,7 @@ inline constexpr ActivationTraits activation_table[] = {
     {.act = Activation::tanh, .name = "tanh", .gradient_from_output = true, .saturated_low = -0.9f, .saturated_high = 0.9f},
     {.act = Activation::gelu, .name = "gelu", .gradient_from_output = false},
     {.act = Activation::gelu_tanh, .name = "gelu_tanh", .gradient_from_output = false},
+    {.act = Activation::silu, .name = "silu", .gradient_from_output = false},
 };
 
 constexpr bool is_activation(Activation a) { return static_cast<std::size_t>(a) < std::size(activation_table); }

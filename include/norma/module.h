@@ -216,6 +216,12 @@ struct GELU {
   }
 };
 
+// x sigmoid(x), also called swish (Elfwing, Uchibe and Doya 2017)
+struct SiLU {
+  static constexpr const char* kind = "silu";
+  Value operator()(Builder& b, Value x) const { return Activate{Activation::silu}(b, x); }
+};
+
 // Training: each element is 0 with probability p, else divided by 1-p. Evaluation: the identity.
 struct Dropout {
   static constexpr const char* kind = "dropout";

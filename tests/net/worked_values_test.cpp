@@ -117,6 +117,11 @@ TEST(ActivationWorked, Gelu) {
                     {-0.011584167f, -0.082964084f, 0.3046459f, 0.5f, 0.8673699f, 1.0860993f});
 }
 
+TEST(ActivationWorked, Silu) {
+  expect_activation(nn::SiLU{}, {-0.14227762f, -0.26894142f, -0.10945587f, 0, 0.31122967f, 1.7615942f},
+                    {-0.088104106f, 0.072329488f, 0.37628998f, 0.5f, 0.73996119f, 1.0907842f});
+}
+
 TEST(MaxPoolWorked, TheFirstOfEqualsGetsTheGradientAndNaNWins) {
   ModuleRunner run{MaxPool2d{.kernel = 2}, {1, 1, 2, 4}};
   run.write("x", std::vector<float>{5, 5, 1, std::nanf(""), 5, 5, 2, 3});

@@ -86,6 +86,7 @@ using LayerTable = LayerRows<
     LayerRow<"sigmoid", nn::Sigmoid>,
     LayerRow<"tanh", nn::Tanh>,
     LayerRow<"gelu", nn::GELU>,
+    LayerRow<"silu", nn::SiLU>,
     LayerRow<"max_pool2d", nn::MaxPool2d>,
     LayerRow<"avg_pool2d", nn::AvgPool2d>,
     LayerRow<"global_avg_pool2d", nn::GlobalAvgPool2d>,
