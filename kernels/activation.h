@@ -62,6 +62,7 @@ NORMA_INLINE T activate(Activation act, T x, [[maybe_unused]] float option = 0) 
     case Activation::gelu: return x * normal_cdf<Math>(x);
     case Activation::gelu_tanh: return x * GeluTanh<Math>(x).sigmoid();
     case Activation::silu: return x * Math::sigmoid(x);
+    case Activation::leaky_relu: return Math::where_positive(x, x, Math::constant(option) * x);
   }
   __builtin_unreachable();  // lowering refuses a number that is no Activation
 }
@@ -87,6 +88,7 @@ NORMA_INLINE T activation_gradient(Activation act, T dy, T s, [[maybe_unused]] f
       const T share = Math::sigmoid(s);
       return dy * Math::fma(s * share, Math::constant(1.0f) - share, share);
     }
+    case Activation::leaky_relu: return Math::where_positive(s, dy, Math::constant(option) * dy);
   }
   __builtin_unreachable();
 }

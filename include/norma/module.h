@@ -222,6 +222,13 @@ struct SiLU {
   Value operator()(Builder& b, Value x) const { return Activate{Activation::silu}(b, x); }
 };
 
+// x where x > 0, else negative_slope x
+struct LeakyReLU {
+  static constexpr const char* kind = "leaky_relu";
+  double negative_slope = 0.01;
+  Value operator()(Builder& b, Value x) const { return Activate{Activation::leaky_relu, negative_slope}(b, x); }
+};
+
 // Training: each element is 0 with probability p, else divided by 1-p. Evaluation: the identity.
 struct Dropout {
   static constexpr const char* kind = "dropout";

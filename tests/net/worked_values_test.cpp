@@ -122,6 +122,11 @@ TEST(ActivationWorked, Silu) {
                     {-0.088104106f, 0.072329488f, 0.37628998f, 0.5f, 0.73996119f, 1.0907842f});
 }
 
+TEST(ActivationWorked, LeakyRelu) {
+  expect_activation(nn::LeakyReLU{}, {-0.03f, -0.01f, -0.0025f, 0, 0.5f, 2}, {0.01f, 0.01f, 0.01f, 0.01f, 1, 1});
+  expect_activation(nn::LeakyReLU{-2}, {6, 2, 0.5f, 0, 0.5f, 2}, {-2, -2, -2, -2, 1, 1});
+}
+
 TEST(MaxPoolWorked, TheFirstOfEqualsGetsTheGradientAndNaNWins) {
   ModuleRunner run{MaxPool2d{.kernel = 2}, {1, 1, 2, 4}};
   run.write("x", std::vector<float>{5, 5, 1, std::nanf(""), 5, 5, 2, 3});

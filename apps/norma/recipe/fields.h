@@ -185,6 +185,11 @@ void fields(V& v, L& l) {
   v.choice("approximate", l.approximate, approximate_names);
 }
 
+template <class V, Is<nn::LeakyReLU> L>
+void fields(V& v, L& l) {
+  v.number("negative_slope", l.negative_slope, any_number);
+}
+
 template <class V, Is<nn::Dropout> L>
 void fields(V& v, L& l) {
   v.number("p", l.p, below_one);

@@ -87,6 +87,7 @@ using LayerTable = LayerRows<
     LayerRow<"tanh", nn::Tanh>,
     LayerRow<"gelu", nn::GELU>,
     LayerRow<"silu", nn::SiLU>,
+    LayerRow<"leaky_relu", nn::LeakyReLU>,
     LayerRow<"max_pool2d", nn::MaxPool2d>,
     LayerRow<"avg_pool2d", nn::AvgPool2d>,
     LayerRow<"global_avg_pool2d", nn::GlobalAvgPool2d>,
