@@ -63,6 +63,9 @@ NORMA_INLINE T activate(Activation act, T x, [[maybe_unused]] float option = 0) 
     case Activation::gelu_tanh: return x * GeluTanh<Math>(x).sigmoid();
     case Activation::silu: return x * Math::sigmoid(x);
     case Activation::leaky_relu: return Math::where_positive(x, x, Math::constant(option) * x);
+    case Activation::elu:  // exp(x) - 1 = tanh(x/2) (exp(x) + 1), which keeps its digits near 0
+      return Math::where_positive(x, x,
+                                  Math::constant(option) * (Math::tanh(x * Math::constant(0.5f)) * (Math::exp(x) + Math::constant(1.0f))));
   }
   __builtin_unreachable();  // lowering refuses a number that is no Activation
 }
@@ -89,6 +92,7 @@ NORMA_INLINE T activation_gradient(Activation act, T dy, T s, [[maybe_unused]] f
       return dy * Math::fma(s * share, Math::constant(1.0f) - share, share);
     }
     case Activation::leaky_relu: return Math::where_positive(s, dy, Math::constant(option) * dy);
+    case Activation::elu: return Math::where_positive(s, dy, Math::constant(option) * Math::exp(s) * dy);
   }
   __builtin_unreachable();
 }

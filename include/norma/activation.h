@@ -9,7 +9,7 @@
 namespace norma {
 
 // none is the identity: it stands in a Call whose activation was not fused.
-enum class Activation : std::uint8_t { none, relu, sigmoid, tanh, gelu, gelu_tanh, silu, leaky_relu };
+enum class Activation : std::uint8_t { none, relu, sigmoid, tanh, gelu, gelu_tanh, silu, leaky_relu, elu };
 
 struct ActivationTraits {
   Activation act;
@@ -38,6 +38,7 @@ inline constexpr ActivationTraits activation_table[] = {
     {.act = Activation::gelu_tanh, .name = "gelu_tanh", .gradient_from_output = false},
     {.act = Activation::silu, .name = "silu", .gradient_from_output = false},
     {.act = Activation::leaky_relu, .name = "leaky_relu", .gradient_from_output = false, .option = "negative_slope", .standard = 0.01},
+    {.act = Activation::elu, .name = "elu", .gradient_from_output = false, .option = "alpha", .standard = 1},
 };
 
 constexpr bool is_activation(Activation a) { return static_cast<std::size_t>(a) < std::size(activation_table); }

@@ -229,6 +229,13 @@ struct LeakyReLU {
   Value operator()(Builder& b, Value x) const { return Activate{Activation::leaky_relu, negative_slope}(b, x); }
 };
 
+// x where x > 0, else alpha (exp(x) - 1) (Clevert, Unterthiner and Hochreiter 2015)
+struct ELU {
+  static constexpr const char* kind = "elu";
+  double alpha = 1;
+  Value operator()(Builder& b, Value x) const { return Activate{Activation::elu, alpha}(b, x); }
+};
+
 // Training: each element is 0 with probability p, else divided by 1-p. Evaluation: the identity.
 struct Dropout {
   static constexpr const char* kind = "dropout";

@@ -127,6 +127,12 @@ TEST(ActivationWorked, LeakyRelu) {
   expect_activation(nn::LeakyReLU{-2}, {6, 2, 0.5f, 0, 0.5f, 2}, {-2, -2, -2, -2, 1, 1});
 }
 
+TEST(ActivationWorked, Elu) {
+  expect_activation(nn::ELU{}, {-0.95021293f, -0.63212056f, -0.22119922f, 0, 0.5f, 2}, {0.049787068f, 0.36787944f, 0.77880078f, 1, 1, 1});
+  expect_activation(nn::ELU{.alpha = 2}, {-1.9004259f, -1.2642411f, -0.44239843f, 0, 0.5f, 2},
+                    {0.099574137f, 0.73575888f, 1.5576016f, 2, 1, 1});
+}
+
 TEST(MaxPoolWorked, TheFirstOfEqualsGetsTheGradientAndNaNWins) {
   ModuleRunner run{MaxPool2d{.kernel = 2}, {1, 1, 2, 4}};
   run.write("x", std::vector<float>{5, 5, 1, std::nanf(""), 5, 5, 2, 3});

@@ -190,6 +190,11 @@ void fields(V& v, L& l) {
   v.number("negative_slope", l.negative_slope, any_number);
 }
 
+template <class V, Is<nn::ELU> L>
+void fields(V& v, L& l) {
+  v.number("alpha", l.alpha, any_number);
+}
+
 template <class V, Is<nn::Dropout> L>
 void fields(V& v, L& l) {
   v.number("p", l.p, below_one);

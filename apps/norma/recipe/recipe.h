@@ -88,6 +88,7 @@ using LayerTable = LayerRows<
     LayerRow<"gelu", nn::GELU>,
     LayerRow<"silu", nn::SiLU>,
     LayerRow<"leaky_relu", nn::LeakyReLU>,
+    LayerRow<"elu", nn::ELU>,
     LayerRow<"max_pool2d", nn::MaxPool2d>,
     LayerRow<"avg_pool2d", nn::AvgPool2d>,
     LayerRow<"global_avg_pool2d", nn::GlobalAvgPool2d>,
