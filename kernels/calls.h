@@ -33,8 +33,8 @@ using Call = std::variant<Gather, Resize, Conv2dForward, Conv2dBackwardInput, Co
                           BatchNormBackwardApply, BatchNormMaxPool, BatchNormMaxPoolBackwardApply, BatchNormRunningUpdate, GroupNormForward,
                           GroupNormBackward, GroupNormBackwardInput, InstanceNormAverage, ActivationForward, ActivationBackward, Add,
                           Dropout, MaxPoolForward, MaxPoolBackward, AvgPoolForward, AvgPoolBackward, SoftmaxCrossEntropy, MeanSquaredError,
-                          CheckFinite, Sgd, Adam, Advance, Fill, Conv2dForwardStatistics, LinearForwardStatistics,
-                          Conv2dBackwardInputReduce, LinearBackwardInputReduce, BatchNormForward, BatchNormBackward, SgdStep, AdamStep>;
+                          CheckFinite, Update, Advance, Fill, Conv2dForwardStatistics, LinearForwardStatistics, Conv2dBackwardInputReduce,
+                          LinearBackwardInputReduce, BatchNormForward, BatchNormBackward, EndOfStep>;
 
 template <class C>
 inline constexpr bool reduces = requires {

@@ -1,9 +1,7 @@
 // Optimizers and learning-rate schedules: plain descriptions, PyTorch's options, defaults and arithmetic.
 #pragma once
 #include <cstdint>
-#include <string>
 #include <variant>
-#include <vector>
 
 namespace norma {
 
@@ -11,6 +9,7 @@ struct Sgd {
   double lr = 1e-3, momentum = 0, dampening = 0, weight_decay = 0;
   bool nesterov = false;  // needs momentum and no dampening
 };
+constexpr const char* name_of(const Sgd&) { return "SGD"; }
 
 // decoupled: AdamW (Loshchilov and Hutter 2019), whose default weight_decay in PyTorch is 0.01
 struct Adam {
@@ -18,10 +17,13 @@ struct Adam {
   bool decoupled = false;
 };
 
+constexpr const char* name_of(const Adam& a) { return a.decoupled ? "AdamW" : "Adam"; }
 constexpr Adam adamw(double lr = 1e-3, double weight_decay = 0.01) { return {.lr = lr, .weight_decay = weight_decay, .decoupled = true}; }
 
 using Optimizer = std::variant<Sgd, Adam>;
 
+// PyTorch's name of its class. Two optimizers of one name keep the same values between steps.
+const char* name_of(const Optimizer& o);
 double learning_rate(const Optimizer& o);
 // Throws Error(usage) naming the option that is out of range.
 void validate(const Optimizer& o);

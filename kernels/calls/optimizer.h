@@ -1,6 +1,10 @@
 // Calls: the end of a step.
 #pragma once
+#include <utility>
+#include <variant>
+
 #include "kernels/calls/operand.h"
+#include "norma/optimizer.h"
 
 namespace norma::kernels {
 
@@ -16,45 +20,71 @@ struct CheckFinite {
   constexpr Cost cost() const { return {n * f32_bytes, 0}; }
 };
 
-// PyTorch's SGD on n flat floats; does nothing if state.status. g = grad + weight_decay*w;
-// velocity (when momentum != 0) = step == 0 ? g : momentum*velocity + (1-dampening)*g;
-// d = nesterov ? g + momentum*velocity : velocity;  w -= rates[state.batch] * d
-struct Sgd {
-  static constexpr const char* name = "sgd";
-  ValueId w{}, velocity{}, gradients{}, state{}, rates{};
-  std::int64_t n = 0;
-  double momentum = 0, dampening = 0, weight_decay = 0;
-  bool nesterov = false;
-
-  constexpr std::array<Operand, 5> operands() const {
-    return {{{w, Access::update, "w"},
-             {velocity, Access::update, "velocity"},
-             {gradients, Access::read, "gradients"},
-             {state, Access::read, "state"},
-             {rates, Access::read, "rates"}}};
-  }
-  constexpr Cost cost() const { return {(velocity ? 5.0 : 3.0) * n * f32_bytes, (velocity ? 4.0 : 2.0) * n}; }
+// What an optimizer keeps of every parameter from step to step, under PyTorch's name; without a name: nothing.
+struct Kept {
+  const char* name = nullptr;
+  bool never_negative = false;
 };
+inline constexpr std::size_t most_kept = 3;
+static_assert(most_kept == 3, "Update::operands() lists them");
 
-// PyTorch's Adam (decoupled: AdamW) on n flat floats; does nothing if state.status. t = state.step + 1;
-// decoupled: w -= lr*weight_decay*w, else g = grad + weight_decay*w; m = b1*m + (1-b1)*g; v = b2*v + (1-b2)*g*g;
-// w -= lr/(1-b1^t) * m / (sqrt(v)/sqrt(1-b2^t) + eps)
-struct Adam {
-  static constexpr const char* name = "adam";
-  ValueId w{}, m{}, v{}, gradients{}, state{}, rates{};
+// Update's arithmetic, what it keeps, and its floating-point operations for a parameter. g is the parameter's gradient, lr is
+// rates[state.batch], t = state.step + 1.
+//
+// SGD: g += weight_decay*w; with momentum: buffer = t == 1 ? g : momentum*buffer + (1-dampening)*g;
+// d = nesterov ? g + momentum*buffer : buffer; w -= lr*d
+constexpr std::array<Kept, most_kept> kept_by(const Sgd& o) { return {{{o.momentum != 0 ? "momentum_buffer" : nullptr}}}; }
+constexpr double operations(const Sgd& o) { return o.momentum != 0 ? 4 : 2; }
+
+// Adam: decoupled: w -= lr*weight_decay*w, else g += weight_decay*w; avg = beta1*avg + (1-beta1)*g; sq = beta2*sq + (1-beta2)*g*g;
+// w -= lr/(1-beta1^t) * avg / (sqrt(sq)/sqrt(1-beta2^t) + eps)
+constexpr std::array<Kept, most_kept> kept_by(const Adam&) { return {{{"exp_avg"}, {"exp_avg_sq", true}}}; }
+constexpr double operations(const Adam&) { return 12; }
+
+// f(optimizer's options), of the type that the variant holds. Not std::visit: its exception class has inline functions, which the linker
+// could take from a file for a newer processor.
+template <class F, std::size_t... i>
+constexpr void with_options(const Optimizer& o, F f, std::index_sequence<i...>) {
+  ((o.index() == i ? f(*std::get_if<i>(&o)) : void()), ...);
+}
+template <class F>
+constexpr void with_options(const Optimizer& o, F f) {
+  with_options(o, f, std::make_index_sequence<std::variant_size_v<Optimizer>>{});
+}
+constexpr std::array<Kept, most_kept> kept_by(const Optimizer& o) {
+  std::array<Kept, most_kept> kept{};
+  with_options(o, [&](const auto& options) { kept = kept_by(options); });
+  return kept;
+}
+
+// One step of the optimizer on n flat floats; does nothing if state.status.
+struct Update {
+  static constexpr const char* name = "update";
+  ValueId w{};
+  std::array<ValueId, most_kept> kept{};  // as kept_by has them
+  ValueId gradients{}, state{}, rates{};
   std::int64_t n = 0;
-  double beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weight_decay = 0;
-  bool decoupled = false;
+  Optimizer optimizer{};
 
-  constexpr std::array<Operand, 6> operands() const {
+  constexpr std::array<Operand, 4 + most_kept> operands() const {
+    const std::array<Kept, most_kept> names = kept_by(optimizer);
+    const auto operand = [&](std::size_t i) {
+      return names[i].name ? Operand{kept[i], Access::update, names[i].name} : Operand{{}, Access::update, "-"};
+    };
     return {{{w, Access::update, "w"},
-             {m, Access::update, "m"},
-             {v, Access::update, "v"},
+             operand(0),
+             operand(1),
+             operand(2),
              {gradients, Access::read, "gradients"},
              {state, Access::read, "state"},
              {rates, Access::read, "rates"}}};
   }
-  constexpr Cost cost() const { return {7.0 * n * f32_bytes, 12.0 * n}; }
+  constexpr Cost cost() const {
+    double floats = 3, flops = 0;  // a parameter's
+    for (const Kept& k : kept_by(optimizer)) floats += k.name ? 2 : 0;
+    with_options(optimizer, [&](const auto& options) { flops = operations(options); });
+    return {floats * n * f32_bytes, flops * n};
+  }
 };
 
 // The last Call of a step. If state.status is 0: position += samples, batch += 1, step += training, and the loss is added to the

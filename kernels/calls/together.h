@@ -79,8 +79,7 @@ using LinearBackwardInputReduce = Together<LinearBackwardInput, BatchNormBackwar
 using BatchNormForward = Together<BatchNormStatistics, BatchNormApply>;
 using BatchNormBackward = Together<BatchNormBackwardReduce, BatchNormBackwardApply>;
 // The end of a step: whatever outlives it.
-using SgdStep = Together<BatchNormRunningUpdate, Sgd, Advance>;
-using AdamStep = Together<BatchNormRunningUpdate, Adam, Advance>;
+using EndOfStep = Together<BatchNormRunningUpdate, Update, Advance>;
 
 // Limits of a channel that a GPU keeps on chip until its sums are known. It has up to 2^21 elements in rows (H*W*lanes) of 32 or more, or
 // up to 2^17 shorter rows (NHWC). Forward takes none or ReLU: other activations would need registers, too.

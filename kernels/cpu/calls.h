@@ -31,8 +31,7 @@ void run(const AvgPoolBackward& call, const Memory& memory);
 void run(const SoftmaxCrossEntropy& call, const Memory& memory);
 void run(const MeanSquaredError& call, const Memory& memory);
 void run(const CheckFinite& call, const Memory& memory);
-void run(const Sgd& call, const Memory& memory);
-void run(const Adam& call, const Memory& memory);
+void run(const Update& call, const Memory& memory);
 void run(const Advance& call, const Memory& memory);
 void run(const Fill& call, const Memory& memory);
 

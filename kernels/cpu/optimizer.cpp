@@ -26,44 +26,41 @@ void run(const CheckFinite& call, const Memory& memory) {
     if (!finite[part]) state.status = 1;
 }
 
-void run(const Sgd& call, const Memory& memory) {
-  const StepState& state = *memory.at<StepState>(call.state);
-  if (state.status != 0) return;
+namespace {
+
+void update(const Sgd& o, const Update& call, const StepState& state, const Memory& memory) {
   float* const w = memory.at<float>(call.w);
   const float* const gradients = memory.at<float>(call.gradients);
-  const V rate = set1(memory.at<float>(call.rates)[state.batch]), decay = set1(static_cast<float>(call.weight_decay));
-  if (call.momentum == 0) {
+  const V rate = set1(memory.at<float>(call.rates)[state.batch]), decay = set1(static_cast<float>(o.weight_decay));
+  if (o.momentum == 0) {
     parallel_for_vectors(call.n, [=](std::int64_t i, auto access) {
       const V old = access.load(w + i);
       access.store(w + i, fma(-rate, fma(decay, old, access.load(gradients + i)), old));
     });
     return;
   }
-  float* const velocity = memory.at<float>(call.velocity);
-  const V momentum = set1(static_cast<float>(call.momentum)), damped = set1(static_cast<float>(1 - call.dampening));
-  const bool first_step = state.step == 0, nesterov = call.nesterov;
+  float* const buffer = memory.at<float>(call.kept[0]);
+  const V momentum = set1(static_cast<float>(o.momentum)), damped = set1(static_cast<float>(1 - o.dampening));
+  const bool first_step = state.step == 0, nesterov = o.nesterov;
   parallel_for_vectors(call.n, [=](std::int64_t i, auto access) {
     const V old = access.load(w + i), g = fma(decay, old, access.load(gradients + i));
-    const V v = first_step ? g : fma(damped, g, momentum * access.load(velocity + i));
-    access.store(velocity + i, v);
+    const V v = first_step ? g : fma(damped, g, momentum * access.load(buffer + i));
+    access.store(buffer + i, v);
     access.store(w + i, fma(-rate, nesterov ? fma(momentum, v, g) : v, old));
   });
 }
 
-void run(const Adam& call, const Memory& memory) {
-  const StepState& state = *memory.at<StepState>(call.state);
-  if (state.status != 0) return;
+void update(const Adam& o, const Update& call, const StepState& state, const Memory& memory) {
   float* const w = memory.at<float>(call.w);
-  float* const m = memory.at<float>(call.m);
-  float* const v = memory.at<float>(call.v);
+  float* const m = memory.at<float>(call.kept[0]);
+  float* const v = memory.at<float>(call.kept[1]);
   const float* const gradients = memory.at<float>(call.gradients);
   const double t = static_cast<double>(state.step + 1), rate = static_cast<double>(memory.at<float>(call.rates)[state.batch]);
   const auto broadcast = [](double x) { return set1(static_cast<float>(x)); };
-  const V shrink = broadcast(call.decoupled ? 1 - rate * call.weight_decay : 1), decay = broadcast(call.decoupled ? 0 : call.weight_decay);
-  const V beta1 = broadcast(call.beta1), beta2 = broadcast(call.beta2), rest1 = broadcast(1 - call.beta1),
-          rest2 = broadcast(1 - call.beta2);
-  const V step = broadcast(rate / (1 - std::pow(call.beta1, t))), correction = broadcast(1 / std::sqrt(1 - std::pow(call.beta2, t)));
-  const V eps = broadcast(call.eps);
+  const V shrink = broadcast(o.decoupled ? 1 - rate * o.weight_decay : 1), decay = broadcast(o.decoupled ? 0 : o.weight_decay);
+  const V beta1 = broadcast(o.beta1), beta2 = broadcast(o.beta2), rest1 = broadcast(1 - o.beta1), rest2 = broadcast(1 - o.beta2);
+  const V step = broadcast(rate / (1 - std::pow(o.beta1, t))), correction = broadcast(1 / std::sqrt(1 - std::pow(o.beta2, t)));
+  const V eps = broadcast(o.eps);
   parallel_for_vectors(call.n, [=](std::int64_t i, auto access) {
     const V old = access.load(w + i), g = fma(decay, old, access.load(gradients + i));
     const V mean = fma(rest1, g, beta1 * access.load(m + i)), square = fma(rest2 * g, g, beta2 * access.load(v + i));
@@ -71,6 +68,14 @@ void run(const Adam& call, const Memory& memory) {
     access.store(v + i, square);
     access.store(w + i, fma(-step, mean / fma(sqrt(square), correction, eps), shrink * old));
   });
+}
+
+}  // namespace
+
+void run(const Update& call, const Memory& memory) {
+  const StepState& state = *memory.at<StepState>(call.state);
+  if (state.status != 0) return;
+  with_options(call.optimizer, [&](const auto& options) { update(options, call, state, memory); });
 }
 
 void run(const Advance& call, const Memory& memory) {

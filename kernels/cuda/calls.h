@@ -36,8 +36,7 @@ void enqueue(const AvgPoolBackward& call, const Memory& memory, const Queue& que
 void enqueue(const SoftmaxCrossEntropy& call, const Memory& memory, const Queue& queue);
 void enqueue(const MeanSquaredError& call, const Memory& memory, const Queue& queue);
 void enqueue(const CheckFinite& call, const Memory& memory, const Queue& queue);
-void enqueue(const Sgd& call, const Memory& memory, const Queue& queue);
-void enqueue(const Adam& call, const Memory& memory, const Queue& queue);
+void enqueue(const Update& call, const Memory& memory, const Queue& queue);
 void enqueue(const Advance& call, const Memory& memory, const Queue& queue);
 void enqueue(const Fill& call, const Memory& memory, const Queue& queue);
 void enqueue(const Conv2dForwardStatistics& call, const Memory& memory, const Queue& queue);
@@ -46,8 +45,7 @@ void enqueue(const Conv2dBackwardInputReduce& call, const Memory& memory, const 
 void enqueue(const LinearBackwardInputReduce& call, const Memory& memory, const Queue& queue);
 void enqueue(const BatchNormForward& call, const Memory& memory, const Queue& queue);
 void enqueue(const BatchNormBackward& call, const Memory& memory, const Queue& queue);
-void enqueue(const SgdStep& call, const Memory& memory, const Queue& queue);
-void enqueue(const AdamStep& call, const Memory& memory, const Queue& queue);
+void enqueue(const EndOfStep& call, const Memory& memory, const Queue& queue);
 
 // Memory needed by the Calls that sum in parts, and by others that prepare something for their own kernel.
 Needs needs(const Resize& call);
@@ -64,7 +62,6 @@ Needs needs(const Conv2dBackwardInputReduce& call);
 Needs needs(const LinearBackwardInputReduce& call);
 Needs needs(const BatchNormForward& call);
 Needs needs(const BatchNormBackward& call);
-Needs needs(const SgdStep& call);
-Needs needs(const AdamStep& call);
+Needs needs(const EndOfStep& call);
 
 }  // namespace norma::kernels::cuda

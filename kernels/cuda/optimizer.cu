@@ -28,7 +28,7 @@ __global__ void __launch_bounds__(update_threads)
 // An optimizer. All threads of a block call prepare(state), which gives the values common to all elements of a step. apply<n>(that, i) does
 // elements i and after.
 struct SgdUpdate {
-  float *w, *velocity;  // velocity null: no momentum
+  float *w, *buffer;  // buffer null: no momentum
   const float* gradients;
   const float* rates;
   float decay, momentum, damped;
@@ -44,14 +44,14 @@ struct SgdUpdate {
     float old[n], g[n], d[n] = {};
     load(w + i, old);
     load(gradients + i, g);
-    if (velocity) load(velocity + i, d);
+    if (buffer) load(buffer + i, d);
 #pragma unroll
     for (int k = 0; k < n; ++k) {
       g[k] = fmaf(decay, old[k], g[k]);
-      d[k] = !velocity || step.is_first ? g[k] : fmaf(damped, g[k], momentum * d[k]);
-      old[k] = fmaf(-step.rate, velocity && nesterov ? fmaf(momentum, d[k], g[k]) : d[k], old[k]);
+      d[k] = !buffer || step.is_first ? g[k] : fmaf(damped, g[k], momentum * d[k]);
+      old[k] = fmaf(-step.rate, buffer && nesterov ? fmaf(momentum, d[k], g[k]) : d[k], old[k]);
     }
-    if (velocity) store(velocity + i, d);
+    if (buffer) store(buffer + i, d);
     store(w + i, old);
   }
 };
@@ -150,47 +150,38 @@ __global__ void __launch_bounds__(update_threads, 4)
   if (last_to_arrive(counter, gridDim.x) && threadIdx.x == 0) progress.advance();
 }
 
-SgdUpdate update_of(const Sgd& call, const Memory& memory) {
+SgdUpdate update_of(const Sgd& o, const Update& call, const Memory& memory) {
   return {.w = memory.at<float>(call.w),
-          .velocity = call.momentum != 0 ? memory.at<float>(call.velocity) : nullptr,
+          .buffer = o.momentum != 0 ? memory.at<float>(call.kept[0]) : nullptr,
           .gradients = memory.at<float>(call.gradients),
           .rates = memory.at<float>(call.rates),
-          .decay = static_cast<float>(call.weight_decay),
-          .momentum = static_cast<float>(call.momentum),
-          .damped = static_cast<float>(1 - call.dampening),
-          .nesterov = call.nesterov};
+          .decay = static_cast<float>(o.weight_decay),
+          .momentum = static_cast<float>(o.momentum),
+          .damped = static_cast<float>(1 - o.dampening),
+          .nesterov = o.nesterov};
 }
-AdamUpdate update_of(const Adam& call, const Memory& memory) {
+AdamUpdate update_of(const Adam& o, const Update& call, const Memory& memory) {
   return {.w = memory.at<float>(call.w),
-          .m = memory.at<float>(call.m),
-          .v = memory.at<float>(call.v),
+          .m = memory.at<float>(call.kept[0]),
+          .v = memory.at<float>(call.kept[1]),
           .gradients = memory.at<float>(call.gradients),
           .rates = memory.at<float>(call.rates),
-          .beta1 = call.beta1,
-          .beta2 = call.beta2,
-          .eps = call.eps,
-          .weight_decay = call.weight_decay,
-          .decoupled = call.decoupled};
+          .beta1 = o.beta1,
+          .beta2 = o.beta2,
+          .eps = o.eps,
+          .weight_decay = o.weight_decay,
+          .decoupled = o.decoupled};
 }
 
-// f.operator()<n>(blocks) for as many elements at a time as the arrays allow.
+// f.operator()<n>(update, blocks), with n elements at a time, as many as the arrays allow.
 template <class F>
-void with_arrays(std::int64_t size, const SgdUpdate& u, F f) {
-  with_vectors(
-      size, [&]<int n>() { f.template operator()<n>(ceil_div(size, std::int64_t{update_threads} * n)); }, u.w, u.velocity, u.gradients);
-}
-template <class F>
-void with_arrays(std::int64_t size, const AdamUpdate& u, F f) {
-  with_vectors(
-      size, [&]<int n>() { f.template operator()<n>(ceil_div(size, std::int64_t{update_threads} * n)); }, u.w, u.m, u.v, u.gradients);
-}
-
-template <class C>
-void enqueue_update(const C& call, const Memory& memory, const Queue& queue) {
-  const auto update = update_of(call, memory);
-  with_arrays(call.n, update, [&]<int n>(std::int64_t blocks) {
-    launch(update_pass<n, std::decay_t<decltype(update)>>, blocks, update_threads, queue.stream, call.n, update,
-           memory.at<StepState>(call.state));
+void with_update(const Update& call, const Memory& memory, F f) {
+  with_options(call.optimizer, [&](const auto& options) {
+    const auto update = update_of(options, call, memory);
+    const auto kept = [&](std::size_t i) { return memory.at<float>(call.kept[i]); };  // null is aligned
+    with_vectors(
+        call.n, [&]<int n>() { f.template operator()<n>(update, ceil_div(call.n, std::int64_t{update_threads} * n)); },
+        memory.at<float>(call.w), memory.at<float>(call.gradients), kept(0), kept(1), kept(2));
   });
 }
 
@@ -198,21 +189,9 @@ Progress progress_of(const Advance& call, const Memory& memory) {
   return {memory.at<StepState>(call.state), memory.at<LossResult>(call.loss), call.samples, call.training};
 }
 
-template <class Optimizer>
-void enqueue_end(const Together<BatchNormRunningUpdate, Optimizer, Advance>& call, const Memory& memory, const Queue& queue) {
-  const Optimizer& optimizer = std::get<Optimizer>(call.calls);
-  const auto update = update_of(optimizer, memory);
-  with_arrays(optimizer.n, update, [&]<int n>(std::int64_t blocks) {
-    launch(end_step<n, std::decay_t<decltype(update)>>, blocks + 1, update_threads, queue.stream, optimizer.n, update,
-           RunningUpdate(std::get<BatchNormRunningUpdate>(call.calls), memory), progress_of(std::get<Advance>(call.calls), memory),
-           queue.counters);
-  });
-}
-
 }  // namespace
 
-Needs needs(const SgdStep&) { return {0, 1}; }
-Needs needs(const AdamStep&) { return {0, 1}; }
+Needs needs(const EndOfStep&) { return {0, 1}; }
 
 void enqueue(const CheckFinite& call, const Memory& memory, const Queue& queue) {
   const float* const values = memory.at<float>(call.values);
@@ -227,10 +206,21 @@ void enqueue(const CheckFinite& call, const Memory& memory, const Queue& queue) 
       values);
 }
 
-void enqueue(const Sgd& call, const Memory& memory, const Queue& queue) { enqueue_update(call, memory, queue); }
-void enqueue(const Adam& call, const Memory& memory, const Queue& queue) { enqueue_update(call, memory, queue); }
-void enqueue(const SgdStep& call, const Memory& memory, const Queue& queue) { enqueue_end(call, memory, queue); }
-void enqueue(const AdamStep& call, const Memory& memory, const Queue& queue) { enqueue_end(call, memory, queue); }
+void enqueue(const Update& call, const Memory& memory, const Queue& queue) {
+  with_update(call, memory, [&]<int n>(const auto& update, std::int64_t blocks) {
+    launch(update_pass<n, std::decay_t<decltype(update)>>, blocks, update_threads, queue.stream, call.n, update,
+           memory.at<StepState>(call.state));
+  });
+}
+
+void enqueue(const EndOfStep& call, const Memory& memory, const Queue& queue) {
+  const Update& of = std::get<Update>(call.calls);
+  with_update(of, memory, [&]<int n>(const auto& update, std::int64_t blocks) {
+    launch(end_step<n, std::decay_t<decltype(update)>>, blocks + 1, update_threads, queue.stream, of.n, update,
+           RunningUpdate(std::get<BatchNormRunningUpdate>(call.calls), memory), progress_of(std::get<Advance>(call.calls), memory),
+           queue.counters);
+  });
+}
 
 void enqueue(const Advance& call, const Memory& memory, const Queue& queue) {
   launch(advance, 1, 1, queue.stream, progress_of(call, memory));

@@ -1,4 +1,4 @@
-// Reference: the end of a step: the check for finite values, SGD, Adam, the counters.
+// Reference: the end of a step: the check for finite values, the update, the counters.
 #include <cmath>
 
 #include "kernels/reference/reference.h"
@@ -14,42 +14,49 @@ void run(const CheckFinite& call, const Memory<T>& m) {
   if (!finite) m.state(call.state)->status = 1;
 }
 
+namespace {
+
 template <class T>
-void run(const Sgd& call, const Memory<T>& m) {
-  const StepState& state = *m.state(call.state);
-  if (state.status != 0) return;
-  const T rate = m.floats(call.rates)[state.batch], momentum = scalar<T>(call.momentum);
+void update(const Sgd& o, const Update& call, const StepState& state, const Memory<T>& m) {
+  const T rate = m.floats(call.rates)[state.batch], momentum = scalar<T>(o.momentum);
   for (std::int64_t i = 0; i < call.n; ++i) {
     T &w = m.floats(call.w)[i], d = m.floats(call.gradients)[i];
-    if (call.weight_decay != 0) d += scalar<T>(call.weight_decay) * w;
-    if (call.velocity) {
-      T& velocity = m.floats(call.velocity)[i];
-      velocity = state.step == 0 ? d : momentum * velocity + scalar<T>(1 - call.dampening) * d;
-      d = call.nesterov ? d + momentum * velocity : velocity;
+    if (o.weight_decay != 0) d += scalar<T>(o.weight_decay) * w;
+    if (o.momentum != 0) {
+      T& buffer = m.floats(call.kept[0])[i];
+      buffer = state.step == 0 ? d : momentum * buffer + scalar<T>(1 - o.dampening) * d;
+      d = o.nesterov ? d + momentum * buffer : buffer;
     }
     w -= rate * d;
   }
 }
 
 template <class T>
-void run(const Adam& call, const Memory<T>& m) {
+void update(const Adam& o, const Update& call, const StepState& state, const Memory<T>& m) {
   using std::sqrt;
-  const StepState& state = *m.state(call.state);
-  if (state.status != 0) return;
   const T rate = m.floats(call.rates)[state.batch];
   const double t = static_cast<double>(state.step + 1);
-  const T correction1 = scalar<T>(1 - std::pow(call.beta1, t)), correction2 = scalar<T>(std::sqrt(1 - std::pow(call.beta2, t)));
+  const T correction1 = scalar<T>(1 - std::pow(o.beta1, t)), correction2 = scalar<T>(std::sqrt(1 - std::pow(o.beta2, t)));
   for (std::int64_t i = 0; i < call.n; ++i) {
-    T &w = m.floats(call.w)[i], &mean = m.floats(call.m)[i], &square = m.floats(call.v)[i];
+    T &w = m.floats(call.w)[i], &mean = m.floats(call.kept[0])[i], &square = m.floats(call.kept[1])[i];
     T g = m.floats(call.gradients)[i];
-    if (call.weight_decay != 0) {
-      if (call.decoupled) w -= rate * scalar<T>(call.weight_decay) * w;
-      else g += scalar<T>(call.weight_decay) * w;
+    if (o.weight_decay != 0) {
+      if (o.decoupled) w -= rate * scalar<T>(o.weight_decay) * w;
+      else g += scalar<T>(o.weight_decay) * w;
     }
-    mean = scalar<T>(call.beta1) * mean + scalar<T>(1 - call.beta1) * g;
-    square = scalar<T>(call.beta2) * square + scalar<T>(1 - call.beta2) * g * g;
-    w -= rate / correction1 * mean / (sqrt(square) / correction2 + scalar<T>(call.eps));
+    mean = scalar<T>(o.beta1) * mean + scalar<T>(1 - o.beta1) * g;
+    square = scalar<T>(o.beta2) * square + scalar<T>(1 - o.beta2) * g * g;
+    w -= rate / correction1 * mean / (sqrt(square) / correction2 + scalar<T>(o.eps));
   }
+}
+
+}  // namespace
+
+template <class T>
+void run(const Update& call, const Memory<T>& m) {
+  const StepState& state = *m.state(call.state);
+  if (state.status != 0) return;
+  with_options(call.optimizer, [&](const auto& options) { update(options, call, state, m); });
 }
 
 template <class T>
@@ -71,10 +78,8 @@ void run(const Advance& call, const Memory<T>& m) {
 
 template void run(const CheckFinite&, const Memory<double>&);
 template void run(const CheckFinite&, const Memory<Tracked>&);
-template void run(const Sgd&, const Memory<double>&);
-template void run(const Sgd&, const Memory<Tracked>&);
-template void run(const Adam&, const Memory<double>&);
-template void run(const Adam&, const Memory<Tracked>&);
+template void run(const Update&, const Memory<double>&);
+template void run(const Update&, const Memory<Tracked>&);
 template void run(const Advance&, const Memory<double>&);
 template void run(const Advance&, const Memory<Tracked>&);
 

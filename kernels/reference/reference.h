@@ -107,9 +107,7 @@ void run(const kernels::MeanSquaredError& call, const Memory<T>& memory);
 template <class T>
 void run(const kernels::CheckFinite& call, const Memory<T>& memory);
 template <class T>
-void run(const kernels::Sgd& call, const Memory<T>& memory);
-template <class T>
-void run(const kernels::Adam& call, const Memory<T>& memory);
+void run(const kernels::Update& call, const Memory<T>& memory);
 template <class T>
 void run(const kernels::Advance& call, const Memory<T>& memory);
 template <class T>

@@ -33,20 +33,16 @@ bool join_pair(Call& first, const Call& second) {
   return true;
 }
 
-// Joins the end of a step: an optimizer and the Calls before and after it.
-template <class Optimizer>
-bool join_end(std::vector<PlanCall>& calls) {
+// Joins the end of a step: the optimizer's update and the Calls before and after it.
+void join_end(std::vector<PlanCall>& calls) {
   const std::size_t n = calls.size();
   const auto* const advance = n < 2 ? nullptr : std::get_if<Advance>(&calls[n - 1].call);
-  const auto* const optimizer = n < 2 ? nullptr : std::get_if<Optimizer>(&calls[n - 2].call);
-  if (!advance || !optimizer) return false;
+  const auto* const update = n < 2 ? nullptr : std::get_if<Update>(&calls[n - 2].call);
+  if (!advance || !update) return;
   const auto* const running = n < 3 ? nullptr : std::get_if<BatchNormRunningUpdate>(&calls[n - 3].call);
-  PlanCall all{Together<BatchNormRunningUpdate, Optimizer, Advance>{
-                   {running ? *running : BatchNormRunningUpdate{.state = optimizer->state}, *optimizer, *advance}},
-               calls[n - 2].path};
+  PlanCall all{EndOfStep{{running ? *running : BatchNormRunningUpdate{.state = update->state}, *update, *advance}}, calls[n - 2].path};
   calls.resize(n - (running ? 3 : 2));
   calls.push_back(std::move(all));
-  return true;
 }
 
 }  // namespace
@@ -68,7 +64,7 @@ void join(Plan& plan) {
     }
     joined.push_back(std::move(c));
   }
-  if (!join_end<Sgd>(joined)) join_end<Adam>(joined);
+  join_end(joined);
   plan.calls = std::move(joined);
 }
 

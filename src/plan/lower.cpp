@@ -155,28 +155,16 @@ void Lowering::update(ValueId loss) {
     emit("batch_norm", call);
   }
   if (options_.optimizer) {
-    const ValueId w = whole("parameters", Region::parameters, all_parameters_);
-    const ValueId rates = data("rates", DType::f32, {});
-    if (const auto* o = std::get_if<norma::Sgd>(&*options_.optimizer)) {
-      kernels::Sgd call{.w = w, .gradients = gradients, .state = state_, .rates = rates, .n = n};
-      call.momentum = o->momentum;
-      call.dampening = o->dampening;
-      call.weight_decay = o->weight_decay;
-      call.nesterov = o->nesterov;
-      if (o->momentum != 0) call.velocity = flat("optimizer/velocity", n, DType::f32, Region::optimizer);
-      emit("optimizer", call);
-    } else {
-      const auto& a = std::get<norma::Adam>(*options_.optimizer);
-      kernels::Adam call{.w = w, .gradients = gradients, .state = state_, .rates = rates, .n = n};
-      call.m = flat("optimizer/m", n, DType::f32, Region::optimizer);
-      call.v = flat("optimizer/v", n, DType::f32, Region::optimizer);
-      call.beta1 = a.beta1;
-      call.beta2 = a.beta2;
-      call.eps = a.eps;
-      call.weight_decay = a.weight_decay;
-      call.decoupled = a.decoupled;
-      emit("optimizer", call);
-    }
+    Update call{.w = whole("parameters", Region::parameters, all_parameters_),
+                .gradients = gradients,
+                .state = state_,
+                .rates = data("rates", DType::f32, {}),
+                .n = n,
+                .optimizer = *options_.optimizer};
+    const auto kept = kept_by(call.optimizer);
+    for (std::size_t i = 0; i < kept.size(); ++i)
+      if (kept[i].name) call.kept[i] = flat(optimizer_value(kept[i]), n, DType::f32, Region::optimizer);
+    emit("optimizer", call);
   }
   if (loss)
     emit("loss", Advance{.state = state_, .loss = loss, .samples = dims(output_index()).n, .training = options_.optimizer.has_value()});
@@ -189,6 +177,8 @@ Shape transformed(const Shape& sample, const std::optional<Size2>& resize) {
     throw Error(ErrorKind::usage, "resize must be positive, got " + std::to_string(resize->h) + "x" + std::to_string(resize->w));
   return {sample[0], resize->h, resize->w};
 }
+
+std::string optimizer_value(const kernels::Kept& kept) { return std::string("optimizer/") + kept.name; }
 
 Plan lower(const Graph& graph, const LowerOptions& options) {
   const auto check = [](const char* field, const char* type, auto value, auto last) {

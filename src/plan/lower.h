@@ -35,10 +35,12 @@ struct LowerOptions {
 
 // Names in the Plan: an activation has its node's path, the output is "y". Gradients are "<path>.grad", "d<input>" and "dy". Several
 // outputs, which only a net without a loss may have, are "y0", "y1", ... and "dy0", ... Parameters and buffers have their state_dict name;
-// a gradient is "<name>.grad". The rest is "state" (StepState), "loss", "data/...", "optimizer/velocity" or "optimizer/m" and
-// "optimizer/v".
+// a gradient is "<name>.grad". The rest is "state" (StepState), "loss", "data/...", and what the optimizer keeps.
 // Throws Error(usage) naming the layer that cannot be trained (one value per channel before a batch norm).
 Plan lower(const Graph& graph, const LowerOptions& options);
+
+// "optimizer/exp_avg": the name of n floats that the optimizer keeps.
+std::string optimizer_value(const kernels::Kept& kept);
 
 // Throws Error(usage) for an output that no loss can be of.
 void check_output(const Graph& graph);

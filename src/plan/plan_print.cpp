@@ -35,6 +35,7 @@ std::string detail(const C& c) {
     if (c.r) add("add");
   if constexpr (requires { c.act; })
     if (c.act != Activation::none) add(name_of(c.act));
+  if constexpr (requires { c.optimizer; }) add(name_of(c.optimizer));
   if constexpr (requires { c.dr; })
     if (c.dr) add("dr");
   if constexpr (requires { c.layers; })

@@ -36,27 +36,38 @@ double cosine(double a, double b, double t) { return b + (a - b) * (1 + std::cos
 
 bool fits_float(double value) noexcept { return value == 0 || std::isnormal(static_cast<float>(value)); }
 
+const char* name_of(const Optimizer& o) {
+  return std::visit([](const auto& x) { return name_of(x); }, o);
+}
+
 double learning_rate(const Optimizer& o) {
   return std::visit([](const auto& x) { return x.lr; }, o);
 }
 
-void validate(const Optimizer& o) {
-  if (const auto* s = std::get_if<Sgd>(&o)) {
-    not_negative("lr", s->lr);
-    not_negative("momentum", s->momentum);
-    not_negative("weight_decay", s->weight_decay);
-    require(std::isfinite(s->dampening), "dampening", "be finite", s->dampening);
-    fits("dampening", s->dampening);
-    if (s->nesterov && (s->momentum == 0 || s->dampening != 0))
-      throw Error(ErrorKind::usage, "nesterov needs a momentum above 0 and dampening 0");
-    return;
-  }
-  const Adam& a = std::get<Adam>(o);
+namespace {
+
+void validate(const Sgd& s) {
+  not_negative("lr", s.lr);
+  not_negative("momentum", s.momentum);
+  not_negative("weight_decay", s.weight_decay);
+  require(std::isfinite(s.dampening), "dampening", "be finite", s.dampening);
+  fits("dampening", s.dampening);
+  if (s.nesterov && (s.momentum == 0 || s.dampening != 0))
+    throw Error(ErrorKind::usage, "nesterov needs a momentum above 0 and dampening 0");
+}
+
+void validate(const Adam& a) {
   not_negative("lr", a.lr);
   below_one("beta1", a.beta1);
   below_one("beta2", a.beta2);
   not_negative("eps", a.eps);
   not_negative("weight_decay", a.weight_decay);
+}
+
+}  // namespace
+
+void validate(const Optimizer& o) {
+  std::visit([](const auto& x) { validate(x); }, o);
 }
 
 void validate(const Schedule& s) {

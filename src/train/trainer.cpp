@@ -246,11 +246,11 @@ Evaluation Trainer::State::evaluate(const Dataset& data, const std::function<voi
       .loss = s.loss_sum / counted, .accuracy = static_cast<double>(s.correct) / counted, .samples = s.samples, .seconds = since(start)};
 }
 
-std::vector<std::string> Trainer::State::optimizer_values() const {
-  std::vector<std::string> names;
-  for (const char* name : {"optimizer/velocity", "optimizer/m", "optimizer/v"})
-    if (base->has(name)) names.emplace_back(name);
-  return names;
+std::vector<kernels::Kept> Trainer::State::kept() const {
+  std::vector<kernels::Kept> all;
+  for (const kernels::Kept& k : kernels::kept_by(options.optimizer))
+    if (k.name) all.push_back(k);
+  return all;
 }
 
 std::string Trainer::State::hash() const {

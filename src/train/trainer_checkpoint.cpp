@@ -11,26 +11,18 @@ namespace norma {
 
 namespace {
 
-// "exp_avg.conv1.weight" as PyTorch calls it, for the flat value's part that belongs to one parameter.
-std::string optimizer_tensor(const std::string& value, const std::string& parameter) {
-  const char* kind = value == "optimizer/velocity" ? "momentum_buffer." : value == "optimizer/m" ? "exp_avg." : "exp_avg_sq.";
-  return kind + parameter;
-}
+// "exp_avg.conv1.weight", for the part of a flat value that belongs to one parameter.
+std::string optimizer_tensor(const kernels::Kept& kept, const std::string& parameter) { return std::string(kept.name) + "." + parameter; }
 
 // Several optimizers keep tensors of the same names: the metadata tell them apart.
 // A file without this entry is of a norma that wrote none.
 constexpr const char* optimizer_key = "norma.optimizer";
 
-const char* name_of(const Optimizer& o) {
-  const auto* const adam = std::get_if<Adam>(&o);
-  return !adam ? "SGD" : adam->decoupled ? "AdamW" : "Adam";
-}
-
 std::vector<std::int64_t> dims_of(const Shape& s) { return {s.begin(), s.end()}; }
 
 std::vector<NeededTensor> needed_by_training(const Trainer::State& s) {
   std::vector<NeededTensor> needed;
-  for (const std::string& value : s.optimizer_values())
+  for (const kernels::Kept& value : s.kept())
     for (const ParameterInfo& p : s.parameters)
       if (!p.buffer) needed.push_back({optimizer_tensor(value, p.name), DType::f32, dims_of(p.shape)});
   for (const std::string& name : counter_names()) needed.push_back({name, DType::i64, {}, true});
@@ -92,12 +84,12 @@ Checkpoint Trainer::State::saved_training() const {
   Checkpoint c;
   c.metadata[optimizer_key] = name_of(s.options.optimizer);
   append(s.saved_counters(), c);
-  for (const std::string& value : s.optimizer_values())
+  for (const kernels::Kept& value : s.kept())
     for (const ParameterInfo& p : s.parameters) {
       if (p.buffer) continue;
       const PlanValue& v = (*s.base)[s.id(p.name)];
       StoredTensor t{optimizer_tensor(value, p.name), DType::f32, dims_of(p.shape), std::vector<std::byte>(v.bytes)};
-      s.executor->read(*s.base, s.id(value).index, t.bytes.data(), v.bytes, v.offset);
+      s.executor->read(*s.base, s.id(optimizer_value(value)).index, t.bytes.data(), v.bytes, v.offset);
       c.tensors.push_back(std::move(t));
     }
   return c;
@@ -116,11 +108,11 @@ void Trainer::State::write_model(std::span<const StoredTensor* const> tensors) {
 }
 
 void Trainer::State::write_optimizer(std::span<const StoredTensor* const> tensors) {
-  for (const std::string& value : optimizer_values())
+  for (const kernels::Kept& value : kept())
     for (const ParameterInfo& p : parameters) {
       if (p.buffer) continue;
       const StoredTensor& t = *tensors.front();
-      executor->write(*base, id(value).index, t.bytes.data(), t.bytes.size(), (*base)[id(p.name)].offset);
+      executor->write(*base, id(optimizer_value(value)).index, t.bytes.data(), t.bytes.size(), (*base)[id(p.name)].offset);
       tensors = tensors.subspan(1);
     }
 }
@@ -169,7 +161,8 @@ void Trainer::load_training(const Checkpoint& training) {
   for (const StoredTensor* t : matched.tensors) {
     if (!t || t->dtype != DType::f32) continue;
     require_finite(*t);
-    if (t->name.starts_with(optimizer_tensor("optimizer/v", ""))) require_variances(*t);
+    for (const kernels::Kept& value : s.kept())
+      if (value.never_negative && t->name.starts_with(optimizer_tensor(value, ""))) require_variances(*t);
   }
   s.write_optimizer(matched.tensors);
   s.set(counters);

@@ -151,12 +151,18 @@ void Trainer::State::refuse_within_evaluation(const char* what) const {
                 std::string(what) + " cannot run within go_on, in the middle of an evaluation: let it stop the fit first, or use on_epoch");
 }
 
-const char* Trainer::State::remedy(std::int64_t steps) const {
+std::string Trainer::State::remedy(std::int64_t steps) const {
   if (steps == 0 && norma::first_fault(saved_model()).empty())  // no learning rate has had a part in it
     return "; nothing was learned yet: the input or the initial weights give values beyond float: scale the input (mean and std of the "
            "transform), or begin with smaller weights";
-  const auto* adam = std::get_if<Adam>(&options.optimizer);
-  return adam && adam->eps == 0 ? "; give Adam an eps above 0: without one a gradient of 0 divides 0 by 0" : "; try a lower learning rate";
+  const bool without_eps = std::visit(
+      [](const auto& o) {
+        if constexpr (requires { o.eps; }) return o.eps == 0;
+        else return false;
+      },
+      options.optimizer);
+  if (!without_eps) return "; try a lower learning rate";
+  return std::string("; give ") + name_of(options.optimizer) + " an eps above 0: without one a gradient of 0 divides 0 by 0";
 }
 
 ValueId Trainer::State::readable(std::string_view name) const {

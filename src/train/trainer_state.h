@@ -79,7 +79,7 @@ struct Trainer::State {
   // Throws Error(usage) in go_on, where counters and bound data are those of an evaluation that is not done.
   void refuse_within_evaluation(const char* what) const;
   // Suggests a remedy if training diverges in the step after `steps` steps.
-  const char* remedy(std::int64_t steps) const;
+  std::string remedy(std::int64_t steps) const;
   // A parameter, a buffer, or a gradient once there are any; throws Error(usage).
   ValueId readable(std::string_view name) const;
   void bind(const Plan& plan, const Dataset& data, std::span<const float> rates);
@@ -103,8 +103,8 @@ struct Trainer::State {
     set_counters(c.at), epochs_done = c.epochs_done, epoch_samples = c.epoch_samples, epoch_batch = c.epoch_batch;
   }
   SavedCounters saved_counters() const { return {counters(), epochs_done, epoch_samples, epoch_batch}; }
-  std::vector<std::string> optimizer_values() const;
-  // In the order of parameters; of optimizer_values() and, in each, of the parameters that are trained.
+  std::vector<kernels::Kept> kept() const;  // by the optimizer
+  // In the order of parameters; of kept() and, in each, of the parameters that are trained.
   void write_model(std::span<const StoredTensor* const> tensors);
   void write_optimizer(std::span<const StoredTensor* const> tensors);
   // Puts back the results of Trainer::model(), Trainer::training() and saved_counters(), finite or not.

@@ -359,12 +359,12 @@ TEST(Beyond31BitsFlat, Fill) {
   expect_runs_alone(c, call, {call.y});
 }
 
-TEST(Beyond31BitsFlat, Sgd) {
+TEST(Beyond31BitsFlat, Update) {
   CallCase c(1);
-  kernels::Sgd call{.n = (std::int64_t{1} << 31) + 1001, .momentum = 0.9, .weight_decay = 0.01};
-  call.w = c.flat("w", call.n), call.velocity = c.flat("velocity", call.n), call.gradients = c.flat("gradients", call.n);
+  kernels::Update call{.n = (std::int64_t{1} << 31) + 1001, .optimizer = Sgd{.momentum = 0.9, .weight_decay = 0.01}};
+  call.w = c.flat("w", call.n), call.kept[0] = c.flat("momentum_buffer", call.n), call.gradients = c.flat("gradients", call.n);
   call.state = c.add_state(), call.rates = c.flat("rates", 3);
-  expect_runs_alone(c, call, {call.w, call.velocity, call.gradients});
+  expect_runs_alone(c, call, {call.w, call.kept[0], call.gradients});
 }
 
 TEST(Beyond31BitsFlat, CheckFinite) {

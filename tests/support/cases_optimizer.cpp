@@ -22,48 +22,21 @@ CallCase check_finite(std::int64_t n, std::int64_t at, double bad, double loss, 
   return c.call(call);
 }
 
-struct Descent {
-  std::string name;
-  std::int64_t n;
-  double momentum = 0, dampening = 0, weight_decay = 0;
-  bool nesterov = false;
-  std::int64_t step = 3, status = 0;
-};
-
-CallCase sgd(const Descent& p, int lanes) {
+// What the optimizer keeps is ordinary numbers; of squares, positive ones, 0 at the first step.
+CallCase update(const Optimizer& optimizer, std::int64_t n, std::int64_t step, std::int64_t status, int lanes) {
   CallCase c(lanes);
-  Sgd call{.n = p.n, .momentum = p.momentum, .dampening = p.dampening, .weight_decay = p.weight_decay, .nesterov = p.nesterov};
-  call.w = c.flat("w", p.n, normal());
-  if (p.momentum != 0) call.velocity = c.flat("velocity", p.n, normal());
-  call.gradients = c.flat("gradients", p.n, normal());
+  Update call{.n = n, .optimizer = optimizer};
+  call.w = c.flat("w", n, normal());
+  const auto kept = kept_by(optimizer);
+  for (std::size_t i = 0; i < kept.size(); ++i)
+    if (kept[i].name)
+      call.kept[i] = c.flat(kept[i].name, n, step == 0 ? constant(0) : kept[i].never_negative ? uniform(0.01, 0.1) : normal(0, 0.1));
+  // Every 5th gradient is 0: an adaptive optimizer's first step then divides by eps alone.
+  call.gradients = c.flat("gradients", n, [](std::int64_t e, Random& r) { return e % 5 == 4 ? 0 : r.normal(); });
   call.state = c.add_state();
-  call.rates = c.flat("rates", 3, uniform(0.01, 0.1));
-  c.state.step = p.step;
-  c.state.status = p.status;
-  return c.call(call);
-}
-
-struct Adaptive {
-  std::string name;
-  std::int64_t n, step = 3;
-  double weight_decay = 0;
-  bool decoupled = false;
-  double beta1 = 0.9, beta2 = 0.999, eps = 1e-8;
-  std::int64_t status = 0;
-};
-
-CallCase adam(const Adaptive& p, int lanes) {
-  CallCase c(lanes);
-  Adam call{.n = p.n, .beta1 = p.beta1, .beta2 = p.beta2, .eps = p.eps, .weight_decay = p.weight_decay, .decoupled = p.decoupled};
-  call.w = c.flat("w", p.n, normal());
-  call.m = c.flat("m", p.n, p.step == 0 ? constant(0) : normal(0, 0.1));
-  call.v = c.flat("v", p.n, p.step == 0 ? constant(0) : uniform(0, 0.1));
-  // Every 5th gradient is 0: with a fresh v that divides by eps alone.
-  call.gradients = c.flat("gradients", p.n, [](std::int64_t e, Random& r) { return e % 5 == 4 ? 0 : r.normal(); });
-  call.state = c.add_state();
-  call.rates = c.flat("rates", 3, uniform(0.0005, 0.002));
-  c.state.step = p.step;
-  c.state.status = p.status;
+  call.rates = c.flat("rates", 3, uniform(0.0005, 0.1));
+  c.state.step = step;
+  c.state.status = status;
   return c.call(call);
 }
 
@@ -86,10 +59,9 @@ CallCase advance(std::int64_t samples, bool training, bool with_loss, std::int64
 }
 
 // All of a step's end: running statistics, an optimizer's update, the counters.
-template <class Optimizer>
 CallCase end_of_step(CallCase c, std::int64_t layers, bool with_loss) {
-  const Optimizer optimizer = std::get<Optimizer>(c.plan.calls[0].call);
-  BatchNormRunningUpdate running{.used = layers, .state = optimizer.state};
+  const Update of = std::get<Update>(c.plan.calls[0].call);
+  BatchNormRunningUpdate running{.used = layers, .state = of.state};
   for (std::int64_t l = 0; l < layers; ++l) {
     const std::string number = std::to_string(l);
     BatchNormRunningUpdate::Layer& of = running.layers[static_cast<std::size_t>(l)];
@@ -100,11 +72,11 @@ CallCase end_of_step(CallCase c, std::int64_t layers, bool with_loss) {
     of.mean = c.flat("mean" + number, of.channels, normal());
     of.var = c.flat("var" + number, of.channels, uniform(0.1, 4));
   }
-  Advance advance{.state = optimizer.state, .samples = 37};
+  Advance advance{.state = of.state, .samples = 37};
   if (with_loss) advance.loss = c.add_loss();
   c.loss = {.loss = 0.25, .loss_sum = 0.25 * 37, .correct = 30, .counted = 36};
   c.plan.calls.clear();
-  return c.call(Together<BatchNormRunningUpdate, Optimizer, Advance>{{running, optimizer, advance}});
+  return c.call(EndOfStep{{running, of, advance}});
 }
 
 void add_check_finite_cases(std::vector<Case>& table) {
@@ -129,36 +101,40 @@ void add_check_finite_cases(std::vector<Case>& table) {
 
 void add_optimizer_cases(std::vector<Case>& table) {
   add_check_finite_cases(table);
-  for (const Descent& p : std::vector<Descent>{{"plain_n1", 1},
-                                               {"plain_n15", 15},
-                                               {"plain_n44426", 44426},
-                                               {"decay", 17, 0, 0, 0.01},
-                                               {"momentum_first_step", 33, 0.9, 0.5, 0, false, 0},
-                                               {"momentum", 8193, 0.9},
-                                               {"dampening", 33, 0.9, 0.3, 0.01},
-                                               {"nesterov", 33, 0.9, 0, 0.01, true},
-                                               {"nesterov_first_step", 16, 0.9, 0, 0, true, 0},
-                                               {"stopped", 33, 0.9, 0, 0.01, false, 3, 1}})
-    table.push_back({"sgd_" + p.name, [p](int lanes) { return sgd(p, lanes); }});
-  for (const Adaptive& p : std::vector<Adaptive>{{"n1", 1},
-                                                 {"n15", 15},
-                                                 {"n44426", 44426},
-                                                 {"first_step", 33, 0},
-                                                 {"late_step", 33, 20000},
-                                                 {"decay", 33, 3, 0.01},
-                                                 {"decoupled", 33, 3, 0.01, true},
-                                                 {"decoupled_first_step", 17, 0, 0.1, true},
-                                                 {"other_betas", 17, 5, 0, false, 0.5, 0.9, 1e-3},
-                                                 {"stopped", 33, 3, 0.01, true, 0.9, 0.999, 1e-8, 1}})
-    table.push_back({"adam_" + p.name, [p](int lanes) { return adam(p, lanes); }});
-  const Descent descents[] = {{"plain", 44426}, {"momentum", 37, 0.9}, {"stopped", 33, 0.9, 0, 0.01, false, 3, 1}};
-  for (const Descent& p : descents)
-    for (const std::int64_t layers : {0, 2})
-      table.push_back({"batch_norm_running_update_sgd_advance_" + p.name + "_layers" + std::to_string(layers),
-                       [=](int lanes) { return end_of_step<Sgd>(sgd(p, lanes), layers, layers > 0); }});
-  table.push_back({"batch_norm_running_update_adam_advance", [](int lanes) {
-                     return end_of_step<Adam>(adam({"", 4097}, lanes), 3, true);
-                   }});
+  const auto add = [&](const std::string& name, std::int64_t n, const Optimizer& optimizer, std::int64_t step = 3,
+                       std::int64_t status = 0) {
+    table.push_back({"update_" + name, [=](int lanes) { return update(optimizer, n, step, status, lanes); }});
+  };
+  for (const std::int64_t n : {1, 15, 44426}) {
+    add("sgd_n" + std::to_string(n), n, Sgd{});
+    add("adam_n" + std::to_string(n), n, Adam{});
+  }
+  add("sgd_decay", 17, Sgd{.weight_decay = 0.01});
+  add("sgd_momentum_first_step", 33, Sgd{.momentum = 0.9, .dampening = 0.5}, 0);
+  add("sgd_momentum", 8193, Sgd{.momentum = 0.9});
+  add("sgd_dampening", 33, Sgd{.momentum = 0.9, .dampening = 0.3, .weight_decay = 0.01});
+  add("sgd_nesterov", 33, Sgd{.momentum = 0.9, .weight_decay = 0.01, .nesterov = true});
+  add("sgd_nesterov_first_step", 16, Sgd{.momentum = 0.9, .nesterov = true}, 0);
+  add("sgd_stopped", 33, Sgd{.momentum = 0.9, .weight_decay = 0.01}, 3, 1);
+  add("adam_first_step", 33, Adam{}, 0);
+  add("adam_late_step", 33, Adam{}, 20000);
+  add("adam_decay", 33, Adam{.weight_decay = 0.01});
+  add("adamw", 33, adamw());
+  add("adamw_first_step", 17, adamw(1e-3, 0.1), 0);
+  add("adam_other_betas", 17, Adam{.beta1 = 0.5, .beta2 = 0.9, .eps = 1e-3}, 5);
+  add("adam_stopped", 33, adamw(), 3, 1);
+
+  const auto add_end = [&](const std::string& name, std::int64_t n, const Optimizer& optimizer, std::int64_t layers,
+                           std::int64_t status = 0) {
+    table.push_back({"batch_norm_running_update_update_advance_" + name + "_layers" + std::to_string(layers),
+                     [=](int lanes) { return end_of_step(update(optimizer, n, 3, status, lanes), layers, layers > 0); }});
+  };
+  for (const std::int64_t layers : {0, 2}) {
+    add_end("sgd", 44426, Sgd{}, layers);
+    add_end("sgd_momentum", 37, Sgd{.momentum = 0.9}, layers);
+    add_end("sgd_stopped", 33, Sgd{.momentum = 0.9, .weight_decay = 0.01}, layers, 1);
+  }
+  add_end("adam", 4097, Adam{}, 3);
   table.push_back({"advance_training", [](int lanes) { return advance(37, true, true, 0, lanes); }});
   table.push_back({"advance_evaluation", [](int lanes) { return advance(256, false, true, 0, lanes); }});
   table.push_back({"advance_without_loss", [](int lanes) { return advance(16, false, false, 0, lanes); }});

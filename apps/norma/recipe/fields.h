@@ -2,6 +2,7 @@
 // RecipeWriter (recipe_write.cpp) writes it. A field added here can be read, checked, set by --set and written.
 #pragma once
 #include <limits>
+#include <string_view>
 #include <type_traits>
 #include <utility>
 
@@ -65,9 +66,24 @@ inline constexpr std::pair<const char*, Init::Kind> init_names[] = {{"standard",
                                                                     {"xavier_normal", Init::Kind::xavier_normal},
                                                                     {"he_uniform", Init::Kind::he_uniform},
                                                                     {"he_normal", Init::Kind::he_normal}};
-enum class OptimizerKind : std::uint8_t { sgd, adam, adamw };
-inline constexpr std::pair<const char*, OptimizerKind> optimizer_names[] = {
-    {"sgd", OptimizerKind::sgd}, {"adam", OptimizerKind::adam}, {"adamw", OptimizerKind::adamw}};
+// {kind = "..."}, with what that kind begins with; kinds of one type differ in norma::name_of().
+inline constexpr std::pair<const char*, Optimizer> optimizer_kinds[] = {{"sgd", Sgd{}}, {"adam", Adam{}}, {"adamw", adamw()}};
+static_assert(
+    [] {
+      for (std::size_t type = 0; type < std::variant_size_v<Optimizer>; ++type) {
+        bool known = false;
+        for (const auto& [name, options] : optimizer_kinds) known = known || options.index() == type;
+        if (!known) return false;
+      }
+      return true;
+    }(),
+    "every type of Optimizer has a kind in recipes");
+inline constexpr struct OptimizerNames {
+  std::pair<const char*, std::size_t> all[std::size(optimizer_kinds)];  // the second: row of optimizer_kinds
+  constexpr OptimizerNames() {
+    for (std::size_t i = 0; i < std::size(all); ++i) all[i] = {optimizer_kinds[i].first, i};
+  }
+} optimizer_names;
 enum class LossKind : std::uint8_t { cross_entropy, mse };
 inline constexpr std::pair<const char*, LossKind> loss_names[] = {{"cross_entropy", LossKind::cross_entropy}, {"mse", LossKind::mse}};
 // {type = "..."}: the second is the alternative of Layer.
@@ -283,29 +299,32 @@ void fields(V& v, M& m) {
   v.section("group_norm", m.group_norm);
 }
 
+template <class V, Is<Sgd> O>
+void fields(V& v, O& o) {
+  v.number("lr", o.lr, above_zero);
+  v.number("momentum", o.momentum, below_one);
+  v.number("dampening", o.dampening, share);
+  v.number("weight_decay", o.weight_decay, at_least_zero);
+  v.boolean("nesterov", o.nesterov);
+}
+
+template <class V, Is<Adam> O>
+void fields(V& v, O& o) {
+  v.number("lr", o.lr, above_zero);
+  v.number("beta1", o.beta1, below_one);
+  v.number("beta2", o.beta2, below_one);
+  v.number("eps", o.eps, above_zero);
+  v.number("weight_decay", o.weight_decay, at_least_zero);
+}
+
 template <class V, Is<Optimizer> O>
 void fields(V& v, O& o) {
-  const Adam* a = std::get_if<Adam>(&o);
-  OptimizerKind kind = !a ? OptimizerKind::sgd : a->decoupled ? OptimizerKind::adamw : OptimizerKind::adam;
-  v.choice("kind", kind, optimizer_names);
-  if constexpr (V::reading) {
-    if (kind == OptimizerKind::sgd) o = Sgd{};
-    if (kind == OptimizerKind::adam) o = Adam{};
-    if (kind == OptimizerKind::adamw) o = adamw();
-  }
-  if (auto* s = std::get_if<Sgd>(&o)) {
-    v.number("lr", s->lr, above_zero);
-    v.number("momentum", s->momentum, below_one);
-    v.number("dampening", s->dampening, share);
-    v.number("weight_decay", s->weight_decay, at_least_zero);
-    v.boolean("nesterov", s->nesterov);
-  } else if (auto* d = std::get_if<Adam>(&o)) {
-    v.number("lr", d->lr, above_zero);
-    v.number("beta1", d->beta1, below_one);
-    v.number("beta2", d->beta2, below_one);
-    v.number("eps", d->eps, above_zero);
-    v.number("weight_decay", d->weight_decay, at_least_zero);
-  }
+  std::size_t kind = o.index();
+  for (std::size_t i = 0; i < std::size(optimizer_kinds); ++i)
+    if (std::string_view(name_of(optimizer_kinds[i].second)) == name_of(o)) kind = i;
+  v.choice("kind", kind, optimizer_names.all);
+  if constexpr (V::reading) o = optimizer_kinds[kind].second;
+  std::visit([&](auto& options) { fields(v, options); }, o);
   v.check("kind", [&] { validate(o); });
 }
 
