@@ -5,6 +5,7 @@
 #include "norma/error.h"
 #include "src/files/safetensors_header.h"
 #include "src/net/match_tensors.h"
+#include "src/plan/lower.h"
 #include "src/train/trainer_state.h"
 
 namespace norma {
