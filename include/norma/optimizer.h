@@ -20,7 +20,15 @@ struct Adam {
 constexpr const char* name_of(const Adam& a) { return a.decoupled ? "AdamW" : "Adam"; }
 constexpr Adam adamw(double lr = 1e-3, double weight_decay = 0.01) { return {.lr = lr, .weight_decay = weight_decay, .decoupled = true}; }
 
-using Optimizer = std::variant<Sgd, Adam>;
+// Hinton's RMSprop with PyTorch's options. centered: the gradient is divided by its standard deviation, not by its root mean square. Where
+// rounding leaves a variance below 0, it is 0; PyTorch gives NaN there.
+struct RMSprop {
+  double lr = 1e-2, alpha = 0.99, eps = 1e-8, weight_decay = 0, momentum = 0;
+  bool centered = false;
+};
+constexpr const char* name_of(const RMSprop&) { return "RMSprop"; }
+
+using Optimizer = std::variant<Sgd, Adam, RMSprop>;
 
 // PyTorch's name of its class. Two optimizers of one name keep the same values between steps.
 const char* name_of(const Optimizer& o);

@@ -41,6 +41,13 @@ constexpr double operations(const Sgd& o) { return o.momentum != 0 ? 4 : 2; }
 constexpr std::array<Kept, most_kept> kept_by(const Adam&) { return {{{"exp_avg"}, {"exp_avg_sq", true}}}; }
 constexpr double operations(const Adam&) { return 12; }
 
+// RMSprop: g += weight_decay*w; sq = alpha*sq + (1-alpha)*g*g; centered: avg = alpha*avg + (1-alpha)*g, var = max(0, sq - avg*avg), else
+// var = sq; d = g / (sqrt(var) + eps); with momentum: d = buffer = momentum*buffer + d; w -= lr*d
+constexpr std::array<Kept, most_kept> kept_by(const RMSprop& o) {
+  return {{{"square_avg", true}, {o.centered ? "grad_avg" : nullptr}, {o.momentum != 0 ? "momentum_buffer" : nullptr}}};
+}
+constexpr double operations(const RMSprop& o) { return 10 + (o.centered ? 5 : 0) + (o.momentum != 0 ? 2 : 0); }
+
 // f(optimizer's options), of the type that the variant holds. Not std::visit: its exception class has inline functions, which the linker
 // could take from a file for a newer processor.
 template <class F, std::size_t... i>

@@ -70,6 +70,34 @@ void update(const Adam& o, const Update& call, const StepState& state, const Mem
   });
 }
 
+void update(const RMSprop& o, const Update& call, const StepState& state, const Memory& memory) {
+  float* const w = memory.at<float>(call.w);
+  float* const square = memory.at<float>(call.kept[0]);
+  float* const average = o.centered ? memory.at<float>(call.kept[1]) : nullptr;
+  float* const buffer = o.momentum != 0 ? memory.at<float>(call.kept[2]) : nullptr;
+  const float* const gradients = memory.at<float>(call.gradients);
+  const auto broadcast = [](double x) { return set1(static_cast<float>(x)); };
+  const V rate = set1(memory.at<float>(call.rates)[state.batch]), decay = broadcast(o.weight_decay), alpha = broadcast(o.alpha),
+          rest = broadcast(1 - o.alpha), eps = broadcast(o.eps), momentum = broadcast(o.momentum);
+  parallel_for_vectors(call.n, [=](std::int64_t i, auto access) {
+    const V old = access.load(w + i), g = fma(decay, old, access.load(gradients + i));
+    const V mean_square = fma(rest * g, g, alpha * access.load(square + i));
+    access.store(square + i, mean_square);
+    V variance = mean_square;
+    if (average) {
+      const V mean = fma(rest, g, alpha * access.load(average + i));
+      access.store(average + i, mean);
+      variance = max(zero(), fma(-mean, mean, mean_square));
+    }
+    V d = g / (sqrt(variance) + eps);
+    if (buffer) {
+      d = fma(momentum, access.load(buffer + i), d);
+      access.store(buffer + i, d);
+    }
+    access.store(w + i, fma(-rate, d, old));
+  });
+}
+
 }  // namespace
 
 void run(const Update& call, const Memory& memory) {

@@ -104,6 +104,42 @@ struct AdamUpdate {
   }
 };
 
+struct RMSpropUpdate {
+  float *w, *square, *average, *buffer;  // average null: not centered; buffer null: no momentum
+  const float* gradients;
+  const float* rates;
+  float decay, alpha, rest, eps, momentum;
+
+  __device__ __forceinline__ float prepare(const StepState& state) const { return rates[state.batch]; }
+  template <int n>
+  __device__ __forceinline__ void apply(float rate, std::int64_t i) const {
+    float old[n], g[n], mean_square[n], mean[n] = {}, d[n] = {};
+    load(w + i, old);
+    load(gradients + i, g);
+    load(square + i, mean_square);
+    if (average) load(average + i, mean);
+    if (buffer) load(buffer + i, d);
+#pragma unroll
+    for (int k = 0; k < n; ++k) {
+      g[k] = fmaf(decay, old[k], g[k]);
+      mean_square[k] = fmaf(rest * g[k], g[k], alpha * mean_square[k]);
+      float variance = mean_square[k];
+      if (average) {
+        mean[k] = fmaf(rest, g[k], alpha * mean[k]);
+        variance = fmaf(-mean[k], mean[k], mean_square[k]);
+        variance = variance < 0.0f ? 0.0f : variance;
+      }
+      const float scaled = g[k] / (sqrtf(variance) + eps);
+      d[k] = buffer ? fmaf(momentum, d[k], scaled) : scaled;
+      old[k] = fmaf(-rate, d[k], old[k]);
+    }
+    store(square + i, mean_square);
+    if (average) store(average + i, mean);
+    if (buffer) store(buffer + i, d);
+    store(w + i, old);
+  }
+};
+
 template <int n, class Update>
 __device__ __forceinline__ void update_block(std::int64_t block, std::int64_t size, const Update& update, const StepState& state) {
   const auto& step = update.prepare(state);
@@ -171,6 +207,20 @@ AdamUpdate update_of(const Adam& o, const Update& call, const Memory& memory) {
           .eps = o.eps,
           .weight_decay = o.weight_decay,
           .decoupled = o.decoupled};
+}
+
+RMSpropUpdate update_of(const RMSprop& o, const Update& call, const Memory& memory) {
+  return {.w = memory.at<float>(call.w),
+          .square = memory.at<float>(call.kept[0]),
+          .average = o.centered ? memory.at<float>(call.kept[1]) : nullptr,
+          .buffer = o.momentum != 0 ? memory.at<float>(call.kept[2]) : nullptr,
+          .gradients = memory.at<float>(call.gradients),
+          .rates = memory.at<float>(call.rates),
+          .decay = static_cast<float>(o.weight_decay),
+          .alpha = static_cast<float>(o.alpha),
+          .rest = static_cast<float>(1 - o.alpha),
+          .eps = static_cast<float>(o.eps),
+          .momentum = static_cast<float>(o.momentum)};
 }
 
 // f.operator()<n>(update, blocks), with n elements at a time, as many as the arrays allow.

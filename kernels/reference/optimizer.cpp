@@ -50,6 +50,30 @@ void update(const Adam& o, const Update& call, const StepState& state, const Mem
   }
 }
 
+template <class T>
+void update(const RMSprop& o, const Update& call, const StepState& state, const Memory<T>& m) {
+  using std::sqrt;
+  const T rate = m.floats(call.rates)[state.batch], alpha = scalar<T>(o.alpha), rest = scalar<T>(1 - o.alpha);
+  for (std::int64_t i = 0; i < call.n; ++i) {
+    T &w = m.floats(call.w)[i], &square = m.floats(call.kept[0])[i], g = m.floats(call.gradients)[i];
+    if (o.weight_decay != 0) g += scalar<T>(o.weight_decay) * w;
+    square = alpha * square + rest * g * g;
+    T variance = square;
+    if (o.centered) {
+      T& average = m.floats(call.kept[1])[i];
+      average = alpha * average + rest * g;
+      variance = relu(square - average * average);
+    }
+    T d = g / (sqrt(variance) + scalar<T>(o.eps));
+    if (o.momentum != 0) {
+      T& buffer = m.floats(call.kept[2])[i];
+      buffer = scalar<T>(o.momentum) * buffer + d;
+      d = buffer;
+    }
+    w -= rate * d;
+  }
+}
+
 }  // namespace
 
 template <class T>

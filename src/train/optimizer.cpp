@@ -64,6 +64,14 @@ void validate(const Adam& a) {
   not_negative("weight_decay", a.weight_decay);
 }
 
+void validate(const RMSprop& r) {
+  not_negative("lr", r.lr);
+  below_one("alpha", r.alpha);
+  not_negative("eps", r.eps);
+  not_negative("weight_decay", r.weight_decay);
+  not_negative("momentum", r.momentum);
+}
+
 }  // namespace
 
 void validate(const Optimizer& o) {

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "apps/norma/recipe/fields.h"
 #include "norma/error.h"
 #include "norma/graph.h"
 
@@ -348,7 +349,7 @@ TEST(RecipeError, WrongTypeOrRangeHasLineAndColumn) {
       {"[optimizer]\nlr = nan\n", "test.toml:9:6: ", "above 0, got nan"},
       {"[optimizer]\nlr = inf\n", "test.toml:9:6: ", "got inf"},
       {"[optimizer]\nkind = \"addam\"\n", "test.toml:9:8: ", "did you mean \"adam\"?"},
-      {"[optimizer]\nkind = 3\n", "test.toml:9:8: ", "must be one of sgd, adam, adamw"},
+      {"[optimizer]\nkind = 3\n", "test.toml:9:8: ", "must be one of sgd, adam, adamw, rmsprop"},
       {"[optimizer]\nnesterov = true\n", "test.toml:", "nesterov"},
       {"[loss]\nlabel_smoothing = 1.0\n", "test.toml:9:19: ", "below 1, got 1"},
       {"[device]\nkind = \"gpu\"\n", "test.toml:9:8: ", "unknown device"},
@@ -407,6 +408,22 @@ TEST(RecipeOverride, SetsAnyField) {
   EXPECT_EQ(std::get<nn::Conv2d>(r.model.layers[4].layer).kernel, Size2(5, 3));
   EXPECT_EQ(r.schedule.gamma, 0.5);
   EXPECT_EQ(r.data.transform.stddev, std::vector<double>{0.25});
+}
+
+TEST(Recipe, EveryOptimizerThroughConfigToml) {
+  for (const auto& [name, standard] : optimizer_kinds) {
+    const Recipe r = parse(minimal + "[optimizer]\nkind = \"" + name + "\"\nlr = 0.375\n");
+    const std::string text = write_toml(r);
+    EXPECT_TRUE(contains(text, std::string("kind = \"") + name + "\"")) << text;
+    const Optimizer again = parse(text).optimizer;
+    EXPECT_EQ(std::string(name_of(again)), name_of(standard)) << name;
+    EXPECT_EQ(learning_rate(again), 0.375) << name;
+  }
+  Recipe r = parse(minimal);
+  r.optimizer = RMSprop{.alpha = 0.5, .eps = 0.25, .weight_decay = 0.125, .momentum = 2, .centered = true};
+  const auto o = std::get<RMSprop>(parse(write_toml(r)).optimizer);
+  EXPECT_EQ(o.alpha + o.eps + o.weight_decay + o.momentum, 2.875);
+  EXPECT_TRUE(o.centered);
 }
 
 TEST(RecipeOverride, AnotherKindStartsItsSectionAnew) {

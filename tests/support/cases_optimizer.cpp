@@ -108,6 +108,7 @@ void add_optimizer_cases(std::vector<Case>& table) {
   for (const std::int64_t n : {1, 15, 44426}) {
     add("sgd_n" + std::to_string(n), n, Sgd{});
     add("adam_n" + std::to_string(n), n, Adam{});
+    add("rmsprop_n" + std::to_string(n), n, RMSprop{});
   }
   add("sgd_decay", 17, Sgd{.weight_decay = 0.01});
   add("sgd_momentum_first_step", 33, Sgd{.momentum = 0.9, .dampening = 0.5}, 0);
@@ -123,6 +124,12 @@ void add_optimizer_cases(std::vector<Case>& table) {
   add("adamw_first_step", 17, adamw(1e-3, 0.1), 0);
   add("adam_other_betas", 17, Adam{.beta1 = 0.5, .beta2 = 0.9, .eps = 1e-3}, 5);
   add("adam_stopped", 33, adamw(), 3, 1);
+  add("rmsprop_first_step", 33, RMSprop{}, 0);
+  add("rmsprop_decay", 33, RMSprop{.weight_decay = 0.01});
+  add("rmsprop_momentum", 8193, RMSprop{.momentum = 0.9});
+  add("rmsprop_centered", 33, RMSprop{.alpha = 0.9, .eps = 1e-3, .centered = true});
+  add("rmsprop_all", 1000, RMSprop{.alpha = 0.8, .weight_decay = 0.1, .momentum = 1.5, .centered = true}, 5);
+  add("rmsprop_stopped", 33, RMSprop{.momentum = 0.9, .centered = true}, 3, 1);
 
   const auto add_end = [&](const std::string& name, std::int64_t n, const Optimizer& optimizer, std::int64_t layers,
                            std::int64_t status = 0) {
@@ -135,6 +142,7 @@ void add_optimizer_cases(std::vector<Case>& table) {
     add_end("sgd_stopped", 33, Sgd{.momentum = 0.9, .weight_decay = 0.01}, layers, 1);
   }
   add_end("adam", 4097, Adam{}, 3);
+  add_end("rmsprop", 4097, RMSprop{.momentum = 0.9, .centered = true}, 2);
   table.push_back({"advance_training", [](int lanes) { return advance(37, true, true, 0, lanes); }});
   table.push_back({"advance_evaluation", [](int lanes) { return advance(256, false, true, 0, lanes); }});
   table.push_back({"advance_without_loss", [](int lanes) { return advance(16, false, false, 0, lanes); }});

@@ -223,7 +223,11 @@ TEST(Golden, TenStepsOfEveryOptimizer) {
       {"adam_betas", Adam{.lr = 0.02, .beta1 = 0.7, .beta2 = 0.95, .eps = 1e-4}},
       {"adam_weight_decay", Adam{.lr = 0.01, .weight_decay = 0.1}},
       {"adamw", adamw(0.01)},
-      {"adamw_weight_decay", adamw(0.02, 0.3)}};
+      {"adamw_weight_decay", adamw(0.02, 0.3)},
+      {"rmsprop", RMSprop{.lr = 0.01}},
+      {"rmsprop_momentum", RMSprop{.lr = 0.01, .momentum = 0.9}},
+      {"rmsprop_centered", RMSprop{.lr = 0.01, .alpha = 0.9, .eps = 1e-4, .centered = true}},
+      {"rmsprop_all", RMSprop{.lr = 0.02, .alpha = 0.8, .weight_decay = 0.1, .momentum = 0.5, .centered = true}}};
   for (const auto& [name, optimizer] : optimizers) {
     SCOPED_TRACE(name);
     SmallProblem p("adam", optimizer, CrossEntropy{});

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <functional>
 #include <limits>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -44,7 +45,11 @@ Trainer saved_and_loaded(const Trainer& from, const TrainerOptions& o) {
 
 TEST(TrainerResume, FiveEpochsAreTwoAndThree) {
   const Dataset data = bars(95), test = bars(50, 9);
-  const Optimizer optimizers[] = {Adam{.lr = 0.01}, Sgd{.lr = 0.05, .momentum = 0.9, .weight_decay = 0.01}, Sgd{.lr = 0.05}};
+  const Optimizer optimizers[] = {Adam{.lr = 0.01}, Sgd{.lr = 0.05, .momentum = 0.9, .weight_decay = 0.01}, Sgd{.lr = 0.05},
+                                  RMSprop{.lr = 1e-3}, RMSprop{.lr = 1e-3, .momentum = 0.5, .centered = true}};
+  std::set<std::size_t> types;
+  for (const Optimizer& optimizer : optimizers) types.insert(optimizer.index());
+  EXPECT_EQ(types.size(), std::variant_size_v<Optimizer>) << "put one of every type into the list";
   for (const Optimizer& optimizer : optimizers) {
     TrainerOptions o = options();
     o.optimizer = optimizer;

@@ -67,7 +67,8 @@ inline constexpr std::pair<const char*, Init::Kind> init_names[] = {{"standard",
                                                                     {"he_uniform", Init::Kind::he_uniform},
                                                                     {"he_normal", Init::Kind::he_normal}};
 // {kind = "..."}, with what that kind begins with; kinds of one type differ in norma::name_of().
-inline constexpr std::pair<const char*, Optimizer> optimizer_kinds[] = {{"sgd", Sgd{}}, {"adam", Adam{}}, {"adamw", adamw()}};
+inline constexpr std::pair<const char*, Optimizer> optimizer_kinds[] = {
+    {"sgd", Sgd{}}, {"adam", Adam{}}, {"adamw", adamw()}, {"rmsprop", RMSprop{}}};
 static_assert(
     [] {
       for (std::size_t type = 0; type < std::variant_size_v<Optimizer>; ++type) {
@@ -315,6 +316,16 @@ void fields(V& v, O& o) {
   v.number("beta2", o.beta2, below_one);
   v.number("eps", o.eps, above_zero);
   v.number("weight_decay", o.weight_decay, at_least_zero);
+}
+
+template <class V, Is<RMSprop> O>
+void fields(V& v, O& o) {
+  v.number("lr", o.lr, above_zero);
+  v.number("alpha", o.alpha, below_one);
+  v.number("eps", o.eps, above_zero);
+  v.number("weight_decay", o.weight_decay, at_least_zero);
+  v.number("momentum", o.momentum, at_least_zero);
+  v.boolean("centered", o.centered);
 }
 
 template <class V, Is<Optimizer> O>
