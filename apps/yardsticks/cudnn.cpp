@@ -97,6 +97,9 @@ void run(const Conv2dBackwardInput& call, Operands<Conv2dBackwardInput>& o) {
   const ConvShape& s = call.shape;
   std::byte* dx = o.array(s.x.count());
   CudnnConvolution(s).backward_input(o.in("dy", s.y.count()), o.in("w", s.weights()), dx);
+  if (o.has("b"))
+    check(cudnnAddTensor(cudnn(), &one, tensor_descriptor({1, s.x.c}), o.in("b", s.x.c), &one, tensor_descriptor(s.x), dx),
+          "cudnnAddTensor");
   o.out("dx", dx, s.x.count());
 }
 

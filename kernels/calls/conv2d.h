@@ -21,19 +21,22 @@ struct Conv2dForward {
   }
 };
 
-// dx = transposed convolution of dy with w. Padding lanes of dx are 0 because those of dy are.
+// dx = transposed convolution of dy with w, + b[c] when given. Padding lanes of dx are 0 where those of dy are and there is no b.
+// It is also the forward pass of a transposed convolution, from dy, its input, to dx.
 struct Conv2dBackwardInput {
   static constexpr const char* name = "conv2d_backward_input";
-  ValueId dx{}, dy{}, w{};
+  ValueId dx{}, dy{}, w{}, b{};  // b may be absent
   ConvShape shape{};
   Precision precision = Precision::fp32;
 
   constexpr void cut(std::int64_t n) { shape.cut(n); }
   constexpr std::array<Factor, 2> factors() const { return {{{dy, shape.y.stored()}, {w, shape.weights()}}}; }
-  constexpr std::array<Operand, 3> operands() const {
-    return {{{dx, Access::write, "dx"}, {dy, Access::read, "dy"}, {w, Access::read, "w"}}};
+  constexpr std::array<Operand, 4> operands() const {
+    return {{{dx, Access::write, "dx"}, {dy, Access::read, "dy"}, {w, Access::read, "w"}, {b, Access::read, "b"}}};
   }
-  constexpr Cost cost() const { return {(shape.x.count() + shape.y.count() + shape.weights()) * f32_bytes, 2.0 * shape.macs()}; }
+  constexpr Cost cost() const {
+    return {(shape.x.count() + shape.y.count() + shape.weights() + (b ? shape.x.c : 0)) * f32_bytes, 2.0 * shape.macs()};
+  }
 };
 
 //   dw[k,c,r,s] = sum over (n,p,q) of dy[n,k,p,q] * x[n,c,...];  db[k] = sum over (n,p,q) of dy[n,k,p,q] (when given)

@@ -1,6 +1,5 @@
 // Conv2dBackwardInput: rows of dx as register-blocked correlations of dy, the taps gathered, so nothing is added twice.
 #include <cassert>
-#include <cstring>
 
 #include "kernels/chunks.h"
 #include "kernels/cpu/backend.h"
@@ -40,22 +39,19 @@ inline Axis phase_axis(std::int64_t phase, std::int64_t inputs, std::int64_t ker
   return {phase < inputs ? (inputs - 1 - phase) / stride + 1 : 0, 1, t.source, t.count, -t.source_step, outputs};
 }
 
-// Zeros for the positions of dx of a phase that no tap reaches; whole rows: of all columns.
-inline void clear_phase(const ConvShape& s, float* dx, std::int64_t first_row, std::int64_t first_column, bool whole_rows) {
-  const std::int64_t x_row = s.x.w * lanes;
+// b alone, or zeros, for the positions of dx of a phase that no tap reaches; whole rows: of all columns.
+inline void clear_phase(const ConvShape& s, float* dx, const float* b, std::int64_t first_row, std::int64_t first_column, bool whole_rows) {
+  const std::int64_t first = whole_rows ? 0 : first_column, step = whole_rows ? 1 : s.window.stride_w;
   parallel_for(s.x.packs() * s.x.c, [=](std::int64_t plane) {
-    for (std::int64_t h = first_row; h < s.x.h; h += s.window.stride_h) {
-      float* row = dx + (plane * s.x.h + h) * x_row;
-      if (whole_rows) std::memset(row, 0, static_cast<std::size_t>(x_row) * sizeof(float));
-      else
-        for (std::int64_t w = first_column; w < s.x.w; w += s.window.stride_w) store(row + w * lanes, zero());
-    }
+    const V value = set1(b ? b[plane % s.x.c] : 0.0f);
+    for (std::int64_t h = first_row; h < s.x.h; h += s.window.stride_h)
+      for (std::int64_t w = first; w < s.x.w; w += step) store(dx + ((plane * s.x.h + h) * s.x.w + w) * lanes, value);
   });
 }
 
 // Serves many filters. For each phase of the strides, one index is one tile of its positions, of at most max_tile_outs channels of one
 // pack. Returns false if tiles do not suit the shape.
-inline bool run_tiles(const ConvShape& s, float* dx, const float* dy, const float* w, PerThread<TileBuffer> buffer) {
+inline bool run_tiles(const ConvShape& s, float* dx, const float* dy, const float* w, const float* b, PerThread<TileBuffer> buffer) {
   const Window& k = s.window;
   const std::int64_t channels = s.channels_per_group(), filters = s.filters_per_group(), area = k.area();
   // The zeros around dy take part, which must not be many: the taps that count are stride^2 to one.
@@ -84,7 +80,7 @@ inline bool run_tiles(const ConvShape& s, float* dx, const float* dy, const floa
     const Tiling t = cut(phase);
     if (t.tiles() == 0) {
       const bool whole_rows = a.rows.taps == 0;
-      if (!whole_rows || phase % k.stride_w == 0) clear_phase(s, dx, phase / k.stride_w, phase % k.stride_w, whole_rows);
+      if (!whole_rows || phase % k.stride_w == 0) clear_phase(s, dx, b, phase / k.stride_w, phase % k.stride_w, whole_rows);
       continue;
     }
     const ReachingTaps r = reaching_taps(phase / k.stride_w, k.kernel_h, k.stride_h, k.pad_h, k.dilation_h);
@@ -100,6 +96,7 @@ inline bool run_tiles(const ConvShape& s, float* dx, const float* dy, const floa
       TiledCorrelation g = a;
       g.x += (n * s.y.c + group * filters) * a.x_channel;
       g.w += group * filters * a.w_channel;
+      g.b = b ? b + group * channels : nullptr;
       g.y += (n * s.x.c + group * channels) * a.y_out;
       if (area == 1) correlate_tile<true, true>(g, t, tile, chunk(channels, parts, item % parts), *buffer);
       else correlate_tile<true, false>(g, t, tile, chunk(channels, parts, item % parts), *buffer);
@@ -118,8 +115,9 @@ void run(const Conv2dBackwardInput& call, const Memory& memory) {
   assert(s.x.lanes == lanes && s.y.lanes == lanes);
   const float* dy = memory.at<const float>(call.dy);
   const float* w = memory.at<const float>(call.w);
+  const float* b = memory.at<const float>(call.b);
   float* dx = memory.at<float>(call.dx);
-  if (run_tiles(s, dx, dy, w, PerThread<TileBuffer>(memory))) return;
+  if (run_tiles(s, dx, dy, w, b, PerThread<TileBuffer>(memory))) return;
   const std::int64_t channels = s.channels_per_group(), filters = s.filters_per_group(), area = k.area();
   const std::int64_t blocks = ceil_div(channels, row_outs), x_plane = s.x.plane() * lanes, y_plane = s.y.plane() * lanes;
   const bool pointwise = area == 1 && k.stride_h == 1 && k.stride_w == 1 && k.pad_h == 0 && k.pad_w == 0;
@@ -147,6 +145,7 @@ void run(const Conv2dBackwardInput& call, const Memory& memory) {
     a.w_out = area;
     a.w_channel = channels * area;
     a.w_row = r.step * k.kernel_w;
+    a.b = b ? b + group * channels + c.begin : nullptr;
     a.y_out = x_plane;
     a.y_column = static_cast<std::int64_t>(k.stride_w) * lanes;
     a.channels = filters;

@@ -36,7 +36,8 @@ void place(Correlation& g, const Conv2dForward& call, const Memory& memory) {
   g.weights = memory.at<float>(call.w), g.bias = memory.at<float>(call.b);
 }
 void place(Correlation& g, const Conv2dBackwardInput& call, const Memory& memory) {
-  g.out = memory.at<float>(call.dx), g.in = memory.at<float>(call.dy), g.weights = memory.at<float>(call.w);
+  g.out = memory.at<float>(call.dx), g.in = memory.at<float>(call.dy);
+  g.weights = memory.at<float>(call.w), g.bias = memory.at<float>(call.b);
 }
 
 OuterSum outer_sum_of(const Conv2dBackwardWeight& call) {

@@ -24,11 +24,6 @@ void for_each_product(const ConvShape& s, F f) {
   });
 }
 
-template <class T>
-void set_zero(const Dims& d, T* a) {
-  for_each_element(d, [&](auto n, auto c, auto h, auto w) { a[d.index(n, c, h, w)] = T(0); });
-}
-
 }  // namespace
 
 template <class T>
@@ -44,9 +39,10 @@ void run(const Conv2dForward& call, const Memory<T>& m) {
 template <class T>
 void run(const Conv2dBackwardInput& call, const Memory<T>& m) {
   const Factors<T> factors(call, m);
-  const T *dy = factors[0], *w = factors[1];
+  const T *dy = factors[0], *w = factors[1], *b = m.floats(call.b);
+  const Dims& x = call.shape.x;
   T* dx = m.floats(call.dx);
-  set_zero(call.shape.x, dx);
+  for_each_element(x, [&](auto n, auto c, auto h, auto v) { dx[x.index(n, c, h, v)] = b ? b[c] : T(0); });
   for_each_product(call.shape, [&](auto i, auto j, auto o) { dx[i] += w[j] * dy[o]; });
 }
 

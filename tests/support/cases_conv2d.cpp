@@ -52,6 +52,19 @@ CallCase backward_input(const Convolution& p, int lanes) {
   return c.call(call);
 }
 
+// The forward pass of a transposed convolution: padding lanes are not 0, neither before nor after.
+CallCase transposed(const Convolution& p, int lanes) {
+  CallCase c(lanes);
+  const ConvShape s = shape_of(p, c);
+  const std::int64_t fan_in = s.filters_per_group() * s.window.area();
+  Conv2dBackwardInput call{.shape = s, .precision = p.precision};
+  call.dx = c.out("dx", s.x);
+  call.dy = c.in("dy", s.y, normal());
+  call.w = c.flat("w", s.weights(), weights(fan_in));
+  call.b = c.flat("b", s.x.c, weights(fan_in));
+  return c.call(call);
+}
+
 CallCase backward_weight(const Convolution& p, int lanes) {
   CallCase c(lanes);
   const ConvShape s = shape_of(p, c);
@@ -156,6 +169,7 @@ void add_conv2d_cases(std::vector<Case>& table) {
     for (const Convolution& p : *list) {
       table.push_back({"conv2d_forward_" + p.name, [&p](int lanes) { return forward(p, lanes); }});
       table.push_back({"conv2d_backward_input_" + p.name, [&p](int lanes) { return backward_input(p, lanes); }});
+      if (p.bias) table.push_back({"conv2d_backward_input_transposed_" + p.name, [&p](int lanes) { return transposed(p, lanes); }});
       table.push_back({"conv2d_backward_weight_" + p.name, [&p](int lanes) { return backward_weight(p, lanes); }});
     }
   for (const char* name : {"lenet1", "lenet2", "n1", "n17_chunks2", "stride2_pad1", "groups2", "depthwise", "many_channels_7x7"}) {
