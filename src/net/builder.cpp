@@ -5,7 +5,7 @@
 #include "norma/error.h"
 #include "norma/graph.h"
 #include "norma/text.h"
-#include "src/net/shape_inference.h"
+#include "src/net/layers.h"
 
 namespace norma {
 namespace {
@@ -43,6 +43,38 @@ double stored_elements(const Shape& s) {
   double n = s[0] > 0 ? static_cast<double>(s[0]) + samples_of_a_pack : 0;
   for (int i = 1; i < s.rank(); ++i) n *= static_cast<double>(s[i]);
   return n;
+}
+
+// Counts for a node that infer has accepted, with x its first input, y its output. They are double, since they may be beyond any integer.
+double parameter_elements(const NodeOp& op, const Shape& x) {
+  const auto d = [&](int i) { return static_cast<double>(x[i]); };
+  return std::visit(
+      [&](const auto& layer) {
+        if constexpr (requires {
+                        layer.out;
+                        layer.kernel;
+                      }) {
+          const double area = static_cast<double>(layer.kernel.h) * static_cast<double>(layer.kernel.w);
+          return static_cast<double>(layer.out) * (d(1) / static_cast<double>(layer.groups) * area + 1);
+        } else if constexpr (requires { layer.out; }) {
+          return static_cast<double>(layer.out) * (d(1) + 1);
+        } else {
+          return 4 * d(1) * d(2) * d(3);  // of a norm at most
+        }
+      },
+      op);
+}
+
+double multiply_adds(const NodeOp& op, const Shape& x, const Shape& y) {
+  const bool product = std::visit(
+      [](const auto& layer) {
+        return requires { layer.out; };
+      },
+      op);
+  const double of_one = product ? parameter_elements(op, x) / static_cast<double>(y[1]) : 1;
+  double outputs = 1;
+  for (const std::int64_t n : y) outputs *= static_cast<double>(n);
+  return of_one * outputs;
 }
 
 void check_name(const std::string& text, std::string_view name, const Builder& b) {

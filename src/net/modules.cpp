@@ -1,4 +1,4 @@
-// Each module writes its nodes into the graph here. Builder::emit checks options and infers shapes.
+// Modules that are made of others. Those that are a node of their own are in layers.cpp.
 #include <map>
 
 #include "norma/error.h"
@@ -19,18 +19,6 @@ Value Module::operator()(Builder& b, Value x) const {
 }
 
 namespace nn {
-
-Value Conv2d::operator()(Builder& b, Value x) const { return b.emit(*this, {x}); }
-Value Linear::operator()(Builder& b, Value x) const { return b.emit(*this, {x}); }
-Value BatchNorm::operator()(Builder& b, Value x) const { return b.emit(BatchNormNode{.options = *this}, {x}); }
-Value LayerNorm::operator()(Builder& b, Value x) const { return b.emit(*this, {x}); }
-Value InstanceNorm::operator()(Builder& b, Value x) const { return b.emit(*this, {x}); }
-Value GroupNorm::operator()(Builder& b, Value x) const { return b.emit(*this, {x}); }
-Value MaxPool2d::operator()(Builder& b, Value x) const { return b.emit(*this, {x}); }
-Value AvgPool2d::operator()(Builder& b, Value x) const { return b.emit(*this, {x}); }
-Value Activate::operator()(Builder& b, Value x) const { return b.activation(act, x, option); }
-Value Dropout::operator()(Builder& b, Value x) const { return b.emit(*this, {x}); }
-Value Flatten::operator()(Builder& b, Value x) const { return b.emit(FlattenNode{}, {x}); }
 
 Value GlobalAvgPool2d::operator()(Builder& b, Value x) const {
   const Shape& s = b.shape(x);

@@ -89,6 +89,58 @@ void Lowering::add_persistent_values() {
   all_parameters_ = bytes;
 }
 
+// ---- nodes and their gradients; the rules of each kind of node are in lower_products.cpp, lower_norms.cpp and lower_others.cpp
+
+void Lowering::forward(std::size_t i) {
+  std::visit([&](const auto& op) { forward(i, op); }, node(i).op);
+  if (node(i).path == node(i).output_path) name(node(i).path, value_[i]);  // else fuse made it part of a later node
+  name(node(i).output_path, value_[i]);
+}
+
+ValueId Lowering::make_output(std::size_t i) { return value_[i] = activation(node(i).output_path, dims(i), node_shape(i)); }
+
+void Lowering::set_gradient(std::size_t i, ValueId g) {
+  gradient_[i] = g;
+  name(node(i).output_path + ".grad", g);
+}
+
+// g is one of the contributions to node i's gradient; contributions are added in the order they are found.
+void Lowering::accumulate(std::size_t i, ValueId g) {
+  if (!gradient_[i]) {
+    set_gradient(i, g);
+    return;
+  }
+  const std::string text = node(i).output_path + ".grad";
+  plan_.names.erase(text);
+  const ValueId sum = activation(text, dims(i), node_shape(i));
+  emit(i, Add{.y = sum, .a = gradient_[i], .b = g, .dims = dims(i)});
+  gradient_[i] = sum;
+}
+
+ValueId Lowering::make_gradient(std::size_t of, std::size_t by) {
+  std::string text = node(of).output_path + ".grad";
+  if (gradient_[of]) text += "." + node(by).path;
+  return activation(text, dims(of), node_shape(of));
+}
+
+void Lowering::backward(std::size_t i) {
+  std::visit([&](const auto& op) { backward(i, op); }, node(i).op);
+}
+
+void Lowering::name_input_gradients() {
+  if (!options_.input_gradients) return;
+  for (std::size_t i = 0; i < graph_.nodes.size(); ++i) {
+    if (!std::holds_alternative<InputNode>(node(i).op)) continue;
+    if (!gradient_[i]) {  // the output does not depend on it
+      gradient_[i] = activation("d" + node(i).path, dims(i), node_shape(i));
+      emit(i, Fill{.y = gradient_[i], .n = dims(i).stored()});
+    }
+    name("d" + node(i).path, gradient_[i]);
+  }
+}
+
+// ---- loss and update
+
 void check_output(const Graph& graph) {
   if (const Shape& y = graph[graph.outputs.at(0)].shape; y.rank() != 2)
     throw Error(ErrorKind::usage, "the loss expects the net's output to be (N, C), got " + to_string(y) + "; put a Flatten at the end");

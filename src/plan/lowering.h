@@ -1,5 +1,5 @@
-// State of one lowering, shared by its three parts. lower.cpp has order, value table, loss and update. lower_forward.cpp and
-// lower_backward.cpp have one rule for each kind of node.
+// State of one lowering. lower.cpp has order, value table, loss and update. lower_products.cpp, lower_norms.cpp and lower_others.cpp have
+// the rules of each kind of node.
 #pragma once
 #include <algorithm>
 #include <map>
@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "src/net/shape_inference.h"
+#include "src/net/layers.h"
 #include "src/plan/lower.h"
 
 namespace norma {
@@ -116,7 +116,7 @@ class Lowering {
   kernels::PoolShape pool_shape(std::size_t i, const Pool& p) const {
     return {dims(input(i)), dims(i), window_of(p)};
   }
-  // ------------------------------------------------------------------------------------------ forward: lower_forward.cpp
+  // ------------------------------------------------------------------------------------------ forward
 
   void forward(std::size_t i);
   ValueId make_output(std::size_t i);
@@ -140,7 +140,7 @@ class Lowering {
   void forward(std::size_t i, const FlattenNode&);
   void forward(std::size_t i, const AddNode&);
 
-  // ------------------------------------------------------------------------------------------ backward: lower_backward.cpp
+  // ------------------------------------------------------------------------------------------ backward
 
   void set_gradient(std::size_t i, ValueId g);
   // g is one of the contributions to node i's gradient; contributions are added in the order they are found.
@@ -163,7 +163,7 @@ class Lowering {
   void backward(std::size_t i, const AddNode&);
   void name_input_gradients();
 
-  // ------------------------------------------------------------------------------------------ loss and update: lower.cpp
+  // ------------------------------------------------------------------------------------------ loss and update
 
   ValueId lower_loss();
   // Everything that outlives the step comes last, after the check that the step was finite.

@@ -1,66 +1,11 @@
-// Forward rules: the Calls each kind of node becomes.
+// Rules of the norms, with what fusion has folded into a batch norm. Of each its Calls forward, then its adjoint.
 #include "norma/error.h"
-#include "norma/loss.h"
 #include "norma/text.h"
 #include "src/plan/lowering.h"
 
 namespace norma {
 
 using namespace kernels;
-
-void Lowering::forward(std::size_t i) {
-  std::visit([&](const auto& op) { forward(i, op); }, node(i).op);
-  if (node(i).path == node(i).output_path) name(node(i).path, value_[i]);  // else fuse made it part of a later node
-  name(node(i).output_path, value_[i]);
-}
-
-ValueId Lowering::make_output(std::size_t i) { return value_[i] = activation(node(i).output_path, dims(i), node_shape(i)); }
-
-void Lowering::forward(std::size_t i, const InputNode&) {
-  const ValueId y = make_output(i);
-  if (!options_.data) return;
-  const InputData& d = *options_.data;
-  const Shape stored = d.sample.prepend(node_shape(i)[0]), wanted = transformed(d.sample, d.resize).prepend(node_shape(i)[0]);
-  if (!(wanted == node_shape(i)))
-    throw Error(ErrorKind::usage, "the net's input is " + to_string(node_shape(i)) + " but the data give " + to_string(wanted));
-  Gather g{.y = y, .state = state_, .dims = dims_of(stored, options_.lanes), .source_type = d.type, .shuffle = d.shuffle};
-  g.source = data("samples", d.type, d.sample);
-  g.scale = data("scale", DType::f32, {g.dims.c});
-  g.offset = data("offset", DType::f32, {g.dims.c});
-  if (options_.loss && std::holds_alternative<MeanSquared>(*options_.loss)) {
-    g.target_dims = dims(output_index());
-    g.targets = data("targets", DType::f32, {g.target_dims.features()});
-    g.targets_out = targets_ = activation("targets", g.target_dims, node_shape(output_index()));
-  }
-  g.labels = data("labels", DType::i32, {});
-  g.labels_out = labels_ = per_sample("labels", g.dims.n, DType::i32);
-  if (d.resize) {
-    g.y = activation("samples", g.dims, stored);
-    emit("data", g);
-    emit("data", Resize{.y = y, .x = g.y, .y_dims = dims(i), .x_dims = g.dims});
-  } else {
-    emit("data", g);
-  }
-}
-
-void Lowering::forward(std::size_t i, const nn::Conv2d& c) {
-  emit(i, Conv2dForward{.y = make_output(i),
-                        .x = x(i),
-                        .w = parameter(i, "weight").value,
-                        .b = parameter(i, "bias").value,
-                        .shape = conv_shape(i, c),
-                        .precision = options_.precision});
-}
-
-void Lowering::forward(std::size_t i, const nn::Linear&) {
-  emit(i, LinearForward{.y = make_output(i),
-                        .x = x(i),
-                        .w = parameter(i, "weight").value,
-                        .b = parameter(i, "bias").value,
-                        .x_dims = dims(input(i)),
-                        .y_dims = dims(i),
-                        .precision = options_.precision});
-}
 
 // A step that ends with a check of the gradients' region checks this variance too, if it moves the running one.
 ValueId Lowering::batch_variances(std::size_t i, std::int64_t channels, bool tracked) {
@@ -122,6 +67,51 @@ void Lowering::forward(std::size_t i, const BatchNormNode& n) {
                          .act = n.act});
 }
 
+void Lowering::backward(std::size_t i, const BatchNormNode& n) {
+  const Dims d = dims(input(i));
+  const Saved& s = saved_[i];
+  const bool batch_statistics = training() || !n.options.track_running_stats, gives_dx = needs_gradient_[input(i)];
+  Activation act = n.act;
+  ValueId dy = gradient_[i], y = act == Activation::none ? ValueId{} : value_[i];
+  // g = dy * act'(y) is r's gradient. Once made, it stands for dy, without an activation.
+  const bool gives_dr = n.residual && needs_gradient_[input(i, 1)], makes_g = gives_dr && y;
+  const ValueId g = makes_g ? make_gradient(input(i, 1), i) : dy;
+  ValueId dgamma = parameter(i, "weight").gradient, dbeta = parameter(i, "bias").gradient;
+  if (!dgamma && batch_statistics && gives_dx) {  // not affine: the sums are still needed for dx
+    dgamma = flat(node(i).path + ".dgamma", d.c, DType::f32);
+    dbeta = flat(node(i).path + ".dbeta", d.c, DType::f32);
+  }
+  if (dgamma) {  // of a fused pooling only the elements that won have a gradient
+    BatchNormBackwardReduce call{.dgamma = dgamma,
+                                 .dbeta = dbeta,
+                                 .dr = makes_g ? g : ValueId{},
+                                 .dy = dy,
+                                 .y = y,
+                                 .x = n.pool ? s.largest : x(i),
+                                 .mean = s.mean,
+                                 .rstd = s.rstd,
+                                 .dims = n.pool ? dims(i) : d,
+                                 .act = act};
+    call.partial = partial_sums(node(i).path + ".backward", d.packs(), call.partial_bytes());
+    emit(i, call);
+  } else if (makes_g) {
+    emit(i, ActivationBackward{.dx = g, .dy = dy, .saved = y, .dims = d, .act = act});
+  }
+  if (makes_g) dy = g, y = {}, act = Activation::none;
+  if (gives_dr) accumulate(input(i, 1), g);
+  if (!gives_dx) return;
+  const auto apply = [&](auto call) {
+    call.dx = make_gradient(input(i), i);
+    call.dy = dy, call.y = y, call.x = x(i), call.mean = s.mean, call.rstd = s.rstd;
+    call.gamma = parameter(i, "weight").value, call.dgamma = dgamma, call.dbeta = dbeta;
+    call.count = d.n * d.plane(), call.act = act, call.batch_statistics = batch_statistics;
+    emit(i, call);
+    accumulate(input(i), call.dx);
+  };
+  if (n.pool) apply(BatchNormMaxPoolBackwardApply{.argmax = s.argmax, .shape = pool_shape(i, *n.pool)});
+  else apply(BatchNormBackwardApply{.dims = d});
+}
+
 template <class Norm>
 void Lowering::group_norm(std::size_t i, const Norm& n) {
   const std::string& path = node(i).path;
@@ -153,6 +143,27 @@ void Lowering::group_norm(std::size_t i, const Norm& n) {
   }
 }
 
+void Lowering::group_norm_backward(std::size_t i, const NormShape& shape) {
+  const Saved& s = saved_[i];
+  const ValueId dx = needs_gradient_[input(i)] ? make_gradient(input(i), i) : ValueId{}, dgamma = parameter(i, "weight").gradient;
+  if (dgamma) {
+    GroupNormBackward call{.dx = dx,
+                           .dgamma = dgamma,
+                           .dbeta = parameter(i, "bias").gradient,
+                           .dy = gradient_[i],
+                           .x = x(i),
+                           .mean = s.mean,
+                           .rstd = s.rstd,
+                           .gamma = parameter(i, "weight").value,
+                           .shape = shape};
+    call.partial = partial_sums(node(i).path + ".backward", shape.x.packs(), call.partial_bytes());
+    emit(i, call);
+  } else {
+    emit(i, GroupNormBackwardInput{.dx = dx, .dy = gradient_[i], .x = x(i), .mean = s.mean, .rstd = s.rstd, .shape = shape});
+  }
+  if (dx) accumulate(input(i), dx);
+}
+
 void Lowering::forward(std::size_t i, const nn::LayerNorm& n) { group_norm(i, n); }
 
 void Lowering::forward(std::size_t i, const nn::InstanceNorm& n) {
@@ -163,34 +174,11 @@ void Lowering::forward(std::size_t i, const nn::InstanceNorm& n) {
 
 void Lowering::forward(std::size_t i, const nn::GroupNorm& n) { group_norm(i, n); }
 
-void Lowering::forward(std::size_t i, const nn::MaxPool2d& p) {
-  MaxPoolForward call{.y = make_output(i), .x = x(i), .shape = pool_shape(i, p)};
-  Saved& s = saved_[i];
-  s.index_type = call.index_type = call.shape.window.area() <= 256 ? DType::u8 : DType::i32;
-  if (options_.backward && needs_gradient_[input(i)])
-    s.argmax = call.argmax = activation(node(i).path + ".argmax", call.shape.y, node_shape(i), call.index_type);
-  emit(i, call);
+void Lowering::backward(std::size_t i, const nn::LayerNorm& n) { group_norm_backward(i, norm_shape_of(n, dims(input(i)))); }
+void Lowering::backward(std::size_t i, const nn::GroupNorm& n) { group_norm_backward(i, norm_shape_of(n, dims(input(i)))); }
+void Lowering::backward(std::size_t i, const nn::InstanceNorm& n) {
+  if (n.track_running_stats && !training()) backward(i, in_evaluation(n));
+  else group_norm_backward(i, norm_shape_of(n, dims(input(i))));
 }
-
-void Lowering::forward(std::size_t i, const nn::AvgPool2d& p) {
-  emit(i, AvgPoolForward{.y = make_output(i), .x = x(i), .shape = pool_shape(i, p), .include_pad = p.count_include_pad});
-}
-
-void Lowering::forward(std::size_t i, const ActivationNode& a) {
-  emit(i, ActivationForward{.y = make_output(i), .x = x(i), .dims = dims(i), .act = a.act, .option = static_cast<float>(a.option)});
-}
-
-void Lowering::forward(std::size_t i, const nn::Dropout& d) {
-  if (!training()) {
-    value_[i] = x(i);  // the identity
-    return;
-  }
-  saved_[i].dropout = dropouts_++;
-  emit(i, Dropout{.y = make_output(i), .x = x(i), .state = state_, .dims = dims(i), .p = d.p, .layer = saved_[i].dropout});
-}
-
-void Lowering::forward(std::size_t i, const FlattenNode&) { value_[i] = x(i); }  // [N/L][C][H][W][L] is [N/L][CHW][L]
-
-void Lowering::forward(std::size_t i, const AddNode&) { emit(i, Add{.y = make_output(i), .a = x(i, 0), .b = x(i, 1), .dims = dims(i)}); }
 
 }  // namespace norma

@@ -1,5 +1,6 @@
-// Shape inference and the checks of every option, with PyTorch's rules.
-#include "src/net/shape_inference.h"
+// What a layer is to the graph: its node, the checks of its options and the shape of its output with PyTorch's rules, its parameters, its
+// printed form.
+#include "src/net/layers.h"
 
 #include <cmath>
 #include <limits>
@@ -10,6 +11,27 @@
 #include "norma/types.h"
 
 namespace norma {
+
+// ---- nodes
+
+namespace nn {
+
+Value Conv2d::operator()(Builder& b, Value x) const { return b.emit(*this, {x}); }
+Value Linear::operator()(Builder& b, Value x) const { return b.emit(*this, {x}); }
+Value BatchNorm::operator()(Builder& b, Value x) const { return b.emit(BatchNormNode{.options = *this}, {x}); }
+Value LayerNorm::operator()(Builder& b, Value x) const { return b.emit(*this, {x}); }
+Value InstanceNorm::operator()(Builder& b, Value x) const { return b.emit(*this, {x}); }
+Value GroupNorm::operator()(Builder& b, Value x) const { return b.emit(*this, {x}); }
+Value MaxPool2d::operator()(Builder& b, Value x) const { return b.emit(*this, {x}); }
+Value AvgPool2d::operator()(Builder& b, Value x) const { return b.emit(*this, {x}); }
+Value Activate::operator()(Builder& b, Value x) const { return b.activation(act, x, option); }
+Value Dropout::operator()(Builder& b, Value x) const { return b.emit(*this, {x}); }
+Value Flatten::operator()(Builder& b, Value x) const { return b.emit(FlattenNode{}, {x}); }
+
+}  // namespace nn
+
+// ---- shapes
+
 namespace {
 
 // Rules of one node; every message begins with its path.
@@ -180,33 +202,131 @@ class Inference {
   const std::string& path_;
 };
 
-kernels::Window make_window(Size2 kernel, Size2 stride, Size2 padding, Size2 dilation) {
-  const auto narrow = [](std::int64_t v) { return static_cast<std::int32_t>(v); };
-  return {narrow(kernel.h),  narrow(kernel.w),  narrow(stride.h),   narrow(stride.w),
-          narrow(padding.h), narrow(padding.w), narrow(dilation.h), narrow(dilation.w)};
-}
-
 }  // namespace
 
 Shape infer(const NodeOp& op, const std::vector<Shape>& inputs, const std::string& path) { return std::visit(Inference{inputs, path}, op); }
 
-double parameter_elements(const NodeOp& op, const Shape& x) {
-  const auto d = [&](int i) { return static_cast<double>(x[i]); };
-  if (const auto* c = std::get_if<nn::Conv2d>(&op))
-    return static_cast<double>(c->out) *
-           (d(1) / static_cast<double>(c->groups) * static_cast<double>(c->kernel.h) * static_cast<double>(c->kernel.w) + 1);
-  if (const auto* l = std::get_if<nn::Linear>(&op)) return static_cast<double>(l->out) * (d(1) + 1);
-  return 4 * d(1) * d(2) * d(3);  // of a norm at most
+// ---- parameters and printed form
+
+namespace {
+
+// Adds the parameters of one node.
+struct Parameters {
+  std::vector<ParameterInfo>& out;
+  const Graph& graph;
+  const Node& node;
+  std::int32_t index;
+
+  void add(const char* name, Shape shape, Init init, std::int64_t fan_in, std::int64_t fan_out, double standard_value) const {
+    out.push_back({.name = parameter_name(node.path, name),
+                   .shape = shape,
+                   .init = init,
+                   .fan_in = fan_in,
+                   .fan_out = fan_out,
+                   .standard_value = standard_value,
+                   .node = index});
+  }
+  void buffer(const char* name, Shape shape, double value, DType dtype) const {
+    add(name, shape, Init::constant(value), 1, 1, value);
+    out.back().buffer = true;
+    out.back().dtype = dtype;
+  }
+
+  void operator()(const nn::Conv2d& c) const {
+    const std::int64_t channels = graph[node.inputs[0]].shape[1] / c.groups, area = c.kernel.h * c.kernel.w;
+    const std::int64_t fan_in = channels * area, fan_out = c.out * area;
+    add("weight", {c.out, channels, c.kernel.h, c.kernel.w}, c.weight_init, fan_in, fan_out, 0);
+    if (c.bias) add("bias", {c.out}, c.bias_init, fan_in, fan_out, 0);
+  }
+  void operator()(const nn::Linear& l) const {
+    const std::int64_t features = graph[node.inputs[0]].shape[1];
+    add("weight", {l.out, features}, l.weight_init, features, l.out, 0);
+    if (l.bias) add("bias", {l.out}, l.bias_init, features, l.out, 0);
+  }
+  template <class Norm>
+  void affine(const Norm& n, const Shape& shape, bool weight, bool bias) const {
+    if (weight) add("weight", shape, n.weight_init, 0, 0, 1);
+    if (bias) add("bias", shape, n.bias_init, 0, 0, 0);
+  }
+  template <class Norm>
+  void running_statistics(const Norm& n) const {
+    if (!n.track_running_stats) return;
+    const Shape channels{node.shape[1]};
+    buffer("running_mean", channels, 0, DType::f32);
+    buffer("running_var", channels, n.initial_running_var, DType::f32);
+    buffer("num_batches_tracked", {}, 0, DType::i64);
+  }
+  void operator()(const BatchNormNode& n) const {
+    affine(n.options, {node.shape[1]}, n.options.affine, n.options.affine);
+    running_statistics(n.options);
+  }
+  void operator()(const nn::LayerNorm& n) const {
+    const Shape& s = node.shape;
+    affine(n, s.rank() == 2 ? Shape{s[1]} : Shape{s[1], s[2], s[3]}, n.elementwise_affine, n.elementwise_affine && n.bias);
+  }
+  void operator()(const nn::InstanceNorm& n) const {
+    affine(n, {node.shape[1]}, n.affine, n.affine);
+    running_statistics(n);
+  }
+  void operator()(const nn::GroupNorm& n) const { affine(n, {node.shape[1]}, n.affine, n.affine); }
+  // Nodes without parameters are listed, so that a new one cannot be left without its own.
+  void operator()(const InputNode&) const {}
+  void operator()(const nn::MaxPool2d&) const {}
+  void operator()(const nn::AvgPool2d&) const {}
+  void operator()(const ActivationNode&) const {}
+  void operator()(const nn::Dropout&) const {}
+  void operator()(const FlattenNode&) const {}
+  void operator()(const AddNode&) const {}
+};
+
+std::string pair(Size2 s) { return std::to_string(s.h) + (s.h == s.w ? "" : "x" + std::to_string(s.w)); }
+
+struct Title {
+  std::string operator()(const InputNode&) const { return "input"; }
+  std::string operator()(const nn::Conv2d& c) const {
+    return "conv2d out=" + std::to_string(c.out) + " kernel=" + pair(c.kernel) + " stride=" + pair(c.stride) +
+           " padding=" + pair(c.padding) + " dilation=" + pair(c.dilation) + " groups=" + std::to_string(c.groups) +
+           (c.bias ? "" : " bias=false");
+  }
+  std::string operator()(const nn::Linear& l) const { return "linear out=" + std::to_string(l.out) + (l.bias ? "" : " bias=false"); }
+  std::string operator()(const BatchNormNode& n) const {
+    return std::string("batch_norm") + (n.residual ? " + add" : "") +
+           (n.act == Activation::none ? "" : std::string(" + ") + name_of(n.act)) + (n.pool ? " + " + (*this)(*n.pool) : "");
+  }
+  std::string operator()(const nn::LayerNorm&) const { return "layer_norm"; }
+  std::string operator()(const nn::InstanceNorm& n) const {
+    return n.track_running_stats ? "instance_norm track_running_stats=true" : "instance_norm";
+  }
+  std::string operator()(const nn::GroupNorm& n) const { return "group_norm groups=" + std::to_string(n.groups); }
+  std::string operator()(const nn::MaxPool2d& p) const {
+    return "max_pool2d kernel=" + pair(p.kernel) + " stride=" + pair(p.stride.value_or(p.kernel));
+  }
+  std::string operator()(const nn::AvgPool2d& p) const {
+    return "avg_pool2d kernel=" + pair(p.kernel) + " stride=" + pair(p.stride.value_or(p.kernel));
+  }
+  std::string operator()(const ActivationNode& a) const {
+    std::ostringstream s;
+    s << name_of(a.act);
+    if (const char* option = traits(a.act).option) s << " " << option << "=" << a.option;
+    return s.str();
+  }
+  std::string operator()(const nn::Dropout& d) const {
+    std::ostringstream s;
+    s << "dropout p=" << d.p;
+    return s.str();
+  }
+  std::string operator()(const FlattenNode&) const { return "flatten"; }
+  std::string operator()(const AddNode&) const { return "add"; }
+};
+
+}  // namespace
+
+void add_parameters(const Graph& graph, std::int32_t node, std::vector<ParameterInfo>& list) {
+  const Node& n = graph.nodes[static_cast<std::size_t>(node)];
+  std::visit(Parameters{list, graph, n, node}, n.op);
 }
 
-double multiply_adds(const NodeOp& op, const Shape& x, const Shape& y) {
-  const double of_one = std::holds_alternative<nn::Conv2d>(op) || std::holds_alternative<nn::Linear>(op)
-                            ? parameter_elements(op, x) / static_cast<double>(y[1])
-                            : 1;
-  double outputs = 1;
-  for (const std::int64_t n : y) outputs *= static_cast<double>(n);
-  return of_one * outputs;
-}
+std::string title(const NodeOp& op) { return std::visit(Title{}, op); }
 
 std::string single_elements(const Shape& input) { return "expects more than one spatial element, got input " + to_string(input); }
 
@@ -218,8 +338,10 @@ kernels::NormShape norm_shape_of(const nn::LayerNorm&, const kernels::Dims& x) {
 kernels::NormShape norm_shape_of(const nn::InstanceNorm&, const kernels::Dims& x) { return {x, x.c}; }
 kernels::NormShape norm_shape_of(const nn::GroupNorm& l, const kernels::Dims& x) { return {x, l.groups}; }
 
-kernels::Window window_of(const nn::Conv2d& c) { return make_window(c.kernel, c.stride, c.padding, c.dilation); }
-kernels::Window window_of(const nn::MaxPool2d& p) { return make_window(p.kernel, p.stride.value_or(p.kernel), p.padding, p.dilation); }
-kernels::Window window_of(const nn::AvgPool2d& p) { return make_window(p.kernel, p.stride.value_or(p.kernel), p.padding, 1); }
+kernels::Window make_window(Size2 kernel, Size2 stride, Size2 padding, Size2 dilation) {
+  const auto narrow = [](std::int64_t v) { return static_cast<std::int32_t>(v); };
+  return {narrow(kernel.h),  narrow(kernel.w),  narrow(stride.h),   narrow(stride.w),
+          narrow(padding.h), narrow(padding.w), narrow(dilation.h), narrow(dilation.w)};
+}
 
 }  // namespace norma

@@ -1,0 +1,112 @@
+// Rules of the nodes without parameters: input, pooling, activation, dropout, flatten, addition. Of each its Calls forward, then its
+// adjoint.
+#include "norma/error.h"
+#include "norma/loss.h"
+#include "src/plan/lowering.h"
+
+namespace norma {
+
+using namespace kernels;
+
+void Lowering::forward(std::size_t i, const InputNode&) {
+  const ValueId y = make_output(i);
+  if (!options_.data) return;
+  const InputData& d = *options_.data;
+  const Shape stored = d.sample.prepend(node_shape(i)[0]), wanted = transformed(d.sample, d.resize).prepend(node_shape(i)[0]);
+  if (!(wanted == node_shape(i)))
+    throw Error(ErrorKind::usage, "the net's input is " + to_string(node_shape(i)) + " but the data give " + to_string(wanted));
+  Gather g{.y = y, .state = state_, .dims = dims_of(stored, options_.lanes), .source_type = d.type, .shuffle = d.shuffle};
+  g.source = data("samples", d.type, d.sample);
+  g.scale = data("scale", DType::f32, {g.dims.c});
+  g.offset = data("offset", DType::f32, {g.dims.c});
+  if (options_.loss && std::holds_alternative<MeanSquared>(*options_.loss)) {
+    g.target_dims = dims(output_index());
+    g.targets = data("targets", DType::f32, {g.target_dims.features()});
+    g.targets_out = targets_ = activation("targets", g.target_dims, node_shape(output_index()));
+  }
+  g.labels = data("labels", DType::i32, {});
+  g.labels_out = labels_ = per_sample("labels", g.dims.n, DType::i32);
+  if (d.resize) {
+    g.y = activation("samples", g.dims, stored);
+    emit("data", g);
+    emit("data", Resize{.y = y, .x = g.y, .y_dims = dims(i), .x_dims = g.dims});
+  } else {
+    emit("data", g);
+  }
+}
+
+void Lowering::backward(std::size_t, const InputNode&) {}
+
+void Lowering::forward(std::size_t i, const nn::MaxPool2d& p) {
+  MaxPoolForward call{.y = make_output(i), .x = x(i), .shape = pool_shape(i, p)};
+  Saved& s = saved_[i];
+  s.index_type = call.index_type = call.shape.window.area() <= 256 ? DType::u8 : DType::i32;
+  if (options_.backward && needs_gradient_[input(i)])
+    s.argmax = call.argmax = activation(node(i).path + ".argmax", call.shape.y, node_shape(i), call.index_type);
+  emit(i, call);
+}
+
+void Lowering::backward(std::size_t i, const nn::MaxPool2d& p) {
+  if (!needs_gradient_[input(i)]) return;
+  const ValueId dx = make_gradient(input(i), i);
+  emit(i, MaxPoolBackward{
+              .dx = dx, .dy = gradient_[i], .argmax = saved_[i].argmax, .shape = pool_shape(i, p), .index_type = saved_[i].index_type});
+  accumulate(input(i), dx);
+}
+
+void Lowering::forward(std::size_t i, const nn::AvgPool2d& p) {
+  emit(i, AvgPoolForward{.y = make_output(i), .x = x(i), .shape = pool_shape(i, p), .include_pad = p.count_include_pad});
+}
+
+void Lowering::backward(std::size_t i, const nn::AvgPool2d& p) {
+  const ValueId dx = make_gradient(input(i), i);
+  emit(i, AvgPoolBackward{.dx = dx, .dy = gradient_[i], .shape = pool_shape(i, p), .include_pad = p.count_include_pad});
+  accumulate(input(i), dx);
+}
+
+void Lowering::forward(std::size_t i, const ActivationNode& a) {
+  emit(i, ActivationForward{.y = make_output(i), .x = x(i), .dims = dims(i), .act = a.act, .option = static_cast<float>(a.option)});
+}
+
+void Lowering::backward(std::size_t i, const ActivationNode& a) {
+  const ValueId dx = make_gradient(input(i), i);
+  emit(i, ActivationBackward{.dx = dx,
+                             .dy = gradient_[i],
+                             .saved = traits(a.act).gradient_from_output ? value_[i] : x(i),
+                             .dims = dims(i),
+                             .act = a.act,
+                             .option = static_cast<float>(a.option)});
+  accumulate(input(i), dx);
+}
+
+void Lowering::forward(std::size_t i, const nn::Dropout& d) {
+  if (!training()) {
+    value_[i] = x(i);  // the identity
+    return;
+  }
+  saved_[i].dropout = dropouts_++;
+  emit(i, Dropout{.y = make_output(i), .x = x(i), .state = state_, .dims = dims(i), .p = d.p, .layer = saved_[i].dropout});
+}
+
+void Lowering::backward(std::size_t i, const nn::Dropout& d) {
+  if (!training()) {
+    accumulate(input(i), gradient_[i]);
+    return;
+  }
+  const ValueId dx = make_gradient(input(i), i);
+  emit(i, Dropout{.y = dx, .x = gradient_[i], .state = state_, .dims = dims(i), .p = d.p, .layer = saved_[i].dropout});
+  accumulate(input(i), dx);
+}
+
+void Lowering::forward(std::size_t i, const FlattenNode&) { value_[i] = x(i); }  // [N/L][C][H][W][L] is [N/L][CHW][L]
+
+void Lowering::backward(std::size_t i, const FlattenNode&) { accumulate(input(i), gradient_[i]); }
+
+void Lowering::forward(std::size_t i, const AddNode&) { emit(i, Add{.y = make_output(i), .a = x(i, 0), .b = x(i, 1), .dims = dims(i)}); }
+
+void Lowering::backward(std::size_t i, const AddNode&) {
+  for (std::size_t k = 0; k < 2; ++k)
+    if (needs_gradient_[input(i, k)]) accumulate(input(i, k), gradient_[i]);
+}
+
+}  // namespace norma

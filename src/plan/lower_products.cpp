@@ -1,0 +1,80 @@
+// Rules of the layers that multiply by weights: convolutions and linear layers. Of each its Calls forward, then its adjoint: the Calls that
+// turn the gradient of its output into those of its input and parameters.
+#include <algorithm>
+
+#include "src/plan/lowering.h"
+
+namespace norma {
+
+using namespace kernels;
+
+namespace {
+
+// A convolution's weight gradient is made pack by pack if all partial sums together are at most max_floats_by_pack (4 MB). Otherwise it is
+// made in chunks of packs_per_weight_chunk packs, for more parallel work than its weights give. There are at most max_weight_chunks chunks
+// and max_partial_elements floats, twice max_floats_by_pack.
+constexpr std::int64_t max_floats_by_pack = std::int64_t{1} << 20;
+constexpr std::int64_t packs_per_weight_chunk = 4, max_weight_chunks = 16, max_partial_elements = 2 * max_floats_by_pack;
+
+}  // namespace
+
+void Lowering::forward(std::size_t i, const nn::Conv2d& c) {
+  emit(i, Conv2dForward{.y = make_output(i),
+                        .x = x(i),
+                        .w = parameter(i, "weight").value,
+                        .b = parameter(i, "bias").value,
+                        .shape = conv_shape(i, c),
+                        .precision = options_.precision});
+}
+
+void Lowering::backward(std::size_t i, const nn::Conv2d& c) {
+  const ValueId dy = gradient_[i];
+  Conv2dBackwardWeight weight{.dw = parameter(i, "weight").gradient,
+                              .db = parameter(i, "bias").gradient,
+                              .dy = dy,
+                              .x = x(i),
+                              .shape = conv_shape(i, c),
+                              .precision = options_.precision};
+  const std::int64_t sums = weight.shape.weights() + c.out, packs = weight.shape.x.packs();
+  const std::int64_t parts = std::min(packs / packs_per_weight_chunk, max_partial_elements / sums);
+  weight.chunks = packs <= max_floats_by_pack / sums ? packs : std::clamp<std::int64_t>(parts, 1, max_weight_chunks);
+  weight.partial = partial_sums(node(i).path + ".weight.partial", weight.chunks, weight.partial_elements() * 4);
+  emit(i, weight);
+  if (!needs_gradient_[input(i)]) return;
+  const ValueId dx = make_gradient(input(i), i);
+  emit(i,
+       Conv2dBackwardInput{.dx = dx, .dy = dy, .w = parameter(i, "weight").value, .shape = weight.shape, .precision = options_.precision});
+  accumulate(input(i), dx);
+}
+
+void Lowering::forward(std::size_t i, const nn::Linear&) {
+  emit(i, LinearForward{.y = make_output(i),
+                        .x = x(i),
+                        .w = parameter(i, "weight").value,
+                        .b = parameter(i, "bias").value,
+                        .x_dims = dims(input(i)),
+                        .y_dims = dims(i),
+                        .precision = options_.precision});
+}
+
+void Lowering::backward(std::size_t i, const nn::Linear&) {
+  const ValueId dy = gradient_[i];
+  emit(i, LinearBackwardWeight{.dw = parameter(i, "weight").gradient,
+                               .db = parameter(i, "bias").gradient,
+                               .dy = dy,
+                               .x = x(i),
+                               .x_dims = dims(input(i)),
+                               .y_dims = dims(i),
+                               .precision = options_.precision});
+  if (!needs_gradient_[input(i)]) return;
+  const ValueId dx = make_gradient(input(i), i);
+  emit(i, LinearBackwardInput{.dx = dx,
+                              .dy = dy,
+                              .w = parameter(i, "weight").value,
+                              .x_dims = dims(input(i)),
+                              .y_dims = dims(i),
+                              .precision = options_.precision});
+  accumulate(input(i), dx);
+}
+
+}  // namespace norma
