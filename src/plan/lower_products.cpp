@@ -18,32 +18,33 @@ constexpr std::int64_t packs_per_weight_chunk = 4, max_weight_chunks = 16, max_p
 
 }  // namespace
 
+// Emits the Call, with its partial sums.
+void Lowering::weight_gradient(std::size_t i, const char* what, Conv2dBackwardWeight call) {
+  const std::int64_t sums = call.shape.weights() + call.shape.y.c, packs = call.shape.x.packs();
+  const std::int64_t parts = std::min(packs / packs_per_weight_chunk, max_partial_elements / sums);
+  call.chunks = packs <= max_floats_by_pack / sums ? packs : std::clamp<std::int64_t>(parts, 1, max_weight_chunks);
+  call.partial = partial_sums(node(i).path + "." + what + ".partial", call.chunks, call.partial_elements() * 4);
+  call.precision = options_.precision;
+  emit(i, call);
+}
+
 void Lowering::forward(std::size_t i, const nn::Conv2d& c) {
   emit(i, Conv2dForward{.y = make_output(i),
                         .x = x(i),
                         .w = parameter(i, "weight").value,
                         .b = parameter(i, "bias").value,
-                        .shape = conv_shape(i, c),
+                        .shape = {dims(input(i)), dims(i), window_of(c), c.groups},
                         .precision = options_.precision});
 }
 
 void Lowering::backward(std::size_t i, const nn::Conv2d& c) {
   const ValueId dy = gradient_[i];
-  Conv2dBackwardWeight weight{.dw = parameter(i, "weight").gradient,
-                              .db = parameter(i, "bias").gradient,
-                              .dy = dy,
-                              .x = x(i),
-                              .shape = conv_shape(i, c),
-                              .precision = options_.precision};
-  const std::int64_t sums = weight.shape.weights() + c.out, packs = weight.shape.x.packs();
-  const std::int64_t parts = std::min(packs / packs_per_weight_chunk, max_partial_elements / sums);
-  weight.chunks = packs <= max_floats_by_pack / sums ? packs : std::clamp<std::int64_t>(parts, 1, max_weight_chunks);
-  weight.partial = partial_sums(node(i).path + ".weight.partial", weight.chunks, weight.partial_elements() * 4);
-  emit(i, weight);
+  const ConvShape shape{dims(input(i)), dims(i), window_of(c), c.groups};
+  weight_gradient(i, "weight",
+                  {.dw = parameter(i, "weight").gradient, .db = parameter(i, "bias").gradient, .dy = dy, .x = x(i), .shape = shape});
   if (!needs_gradient_[input(i)]) return;
   const ValueId dx = make_gradient(input(i), i);
-  emit(i,
-       Conv2dBackwardInput{.dx = dx, .dy = dy, .w = parameter(i, "weight").value, .shape = weight.shape, .precision = options_.precision});
+  emit(i, Conv2dBackwardInput{.dx = dx, .dy = dy, .w = parameter(i, "weight").value, .shape = shape, .precision = options_.precision});
   accumulate(input(i), dx);
 }
 

@@ -111,7 +111,6 @@ class Lowering {
   void emit(std::size_t i, Call call) { plan_.calls.push_back({std::move(call), node(i).path}); }
   void emit(const char* path, Call call) { plan_.calls.push_back({std::move(call), path}); }
 
-  kernels::ConvShape conv_shape(std::size_t i, const nn::Conv2d& c) const { return {dims(input(i)), dims(i), window_of(c), c.groups}; }
   template <class Pool>
   kernels::PoolShape pool_shape(std::size_t i, const Pool& p) const {
     return {dims(input(i)), dims(i), window_of(p)};
@@ -146,6 +145,7 @@ class Lowering {
   // g is one of the contributions to node i's gradient; contributions are added in the order they are found.
   void accumulate(std::size_t i, ValueId g);
   ValueId make_gradient(std::size_t of, std::size_t by);
+  void weight_gradient(std::size_t i, const char* what, kernels::Conv2dBackwardWeight call);
   void backward(std::size_t i);
   void backward(std::size_t, const InputNode&);
   void backward(std::size_t i, const nn::Conv2d& c);
