@@ -16,23 +16,6 @@
 
 namespace norma {
 
-struct InputNode {};
-struct FlattenNode {};
-struct AddNode {};
-struct ActivationNode {
-  Activation act = Activation::relu;
-  double option = traits(act).standard;
-};
-// A BatchNorm; fuse folds in what follows it: an addition, whose other term becomes a second input, the activation, the max pooling.
-struct BatchNormNode {
-  nn::BatchNorm options{};
-  bool residual = false;
-  Activation act = Activation::none;
-  std::optional<nn::MaxPool2d> pool{};
-};
-using NodeOp = std::variant<InputNode, nn::Conv2d, nn::Linear, BatchNormNode, nn::LayerNorm, nn::InstanceNorm, nn::GroupNorm, nn::MaxPool2d,
-                            nn::AvgPool2d, ActivationNode, nn::Dropout, FlattenNode, AddNode>;
-
 struct Node {
   NodeOp op;
   std::vector<Value> inputs;
