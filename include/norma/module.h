@@ -11,6 +11,7 @@
 #include <string>
 #include <type_traits>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "norma/error.h"
@@ -90,6 +91,19 @@ struct Conv2d {
   static constexpr const char* kind = "conv";
   std::int64_t out = 0;
   Size2 kernel = 1, stride = 1, padding = 0, dilation = 1;
+  std::int64_t groups = 1;
+  bool bias = true;
+  Init weight_init{}, bias_init{};
+  Value operator()(Builder& b, Value x) const;
+};
+
+// The adjoint of a convolution, as a layer: (N,C,H,W) -> (N,out,H',W'),
+// H' = (H - 1) stride - 2 padding + dilation (kernel - 1) + output_padding + 1, output_padding below stride or dilation
+// parameters: weight (C, out/groups, kernel.h, kernel.w), bias (out)
+struct ConvTranspose2d {
+  static constexpr const char* kind = "convt";
+  std::int64_t out = 0;
+  Size2 kernel = 1, stride = 1, padding = 0, output_padding = 0, dilation = 1;
   std::int64_t groups = 1;
   bool bias = true;
   Init weight_init{}, bias_init{};
@@ -301,7 +315,7 @@ struct BatchNormNode {
   Activation act = Activation::none;
   std::optional<nn::MaxPool2d> pool{};
 };
-using NodeOp = std::variant<InputNode, nn::Conv2d, nn::Linear, BatchNormNode, nn::LayerNorm, nn::InstanceNorm, nn::GroupNorm, nn::MaxPool2d,
-                            nn::AvgPool2d, ActivationNode, nn::Dropout, FlattenNode, AddNode>;
+using NodeOp = std::variant<InputNode, nn::Conv2d, nn::ConvTranspose2d, nn::Linear, BatchNormNode, nn::LayerNorm, nn::InstanceNorm,
+                            nn::GroupNorm, nn::MaxPool2d, nn::AvgPool2d, ActivationNode, nn::Dropout, FlattenNode, AddNode>;
 
 }  // namespace norma

@@ -17,6 +17,7 @@ namespace norma {
 namespace nn {
 
 Value Conv2d::operator()(Builder& b, Value x) const { return b.emit(*this, {x}); }
+Value ConvTranspose2d::operator()(Builder& b, Value x) const { return b.emit(*this, {x}); }
 Value Linear::operator()(Builder& b, Value x) const { return b.emit(*this, {x}); }
 Value BatchNorm::operator()(Builder& b, Value x) const { return b.emit(BatchNormNode{.options = *this}, {x}); }
 Value LayerNorm::operator()(Builder& b, Value x) const { return b.emit(*this, {x}); }
@@ -42,15 +43,24 @@ class Inference {
   Shape operator()(const InputNode&) const { return in_.at(0); }
 
   Shape operator()(const nn::Conv2d& c) const {
-    const Shape& x = image();
-    start("weight_init", c.weight_init), start("bias_init", c.bias_init);
-    positive("out", c.out);
-    positive("groups", c.groups);
-    window(c.kernel, c.stride, c.dilation, c.padding);
-    check(x[1] % c.groups == 0, std::to_string(x[1]) + " input channels cannot be divided into " + std::to_string(c.groups) + " groups");
-    check(c.out % c.groups == 0, std::to_string(c.out) + " output channels cannot be divided into " + std::to_string(c.groups) + " groups");
+    const Shape& x = convolved(c);
     return {x[0], c.out, sliding(x, 2, c.kernel.h, c.stride.h, c.padding.h, c.dilation.h, false),
             sliding(x, 3, c.kernel.w, c.stride.w, c.padding.w, c.dilation.w, false)};
+  }
+
+  Shape operator()(const nn::ConvTranspose2d& c) const {
+    const Shape& x = convolved(c);
+    const auto size = [&](int d, std::int64_t kernel, std::int64_t stride, std::int64_t padding, std::int64_t more, std::int64_t dilation) {
+      check(more >= 0 && (more < stride || more < dilation), "output_padding must be below stride or dilation, got " +
+                                                                 std::to_string(more) + " with stride " + std::to_string(stride) +
+                                                                 " and dilation " + std::to_string(dilation));
+      const std::int64_t out = (x[d] - 1) * stride - 2 * padding + dilation * (kernel - 1) + more + 1;
+      check(out > 0, std::string("the output has no ") + (d == 2 ? "rows" : "columns") + ": padding " + std::to_string(padding) +
+                         " takes all of them from input " + to_string(x));
+      return out;
+    };
+    return {x[0], c.out, size(2, c.kernel.h, c.stride.h, c.padding.h, c.output_padding.h, c.dilation.h),
+            size(3, c.kernel.w, c.stride.w, c.padding.w, c.output_padding.w, c.dilation.w)};
   }
 
   Shape operator()(const nn::Linear& l) const {
@@ -164,6 +174,18 @@ class Inference {
     if (in_[0].rank() != 4) fail("expects 4-d input, got " + to_string(in_[0]));
     return in_[0];
   }
+  // The input, once the options that all convolutions have are checked.
+  template <class Convolution>
+  const Shape& convolved(const Convolution& c) const {
+    const Shape& x = image();
+    start("weight_init", c.weight_init), start("bias_init", c.bias_init);
+    positive("out", c.out);
+    positive("groups", c.groups);
+    window(c.kernel, c.stride, c.dilation, c.padding);
+    check(x[1] % c.groups == 0, std::to_string(x[1]) + " input channels cannot be divided into " + std::to_string(c.groups) + " groups");
+    check(c.out % c.groups == 0, std::to_string(c.out) + " output channels cannot be divided into " + std::to_string(c.groups) + " groups");
+    return x;
+  }
   void window(Size2 kernel, Size2 stride, Size2 dilation, Size2 padding) const {
     for (std::int64_t v : {kernel.h, kernel.w}) positive("kernel", v);
     for (std::int64_t v : {stride.h, stride.w}) positive("stride", v);
@@ -238,6 +260,11 @@ struct Parameters {
     add("weight", {c.out, channels, c.kernel.h, c.kernel.w}, c.weight_init, fan_in, fan_out, 0);
     if (c.bias) add("bias", {c.out}, c.bias_init, fan_in, fan_out, 0);
   }
+  void operator()(const nn::ConvTranspose2d& c) const {  // fan_in and fan_out as PyTorch has them: of the weight as it is stored
+    const std::int64_t channels = graph[node.inputs[0]].shape[1], outs = c.out / c.groups, area = c.kernel.h * c.kernel.w;
+    add("weight", {channels, outs, c.kernel.h, c.kernel.w}, c.weight_init, outs * area, channels * area, 0);
+    if (c.bias) add("bias", {c.out}, c.bias_init, outs * area, channels * area, 0);
+  }
   void operator()(const nn::Linear& l) const {
     const std::int64_t features = graph[node.inputs[0]].shape[1];
     add("weight", {l.out, features}, l.weight_init, features, l.out, 0);
@@ -283,10 +310,14 @@ std::string pair(Size2 s) { return std::to_string(s.h) + (s.h == s.w ? "" : "x" 
 
 struct Title {
   std::string operator()(const InputNode&) const { return "input"; }
-  std::string operator()(const nn::Conv2d& c) const {
-    return "conv2d out=" + std::to_string(c.out) + " kernel=" + pair(c.kernel) + " stride=" + pair(c.stride) +
-           " padding=" + pair(c.padding) + " dilation=" + pair(c.dilation) + " groups=" + std::to_string(c.groups) +
-           (c.bias ? "" : " bias=false");
+  template <class Convolution>
+  static std::string convolution(const Convolution& c) {
+    return "out=" + std::to_string(c.out) + " kernel=" + pair(c.kernel) + " stride=" + pair(c.stride) + " padding=" + pair(c.padding) +
+           " dilation=" + pair(c.dilation) + " groups=" + std::to_string(c.groups) + (c.bias ? "" : " bias=false");
+  }
+  std::string operator()(const nn::Conv2d& c) const { return "conv2d " + convolution(c); }
+  std::string operator()(const nn::ConvTranspose2d& c) const {
+    return "conv_transpose2d " + convolution(c) + " output_padding=" + pair(c.output_padding);
   }
   std::string operator()(const nn::Linear& l) const { return "linear out=" + std::to_string(l.out) + (l.bias ? "" : " bias=false"); }
   std::string operator()(const BatchNormNode& n) const {

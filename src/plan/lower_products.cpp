@@ -48,6 +48,31 @@ void Lowering::backward(std::size_t i, const nn::Conv2d& c) {
   accumulate(input(i), dx);
 }
 
+// A convolution from the output to the input, the other way round.
+void Lowering::forward(std::size_t i, const nn::ConvTranspose2d& c) {
+  emit(i, Conv2dBackwardInput{.dx = make_output(i),
+                              .dy = x(i),
+                              .w = parameter(i, "weight").value,
+                              .b = parameter(i, "bias").value,
+                              .shape = {dims(i), dims(input(i)), window_of(c), c.groups},
+                              .precision = options_.precision});
+}
+
+void Lowering::backward(std::size_t i, const nn::ConvTranspose2d& c) {
+  const ValueId dy = gradient_[i];
+  const ConvShape shape{dims(i), dims(input(i)), window_of(c), c.groups};
+  weight_gradient(i, "weight", {.dw = parameter(i, "weight").gradient, .dy = x(i), .x = dy, .shape = shape});
+  if (const ValueId db = parameter(i, "bias").gradient) {  // the sums over dy come with those of its squares, which nothing reads
+    const ConvShape depthwise{dims(i), dims(i), {1, 1, 1, 1, 0, 0, 1, 1}, c.out};
+    weight_gradient(i, "bias",
+                    {.dw = flat(node(i).path + ".dy_squares", c.out, DType::f32), .db = db, .dy = dy, .x = dy, .shape = depthwise});
+  }
+  if (!needs_gradient_[input(i)]) return;
+  const ValueId dx = make_gradient(input(i), i);
+  emit(i, Conv2dForward{.y = dx, .x = dy, .w = parameter(i, "weight").value, .shape = shape, .precision = options_.precision});
+  accumulate(input(i), dx);
+}
+
 void Lowering::forward(std::size_t i, const nn::Linear&) {
   emit(i, LinearForward{.y = make_output(i),
                         .x = x(i),

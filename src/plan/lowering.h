@@ -121,6 +121,7 @@ class Lowering {
   ValueId make_output(std::size_t i);
   void forward(std::size_t i, const InputNode&);
   void forward(std::size_t i, const nn::Conv2d& c);
+  void forward(std::size_t i, const nn::ConvTranspose2d& c);
   void forward(std::size_t i, const nn::Linear&);
   void forward(std::size_t i, const BatchNormNode& n);
   void forward(std::size_t i, const nn::LayerNorm& n);
@@ -149,6 +150,7 @@ class Lowering {
   void backward(std::size_t i);
   void backward(std::size_t, const InputNode&);
   void backward(std::size_t i, const nn::Conv2d& c);
+  void backward(std::size_t i, const nn::ConvTranspose2d& c);
   void backward(std::size_t i, const nn::Linear&);
   void backward(std::size_t i, const BatchNormNode& n);
   void backward(std::size_t i, const nn::LayerNorm& n);

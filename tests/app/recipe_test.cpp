@@ -79,7 +79,7 @@ layers = [
   { type = "avg_pool2d", kernel = [2, 3], stride = [1, 2], padding = 1, ceil_mode = true, count_include_pad = false },
   { type = "residual", body = [{ type = "sequential", name = "inner", repeat = 2, layers = [{ type = "conv2d", out = 4, kernel = 1 }] }], projection = [{ type = "conv2d", out = 4, kernel = 1, weight_init = "he_normal" }] },
   { type = "dropout", p = 0.25 },
-  { type = "sequential", layers = [{ type = "gelu", approximate = "tanh" }, { type = "silu" }, { type = "leaky_relu", negative_slope = 0.25 }, { type = "elu", alpha = 1.5 }] },
+  { type = "sequential", layers = [{ type = "gelu", approximate = "tanh" }, { type = "silu" }, { type = "leaky_relu", negative_slope = 0.25 }, { type = "elu", alpha = 1.5 }, { type = "conv_transpose2d", out = 6, kernel = [3, 2], stride = 2, padding = 1, output_padding = [1, 0], dilation = [1, 2], groups = 2, bias = false, bias_init = { kind = "constant", value = 1 } }] },
   { type = "global_avg_pool2d" },
   { type = "flatten" },
   { type = "linear", out = 10, bias_init = { kind = "uniform", low = -1, high = 2 }, weight_init = { kind = "xavier_uniform", gain = 1.5 } },

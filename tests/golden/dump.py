@@ -77,6 +77,25 @@ def module_cases():
     conv("batch17", (17, 2, 5, 4), 3, (3, 2), padding=1)
     conv("batch33", (33, 1, 4, 4), 2, 3)
 
+    def transposed(name, shape, *args, **kwargs):
+        cases["conv_transpose_" + name] = (named(convt=nn.ConvTranspose2d(shape[1], *args, **kwargs)), shape, True)
+
+    transposed("2x2_stride2", (2, 3, 4, 3), 4, 2, stride=2)
+    transposed("3x3", (2, 3, 4, 3), 4, 3)
+    transposed("1x1", (3, 3, 4, 3), 5, 1)
+    transposed("2x3_stride1x2", (2, 2, 4, 3), 3, (2, 3), stride=(1, 2))
+    transposed("padding1_output_padding1", (2, 2, 4, 3), 3, 3, stride=2, padding=1, output_padding=1)
+    transposed("output_padding0x1", (2, 2, 4, 3), 3, 3, stride=(2, 3), output_padding=(0, 1))
+    transposed("output_padding_under_dilation", (2, 2, 4, 3), 3, 2, dilation=3, output_padding=2)
+    transposed("stride_over_kernel", (2, 2, 3, 4), 3, 2, stride=3)
+    transposed("dilation2", (2, 2, 4, 3), 3, 3, dilation=2, padding=1)
+    transposed("groups2", (2, 4, 4, 3), 6, 3, groups=2)
+    transposed("depthwise", (2, 3, 4, 3), 6, 3, groups=3, padding=1)
+    transposed("no_bias", (2, 3, 4, 3), 4, 3, bias=False)
+    transposed("everything", (3, 4, 4, 3), 6, (3, 2), stride=(2, 3), padding=(1, 2), output_padding=(1, 0), dilation=(1, 2), groups=2)
+    transposed("batch17", (17, 2, 4, 3), 3, (3, 2), stride=2, padding=1)
+    transposed("batch33", (33, 1, 3, 3), 2, 4, stride=2, padding=1)
+
     def linear(name, shape, *args, **kwargs):
         cases["linear_" + name] = (named(fc=nn.Linear(shape[1], *args, **kwargs)), shape, True)
 
@@ -167,6 +186,11 @@ def module_cases():
     pool("global", nn.AdaptiveAvgPool2d(1))
     pool("global_batch17", nn.AdaptiveAvgPool2d(1), (17, 2, 3, 4))
 
+    for name, act in (("gelu", nn.GELU()), ("gelu_tanh", nn.GELU(approximate="tanh")), ("silu", nn.SiLU()), ("leaky_relu", nn.LeakyReLU(0.2)),
+                      ("elu", nn.ELU(1.5))):
+        cases[name] = (act, (17, 2, 4, 3), True)
+        cases["bn_" + name] = (named(bn1=nn.BatchNorm2d(4), act=act), (3, 4, 3, 2), True)
+
     for act in (nn.ReLU, nn.Sigmoid, nn.Tanh):
         name = act.__name__.lower()
         cases[name + "_4d"] = (act(), (3, 2, 4, 3), True)
@@ -240,7 +264,7 @@ def loss_cases():
 
 
 def optimizer_cases():
-    sgd, adam, adamw = torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW
+    sgd, adam, adamw, rmsprop = torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW, torch.optim.RMSprop
     return OrderedDict(
         sgd=(sgd, dict(lr=0.1)),
         sgd_weight_decay=(sgd, dict(lr=0.1, weight_decay=0.05)),
@@ -254,6 +278,10 @@ def optimizer_cases():
         adam_weight_decay=(adam, dict(lr=0.01, weight_decay=0.1)),
         adamw=(adamw, dict(lr=0.01)),
         adamw_weight_decay=(adamw, dict(lr=0.02, weight_decay=0.3)),
+        rmsprop=(rmsprop, dict(lr=0.01)),
+        rmsprop_momentum=(rmsprop, dict(lr=0.01, momentum=0.9)),
+        rmsprop_centered=(rmsprop, dict(lr=0.01, alpha=0.9, eps=1e-4, centered=True)),
+        rmsprop_all=(rmsprop, dict(lr=0.02, alpha=0.8, weight_decay=0.1, momentum=0.5, centered=True)),
     )
 
 

@@ -204,6 +204,14 @@ TEST(Modules, OptionsOutOfRangeAreRefused) {
   EXPECT_TRUE(contains(refusal(Sequential{Conv2d{.out = 1, .padding = {0, -1}}}, image), "[conv1] padding must not be negative, got -1"));
   EXPECT_TRUE(contains(refusal(Sequential{Conv2d{.out = 1, .dilation = 0}}, image), "[conv1] dilation must be positive, got 0"));
   EXPECT_TRUE(contains(refusal(Sequential{Conv2d{.out = 1, .groups = 0}}, image), "[conv1] groups must be positive, got 0"));
+  using nn::ConvTranspose2d;
+  EXPECT_TRUE(contains(refusal(Sequential{ConvTranspose2d{}}, image), "[convt1] out must be positive, got 0"));
+  EXPECT_TRUE(contains(refusal(Sequential{ConvTranspose2d{.out = 1, .stride = 2, .output_padding = {0, 2}}}, image),
+                       "[convt1] output_padding must be below stride or dilation, got 2 with stride 2 and dilation 1"));
+  EXPECT_TRUE(contains(refusal(Sequential{ConvTranspose2d{.out = 1, .output_padding = -1}}, image), "[convt1] output_padding must"));
+  EXPECT_TRUE(contains(refusal(Sequential{ConvTranspose2d{.out = 1, .padding = 9}}, image), "[convt1] the output has no rows"));
+  EXPECT_TRUE(contains(refusal(Sequential{nn::ELU{.alpha = std::nan("")}}, image), "[elu1] alpha must be finite"));
+  EXPECT_TRUE(contains(refusal(Sequential{nn::LeakyReLU{1e-50}}, image), "[leaky_relu1] negative_slope must be 0 or fit a float"));
   EXPECT_TRUE(contains(refusal(Sequential{Linear{}}, {2, 3}), "[fc1] out must be positive, got 0"));
   EXPECT_TRUE(contains(refusal(Sequential{Linear{.out = std::int64_t{1} << 33}}, {2, 3}), "out must lie in 1..2147483647, got 8589934592"));
   EXPECT_TRUE(contains(refusal(Sequential{Conv2d{.out = 1, .padding = std::int64_t{1} << 40}}, image),

@@ -57,6 +57,11 @@ struct Net {
         return nn::Residual{body}(b, x);
       }
       case 14: return nn::LayerNorm{.bias = s[1] > 1}(b, x);
+      case 17: {  // twice as large, and smooth whatever the net is
+        if (s[2] > 8) return x;
+        return nn::GELU{}(b, nn::ConvTranspose2d{.out = 2, .kernel = 3, .stride = 2, .padding = 1, .output_padding = 1}(b, x));
+      }
+      case 18: return nn::ELU{.alpha = 0.5}(b, nn::SiLU{}(b, nn::BatchNorm{}(b, x)));
       case 15: return s[2] * s[3] < 2 ? x : nn::InstanceNorm{.affine = s[1] > 1, .track_running_stats = s[2] > 2}(b, x);
       default: {
         const std::int64_t groups = s[1] % 2 == 0 ? 2 : 1;

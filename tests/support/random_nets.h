@@ -22,7 +22,7 @@ struct RandomNet {
   int loss = 0;
 };
 
-inline constexpr int layer_kinds = 17;
+inline constexpr int layer_kinds = 19;
 
 void showValue(const RandomNet& r, std::ostream& out);
 

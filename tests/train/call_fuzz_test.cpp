@@ -68,7 +68,13 @@ Module layer(Random& r, int depth) {
     case 8: return MaxPool2d{.kernel = r.size(3), .padding = r.one_in(3) ? r.size(2) : Size2(0), .ceil_mode = r.one_in(2)};
     case 9: return AvgPool2d{.kernel = r.size(3)};
     case 10: return GlobalAvgPool2d{};
-    case 11: return ReLU{};
+    case 11:
+      return r.one_in(3) ? Module(ConvTranspose2d{.out = r.count(3),
+                                                  .kernel = r.size(3),
+                                                  .stride = r.size(2),
+                                                  .padding = r.size(2),
+                                                  .output_padding = r.one_in(3) ? r.size(2) : Size2(0)})
+                         : Module(Activate{r.any<Activation>({Activation::relu, Activation::gelu, Activation::elu})});
     case 12: return Tanh{};
     case 13: return Dropout{.p = r.number(1)};
     case 14: return Flatten{};

@@ -123,13 +123,14 @@ void fields(V& v, I& i) {
   }
 }
 
-template <class V, Is<nn::Conv2d> L>
-void fields(V& v, L& l) {
+template <class V, class L>
+requires(Is<L, nn::Conv2d> || Is<L, nn::ConvTranspose2d>) void fields(V& v, L& l) {
   v.require("out", "kernel");
   v.integer("out", l.out, 1, huge);
   v.size("kernel", l.kernel, 1);
   v.size("stride", l.stride, 1);
   v.size("padding", l.padding, 0);
+  if constexpr (requires { l.output_padding; }) v.size("output_padding", l.output_padding, 0);
   v.size("dilation", l.dilation, 1);
   v.integer("groups", l.groups, 1, huge);
   v.boolean("bias", l.bias);

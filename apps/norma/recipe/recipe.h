@@ -75,6 +75,7 @@ struct LayerRows {
 // clang-format off
 using LayerTable = LayerRows<
     LayerRow<"conv2d", nn::Conv2d>,
+    LayerRow<"conv_transpose2d", nn::ConvTranspose2d>,
     LayerRow<"linear", nn::Linear>,
     LayerRow<"norm", NormLayer>,
     LayerRow<"batch_norm", nn::BatchNorm>,
