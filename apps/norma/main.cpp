@@ -37,6 +37,7 @@ constexpr const char* footer = R"(Examples:
   norma bn-recalibrate runs/try --out runs/exact   statistics of the whole set
   norma bn-fold runs/try --out runs/folded    no batch norms, the same outputs
   norma explain batchnorm                     what it does, step by step
+  norma explain recipe                        every key: values, default, meaning
   norma data fetch mnist                      download a data set
   norma doctor                                what this machine offers
 

@@ -74,7 +74,7 @@ TEST(Recipe, NumbersThatAreNoFloatsAreRefusedByField) {
        {"data.mean", "data.std", "model.layers.0.eps", "model.layers.0.initial_running_var", "optimizer.lr", "optimizer.weight_decay"})
     refuse(key, "1e39");
   refuse("schedule.div_factor", "1e39", 4);
-  refuse("optimizer.beta2", "0.99999999999", 1), refuse("optimizer.momentum", "0.99999999999"), refuse("model.layers.1.p", "0.99999999999");
+  refuse("optimizer.beta2", "0.99999999999", 1), refuse("model.layers.1.p", "0.99999999999");
 }
 
 TEST(Recipe, RepetitionsAreCountedBeforeTheyAreMade) {
@@ -112,7 +112,7 @@ TEST(Recipe, KeysOfManyPartsAreRefusedByLine) {
 }
 
 TEST(Recipe, AWarmUpLongerThanAnyRunIsRefused) {
-  EXPECT_TRUE(contains(refusal(minimal, {{"schedule.warmup_epochs", "1e38", "--set schedule.warmup_epochs"}}), "at most 1000000"));
+  EXPECT_TRUE(contains(refusal(minimal, {{"schedule.warmup_epochs", "1e38", "--set schedule.warmup_epochs"}}), "from 0 to 1000000"));
   EXPECT_EQ(parse(minimal, {{"schedule.warmup_epochs", "30", ""}}).schedule.warmup_epochs, 30);  // a run's first part may be shorter
 }
 

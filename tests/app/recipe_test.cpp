@@ -345,13 +345,13 @@ TEST(RecipeError, WrongTypeOrRangeHasLineAndColumn) {
       {"[train]\nlog_every = 0\n", "test.toml:9:13: ", "from 1 to 1000000, got 0"},
       {"[model.batch_norm]\ninitial_running_var = -1\n", "test.toml:9:23: ", "at least 0, got -1"},
       {"[train]\nshuffle = 1\n", "test.toml:9:11: ", "must be true or false"},
-      {"[optimizer]\nlr = 0\n", "test.toml:9:6: optimizer.lr: ", "above 0, got 0"},
-      {"[optimizer]\nlr = nan\n", "test.toml:9:6: ", "above 0, got nan"},
+      {"[optimizer]\nlr = -1\n", "test.toml:9:6: optimizer.lr: ", "at least 0, got -1"},
+      {"[optimizer]\nlr = nan\n", "test.toml:9:6: ", "at least 0, got nan"},
       {"[optimizer]\nlr = inf\n", "test.toml:9:6: ", "got inf"},
       {"[optimizer]\nkind = \"addam\"\n", "test.toml:9:8: ", "did you mean \"adam\"?"},
       {"[optimizer]\nkind = 3\n", "test.toml:9:8: ", "must be one of sgd, adam, adamw, rmsprop"},
       {"[optimizer]\nnesterov = true\n", "test.toml:", "nesterov"},
-      {"[loss]\nlabel_smoothing = 1.0\n", "test.toml:9:19: ", "below 1, got 1"},
+      {"[loss]\nlabel_smoothing = 1.5\n", "test.toml:9:19: ", "from 0 to 1, got 1.5"},
       {"[device]\nkind = \"gpu\"\n", "test.toml:9:8: ", "unknown device"},
       {"[device]\nthreads = 5000\n", "test.toml:9:11: ", "from 0 to 4096"},
       {"train = 3\n", "test.toml:", "unknown key"},  // lands in [model]
@@ -374,7 +374,7 @@ TEST(RecipeError, LayersAreChecked) {
   EXPECT_TRUE(
       contains(refusal(with("[{type='conv2d', out=1, kernel=[1,2,3]}]")), "model.layers.0.kernel: must be an integer or [height, width]"));
   EXPECT_TRUE(contains(refusal(with("[{type='conv2d', out=1, kernel=[1,0]}]")), "model.layers.0.kernel.1: "));
-  EXPECT_TRUE(contains(refusal(with("[{type='dropout', p=1.0}]")), "model.layers.0.p: "));
+  EXPECT_TRUE(contains(refusal(with("[{type='dropout', p=1.5}]")), "model.layers.0.p: "));
   EXPECT_TRUE(contains(refusal(with("[{type='linear', out=1, weight_init={kind='normal', sd=1}}]")), "did you mean \"std\"?"));
   EXPECT_TRUE(contains(refusal(with("[{type='linear', out=1, weight_init='he'}]")), "must be one of standard"));
   EXPECT_TRUE(contains(refusal(with("[{type='linear', out=1, name='a.b'}]")), "parameter names"));
@@ -442,7 +442,7 @@ TEST(RecipeOverride, AnotherKindStartsItsSectionAnew) {
 
 TEST(RecipeOverride, ErrorsNameTheFlag) {
   EXPECT_TRUE(contains(refusal(minimal, {{"train.epochs", "abc", "--epochs"}}), "--epochs: must be an integer"));
-  EXPECT_TRUE(contains(refusal(minimal, {{"optimizer.lr", "-1", "--lr"}}), "--lr: must be a number above 0, got -1"));
+  EXPECT_TRUE(contains(refusal(minimal, {{"optimizer.lr", "-1", "--lr"}}), "--lr: must be a number of at least 0, got -1"));
   EXPECT_TRUE(contains(refusal(minimal, {{"optimizer.lrr", "1", "--set optimizer.lrr"}}), "--set optimizer.lrr: unknown key \"lrr\""));
   EXPECT_TRUE(contains(refusal(minimal, {{"optimiser.lr", "1", "--set optimiser.lr"}}), "--set optimiser.lr: unknown key \"optimiser\""));
   EXPECT_TRUE(contains(refusal(minimal, {{"model.layers.12.out", "1", "--set"}}), "\"12\" is not an index of the 2 entries"));

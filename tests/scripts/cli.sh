@@ -31,7 +31,7 @@ sed 's/^batch_size = 32/batch_size = 0/' tiny.toml >range.toml
 expect "wrong range: line and column" 2 'range.toml:16:14: train.batch_size: must be' train range.toml
 sed 's/^\[train\]/[train/' tiny.toml >syntax.toml
 expect "not TOML" 2 'syntax.toml:14:' train syntax.toml
-expect "a wrong value in a flag names the flag" 2 '--lr: must be a number above 0, got -1' train tiny.toml --lr -1
+expect "a wrong value in a flag names the flag" 2 '--lr: must be a number of at least 0, got -1' train tiny.toml --lr -1
 expect "a wrong --set names it" 2 '--set optimizer.lrr: unknown key "lrr"' train tiny.toml --set optimizer.lrr=1
 expect "--set without a value" 2 'KEY=VALUE' train tiny.toml --set optimizer.lr
 expect "shapes that do not fit name the layer" 2 '[conv1]' train tiny.toml --set model.layers.0.kernel=31
@@ -192,6 +192,9 @@ expect "explain: an unknown topic" 2 'did you mean "batchnorm"?' explain batchnr
 check "explain batchnorm" "$? $(grep -c '0.4000  1.3000  2.2000$' explain.txt) $(grep -c 'tanh(x) *0.9999  1.0000$' explain.txt)" "0 1 1"
 check "... in 80 columns" "$(awk 'length($0) > 80' explain.txt)" ""
 check "... --json: one object" "$("$norma" explain batchnorm --json | grep -c '^{"topic":"batchnorm",.*}$')" 1
+check "explain recipe: a table of each section" "$("$norma" explain recipe | grep -cE '^## `(data|model|optimizer|schedule|loss|train|device)`$')" 7
+check "... --json: one object" "$("$norma" explain recipe --json | grep -c '^{"topic":"recipe","tables":\[{"of":"section",.*}$')" 1
+check "train --help: one line for a flag and the page" "$("$norma" train --help | grep -c 'Optimizer, with its own defaults: sgd, adam, adamw')" 1
 
 # ---- the shipped recipes at reduced size
 for recipe in mnist-lenet-bn fashion-lenet-bn-sigmoid fashion-cnn-bn; do

@@ -9,7 +9,7 @@
 #include "apps/norma/draw/png.h"
 #include "apps/norma/files/fetch.h"
 #include "apps/norma/files/json_lines.h"
-#include "apps/norma/recipe/fields.h"
+#include "apps/norma/recipe/values.h"
 #include "apps/norma/system/choices.h"
 #include "apps/norma/system/log.h"
 #include "apps/norma/system/progress.h"

@@ -1,99 +1,17 @@
-// The one list of a recipe's fields. Each function walks a section with a visitor: RecipeReader (recipe_read.cpp) fills it from TOML,
-// RecipeWriter (recipe_write.cpp) writes it. A field added here can be read, checked, set by --set and written.
+// The one list of a recipe's fields. Each function walks a section with a visitor: RecipeReader (reader.h) fills it from TOML, RecipeWriter
+// (write.cpp) writes it, RecipeDescriber (reference.cpp) prints it for apps/recipes/reference.md. A field added here can be read, checked,
+// set by --set, written and looked up. The last argument of each is its line on that page and in --help.
 #pragma once
 #include <limits>
+#include <stdexcept>
 #include <string_view>
 #include <type_traits>
-#include <utility>
 
-#include "apps/norma/recipe/recipe.h"
+#include "apps/norma/recipe/values.h"
+#include "norma/error.h"
 #include "norma/loss.h"
 
 namespace norma::app {
-
-// The values that a number may have.
-struct Range {
-  double low = -std::numeric_limits<double>::max(), high = std::numeric_limits<double>::max();
-  bool low_open = false, high_open = false;  // the end itself is not allowed
-};
-inline constexpr Range any_number{};
-inline constexpr Range above_zero{.low = 0, .low_open = true};
-inline constexpr Range at_least_zero{.low = 0};
-inline constexpr Range share{.low = 0, .high = 1};
-inline constexpr Range below_one{.low = 0, .high = 1, .high_open = true};
-inline constexpr std::int64_t huge = std::int64_t{1} << 31;  // above any size, count or index that fits a machine
-
-template <class E, std::size_t N>
-using Names = std::pair<const char*, E>[N];
-
-inline constexpr std::pair<const char*, DataSection::Source> source_names[] = {{"mnist", DataSection::Source::mnist},
-                                                                               {"fashion-mnist", DataSection::Source::fashion_mnist},
-                                                                               {"digits", DataSection::Source::digits},
-                                                                               {"circles", DataSection::Source::circles},
-                                                                               {"idx", DataSection::Source::idx}};
-// All activations, none last.
-inline constexpr struct ActivationNames {
-  std::pair<const char*, Activation> all[std::size(activation_table)];
-  constexpr ActivationNames() {
-    for (std::size_t i = 0; i < std::size(activation_table); ++i) {
-      const ActivationTraits& t = activation_table[(i + 1) % std::size(activation_table)];
-      all[i] = {t.name, t.act};
-    }
-  }
-} activation_names;
-inline constexpr std::pair<const char*, nn::GELU::Approximate> approximate_names[] = {{"none", nn::GELU::Approximate::none},
-                                                                                      {"tanh", nn::GELU::Approximate::tanh}};
-inline constexpr std::pair<const char*, NormKind> norm_names[] = {{"none", NormKind::none},
-                                                                  {"batch", NormKind::batch},
-                                                                  {"layer", NormKind::layer},
-                                                                  {"instance", NormKind::instance},
-                                                                  {"group", NormKind::group}};
-inline constexpr std::pair<const char*, NormPosition> position_names[] = {{"before", NormPosition::before}, {"after", NormPosition::after}};
-inline constexpr std::pair<const char*, Precision> precision_names[] = {
-    {"fp32", Precision::fp32}, {"tf32", Precision::tf32}, {"bf16", Precision::bf16}};
-inline constexpr std::pair<const char*, Capture> capture_names[] = {
-    {"off", Capture::off}, {"chain", Capture::chain}, {"branches", Capture::branches}};
-inline constexpr std::pair<const char*, Reduction> reduction_names[] = {{"mean", Reduction::mean}, {"sum", Reduction::sum}};
-inline constexpr std::pair<const char*, Schedule::Kind> schedule_names[] = {{"constant", Schedule::Kind::constant},
-                                                                            {"step", Schedule::Kind::step},
-                                                                            {"cosine", Schedule::Kind::cosine},
-                                                                            {"one_cycle", Schedule::Kind::one_cycle}};
-inline constexpr std::pair<const char*, Init::Kind> init_names[] = {{"standard", Init::Kind::standard},
-                                                                    {"constant", Init::Kind::constant},
-                                                                    {"uniform", Init::Kind::uniform},
-                                                                    {"normal", Init::Kind::normal},
-                                                                    {"xavier_uniform", Init::Kind::xavier_uniform},
-                                                                    {"xavier_normal", Init::Kind::xavier_normal},
-                                                                    {"he_uniform", Init::Kind::he_uniform},
-                                                                    {"he_normal", Init::Kind::he_normal}};
-// {kind = "..."}, with what that kind begins with; kinds of one type differ in norma::name_of().
-inline constexpr std::pair<const char*, Optimizer> optimizer_kinds[] = {
-    {"sgd", Sgd{}}, {"adam", Adam{}}, {"adamw", adamw()}, {"rmsprop", RMSprop{}}};
-static_assert(
-    [] {
-      for (std::size_t type = 0; type < std::variant_size_v<Optimizer>; ++type) {
-        bool known = false;
-        for (const auto& [name, options] : optimizer_kinds) known = known || options.index() == type;
-        if (!known) return false;
-      }
-      return true;
-    }(),
-    "every type of Optimizer has a kind in recipes");
-inline constexpr struct OptimizerNames {
-  std::pair<const char*, std::size_t> all[std::size(optimizer_kinds)];  // the second: row of optimizer_kinds
-  constexpr OptimizerNames() {
-    for (std::size_t i = 0; i < std::size(all); ++i) all[i] = {optimizer_kinds[i].first, i};
-  }
-} optimizer_names;
-enum class LossKind : std::uint8_t { cross_entropy, mse };
-inline constexpr std::pair<const char*, LossKind> loss_names[] = {{"cross_entropy", LossKind::cross_entropy}, {"mse", LossKind::mse}};
-// {type = "..."}: the second is the alternative of Layer.
-inline constexpr struct LayerNames {
-  std::pair<const char*, std::size_t> all[std::size(LayerTable::names)];
-  constexpr LayerNames() {
-    for (std::size_t i = 0; i < std::size(all); ++i) all[i] = {LayerTable::names[i], i};
-  }
-} layer_names;
 
 // T or const T
 template <class X, class T>
@@ -104,7 +22,8 @@ concept Is = std::is_same_v<std::remove_const_t<X>, T>;
 template <class V, Is<Init> I>
 void fields(V& v, I& i) {
   const Init::Kind before = i.kind;
-  v.choice("kind", i.kind, init_names);
+  v.require("kind");
+  v.choice("kind", i.kind, init_names, "Distribution");
   if constexpr (V::reading)
     if (i.kind != before) {
       if (i.kind == Init::Kind::normal || i.kind == Init::Kind::uniform) i = {i.kind, 0, 1};
@@ -113,128 +32,158 @@ void fields(V& v, I& i) {
     }
   switch (i.kind) {
     case Init::Kind::standard: break;
-    case Init::Kind::constant: v.number("value", i.a, any_number); break;
-    case Init::Kind::uniform: v.number("low", i.a, any_number), v.number("high", i.b, any_number); break;
-    case Init::Kind::normal: v.number("mean", i.a, any_number), v.number("std", i.b, at_least_zero); break;
+    case Init::Kind::constant: v.number("value", i.a, any_number, "Every value"); break;
+    case Init::Kind::uniform:
+      v.number("low", i.a, any_number, "Least value");
+      v.number("high", i.b, any_number, "Largest value");
+      break;
+    case Init::Kind::normal:
+      v.number("mean", i.a, any_number, "Mean");
+      v.number("std", i.b, at_least_zero, "Standard deviation");
+      break;
     case Init::Kind::xavier_uniform:
     case Init::Kind::xavier_normal:
     case Init::Kind::he_uniform:
-    case Init::Kind::he_normal: v.number("gain", i.a, above_zero); break;
+    case Init::Kind::he_normal: v.number("gain", i.a, at_least_zero, "Factor of the standard deviation"); break;
   }
+  v.check("low", [&] {
+    if (i.kind == Init::Kind::uniform && i.a > i.b) throw Error(ErrorKind::usage, "must be at most high");
+  });
 }
 
 template <class V, class L>
 requires(Is<L, nn::Conv2d> || Is<L, nn::ConvTranspose2d>) void fields(V& v, L& l) {
   v.require("out", "kernel");
-  v.integer("out", l.out, 1, huge);
-  v.size("kernel", l.kernel, 1);
-  v.size("stride", l.stride, 1);
-  v.size("padding", l.padding, 0);
-  if constexpr (requires { l.output_padding; }) v.size("output_padding", l.output_padding, 0);
-  v.size("dilation", l.dilation, 1);
-  v.integer("groups", l.groups, 1, huge);
-  v.boolean("bias", l.bias);
-  v.init("weight_init", l.weight_init);
-  v.init("bias_init", l.bias_init);
+  v.integer("out", l.out, 1, huge, help::out);
+  v.size("kernel", l.kernel, 1, huge, help::kernel);
+  v.size("stride", l.stride, 1, huge, help::stride);
+  constexpr bool transposed = requires { l.output_padding; };
+  v.size("padding", l.padding, 0, huge, transposed ? "Rows and columns taken off each side of the output" : help::padding);
+  if constexpr (transposed) v.size("output_padding", l.output_padding, 0, huge, "Rows and columns added at the end of the output");
+  v.size("dilation", l.dilation, 1, huge, help::dilation);
+  v.integer("groups", l.groups, 1, huge, "Groups of channels; each sees its own inputs only");
+  v.boolean("bias", l.bias, help::bias);
+  v.init("weight_init", l.weight_init, help::weight_init);
+  v.init("bias_init", l.bias_init, help::bias_init);
 }
 
 template <class V, Is<nn::Linear> L>
 void fields(V& v, L& l) {
   v.require("out");
-  v.integer("out", l.out, 1, huge);
-  v.boolean("bias", l.bias);
-  v.init("weight_init", l.weight_init);
-  v.init("bias_init", l.bias_init);
+  v.integer("out", l.out, 1, huge, help::out);
+  v.boolean("bias", l.bias, help::bias);
+  v.init("weight_init", l.weight_init, help::weight_init);
+  v.init("bias_init", l.bias_init, help::bias_init);
 }
 
 // Fields of the norms that can have running statistics.
 template <class V, class L>
 requires(Is<L, nn::BatchNorm> || Is<L, nn::InstanceNorm>) void fields(V& v, L& l) {
-  v.number("eps", l.eps, above_zero);
-  v.number_or_none("momentum", l.momentum, share);
-  v.boolean("affine", l.affine);
-  v.boolean("track_running_stats", l.track_running_stats);
-  v.number("initial_running_var", l.initial_running_var, at_least_zero);
-  v.init("weight_init", l.weight_init);
-  v.init("bias_init", l.bias_init);
+  v.number("eps", l.eps, at_least_zero, help::eps);
+  v.number_or_none("momentum", l.momentum, share, "Weight of a new batch in the running statistics; \"none\": their plain average");
+  v.boolean("affine", l.affine, help::affine);
+  v.boolean("track_running_stats", l.track_running_stats, "Keeps running statistics, and evaluates by them");
+  v.number("initial_running_var", l.initial_running_var, at_least_zero, "Running variance before the first batch");
+  v.init("weight_init", l.weight_init, help::gamma_init);
+  v.init("bias_init", l.bias_init, help::beta_init);
 }
 
 template <class V, Is<nn::LayerNorm> L>
 void fields(V& v, L& l) {
-  v.number("eps", l.eps, above_zero);
-  v.boolean("elementwise_affine", l.elementwise_affine);
-  v.boolean("bias", l.bias);
-  v.init("weight_init", l.weight_init);
-  v.init("bias_init", l.bias_init);
+  v.number("eps", l.eps, at_least_zero, help::eps);
+  v.boolean("elementwise_affine", l.elementwise_affine, "Learns a scale for each element");
+  v.boolean("bias", l.bias, "Learns a shift, too, where there is a scale");
+  v.init("weight_init", l.weight_init, help::gamma_init);
+  v.init("bias_init", l.bias_init, help::beta_init);
 }
 
 template <class V, Is<nn::GroupNorm> L>
 void fields(V& v, L& l) {
   if (l.groups == 0) v.require("groups");  // a layer; the section has a default
-  v.integer("groups", l.groups, 1, huge);
-  v.number("eps", l.eps, above_zero);
-  v.boolean("affine", l.affine);
-  v.init("weight_init", l.weight_init);
-  v.init("bias_init", l.bias_init);
+  v.integer("groups", l.groups, 1, huge, "Groups of channels, each normalised by itself");
+  v.number("eps", l.eps, at_least_zero, help::eps);
+  v.boolean("affine", l.affine, help::affine);
+  v.init("weight_init", l.weight_init, help::gamma_init);
+  v.init("bias_init", l.bias_init, help::beta_init);
 }
 
 template <class V, Is<nn::MaxPool2d> L>
 void fields(V& v, L& l) {
   v.require("kernel");
-  v.size("kernel", l.kernel, 1);
-  v.size("stride", l.stride, 1);
-  v.size("padding", l.padding, 0);
-  v.size("dilation", l.dilation, 1);
-  v.boolean("ceil_mode", l.ceil_mode);
+  v.size("kernel", l.kernel, 1, huge, help::kernel);
+  v.size("stride", l.stride, 1, huge, help::pool_stride);
+  v.size("padding", l.padding, 0, huge, help::padding);
+  v.size("dilation", l.dilation, 1, huge, help::dilation);
+  v.boolean("ceil_mode", l.ceil_mode, help::ceil_mode);
 }
 
 template <class V, Is<nn::AvgPool2d> L>
 void fields(V& v, L& l) {
   v.require("kernel");
-  v.size("kernel", l.kernel, 1);
-  v.size("stride", l.stride, 1);
-  v.size("padding", l.padding, 0);
-  v.boolean("ceil_mode", l.ceil_mode);
-  v.boolean("count_include_pad", l.count_include_pad);
+  v.size("kernel", l.kernel, 1, huge, help::kernel);
+  v.size("stride", l.stride, 1, huge, help::pool_stride);
+  v.size("padding", l.padding, 0, huge, help::padding);
+  v.boolean("ceil_mode", l.ceil_mode, help::ceil_mode);
+  v.boolean("count_include_pad", l.count_include_pad, "The padding counts in the mean");
 }
 
 template <class V, Is<nn::GELU> L>
 void fields(V& v, L& l) {
-  v.choice("approximate", l.approximate, approximate_names);
+  v.choice("approximate", l.approximate, approximate_names, "none: exact, by the error function; tanh: close to it");
 }
 
 template <class V, Is<nn::LeakyReLU> L>
 void fields(V& v, L& l) {
-  v.number("negative_slope", l.negative_slope, any_number);
+  v.number("negative_slope", l.negative_slope, any_number, "Slope below 0");
 }
 
 template <class V, Is<nn::ELU> L>
 void fields(V& v, L& l) {
-  v.number("alpha", l.alpha, any_number);
+  v.number("alpha", l.alpha, any_number, "Limit below 0 is -alpha");
 }
 
 template <class V, Is<nn::Dropout> L>
 void fields(V& v, L& l) {
-  v.number("p", l.p, below_one);
+  v.number("p", l.p, probability, "Probability of a 0 in training");
 }
 
 template <class V, Is<SequentialLayer> L>
 void fields(V& v, L& l) {
   v.require("layers");
-  v.layers("layers", l.layers, 1);
-  v.integer("repeat", l.repeat, 1, 10'000);
+  v.layers("layers", l.layers, 1, "One after the other");
+  v.integer("repeat", l.repeat, 1, 10'000, "Copies of the layers, one after the other");
 }
 
 template <class V, Is<ResidualLayer> L>
 void fields(V& v, L& l) {
   v.require("body");
-  v.layers("body", l.body, 1);
-  v.layers("projection", l.projection, 0);
+  v.layers("body", l.body, 1, "Their output is added to the input");
+  v.layers("projection", l.projection, 0, "The input passes through these before it is added");
 }
 
 // Layers without options.
 template <class V, class L>
 requires(std::is_empty_v<L>) void fields(V&, L&) {}
+
+template <std::size_t I = 0>
+Layer layer_of(std::size_t alternative) {
+  if constexpr (I < std::variant_size_v<Layer>) return alternative == I ? Layer(std::in_place_index<I>) : layer_of<I + 1>(alternative);
+  else throw std::logic_error("a layer type without an alternative");
+}
+
+template <class V, Is<LayerSpec> L>
+void fields(V& v, L& l) {
+  v.require("type");
+  std::size_t type = l.layer.index();
+  v.choice("type", type, layer_names.all, "Kind of the layer");
+  if constexpr (V::reading) l.layer = layer_of(type);
+  v.text("name", l.name, "Part of the names of its parameters; by kind and number, where it is left out");
+  v.check("name", [&] {
+    if (l.name.find_first_of("./ \t\n") != std::string::npos)
+      throw Error(ErrorKind::usage, "must have no '.', '/' or blanks: it becomes part of parameter names");
+  });
+  std::visit([&](auto& layer) { fields(v, layer); }, l.layer);
+}
 
 // ---------------------------------------------------------------------------------------------- sections
 
@@ -242,91 +191,91 @@ template <class V, Is<DataSection> D>
 void fields(V& v, D& d) {
   using Source = DataSection::Source;
   v.require("name");
-  v.choice("name", d.source, source_names);
+  v.choice("name", d.source, source_names, "Data set");
   switch (d.source) {
     case Source::mnist:
     case Source::fashion_mnist:
-      v.path("dir", d.dir);
-      v.integer("train_samples", d.first_train, 0, huge);
-      v.integer("test_samples", d.first_test, 0, huge);
+      v.path("dir", d.dir, "Folder that is searched first for data sets");
+      v.integer("train_samples", d.first_train, 0, huge, help::first_train);
+      v.integer("test_samples", d.first_test, 0, huge, help::first_test);
       break;
     case Source::digits:
-      v.integer("train_samples", d.train_samples, 1, 10'000'000);
-      v.integer("test_samples", d.test_samples, 1, 10'000'000);
-      v.seed("seed", d.seed);
+      v.integer("train_samples", d.train_samples, 1, most_samples, "Training samples to make");
+      v.integer("test_samples", d.test_samples, 1, most_samples, "Test samples to make");
+      v.seed("seed", d.seed, any_seed, help::data_seed);
       break;
     case Source::circles:
-      v.integer("samples", d.samples, 2, 100'000'000);
-      v.number("noise", d.noise, at_least_zero);
-      v.number("factor", d.factor, below_one);
-      v.number("test_fraction", d.test_fraction, {.low = 0, .high = 1, .low_open = true, .high_open = true});
-      v.seed("seed", d.seed, std::numeric_limits<std::uint32_t>::max());
+      v.integer("samples", d.samples, 2, most_samples, "Points of both splits together");
+      v.number("noise", d.noise, at_least_zero, "Standard deviation of the noise on each coordinate");
+      v.number("factor", d.factor, {.low = 0, .high = 1, .high_open = true}, "Radius of the inner circle; that of the outer one is 1");
+      v.number("test_fraction", d.test_fraction, inside_zero_and_one, "Share of the points that is for testing");
+      v.seed("seed", d.seed, std::numeric_limits<std::uint32_t>::max(), help::data_seed);
       break;
     case Source::idx:
       if constexpr (V::reading)
         v.refuse("dir",
                  "idx files are named one by one: --set data.train_images=FILE, and so on for train_labels, test_images, test_labels");
       v.require("train_images", "train_labels", "test_images", "test_labels");
-      v.path("train_images", d.train_images);
-      v.path("train_labels", d.train_labels);
-      v.path("test_images", d.test_images);
-      v.path("test_labels", d.test_labels);
-      v.integer("classes", d.classes, 0, huge);
-      v.integer("train_samples", d.first_train, 0, huge);
-      v.integer("test_samples", d.first_test, 0, huge);
+      v.path("train_images", d.train_images, "IDX file, gzip or raw");
+      v.path("train_labels", d.train_labels, "IDX file, gzip or raw");
+      v.path("test_images", d.test_images, "IDX file, gzip or raw");
+      v.path("test_labels", d.test_labels, "IDX file, gzip or raw");
+      v.integer("classes", d.classes, 0, huge, "Number of classes; 0: one more than the largest label");
+      v.integer("train_samples", d.first_train, 0, huge, help::first_train);
+      v.integer("test_samples", d.first_test, 0, huge, help::first_test);
       break;
   }
-  v.boolean("to_unit", d.transform.to_unit);
-  v.numbers("mean", d.transform.mean, any_number);
-  v.numbers("std", d.transform.stddev, above_zero);
-  v.size("resize", d.transform.resize, 1);
+  v.boolean("to_unit", d.transform.to_unit, "Bytes 0 to 255 become 0 to 1, before all else");
+  v.numbers("mean", d.transform.mean, any_number, "Subtracted from each value; one number, or one for each channel");
+  v.numbers("std", d.transform.stddev, above_zero, "Divides each value, after that; one number, or one for each channel");
+  v.size("resize", d.transform.resize, 1, largest_side, "Size that images are scaled to; their own, where it is left out");
 }
 
 template <class V, Is<ModelSection> M>
 void fields(V& v, M& m) {
   v.require("layers");
   const Activation before = m.activation;
-  v.choice("activation", m.activation, activation_names.all);
+  v.choice("activation", m.activation, activation_names.all, "Activation that { type = \"activation\" } stands for");
   if constexpr (V::reading)
     if (m.activation != before) m.activation_option = traits(m.activation).standard;
-  if (const char* option = traits(m.activation).option) v.number(option, m.activation_option, any_number);
-  v.choice("norm", m.norm, norm_names);
-  v.choice("norm_position", m.norm_position, position_names);
-  v.init("weight_init", m.weight_init);
-  v.init("bias_init", m.bias_init);
-  v.layers("layers", m.layers, 1);
-  v.section("batch_norm", m.batch_norm);
-  v.section("layer_norm", m.layer_norm);
-  v.section("instance_norm", m.instance_norm);
-  v.section("group_norm", m.group_norm);
+  if (const char* option = traits(m.activation).option) v.number(option, m.activation_option, any_number, help::activation_option);
+  v.choice("norm", m.norm, norm_names, "Norm that { type = \"norm\" } stands for");
+  v.choice("norm_position", m.norm_position, position_names, "Place of each { type = \"norm\" } beside an activation");
+  v.init("weight_init", m.weight_init, "Initial weights of each conv2d and linear that names none");
+  v.init("bias_init", m.bias_init, "Initial biases of each conv2d and linear that names none");
+  v.layers("layers", m.layers, 1, "The net, from input to output");
+  v.section("batch_norm", m.batch_norm, "Options of the norms that norm = \"batch\" stands for");
+  v.section("layer_norm", m.layer_norm, "Options of the norms that norm = \"layer\" stands for");
+  v.section("instance_norm", m.instance_norm, "Options of the norms that norm = \"instance\" stands for");
+  v.section("group_norm", m.group_norm, "Options of the norms that norm = \"group\" stands for");
 }
 
 template <class V, Is<Sgd> O>
 void fields(V& v, O& o) {
-  v.number("lr", o.lr, above_zero);
-  v.number("momentum", o.momentum, below_one);
-  v.number("dampening", o.dampening, share);
-  v.number("weight_decay", o.weight_decay, at_least_zero);
-  v.boolean("nesterov", o.nesterov);
+  v.number("lr", o.lr, at_least_zero, help::lr);
+  v.number("momentum", o.momentum, at_least_zero, help::momentum);
+  v.number("dampening", o.dampening, any_number, "Share of the gradient that momentum leaves out");
+  v.number("weight_decay", o.weight_decay, at_least_zero, help::weight_decay);
+  v.boolean("nesterov", o.nesterov, "Nesterov momentum; needs momentum, and no dampening");
 }
 
 template <class V, Is<Adam> O>
 void fields(V& v, O& o) {
-  v.number("lr", o.lr, above_zero);
-  v.number("beta1", o.beta1, below_one);
-  v.number("beta2", o.beta2, below_one);
-  v.number("eps", o.eps, above_zero);
-  v.number("weight_decay", o.weight_decay, at_least_zero);
+  v.number("lr", o.lr, at_least_zero, help::lr);
+  v.number("beta1", o.beta1, below_one, "Decay of the gradient's mean");
+  v.number("beta2", o.beta2, below_one, "Decay of the squared gradient's mean");
+  v.number("eps", o.eps, at_least_zero, help::root_eps);
+  v.number("weight_decay", o.weight_decay, at_least_zero, help::weight_decay);
 }
 
 template <class V, Is<RMSprop> O>
 void fields(V& v, O& o) {
-  v.number("lr", o.lr, above_zero);
-  v.number("alpha", o.alpha, below_one);
-  v.number("eps", o.eps, above_zero);
-  v.number("weight_decay", o.weight_decay, at_least_zero);
-  v.number("momentum", o.momentum, at_least_zero);
-  v.boolean("centered", o.centered);
+  v.number("lr", o.lr, at_least_zero, help::lr);
+  v.number("alpha", o.alpha, below_one, "Decay of the squared gradient's mean");
+  v.number("eps", o.eps, at_least_zero, help::root_eps);
+  v.number("weight_decay", o.weight_decay, at_least_zero, help::weight_decay);
+  v.number("momentum", o.momentum, at_least_zero, help::momentum);
+  v.boolean("centered", o.centered, "Divides by the deviation: takes the mean's square off the squared gradient's mean");
 }
 
 template <class V, Is<Optimizer> O>
@@ -334,7 +283,7 @@ void fields(V& v, O& o) {
   std::size_t kind = o.index();
   for (std::size_t i = 0; i < std::size(optimizer_kinds); ++i)
     if (std::string_view(name_of(optimizer_kinds[i].second)) == name_of(o)) kind = i;
-  v.choice("kind", kind, optimizer_names.all);
+  v.choice("kind", kind, optimizer_names.all, "Optimizer, with its own defaults");
   if constexpr (V::reading) o = optimizer_kinds[kind].second;
   std::visit([&](auto& options) { fields(v, options); }, o);
   v.check("kind", [&] { validate(o); });
@@ -342,78 +291,82 @@ void fields(V& v, O& o) {
 
 template <class V, Is<Schedule> S>
 void fields(V& v, S& s) {
-  v.choice("kind", s.kind, schedule_names);
+  v.choice("kind", s.kind, schedule_names, "Course of the learning rate");
   switch (s.kind) {
     case Schedule::Kind::constant: break;
-    case Schedule::Kind::step: v.integer("step_epochs", s.step_epochs, 1, huge), v.number("gamma", s.gamma, above_zero); break;
-    case Schedule::Kind::cosine: v.number("final_factor", s.final_factor, share); break;
+    case Schedule::Kind::step:
+      v.integer("step_epochs", s.step_epochs, 1, huge, "Epochs between two changes");
+      v.number("gamma", s.gamma, at_least_zero, "Factor of each change");
+      break;
+    case Schedule::Kind::cosine: v.number("final_factor", s.final_factor, at_least_zero, "Factor of lr at the end"); break;
     case Schedule::Kind::one_cycle:
-      v.number("pct_start", s.pct_start, share);
-      v.number("div_factor", s.div_factor, {.low = 1});
-      v.number("final_div_factor", s.final_div_factor, {.low = 1});
+      v.number("pct_start", s.pct_start, inside_zero_and_one, "Share of the run in which the rate rises to lr");
+      v.number("div_factor", s.div_factor, above_zero, "The rate starts at lr divided by this");
+      v.number("final_div_factor", s.final_div_factor, above_zero, "The rate ends at its start divided by this");
       break;
   }
-  v.number("warmup_epochs", s.warmup_epochs, {.low = 0, .high = 1e6});  // as train.epochs: a longer one never ends
-  v.number("warmup_start", s.warmup_start, share);
+  v.number("warmup_epochs", s.warmup_epochs, {.low = 0, .high = 1e6},  // as train.epochs: a longer one never ends
+           "Linear warm-up of the learning rate");
+  v.number("warmup_start", s.warmup_start, share, "Factor of lr at the start of the warm-up");
   v.check("kind", [&] { validate(s); });
 }
 
 template <class V, Is<Loss> L>
 void fields(V& v, L& l) {
   LossKind kind = std::holds_alternative<MeanSquared>(l) ? LossKind::mse : LossKind::cross_entropy;
-  v.choice("kind", kind, loss_names);
+  v.choice("kind", kind, loss_names, "Loss");
   if constexpr (V::reading) {
     if (kind == LossKind::mse) l = MeanSquared{};
     if (kind == LossKind::cross_entropy) l = CrossEntropy{};
   }
   if (auto* c = std::get_if<CrossEntropy>(&l)) {
-    v.choice("reduction", c->reduction, reduction_names);
-    v.number("label_smoothing", c->label_smoothing, below_one);
-    v.integer("ignore_index", c->ignore_index, -huge, huge - 1);
+    v.choice("reduction", c->reduction, reduction_names, help::reduction);
+    v.number("label_smoothing", c->label_smoothing, share, "Label smoothing: share of each target that is spread over all classes");
+    v.integer("ignore_index", c->ignore_index, -huge - 1, huge, "Samples with this label do not count");
   } else if (auto* m = std::get_if<MeanSquared>(&l)) {
-    v.choice("reduction", m->reduction, reduction_names);
+    v.choice("reduction", m->reduction, reduction_names, help::reduction);
   }
 }
 
 template <class V, Is<TrainSection> T>
 void fields(V& v, T& t) {
-  v.integer("epochs", t.epochs, 1, 1'000'000);
-  v.integer("batch_size", t.batch_size, 1, 1 << 24);
-  v.integer("save_every", t.save_every, 1, 1'000'000);
-  v.integer("log_every", t.log_every, 1, 1'000'000);
-  v.choice("precision", t.precision, precision_names);
-  v.seed("seed", t.seed);
-  v.boolean("shuffle", t.shuffle);
-  v.boolean("drop_last", t.drop_last);
-  v.boolean("health", t.health);
-  v.boolean("log_loss", t.log_loss);
+  v.integer("epochs", t.epochs, 1, 1'000'000, "Epochs in total");
+  v.integer("batch_size", t.batch_size, 1, 1 << 24, "Samples per step");
+  v.integer("save_every", t.save_every, 1, 1'000'000, "Epochs between checkpoints");
+  v.integer("log_every", t.log_every, 1, 1'000'000, "Epochs between two progress lines");
+  v.choice("precision", t.precision, precision_names, "Precision of the factors in convolutions and linear layers");
+  v.seed("seed", t.seed, any_seed, "Seed of initial weights, order of samples and dropout");
+  v.boolean("shuffle", t.shuffle, "Shuffle the samples in each epoch");
+  v.boolean("drop_last", t.drop_last, "Leave out an epoch's last batch if it is not full");
+  v.boolean("health", t.health, "Write health.jsonl: the state of norms and activations");
+  v.boolean("log_loss", t.log_loss, "Logarithmic axis of the loss; false: where it spans a factor of 10");
 }
 
 template <class V, Is<DeviceSection> D>
 void fields(V& v, D& d) {
-  v.text("kind", d.kind);
+  v.text("kind", d.kind, "auto, cpu, cuda or cuda:N");
   v.check("kind", [&] { Device::parse(d.kind); });
-  v.integer("threads", d.threads, 0, 4096);
-  v.text("isa", d.isa);
-  v.choice("capture", d.capture, capture_names);
-  v.integer("graph_calls", d.graph_calls, 1, 1'000'000);
-  v.boolean("fuse", d.fuse);
-  v.boolean("reuse", d.reuse);
-  v.boolean("check_each", d.check_each);
+  v.integer("threads", d.threads, 0, 4096, "CPU threads; 0: every core. The result is the same for any number");
+  v.text("isa", d.isa, "auto, or a level that norma doctor lists");
+  v.choice("capture", d.capture, capture_names, "Graph of kernels in which a GPU runs a step; the result is the same");
+  v.integer("graph_calls", d.graph_calls, 1, huge, "Maximum number of Calls in one captured graph; the result is the same");
+  v.boolean("fuse", d.fuse, "Fuse layers; changes rounding only");
+  v.boolean("reuse", d.reuse, "Share memory between activations; does not change the result");
+  v.boolean("check_each", d.check_each, "Look for NaN after every call, to name the layer at fault");
 }
 
 template <class V, Is<Recipe> R>
 void fields(V& v, R& r) {
   v.require("data", "model");
-  v.text("name", r.name);
-  v.text("description", r.description);
-  v.section("data", r.data);
-  v.section("model", r.model);
-  v.section("optimizer", r.optimizer);
-  v.section("schedule", r.schedule);
-  v.section("loss", r.loss);
-  v.section("train", r.train);
-  v.section("device", r.device);
+  v.text("name", r.name, "Name of the recipe; that of its file, where it is left out");
+  v.text("description", r.description, "A sentence about it");
+  v.section("data", r.data, "The data set, and the transform of its samples");
+  v.section("model", r.model, "The net");
+  v.section("optimizer", r.optimizer, "The update of the parameters");
+  v.section("schedule", r.schedule, "The learning rate of each step, as a factor of the optimizer's");
+  v.section("loss", r.loss, "The number that training lowers");
+  v.section("train", r.train, "The run");
+  v.section("device", r.device, "Device and way of running");
 }
 
 }  // namespace norma::app

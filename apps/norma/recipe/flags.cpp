@@ -3,7 +3,10 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <stdexcept>
 
+#include "apps/norma/recipe/reference.h"
+#include "apps/norma/system/choices.h"
 #include "apps/norma/system/log.h"
 #include "norma/device.h"
 #include "norma/error.h"
@@ -14,55 +17,70 @@ namespace {
 enum class Bench : std::uint8_t { shared, own };  // own: norma bench has its own flag for it, or no use
 
 struct ValueFlag {
-  const char *flag, *key, *type, *help;
-  bool word;  // a string, whatever it looks like
+  const char *flag, *key;
   FlagScope scope;
   Bench bench = Bench::shared;
 };
 
 constexpr ValueFlag value_flags[] = {
-    {"--epochs", "train.epochs", "N", "Epochs in total", false, FlagScope::all, Bench::own},
-    {"--batch-size", "train.batch_size", "N", "Samples per step", false, FlagScope::all, Bench::own},
-    {"--lr", "optimizer.lr", "X", "Learning rate", false, FlagScope::all},
-    {"--seed", "train.seed", "N", "Seed of initial weights, order of samples and dropout", false, FlagScope::all},
-    {"--optimizer", "optimizer.kind", "NAME", "sgd, adam or adamw, with its own defaults", true, FlagScope::all},
-    {"--momentum", "optimizer.momentum", "X", "Momentum of sgd", false, FlagScope::all},
-    {"--weight-decay", "optimizer.weight_decay", "X", "L2 penalty; decoupled for adamw", false, FlagScope::all},
-    {"--schedule", "schedule.kind", "NAME", "constant, step, cosine or one_cycle", true, FlagScope::all},
-    {"--warmup-epochs", "schedule.warmup_epochs", "X", "Linear warm-up of the learning rate", false, FlagScope::all},
-    {"--loss", "loss.kind", "NAME", "cross_entropy or mse", true, FlagScope::all},
-    {"--label-smoothing", "loss.label_smoothing", "X", "Label smoothing of cross_entropy", false, FlagScope::all},
-    {"--activation", "model.activation", "NAME", "relu, sigmoid, tanh or none", true, FlagScope::all},
-    {"--norm", "model.norm", "NAME", "batch, layer, instance, group or none", true, FlagScope::all},
-    {"--norm-position", "model.norm_position", "NAME", "Norm before or after the activation", true, FlagScope::all},
-    {"--precision", "train.precision", "NAME", "fp32, tf32 or bf16: precision of the factors in convolutions and linear layers", true,
-     FlagScope::evaluation},
-    {"--data", "data.name", "NAME", "mnist, fashion-mnist, digits, circles or idx", true, FlagScope::evaluation},
-    {"--data-dir", "data.dir", "DIR", "Folder that is searched first for data sets", true, FlagScope::evaluation},
-    {"--save-every", "train.save_every", "N", "Epochs between checkpoints", false, FlagScope::all, Bench::own},
-    {"--log-every", "train.log_every", "N", "Epochs between two progress lines", false, FlagScope::all, Bench::own},
-    {"--device", "device.kind", "NAME", "auto, cpu, cuda or cuda:N", true, FlagScope::evaluation, Bench::own},
-    {"--threads", "device.threads", "N", "CPU threads; 0: every core. The result is the same for any number", false, FlagScope::evaluation,
-     Bench::own},
-    {"--isa", "device.isa", "NAME", "auto, or a level that norma doctor lists", true, FlagScope::evaluation, Bench::own},
-    {"--capture", "device.capture", "NAME", "How a GPU runs a step: branches of a graph, chain, or off; the result is the same", true,
-     FlagScope::all},
-    {"--graph-calls", "device.graph_calls", "N", "Maximum number of Calls in one captured graph; the result is the same", false,
-     FlagScope::all},
+    {"--epochs", "train.epochs", FlagScope::all, Bench::own},
+    {"--batch-size", "train.batch_size", FlagScope::all, Bench::own},
+    {"--lr", "optimizer.lr", FlagScope::all},
+    {"--seed", "train.seed", FlagScope::all},
+    {"--optimizer", "optimizer.kind", FlagScope::all},
+    {"--momentum", "optimizer.momentum", FlagScope::all},
+    {"--weight-decay", "optimizer.weight_decay", FlagScope::all},
+    {"--schedule", "schedule.kind", FlagScope::all},
+    {"--warmup-epochs", "schedule.warmup_epochs", FlagScope::all},
+    {"--loss", "loss.kind", FlagScope::all},
+    {"--label-smoothing", "loss.label_smoothing", FlagScope::all},
+    {"--activation", "model.activation", FlagScope::all},
+    {"--norm", "model.norm", FlagScope::all},
+    {"--norm-position", "model.norm_position", FlagScope::all},
+    {"--precision", "train.precision", FlagScope::evaluation},
+    {"--data", "data.name", FlagScope::evaluation},
+    {"--data-dir", "data.dir", FlagScope::evaluation},
+    {"--save-every", "train.save_every", FlagScope::all, Bench::own},
+    {"--log-every", "train.log_every", FlagScope::all, Bench::own},
+    {"--device", "device.kind", FlagScope::evaluation, Bench::own},
+    {"--threads", "device.threads", FlagScope::evaluation, Bench::own},
+    {"--isa", "device.isa", FlagScope::evaluation, Bench::own},
+    {"--capture", "device.capture", FlagScope::all},
+    {"--graph-calls", "device.graph_calls", FlagScope::all},
 };
 
 struct SwitchFlag {
-  const char *on, *off, *key, *help;
+  const char *on, *off, *key;
 };
 
 constexpr SwitchFlag switch_flags[] = {
-    {"--shuffle", "--no-shuffle", "train.shuffle", "Shuffle the samples in each epoch"},
-    {"--drop-last", "--no-drop-last", "train.drop_last", "Leave out an epoch's last batch if it is not full"},
-    {"--nesterov", "--no-nesterov", "optimizer.nesterov", "Nesterov momentum of sgd"},
-    {"--fuse", "--no-fuse", "device.fuse", "Fuse layers; changes rounding only"},
-    {"--reuse", "--no-reuse", "device.reuse", "Share memory between activations; does not change the result"},
-    {"--check-each", "--no-check-each", "device.check_each", "Look for NaN after every call, to name the layer at fault"},
+    {"--shuffle", "--no-shuffle", "train.shuffle"},
+    {"--drop-last", "--no-drop-last", "train.drop_last"},
+    {"--nesterov", "--no-nesterov", "optimizer.nesterov"},
+    {"--fuse", "--no-fuse", "device.fuse"},
+    {"--reuse", "--no-reuse", "device.reuse"},
+    {"--check-each", "--no-check-each", "device.check_each"},
 };
+
+const char* placeholder(FieldReference::Kind kind) {
+  switch (kind) {
+    case FieldReference::Kind::integer: return "N";
+    case FieldReference::Kind::number: return "X";
+    case FieldReference::Kind::word: return "NAME";
+    case FieldReference::Kind::path: return "DIR";
+    case FieldReference::Kind::boolean:
+    case FieldReference::Kind::compound: break;
+  }
+  throw std::logic_error("a flag for a field that takes more than a word or number");
+}
+
+// "Optimizer, with its own defaults: sgd, adam, adamw", "Nesterov momentum (kind sgd)"
+std::string help_of(const FieldReference& f) {
+  std::string text = f.help;
+  if (!f.choices.empty()) text += ": " + join(f.choices);
+  for (const auto& [choice, words] : f.with) text += fmt::format(" ({} {})", choice, join(words));
+  return text;
+}
 
 bool is_of_run(std::string_view key) { return key == "train.epochs" || key == "train.save_every" || key == "train.log_every"; }
 
@@ -74,14 +92,17 @@ void add_recipe_flags(CLI::App& command, FlagScope scope, std::vector<Override>&
     if (scope == FlagScope::evaluation && f.scope == FlagScope::all) continue;
     if (scope == FlagScope::step && is_of_run(f.key)) continue;
     if (scope == FlagScope::bench && f.bench == Bench::own) continue;
+    const FieldReference field = field_reference(f.key);
+    // A string, whatever it looks like.
+    const bool quoted = field.kind == FieldReference::Kind::word || field.kind == FieldReference::Kind::path;
     command
         .add_option_function<std::string>(
             f.flag,
-            [&overrides, f](const std::string& v) {
-              overrides.push_back({f.key, f.word ? toml_string(v) : v, f.flag});
+            [&overrides, f, quoted](const std::string& v) {
+              overrides.push_back({f.key, quoted ? toml_string(v) : v, f.flag});
             },
-            f.help)
-        ->type_name(f.type)
+            help_of(field))
+        ->type_name(placeholder(field.kind))
         ->trigger_on_parse()  // in their order
         ->group(group);
   }
@@ -93,7 +114,7 @@ void add_recipe_flags(CLI::App& command, FlagScope scope, std::vector<Override>&
               [&overrides, f] {
                 overrides.push_back({f.key, "true", f.on});
               },
-              fmt::format("{} ({})", f.help, f.off))
+              fmt::format("{}; or {}", help_of(field_reference(f.key)), f.off))
           ->trigger_on_parse()
           ->group(group);
       command.add_flag_callback(f.off,

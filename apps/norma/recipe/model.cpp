@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <map>
 
-#include "apps/norma/recipe/fields.h"
+#include "apps/norma/recipe/values.h"
 #include "norma/error.h"
 
 namespace norma::app {

@@ -125,15 +125,9 @@ void apply(toml::table& table, const Override& o, RecipeOrigin& origin) {
 
 bool selects_kind(const Override& o) { return o.key.ends_with(".kind") || o.key == "data.name" || o.key == "model.activation"; }
 
-template <std::size_t I = 0>
-Layer layer_of(std::size_t alternative) {
-  if constexpr (I < std::variant_size_v<Layer>) return alternative == I ? Layer(std::in_place_index<I>) : layer_of<I + 1>(alternative);
-  else throw std::logic_error("a layer type without an alternative");
-}
-
 }  // namespace
 
-void RecipeReader::layers(const char* key, std::vector<LayerSpec>& value, std::size_t least) {
+void RecipeReader::layers(const char* key, std::vector<LayerSpec>& value, std::size_t least, const char*) {
   const toml::node* n = find(key);
   if (!n) return;
   const toml::array* a = n->as_array();
@@ -142,16 +136,7 @@ void RecipeReader::layers(const char* key, std::vector<LayerSpec>& value, std::s
   value.clear();
   for (std::size_t i = 0; i < a->size(); ++i) {
     RecipeReader inner = table_reader(fmt::format("{}.{}", key, i), *a->get(i));
-    inner.require("type");
-    std::size_t type = 0;
-    inner.choice("type", type, layer_names.all);
-    LayerSpec& l = value.emplace_back(LayerSpec{{}, layer_of(type)});
-    inner.text("name", l.name);
-    inner.check("name", [&] {
-      if (l.name.find_first_of("./ \t\n") != std::string::npos)
-        throw Error(ErrorKind::usage, "must have no '.', '/' or blanks: it becomes part of parameter names");
-    });
-    std::visit([&](auto& layer) { fields(inner, layer); }, l.layer);
+    fields(inner, value.emplace_back());
     inner.finish();
   }
 }

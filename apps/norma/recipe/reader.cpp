@@ -99,10 +99,16 @@ std::string describe(const toml::node& node) {
 std::string describe(const Range& r) {
   constexpr double unbounded = std::numeric_limits<double>::max();
   const bool low = r.low > -unbounded, high = r.high < unbounded;
-  const std::string from = fmt::format("{} {}", r.low_open ? "above" : "at least", r.low);
-  const std::string to = fmt::format("{} {}", r.high_open ? "below" : "at most", r.high);
+  const std::string from = fmt::format("{} {}", r.low_open ? "above" : "of at least", r.low);
+  const std::string to = fmt::format("{} {}", r.high_open ? "below" : "of at most", r.high);
+  if (low && high && !r.low_open && !r.high_open) return fmt::format("a number from {} to {}", r.low, r.high);
   if (low && high) return "a number " + from + " and " + to;
   return low ? "a number " + from : high ? "a number " + to : "a finite number";
+}
+
+std::string describe_integers(std::int64_t low, std::int64_t high) {
+  if (high == huge || high == any_seed) return fmt::format("an integer of at least {}", low);
+  return fmt::format("an integer from {} to {}", low, high);
 }
 
 const std::string* RecipeOrigin::flag(std::string_view path) const {
@@ -153,15 +159,13 @@ double RecipeReader::number_of(const std::string& key, const toml::node& node, R
       std::isfinite(value) && (r.low_open ? value > r.low : value >= r.low) && (r.high_open ? value < r.high : value <= r.high);
   if (!inside) fail(key, node, fmt::format("must be {}, got {}", describe(r), value));
   if (!fits_float(value)) fail(key, node, fmt::format("must be 0 or fit a float, 1.2e-38 to 3.4e38, got {}", value));
-  if (r.high_open && static_cast<float>(value) >= static_cast<float>(r.high))
+  if (r.high_apart && value < r.high && static_cast<float>(value) >= static_cast<float>(r.high))
     fail(key, node, fmt::format("must be {}, got {}, whose float is {}", describe(r), value, r.high));
   return value;
 }
 
 std::int64_t RecipeReader::integer_of(const std::string& key, const toml::node& node, std::int64_t low, std::int64_t high) const {
-  const bool unbounded = high == huge || high == huge - 1 || high == std::numeric_limits<std::int64_t>::max();
-  const std::string expected =
-      unbounded ? fmt::format("an integer of at least {}", low) : fmt::format("an integer from {} to {}", low, high);
+  const std::string expected = describe_integers(low, high);
   if (!node.is_integer()) fail(key, node, fmt::format("must be {}, got {}", expected, describe(node)));
   const std::int64_t value = **node.as_integer();
   if (value < low || value > high) fail(key, node, fmt::format("must be {}, got {}", expected, value));
@@ -177,23 +181,23 @@ std::size_t RecipeReader::choice_of(const std::string& key, const toml::node& no
   return static_cast<std::size_t>(found - known.begin());
 }
 
-void RecipeReader::boolean(const char* key, bool& value) {
+void RecipeReader::boolean(const char* key, bool& value, const char*) {
   const toml::node* n = find(key);
   if (!n) return;
   if (!n->is_boolean()) fail(key, *n, "must be true or false, got " + describe(*n));
   value = **n->as_boolean();
 }
 
-void RecipeReader::text(const char* key, std::string& value) {
+void RecipeReader::text(const char* key, std::string& value, const char*) {
   const toml::node* n = find(key);
   if (!n) return;
   if (!n->is_string()) fail(key, *n, "must be a string, got " + describe(*n));
   value = **n->as_string();
 }
 
-void RecipeReader::path(const char* key, std::filesystem::path& value) {
+void RecipeReader::path(const char* key, std::filesystem::path& value, const char* help) {
   std::string given;
-  text(key, given);
+  text(key, given, help);
   const toml::node* n = table_.get(key);
   if (!n) return;
   if (given.empty()) fail(key, *n, "must be a path, got an empty string");
@@ -203,11 +207,11 @@ void RecipeReader::path(const char* key, std::filesystem::path& value) {
     fail(key, *n, fmt::format("stands for {}, which is not UTF-8, as config.toml must be: rename that folder", value.string()));
 }
 
-void RecipeReader::number(const char* key, double& value, Range range) {
+void RecipeReader::number(const char* key, double& value, Range range, const char*) {
   if (const toml::node* n = find(key)) value = number_of(key, *n, range);
 }
 
-void RecipeReader::number_or_none(const char* key, std::optional<double>& value, Range range) {
+void RecipeReader::number_or_none(const char* key, std::optional<double>& value, Range range, const char*) {
   const toml::node* n = find(key);
   if (!n) return;
   if (n->is_string() && **n->as_string() == "none") value.reset();
@@ -215,7 +219,7 @@ void RecipeReader::number_or_none(const char* key, std::optional<double>& value,
   else fail(key, *n, fmt::format("must be {}, or \"none\", got {}", describe(range), describe(*n)));
 }
 
-void RecipeReader::numbers(const char* key, std::vector<double>& values, Range range) {
+void RecipeReader::numbers(const char* key, std::vector<double>& values, Range range, const char*) {
   const toml::node* n = find(key);
   if (!n) return;
   values.clear();
@@ -227,10 +231,9 @@ void RecipeReader::numbers(const char* key, std::vector<double>& values, Range r
   for (std::size_t i = 0; i < a->size(); ++i) values.push_back(number_of(fmt::format("{}.{}", key, i), *a->get(i), range));
 }
 
-void RecipeReader::size(const char* key, Size2& value, std::int64_t low) {
+void RecipeReader::size(const char* key, Size2& value, std::int64_t low, std::int64_t high, const char*) {
   const toml::node* n = find(key);
   if (!n) return;
-  constexpr std::int64_t high = 1 << 20;
   const toml::array* a = n->as_array();
   if (!a) {
     if (!n->is_integer()) fail(key, *n, fmt::format("must be an integer or [height, width], got {}", describe(*n)));
@@ -241,13 +244,13 @@ void RecipeReader::size(const char* key, Size2& value, std::int64_t low) {
   }
 }
 
-void RecipeReader::size(const char* key, std::optional<Size2>& value, std::int64_t low) {
+void RecipeReader::size(const char* key, std::optional<Size2>& value, std::int64_t low, std::int64_t high, const char* help) {
   Size2 given = value.value_or(Size2{});
-  size(key, given, low);
+  size(key, given, low, high, help);
   if (table_.contains(key)) value = given;
 }
 
-void RecipeReader::init(const char* key, Init& value) {
+void RecipeReader::init(const char* key, Init& value, const char*) {
   const toml::node* n = find(key);
   if (!n) return;
   if (n->is_string()) {  // "he_normal" is short for {kind = "he_normal"}
@@ -260,7 +263,6 @@ void RecipeReader::init(const char* key, Init& value) {
     return;
   }
   RecipeReader inner = table_reader(key, *n);
-  inner.require("kind");
   fields(inner, value);
   inner.finish();
 }

@@ -35,7 +35,6 @@ inline constexpr std::size_t most_key_parts = 256;
 
 // Describes a value for a message: "an integer", "a string 'abc'".
 std::string describe(const toml::node& node);
-std::string describe(const Range& range);
 
 class RecipeReader {
  public:
@@ -48,31 +47,29 @@ class RecipeReader {
   void require(const Key&... keys) {
     (require_one(keys), ...);
   }
-  void boolean(const char* key, bool& value);
-  void text(const char* key, std::string& value);
-  void path(const char* key, std::filesystem::path& value);
-  void number(const char* key, double& value, Range range);
-  void number_or_none(const char* key, std::optional<double>& value, Range range);
-  void numbers(const char* key, std::vector<double>& values, Range range);
+  void boolean(const char* key, bool& value, const char* help);
+  void text(const char* key, std::string& value, const char* help);
+  void path(const char* key, std::filesystem::path& value, const char* help);
+  void number(const char* key, double& value, Range range, const char* help);
+  void number_or_none(const char* key, std::optional<double>& value, Range range, const char* help);
+  void numbers(const char* key, std::vector<double>& values, Range range, const char* help);
   template <class I>
-  void integer(const char* key, I& value, std::int64_t low, std::int64_t high) {
+  void integer(const char* key, I& value, std::int64_t low, std::int64_t high, const char*) {
     if (const toml::node* n = find(key)) value = static_cast<I>(integer_of(key, *n, low, high));
   }
-  void seed(const char* key, std::uint64_t& value, std::int64_t high = std::numeric_limits<std::int64_t>::max()) {
-    integer(key, value, 0, high);
-  }
-  void size(const char* key, Size2& value, std::int64_t low);
-  void size(const char* key, std::optional<Size2>& value, std::int64_t low);
-  void init(const char* key, Init& value);
-  void layers(const char* key, std::vector<LayerSpec>& value, std::size_t least);
+  void seed(const char* key, std::uint64_t& value, std::int64_t high, const char* help) { integer(key, value, 0, high, help); }
+  void size(const char* key, Size2& value, std::int64_t low, std::int64_t high, const char* help);
+  void size(const char* key, std::optional<Size2>& value, std::int64_t low, std::int64_t high, const char* help);
+  void init(const char* key, Init& value, const char* help);
+  void layers(const char* key, std::vector<LayerSpec>& value, std::size_t least, const char* help);
   template <class E, std::size_t N>
-  void choice(const char* key, E& value, const Names<E, N>& names) {
+  void choice(const char* key, E& value, const Names<E, N>& names, const char*) {
     std::array<std::string, N> known;
     for (std::size_t i = 0; i < N; ++i) known[i] = names[i].first;
     if (const toml::node* n = find(key)) value = names[choice_of(key, *n, known)].second;
   }
   template <class S>
-  void section(const char* key, S& value) {
+  void section(const char* key, S& value, const char*) {
     if (const toml::node* n = find(key)) {
       RecipeReader inner = table_reader(key, *n);
       fields(inner, value);

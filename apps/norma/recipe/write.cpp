@@ -6,12 +6,6 @@
 namespace norma::app {
 namespace {
 
-// The shortest text that reads back as the same double.
-std::string decimal(double value) {
-  const std::string text = fmt::format("{}", value);
-  return text.find_first_of(".e") == std::string::npos ? text + ".0" : text;
-}
-
 // Visitor that writes a section's fields, in their order.
 class RecipeWriter {
  public:
@@ -25,53 +19,52 @@ class RecipeWriter {
   void require(const Key&...) {}
   template <class F>
   void check(const char*, F) {}
-  void boolean(const char* key, bool value) { leaf(key, value ? "true" : "false"); }
-  void text(const char* key, const std::string& value) {
+  void boolean(const char* key, bool value, const char*) { leaf(key, value ? "true" : "false"); }
+  void text(const char* key, const std::string& value, const char*) {
     if (!value.empty()) leaf(key, toml_string(value));
   }
-  void path(const char* key, const std::filesystem::path& value) { text(key, value.string()); }
-  void number(const char* key, double value, Range) { leaf(key, decimal(value)); }
-  void number_or_none(const char* key, const std::optional<double>& value, Range) { leaf(key, value ? decimal(*value) : "\"none\""); }
-  void numbers(const char* key, const std::vector<double>& values, Range) {
+  void path(const char* key, const std::filesystem::path& value, const char* help) { text(key, value.string(), help); }
+  void number(const char* key, double value, Range, const char*) { leaf(key, decimal(value)); }
+  void number_or_none(const char* key, const std::optional<double>& value, Range, const char*) {
+    leaf(key, value ? decimal(*value) : "\"none\"");
+  }
+  void numbers(const char* key, const std::vector<double>& values, Range, const char*) {
     std::string list;
     for (double v : values) list += (list.empty() ? "" : ", ") + decimal(v);
     leaf(key, "[" + list + "]");
   }
-  void integer(const char* key, std::int64_t value, std::int64_t, std::int64_t) { leaf(key, fmt::format("{}", value)); }
-  void seed(const char* key, std::uint64_t value, std::int64_t = 0) { leaf(key, fmt::format("{}", value)); }
-  void size(const char* key, const Size2& v, std::int64_t) {
+  void integer(const char* key, std::int64_t value, std::int64_t, std::int64_t, const char*) { leaf(key, fmt::format("{}", value)); }
+  void seed(const char* key, std::uint64_t value, std::int64_t, const char*) { leaf(key, fmt::format("{}", value)); }
+  void size(const char* key, const Size2& v, std::int64_t, std::int64_t, const char*) {
     leaf(key, v.h == v.w ? fmt::format("{}", v.h) : fmt::format("[{}, {}]", v.h, v.w));
   }
-  void size(const char* key, const std::optional<Size2>& value, std::int64_t low) {
-    if (value) size(key, *value, low);
+  void size(const char* key, const std::optional<Size2>& value, std::int64_t low, std::int64_t high, const char* help) {
+    if (value) size(key, *value, low, high, help);
   }
   template <class E, std::size_t N>
-  void choice(const char* key, const E& value, const Names<E, N>& names) {
+  void choice(const char* key, const E& value, const Names<E, N>& names, const char*) {
     for (const auto& [name, e] : names)
       if (e == value) leaf(key, toml_string(name));
   }
-  void init(const char* key, const Init& value) {
+  void init(const char* key, const Init& value, const char*) {
     Flat unused;  // an initialiser is compared as a whole
     RecipeWriter inner("", unused);
     fields(inner, value);
     leaf(key, inner.inline_table());
   }
-  void layers(const char* key, const std::vector<LayerSpec>& value, std::size_t) {
+  void layers(const char* key, const std::vector<LayerSpec>& value, std::size_t, const char*) {
     const std::string indent(static_cast<std::size_t>(2 * depth_), ' ');
     std::string list;
     flat_[path_of(key)] = fmt::format("{} layers", value.size());
     for (std::size_t i = 0; i < value.size(); ++i) {
       RecipeWriter inner(fmt::format("{}.{}", path_of(key), i), flat_, depth_ + 1);
-      const std::size_t type = value[i].layer.index();
-      inner.choice("type", type, layer_names.all);
-      inner.text("name", value[i].name);
-      std::visit([&](const auto& layer) { fields(inner, layer); }, value[i].layer);
+      fields(inner, value[i]);
       list += indent + inner.inline_table() + ",\n";
     }
     lines_.emplace_back(key, value.empty() ? "[]" : "[\n" + list + indent.substr(2) + "]");
   }
   template <class S>
-  void section(const char* key, const S& value) {
+  void section(const char* key, const S& value, const char*) {
     RecipeWriter inner(path_of(key), flat_);
     fields(inner, value);
     sections_ += "\n[" + inner.path_ + "]\n" + inner.document();
@@ -103,6 +96,11 @@ class RecipeWriter {
 };
 
 }  // namespace
+
+std::string decimal(double value) {
+  const std::string text = fmt::format("{}", value);
+  return text.find_first_of(".e") == std::string::npos ? text + ".0" : text;
+}
 
 std::string toml_string(std::string_view text) {
   std::string out = "\"";
