@@ -426,6 +426,18 @@ TEST(Recipe, EveryOptimizerThroughConfigToml) {
   EXPECT_TRUE(o.centered);
 }
 
+// What the table of sources says of a published set holds: its classes are known, and data.dir is its folder.
+TEST(RecipeOverride, EveryPublishedSetKeepsItsFolder) {
+  for (const DataSource& s : data_sources) {
+    const std::string text = "[data]\nname = \"mnist\"\ndir = \"/somewhere\"\n[model]\nlayers = [{ type = \"flatten\" }]\n";
+    if (s.own_files) continue;  // dir is refused, with the four keys
+    const Recipe r = parse(text, {{"data.name", s.name, "--data"}});
+    EXPECT_EQ(r.data.dir, s.published ? "/somewhere" : "") << s.name;
+    EXPECT_EQ(std::string(name_of(r.data.source)), s.name);
+    if (s.published) EXPECT_EQ(dataset_classes(s.name).size(), 10u) << s.name;
+  }
+}
+
 TEST(RecipeOverride, AnotherKindStartsItsSectionAnew) {
   const std::string text = minimal + "[optimizer]\nkind='sgd'\nlr=0.5\nmomentum=0.9\n";
   const Recipe r = parse(text, {{"optimizer.kind", "adam", "--optimizer"}});

@@ -172,10 +172,10 @@ std::string drawing(const Dataset& d, std::int64_t index) {
 
 DataSection::Source source_called(const std::string& name) {
   std::vector<std::string> known;
-  for (const auto& [text, source] : source_names) {
-    if (source == DataSection::Source::idx) continue;  // needs its files
-    if (text == name) return source;
-    known.emplace_back(text);
+  for (const DataSource& s : data_sources) {
+    if (s.own_files) continue;
+    if (s.name == name) return s.source;
+    known.emplace_back(s.name);
   }
   throw Error(ErrorKind::usage, fmt::format("unknown data set \"{}\"{}; there are {}", name, did_you_mean(name, known), join(known)));
 }

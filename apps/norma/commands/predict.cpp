@@ -34,7 +34,6 @@ struct PredictRequest {
 ModelInput input_of(const SavedModel& saved) {
   if (saved.input) return *saved.input;
   const DataSection& data = saved.recipe.data;
-  using Source = DataSection::Source;
   Dataset set;
   try {
     set.sample = sample_shape(data);
@@ -46,12 +45,13 @@ ModelInput input_of(const SavedModel& saved) {
             "{}\n  {} does not describe the net's input (an older norma or another program wrote it): its training images are needed",
             e.what(), saved.weights.string()));
   }
-  if (data.source == Source::mnist || data.source == Source::fashion_mnist) set.classes = dataset_classes(name_of(data.source));
+  if (traits(data.source).published) set.classes = dataset_classes(name_of(data.source));
   return model_input(data, set);
 }
 
-// Pictures of these are bright on dark ground.
-bool has_dark_ground(const std::string& data) { return data == "mnist" || data == "fashion-mnist" || data == "digits"; }
+bool has_dark_ground(const std::string& data) {
+  return std::ranges::any_of(data_sources, [&](const DataSource& s) { return s.dark_ground && data == s.name; });
+}
 
 // The classes, the likeliest first.
 std::vector<std::size_t> ranking(const std::vector<double>& scores) {

@@ -191,7 +191,7 @@ template <class V, Is<DataSection> D>
 void fields(V& v, D& d) {
   using Source = DataSection::Source;
   v.require("name");
-  v.choice("name", d.source, source_names, "Data set");
+  v.choice("name", d.source, source_names.all, "Data set");
   switch (d.source) {
     case Source::mnist:
     case Source::fashion_mnist:

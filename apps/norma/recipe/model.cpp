@@ -152,11 +152,7 @@ TrainerOptions trainer_options(const Recipe& recipe, const Shape& sample, const 
           .check_each = recipe.device.check_each};
 }
 
-const char* name_of(DataSection::Source source) {
-  for (const auto& [name, s] : source_names)
-    if (s == source) return name;
-  return "?";
-}
+const char* name_of(DataSection::Source source) { return traits(source).name; }
 
 namespace {
 

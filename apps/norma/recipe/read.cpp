@@ -78,7 +78,8 @@ void restart_section(toml::table& table, const std::vector<std::string>& parts, 
     const auto kept = [&](std::string_view key) {
       return parts[0] == "data" && (key == "to_unit" || key == "mean" || key == "std" || key == "resize" || key == "dir");
     };
-    const bool on_disk = value.value_or(std::string_view{}).ends_with("mnist");
+    const bool on_disk =
+        std::ranges::any_of(data_sources, [&](const DataSource& s) { return s.published && value.value_or(std::string_view{}) == s.name; });
     std::vector<std::string> gone;
     for (const auto& [key, node] : *t)
       if (!kept(key.str()) || (key.str() == "dir" && !on_disk)) gone.emplace_back(key.str());

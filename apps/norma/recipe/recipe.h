@@ -37,6 +37,30 @@ struct DataSection {
   Transform transform;
 };
 
+// One row a source. Whatever only some sources have is asked of the row, never of a name.
+struct DataSource {
+  DataSection::Source source;
+  const char* name;
+  bool published = false;    // known files (norma/dataset.h): looked for in data.dir, fetched, of known classes
+  bool own_files = false;    // the user's, which have no name
+  bool dark_ground = false;  // its pictures are bright on dark ground
+};
+inline constexpr DataSource data_sources[] = {
+    {.source = DataSection::Source::mnist, .name = "mnist", .published = true, .dark_ground = true},
+    {.source = DataSection::Source::fashion_mnist, .name = "fashion-mnist", .published = true, .dark_ground = true},
+    {.source = DataSection::Source::digits, .name = "digits", .dark_ground = true},
+    {.source = DataSection::Source::circles, .name = "circles"},
+    {.source = DataSection::Source::idx, .name = "idx", .own_files = true},
+};
+constexpr const DataSource& traits(DataSection::Source s) { return data_sources[static_cast<std::size_t>(s)]; }
+static_assert(
+    [] {
+      for (const DataSource& s : data_sources)
+        if (&traits(s.source) != &s) return false;
+      return true;
+    }(),
+    "the rows stand in the order of the enumerators");
+
 struct LayerSpec;
 
 // The meaning of {type = "norm"}; none: those layers are left out.

@@ -35,11 +35,12 @@ std::string decimal(double value);
 template <class E, std::size_t N>
 using Names = std::pair<const char*, E>[N];
 
-inline constexpr std::pair<const char*, DataSection::Source> source_names[] = {{"mnist", DataSection::Source::mnist},
-                                                                               {"fashion-mnist", DataSection::Source::fashion_mnist},
-                                                                               {"digits", DataSection::Source::digits},
-                                                                               {"circles", DataSection::Source::circles},
-                                                                               {"idx", DataSection::Source::idx}};
+inline constexpr struct SourceNames {
+  std::pair<const char*, DataSection::Source> all[std::size(data_sources)];
+  constexpr SourceNames() {
+    for (std::size_t i = 0; i < std::size(all); ++i) all[i] = {data_sources[i].name, data_sources[i].source};
+  }
+} source_names;
 // All activations, none last.
 inline constexpr struct ActivationNames {
   std::pair<const char*, Activation> all[std::size(activation_table)];

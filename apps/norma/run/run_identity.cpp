@@ -86,7 +86,7 @@ void check_recipe(const Recipe& was, const Recipe& is, const std::string& source
 
 void check_data(const DataIdentity& was, const DataIdentity& is, const DataSection& section) {
   std::string all;
-  const bool files = section.source == DataSection::Source::idx;
+  const bool files = traits(section.source).own_files;
   const auto at = [](const DataIdentity& of, const std::string& key) {
     const auto found = of.find(key);
     return found == of.end() ? std::string() : found->second;
@@ -129,7 +129,7 @@ std::string value_or_unset(const std::map<std::string, std::string>& flat, const
 }
 
 DataIdentity data_identity(const DataSection& section, const DatasetPair& data) {
-  const bool published = section.source == DataSection::Source::mnist || section.source == DataSection::Source::fashion_mnist;
+  const bool published = traits(section.source).published;
   DataIdentity all{{"classes", fmt::format("{}", data.train.classes.size())}};
   for (const auto& [split, set] : {std::pair("train", &data.train), std::pair("test", &data.test)}) {
     const auto put = [&, split = split](const char* key, std::string value) { all[fmt::format("{}.{}", split, key)] = std::move(value); };
