@@ -164,8 +164,8 @@ TEST(Gradient, TransposedConvolution) {
             {{"x", {5, 3, 4, 3}}});
   check_all(from(nn::ConvTranspose2d{.out = 6, .kernel = 3, .padding = 2, .groups = 2, .bias = false}), {{"x", {3, 4, 4, 5}}});
   // Between layers, so that fusion and joining see it.
-  check_all(from(nn::Sequential{nn::Conv2d{.out = 4, .kernel = 2}, nn::BatchNorm{}, nn::ReLU{},
-                                nn::ConvTranspose2d{.out = 2, .kernel = 2, .stride = 2}, nn::BatchNorm{}, nn::Tanh{}}),
+  check_all(from(nn::Sequential{nn::Conv2d{.out = 4, .kernel = 2, .bias = false}, nn::BatchNorm{}, nn::ReLU{},
+                                nn::ConvTranspose2d{.out = 2, .kernel = 2, .stride = 2, .bias = false}, nn::BatchNorm{}, nn::Tanh{}}),
             {{"x", {5, 2, 4, 4}}});
 }
 
