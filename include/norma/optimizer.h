@@ -8,16 +8,18 @@ namespace norma {
 struct Sgd {
   double lr = 1e-3, momentum = 0, dampening = 0, weight_decay = 0;
   bool nesterov = false;  // needs momentum and no dampening
+
+  constexpr const char* name() const { return "SGD"; }
 };
-constexpr const char* name_of(const Sgd&) { return "SGD"; }
 
 // decoupled: AdamW (Loshchilov and Hutter 2019), whose default weight_decay in PyTorch is 0.01
 struct Adam {
   double lr = 1e-3, beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weight_decay = 0;
   bool decoupled = false;
+
+  constexpr const char* name() const { return decoupled ? "AdamW" : "Adam"; }
 };
 
-constexpr const char* name_of(const Adam& a) { return a.decoupled ? "AdamW" : "Adam"; }
 constexpr Adam adamw(double lr = 1e-3, double weight_decay = 0.01) { return {.lr = lr, .weight_decay = weight_decay, .decoupled = true}; }
 
 // Hinton's RMSprop with PyTorch's options. centered: the gradient is divided by its standard deviation, not by its root mean square. Where
@@ -25,8 +27,9 @@ constexpr Adam adamw(double lr = 1e-3, double weight_decay = 0.01) { return {.lr
 struct RMSprop {
   double lr = 1e-2, alpha = 0.99, eps = 1e-8, weight_decay = 0, momentum = 0;
   bool centered = false;
+
+  constexpr const char* name() const { return "RMSprop"; }
 };
-constexpr const char* name_of(const RMSprop&) { return "RMSprop"; }
 
 using Optimizer = std::variant<Sgd, Adam, RMSprop>;
 

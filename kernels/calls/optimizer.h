@@ -58,7 +58,7 @@ template <class F>
 constexpr void with_options(const Optimizer& o, F f) {
   with_options(o, f, std::make_index_sequence<std::variant_size_v<Optimizer>>{});
 }
-constexpr std::array<Kept, most_kept> kept_by(const Optimizer& o) {
+constexpr std::array<Kept, most_kept> kept_values(const Optimizer& o) {
   std::array<Kept, most_kept> kept{};
   with_options(o, [&](const auto& options) { kept = kept_by(options); });
   return kept;
@@ -68,13 +68,13 @@ constexpr std::array<Kept, most_kept> kept_by(const Optimizer& o) {
 struct Update {
   static constexpr const char* name = "update";
   ValueId w{};
-  std::array<ValueId, most_kept> kept{};  // as kept_by has them
+  std::array<ValueId, most_kept> kept{};  // as kept_values has them
   ValueId gradients{}, state{}, rates{};
   std::int64_t n = 0;
   Optimizer optimizer{};
 
   constexpr std::array<Operand, 4 + most_kept> operands() const {
-    const std::array<Kept, most_kept> names = kept_by(optimizer);
+    const std::array<Kept, most_kept> names = kept_values(optimizer);
     const auto operand = [&](std::size_t i) {
       return names[i].name ? Operand{kept[i], Access::update, names[i].name} : Operand{{}, Access::update, "-"};
     };
@@ -88,7 +88,7 @@ struct Update {
   }
   constexpr Cost cost() const {
     double floats = 3, flops = 0;  // a parameter's
-    for (const Kept& k : kept_by(optimizer)) floats += k.name ? 2 : 0;
+    for (const Kept& k : kept_values(optimizer)) floats += k.name ? 2 : 0;
     with_options(optimizer, [&](const auto& options) { flops = operations(options); });
     return {floats * n * f32_bytes, flops * n};
   }

@@ -213,7 +213,7 @@ void Lowering::update(ValueId loss) {
                 .rates = data("rates", DType::f32, {}),
                 .n = n,
                 .optimizer = *options_.optimizer};
-    const auto kept = kept_by(call.optimizer);
+    const auto kept = kept_values(call.optimizer);
     for (std::size_t i = 0; i < kept.size(); ++i)
       if (kept[i].name) call.kept[i] = flat(optimizer_value(kept[i]), n, DType::f32, Region::optimizer);
     emit("optimizer", call);

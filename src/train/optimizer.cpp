@@ -37,7 +37,7 @@ double cosine(double a, double b, double t) { return b + (a - b) * (1 + std::cos
 bool fits_float(double value) noexcept { return value == 0 || std::isnormal(static_cast<float>(value)); }
 
 const char* name_of(const Optimizer& o) {
-  return std::visit([](const auto& x) { return name_of(x); }, o);
+  return std::visit([](const auto& x) { return x.name(); }, o);
 }
 
 double learning_rate(const Optimizer& o) {
@@ -46,7 +46,7 @@ double learning_rate(const Optimizer& o) {
 
 namespace {
 
-void validate(const Sgd& s) {
+void check(const Sgd& s) {
   not_negative("lr", s.lr);
   not_negative("momentum", s.momentum);
   not_negative("weight_decay", s.weight_decay);
@@ -56,7 +56,7 @@ void validate(const Sgd& s) {
     throw Error(ErrorKind::usage, "nesterov needs a momentum above 0 and dampening 0");
 }
 
-void validate(const Adam& a) {
+void check(const Adam& a) {
   not_negative("lr", a.lr);
   below_one("beta1", a.beta1);
   below_one("beta2", a.beta2);
@@ -64,7 +64,7 @@ void validate(const Adam& a) {
   not_negative("weight_decay", a.weight_decay);
 }
 
-void validate(const RMSprop& r) {
+void check(const RMSprop& r) {
   not_negative("lr", r.lr);
   below_one("alpha", r.alpha);
   not_negative("eps", r.eps);
@@ -75,7 +75,7 @@ void validate(const RMSprop& r) {
 }  // namespace
 
 void validate(const Optimizer& o) {
-  std::visit([](const auto& x) { validate(x); }, o);
+  std::visit([](const auto& x) { check(x); }, o);
 }
 
 void validate(const Schedule& s) {

@@ -248,7 +248,7 @@ Evaluation Trainer::State::evaluate(const Dataset& data, const std::function<voi
 
 std::vector<kernels::Kept> Trainer::State::kept() const {
   std::vector<kernels::Kept> all;
-  for (const kernels::Kept& k : kernels::kept_by(options.optimizer))
+  for (const kernels::Kept& k : kernels::kept_values(options.optimizer))
     if (k.name) all.push_back(k);
   return all;
 }

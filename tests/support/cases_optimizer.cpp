@@ -27,7 +27,7 @@ CallCase update(const Optimizer& optimizer, std::int64_t n, std::int64_t step, s
   CallCase c(lanes);
   Update call{.n = n, .optimizer = optimizer};
   call.w = c.flat("w", n, normal());
-  const auto kept = kept_by(optimizer);
+  const auto kept = kept_values(optimizer);
   for (std::size_t i = 0; i < kept.size(); ++i)
     if (kept[i].name)
       call.kept[i] = c.flat(kept[i].name, n, step == 0 ? constant(0) : kept[i].never_negative ? uniform(0.01, 0.1) : normal(0, 0.1));
