@@ -164,7 +164,7 @@ expect "bench export into a file" 1 "tiny.toml" bench export tiny.toml tiny.toml
 # ---- verify
 "$norma" verify tiny.toml --device cpu >verify.txt 2>verify.err
 check "verify passes" "$? $(grep -c '^passed: [0-9]* calls$' verify.txt)" "0 1"
-check "... a line for each kind of call" "$(grep -cE '^(conv2d_forward|batch_norm_max_pool|adam|batch_norm_rstd) +cpu +[0-9]+ ' verify.txt)" 4
+check "... a line for each kind of call" "$(grep -cE '^(conv2d_forward|batch_norm_max_pool|update|batch_norm_rstd) +cpu +[0-9]+ ' verify.txt)" 4
 check "... training, an epoch's last batch and evaluation as they really run" "$(grep -cE '^cpu +(train 32|train 8|eval 32) +3 runs: the same bits$' verify.txt)" 3
 check "... in 80 columns" "$(awk 'length($0) > 80' verify.txt)" ""
 check "... the level and the data in the log" "$(grep -cE 'device: cpu \(|data: digits/train' verify.err)" 2
