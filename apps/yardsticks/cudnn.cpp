@@ -295,7 +295,7 @@ std::int64_t run_call(std::int32_t gpu, const PlanCall* call, void* const* host,
   } catch (const Unsupported&) {
     return 0;
   } catch (const std::exception& e) {
-    std::snprintf(error, error_size, "[%s] %s: %s", call->path.c_str(), name_of(call->call), e.what());
+    std::snprintf(error, error_size, "[%s] %s: %s", call->path.c_str(), name_of(call->call).c_str(), e.what());
     return -1;
   }
 }

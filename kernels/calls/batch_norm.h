@@ -1,7 +1,5 @@
 // Calls: batch norm, alone and with the pooling that follows.
 #pragma once
-#include <string_view>
-
 #include "kernels/calls/operand.h"
 
 namespace norma::kernels {
@@ -187,32 +185,19 @@ struct BatchNormRunningUpdate {
   std::int64_t used = 0;  // of them; may be 0
   ValueId state{};        // absent: always update
 
- private:
-  static constexpr int roles = 5;
-  // "running_mean", of the second layer "running_mean.1"
-  static constexpr auto role_names = [] {
-    std::array<std::array<std::array<char, 16>, roles>, most> names{};
-    const std::array<std::string_view, roles> texts{"running_mean", "running_var", "tracked", "mean", "var"};
-    for (int l = 0; l < most; ++l)
-      for (int r = 0; r < roles; ++r) {
-        std::size_t at = 0;
-        for (const char letter : texts[r]) names[l][r][at++] = letter;
-        if (l > 0) names[l][r][at++] = '.', names[l][r][at++] = static_cast<char>('0' + l);
-      }
-    return names;
-  }();
-
- public:
-  constexpr std::array<Operand, roles * most + 1> operands() const {
-    std::array<Operand, roles * most + 1> all{};
+  constexpr std::array<Operand, 5 * most + 1> operands() const {
+    std::array<Operand, 5 * most + 1> all{};
+    std::size_t count = 0;
     for (int l = 0; l < most; ++l) {
-      const Layer& of = layers[l];
-      const std::array<ValueId, roles> values{of.running_mean, of.running_var, of.tracked, of.mean, of.var};
-      for (int r = 0; r < roles; ++r)
-        all[static_cast<std::size_t>(l * roles + r)] = {l < used ? values[r] : ValueId{}, r < 3 ? Access::update : Access::read,
-                                                        role_names[l][r].data()};
+      const Layer of = l < used ? layers[l] : Layer{};
+      for (const Operand& o : std::array<Operand, 5>{{{of.running_mean, Access::update, "running_mean", l},
+                                                      {of.running_var, Access::update, "running_var", l},
+                                                      {of.tracked, Access::update, "tracked", l},
+                                                      {of.mean, Access::read, "mean", l},
+                                                      {of.var, Access::read, "var", l}}})
+        all[count++] = o;
     }
-    all.back() = {state, Access::read, "state"};
+    all[count] = {state, Access::read, "state"};
     return all;
   }
   constexpr Cost cost() const {

@@ -2,6 +2,7 @@
 #pragma once
 #include <array>
 #include <cstdint>
+#include <string>
 
 #include "kernels/memory.h"
 #include "kernels/shapes.h"
@@ -15,7 +16,11 @@ struct Operand {
   ValueId value{};
   Access access;
   const char* name;
+  int layer = 0;  // of a Call of several layers
 };
+
+// "running_mean"; of the second layer "running_mean.1"
+inline std::string role_of(const Operand& o) { return o.layer == 0 ? o.name : o.name + ("." + std::to_string(o.layer)); }
 
 // A factor of a product: `elements` floats of a value. A Call with a precision below fp32 rounds them first (kernels/round.h).
 struct Factor {

@@ -1,6 +1,6 @@
 // Calls that one kernel runs, where a backend has such a kernel.
 #pragma once
-#include <string_view>
+#include <string>
 #include <tuple>
 
 #include "kernels/calls/batch_norm.h"
@@ -26,20 +26,6 @@ constexpr double handed_over(const BatchNormBackwardApply& c) {  // dy, x, perha
 // is left out. A value that an earlier one reads and a later one updates is the later one's.
 template <class... C>
 struct Together {
- private:
-  static constexpr std::size_t length = (std::string_view(C::name).size() + ...) + sizeof...(C);
-  static constexpr std::array<char, length> joined = [] {
-    std::array<char, length> text{};
-    std::size_t at = 0;
-    for (const std::string_view part : {std::string_view(C::name)...}) {
-      if (at) text[at++] = '+';
-      for (const char letter : part) text[at++] = letter;
-    }
-    return text;
-  }();
-
- public:
-  static constexpr const char* name = joined.data();  // "conv2d_forward+batch_norm_statistics"
   std::tuple<C...> calls{};
 
   constexpr auto operands() const {
@@ -68,6 +54,18 @@ struct Together {
         calls);
   }
 };
+
+template <class C>
+std::string name_of_call(const C&) {
+  return C::name;
+}
+// "conv2d_forward+batch_norm_statistics"
+template <class... C>
+std::string name_of_call(const Together<C...>&) {
+  std::string text;
+  ((text += (text.empty() ? "" : "+"), text += C::name), ...);
+  return text;
+}
 
 // A convolution or linear layer of fp32, and the statistics of its output.
 using Conv2dForwardStatistics = Together<Conv2dForward, BatchNormStatistics>;

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <cstring>
 #include <string>
 
 #include "norma/error.h"
@@ -32,7 +31,7 @@ std::vector<float> noise(std::size_t n, std::uint32_t seed) {
 // The Plan's backward Calls, or all others. The values stay where they are.
 Plan pass_of(const Plan& plan, bool backward) {
   Plan pass = plan;
-  std::erase_if(pass.calls, [&](const PlanCall& c) { return (std::strstr(name_of(c.call), "backward") != nullptr) != backward; });
+  std::erase_if(pass.calls, [&](const PlanCall& c) { return (name_of(c.call).find("backward") != std::string::npos) != backward; });
   schedule(pass, false);
   return pass;
 }

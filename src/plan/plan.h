@@ -86,8 +86,8 @@ inline std::vector<bool> written_values(const Plan& plan) {
   return written;
 }
 
-inline const char* name_of(const Call& call) {
-  return std::visit([](const auto& c) { return std::decay_t<decltype(c)>::name; }, call);
+inline std::string name_of(const Call& call) {
+  return std::visit([](const auto& c) { return kernels::name_of_call(c); }, call);
 }
 
 // Calls f for the operands that one stage of a Call touches. A reduction's part of a pack writes only per-sample operands, among them its

@@ -97,7 +97,7 @@ std::vector<PlanLine> describe(const Plan& plan) {
     for_each_operand(c.call, [&](const kernels::Operand& o) {
       if (!o.value) return;
       const PlanValue& v = plan[o.value];
-      line.operands.push_back({o.name, v.name, v.shape, v.dtype, v.region, v.offset, v.bytes, o.access != kernels::Access::read});
+      line.operands.push_back({role_of(o), v.name, v.shape, v.dtype, v.region, v.offset, v.bytes, o.access != kernels::Access::read});
     });
     lines.push_back(std::move(line));
   }

@@ -17,7 +17,7 @@ using kernels::LossResult;
 using kernels::StepState;
 using reference::Tracked;
 
-bool is(const kernels::Operand& o, std::string_view role) { return role == o.name; }
+bool is(const kernels::Operand& o, std::string_view role) { return role == role_of(o); }
 
 // An output, scratch excluded.
 struct Output {
@@ -48,7 +48,7 @@ class Tally {
 
   // problem(): in words, for a share above 1.
   template <class F>
-  void add(const char* operand, double share, double error, F problem) {
+  void add(const std::string& operand, double share, double error, F problem) {
     result_.error = std::max(result_.error, error);
     if (share > result_.share) result_.share = share, result_.path = done_.call().path, result_.operand = operand;
     if (share <= 1 || !decides_) return;
@@ -58,7 +58,7 @@ class Tally {
                         std::to_string(done_.plan.samples) + " samples: " + operand + ": " + problem();
   }
   void add(const kernels::Operand& o, const reference::Agreement& a) {
-    add(o.name, a.share, a.relative_error(), [&] { return reference::describe(done_.plan[o.value], a); });
+    add(role_of(o), a.share, a.relative_error(), [&] { return reference::describe(done_.plan[o.value], a); });
   }
 
  private:
@@ -75,7 +75,7 @@ void check_members(const kernels::Operand& o, const Actual& actual, const Expect
     double right = 0;
     if constexpr (std::is_same_v<std::decay_t<decltype(wanted)>, Tracked>) right = wanted.v;
     else right = static_cast<double>(wanted);
-    tally.add(o.name, share, share > 0 && right != 0 ? std::abs((number - right) / right) : 0,
+    tally.add(role_of(o), share, share > 0 && right != 0 ? std::abs((number - right) / right) : 0,
               [&] { return std::string(member) + " is " + std::to_string(number) + " instead of " + std::to_string(right); });
   });
 }
@@ -101,7 +101,7 @@ void check_padding(const Done& done, const kernels::Operand& o, const PlanValue&
     ++bad;
   });
   if (bad != 0)
-    tally.add(o.name, std::numeric_limits<double>::infinity(), 0,
+    tally.add(role_of(o), std::numeric_limits<double>::infinity(), 0,
               [&] { return std::to_string(bad) + " elements of padding lanes are not " + (zero ? "0" : "finite"); });
 }
 
@@ -242,7 +242,7 @@ void compare_other(const Done& done, const Arrays& arrays, std::uint32_t written
     const std::size_t at = k++;
     if ((written >> at & 1) == 0) return;
     for (const Output& output : done.outputs)
-      if (output.operand.value == o.value && is(o, output.operand.name))
+      if (output.operand.value == o.value && is(o, role_of(output.operand)))
         tally.add(o, reference::compare(done.plan[o.value].dtype, elements(done.plan[o.value], arrays.bytes[at]), output.expected,
                                         output.allowance));
   });
@@ -278,7 +278,7 @@ void CallChecks::run(const Plan& plan, std::span<const Side> sides) {
   }
 }
 
-std::vector<CallCheck>& CallChecks::of_kind(const char* call) {
+std::vector<CallCheck>& CallChecks::of_kind(const std::string& call) {
   for (Kind& k : kinds_)
     if (k.call == call) return k.of;
   Kind& k = kinds_.emplace_back(Kind{call, {}});

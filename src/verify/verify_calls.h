@@ -30,7 +30,7 @@ class CallChecks {
     std::string call;
     std::vector<CallCheck> of;  // by backend, the other library last
   };
-  std::vector<CallCheck>& of_kind(const char* call);
+  std::vector<CallCheck>& of_kind(const std::string& call);
 
   ReferenceExecutor& reference_;
   std::vector<std::string> backends_;

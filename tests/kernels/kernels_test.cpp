@@ -178,6 +178,22 @@ TEST(Cases, CoverEveryCallUnderDistinctNames) {
   EXPECT_EQ(calls.size(), std::variant_size_v<Call>);
 }
 
+// Outputs are compared by role, so one role for two operands would hide one of them.
+TEST(Cases, OperandsHaveDistinctRoles) {
+  std::set<std::string> of_layers;
+  for (const Case& entry : cases()) {
+    std::set<std::string> roles;
+    const CallCase c = entry.make(16);
+    for_each_operand(c.plan.calls.at(0).call, [&](const kernels::Operand& o) {
+      if (!o.value) return;
+      const bool alone = o.access == kernels::Access::read || roles.insert(role_of(o)).second;
+      EXPECT_TRUE(alone) << entry.name << ": " << role_of(o);
+      if (o.layer > 0) of_layers.insert(role_of(o));
+    });
+  }
+  for (const char* role : {"running_mean.1", "tracked.1", "mean.1"}) EXPECT_TRUE(of_layers.contains(role)) << role;
+}
+
 }  // namespace
 
 }  // namespace norma::test

@@ -30,7 +30,7 @@ bool has_cpu_bits(const C& c, const std::string& operand) {
       if (of_sums) return false;
       of_sums = kernels::reduces<Each>;
       for (const kernels::Operand& o : each.operands())
-        if (o.access != kernels::Access::read && operand == o.name) return has_cpu_bits(each, operand);
+        if (o.access != kernels::Access::read && operand == role_of(o)) return has_cpu_bits(each, operand);
       return false;
     };
     return std::apply([&](const auto&... each) { return (gives(each) || ...); }, c.calls);
@@ -54,13 +54,14 @@ Problems compare_with_cpu(const Case& of, const CallCase& c, const Outputs& give
     kernels::cpu::backends()[0].run(call, kernels::Part::whole, memory.view());
   });
   for_each_operand(c.plan.calls[0].call, [&](const kernels::Operand& o) {
-    if (!o.value || !given.contains(o.name) || !has_cpu_bits(c.plan.calls[0].call, o.name)) return;
-    bool same = given.at(o.name) == expected.at(o.name);  // flat values, losses, counters
+    const std::string role = role_of(o);
+    if (!o.value || !given.contains(role) || !has_cpu_bits(c.plan.calls[0].call, role)) return;
+    bool same = given.at(role) == expected.at(role);  // flat values, losses, counters
     if (c.plan[o.value].in_lanes()) {
-      const std::vector<double> a = elements(c.plan[o.value], given.at(o.name)), b = elements(on_cpu.plan[o.value], expected.at(o.name));
+      const std::vector<double> a = elements(c.plan[o.value], given.at(role)), b = elements(on_cpu.plan[o.value], expected.at(role));
       same = a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(double)) == 0;
     }
-    if (!same) problems.push_back(std::string(o.name) + " has not the CPU's bits");
+    if (!same) problems.push_back(role + " has not the CPU's bits");
   });
   return problems;
 }

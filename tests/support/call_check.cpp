@@ -39,7 +39,7 @@ class Bench {
     for_each_operand(case_.plan.calls[0].call, [&](const kernels::Operand& o) {
       if (!o.value || !which.contains(o.access) || case_.values[static_cast<std::size_t>(o.value.index)].scratch) return;
       const auto span = memory_.bytes(o.value);
-      all[o.name].assign(span.begin(), span.end());
+      all[role_of(o)].assign(span.begin(), span.end());
     });
     return all;
   }

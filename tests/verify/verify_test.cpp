@@ -67,7 +67,7 @@ Faulty::Fault spoil(std::string_view call, std::string_view role, F change) {
   return [=](Executor& executor, const Plan& plan, const PlanCall& c) {
     if (call != name_of(c.call)) return;
     for_each_operand(c.call, [&](const kernels::Operand& o) {
-      if (!o.value || role != o.name) return;
+      if (!o.value || role != role_of(o)) return;
       std::vector<T> stored(plan[o.value].bytes / sizeof(T));
       executor.read(plan, o.value.index, stored.data(), plan[o.value].bytes);
       change(stored, plan[o.value]);
