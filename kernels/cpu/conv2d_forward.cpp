@@ -66,7 +66,7 @@ void run(const Conv2dForward& call, const Memory& memory) {
   if (run_tiles(s, y, x, w, b, PerThread<TileBuffer>(memory))) return;
   const std::int64_t channels = s.channels_per_group(), filters = s.filters_per_group(), area = k.area();
   const std::int64_t blocks = ceil_div(filters, row_outs), x_plane = s.x.plane() * lanes, y_plane = s.y.plane() * lanes;
-  const bool pointwise = area == 1 && k.pad_h == 0 && k.pad_w == 0;
+  const bool pointwise = area == 1 && k.pad_w == 0;
 
   Upcoming* const upcoming = memory.upcoming;
   parallel_for(s.y.packs() * s.groups * blocks * s.y.h, [=](std::int64_t item) {
