@@ -1,6 +1,6 @@
 // Philox4x32-10 is the counter-based generator of Salmon et al., "Parallel random numbers: as easy as 1, 2, 3" (SC'11). The same (key,
-// counter) gives the same four words on every device. norma's random numbers come from here; only make_circles draws from std::mt19937, as
-// scikit-learn does.
+// counter) gives the same four words on every device. Random numbers of nets, training and data sets come from here. Only make_circles
+// draws from std::mt19937, as scikit-learn does.
 #pragma once
 #include <array>
 #include <cstdint>

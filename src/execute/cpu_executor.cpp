@@ -134,12 +134,12 @@ class CpuExecutor final : public Executor {
   }
 
   void write(const Plan& plan, int value, const void* source, std::size_t bytes, std::size_t offset) override {
-    if (bytes) std::memcpy(address(plan, value, bytes, offset), source, bytes);
+    if (bytes) std::memcpy(address_of(plans_, plan, value, bytes, offset), source, bytes);
   }
 
   void read(const Plan& plan, int value, void* destination, std::size_t bytes, std::size_t offset) override {
     check_survives(plan, value);
-    if (bytes) std::memcpy(destination, address(plan, value, bytes, offset), bytes);
+    if (bytes) std::memcpy(destination, address_of(plans_, plan, value, bytes, offset), bytes);
   }
 
   void run(const Plan& plan, std::int64_t times, bool check_each) override {
@@ -305,11 +305,6 @@ class CpuExecutor final : public Executor {
     const Prepared& prepared = prepared_for(plans_, plan);
     check_bound(plan, prepared.addresses);
     return prepared;
-  }
-
-  std::byte* address(const Plan& plan, int value, std::size_t bytes, std::size_t offset) const {
-    check_access(plan, value, bytes, offset);
-    return prepared_for(plans_, plan).addresses[static_cast<std::size_t>(value)] + offset;
   }
 
   // Throws if the stage wrote a float that is not finite.

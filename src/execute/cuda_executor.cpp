@@ -101,13 +101,13 @@ class CudaExecutor final : public Executor {
 
   void write(const Plan& plan, int value, const void* source, std::size_t bytes, std::size_t offset) override {
     use_device();
-    staging_.to_device(address(plan, value, bytes, offset), source, bytes, stream_);
+    staging_.to_device(address_of(plans_, plan, value, bytes, offset), source, bytes, stream_);
   }
 
   void read(const Plan& plan, int value, void* destination, std::size_t bytes, std::size_t offset) override {
     check_survives(plan, value);
     use_device();
-    staging_.to_host(destination, address(plan, value, bytes, offset), bytes, stream_);
+    staging_.to_host(destination, address_of(plans_, plan, value, bytes, offset), bytes, stream_);
   }
 
   void run(const Plan& plan, std::int64_t times, bool check_each) override {
@@ -282,11 +282,6 @@ class CudaExecutor final : public Executor {
     std::array<std::byte*, region_count> begins{};
     for (std::size_t r = 0; r < region_count; ++r) begins[r] = regions_[r].data();
     return norma::locate(plan, begins, bound_);
-  }
-
-  std::byte* address(const Plan& plan, int value, std::size_t bytes, std::size_t offset) const {
-    check_access(plan, value, bytes, offset);
-    return prepared_for(plans_, plan).addresses[static_cast<std::size_t>(value)] + offset;
   }
 
   int index_;

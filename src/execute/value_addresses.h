@@ -97,6 +97,13 @@ auto& prepared_for(Plans& plans, const Plan& plan) {
   return it->second;
 }
 
+// Finds memory of a value, to be read or written from outside.
+template <class Plans>
+std::byte* address_of(const Plans& plans, const Plan& plan, int value, std::size_t bytes, std::size_t offset) {
+  check_access(plan, value, bytes, offset);
+  return prepared_for(plans, plan).addresses[static_cast<std::size_t>(value)] + offset;
+}
+
 inline void check_call(const Plan& plan, std::size_t call) {
   if (call >= plan.calls.size())
     throw Error(ErrorKind::usage, "this Plan has " + std::to_string(plan.calls.size()) + " Calls, none of number " + std::to_string(call));
