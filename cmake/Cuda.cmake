@@ -66,12 +66,11 @@ function(norma_add_kernels target)
   target_include_directories(${target} PRIVATE include kernels/cuda/nvcc)
   set_target_properties(${target} PROPERTIES CUDA_STANDARD 20 CUDA_STANDARD_REQUIRED ON CUDA_EXTENSIONS OFF)
   # nvcc's warnings are errors in builds with tests: no other job compiles these. No fused multiply-adds but those written. constexpr
-  # functions of the shapes are for device code, too. src/execute/cuda_launches.cpp learns the kernels' host functions and tells the
-  # runtime.
+  # functions of the shapes are for device code, too.
   target_compile_options(${target} PRIVATE -fmad=false --expt-relaxed-constexpr --compress-mode=size -Xcompiler=-Wall,-Wextra
-                                        -Xcompiler=-D__cudaRegisterFunction=norma_register_kernel -Xptxas=-v
-                                        $<$<BOOL:${NORMA_BUILD_TESTS}>:-Werror=all-warnings>)
-  # ptxas reports every kernel's registers, shared memory and spills. The report becomes a table of the library, for norma plan.
+                                        -Xptxas=-v $<$<BOOL:${NORMA_BUILD_TESTS}>:-Werror=all-warnings>)
+  # ptxas reports every kernel's registers, shared memory and spills. The report becomes a table of the library, for norma plan. cuobjdump
+  # would report it, too, but is a package of its own.
   # tests/scripts/kernel_resources.sh reads the report, too.
   set(launcher sh ${PROJECT_SOURCE_DIR}/cmake/keep_ptxas_report.sh ${CMAKE_CUDA_COMPILER_LAUNCHER}) # before another one, if there is
   set_target_properties(${target} PROPERTIES CUDA_COMPILER_LAUNCHER "${launcher}")

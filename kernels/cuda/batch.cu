@@ -60,7 +60,7 @@ template <class T>
 void launch_gather(const Dims& dims, GatherParameters<T> p, const Queue& queue) {
   p.n = dims.n, p.features = dims.features(), p.plane = dims.plane(), p.lanes = dims.lanes;
   p.sample_tiles = ceil_div(dims.packs() * dims.lanes, tile_samples);
-  launch(gather<T>, p.sample_tiles * ceil_div(dims.features(), tile_features), gather_threads, queue.stream, p);
+  launch(named<gather<T>>(), p.sample_tiles * ceil_div(dims.features(), tile_features), gather_threads, queue.stream, p);
 }
 
 template <class T>
@@ -158,8 +158,8 @@ Needs needs(const Resize& call) { return {static_cast<std::size_t>(down_of(call)
 void enqueue(const Resize& call, const Memory& memory, const Queue& queue) {
   const Filter down(down_of(call), queue.workspace), across(across_of(call), queue.workspace + down.shape.bytes());
   for (const Filter& filter : {down, across})
-    launch(make_filter, ceil_div(filter.shape.outputs, flat_threads), flat_threads, queue.stream, filter);
-  launch(resize, ceil_div(call.y_dims.stored(), flat_threads), flat_threads, queue.stream, call.y_dims, call.x_dims, down, across,
+    launch(named<make_filter>(), ceil_div(filter.shape.outputs, flat_threads), flat_threads, queue.stream, filter);
+  launch(named<resize>(), ceil_div(call.y_dims.stored(), flat_threads), flat_threads, queue.stream, call.y_dims, call.x_dims, down, across,
          memory.at<float>(call.y), memory.at<float>(call.x));
 }
 

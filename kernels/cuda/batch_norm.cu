@@ -92,7 +92,7 @@ void enqueue(const BatchNormBackwardApply& call, const Memory& memory, const Que
 }
 
 void enqueue(const BatchNormRunningUpdate& call, const Memory& memory, const Queue& queue) {
-  launch(running_update, 1, update_threads, queue.stream, RunningUpdate(call, memory), memory.at<StepState>(call.state));
+  launch(named<running_update>(), 1, update_threads, queue.stream, RunningUpdate(call, memory), memory.at<StepState>(call.state));
 }
 
 }  // namespace norma::kernels::cuda

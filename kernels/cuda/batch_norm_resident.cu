@@ -188,8 +188,8 @@ void enqueue(const BatchNormForward& call, const Memory& memory, const Queue& qu
     with_vectors(
         view.inner,
         [&]<int vector>() {
-          launched = launch_resident(resident_forward<vector>, forward_blocks, ceil_div(partials.cut.parts, forward_parts), view.channels,
-                                     queue, view, partials, p, result, normalisation);
+          launched = launch_resident(named<resident_forward<vector>>(), forward_blocks, ceil_div(partials.cut.parts, forward_parts),
+                                     view.channels, queue, view, partials, p, result, normalisation);
         },
         p.x, p.y, p.r);
   else if (resident(call)) launched = launch_resident_columns(view, partials, p, result, normalisation, queue);
@@ -211,8 +211,9 @@ void enqueue(const BatchNormBackward& call, const Memory& memory, const Queue& q
     with_vectors(
         view.inner,
         [&]<int vector>() {
-          launched = launch_resident(resident_backward<vector>, backward_blocks<vector>, ceil_div(partials.cut.parts, backward_parts),
-                                     view.channels, queue, view, partials, reduce.act, g, dx, result, normalisation);
+          launched =
+              launch_resident(named<resident_backward<vector>>(), backward_blocks<vector>, ceil_div(partials.cut.parts, backward_parts),
+                              view.channels, queue, view, partials, reduce.act, g, dx, result, normalisation);
         },
         g.dy, g.y, g.x, g.dr, dx);
   else if (resident(call)) launched = launch_resident_columns(view, partials, reduce.act, g, dx, result, normalisation, queue);

@@ -15,7 +15,7 @@ struct ForwardOperands {
 // needed, unless all tasks fit at once: one is read and one written while the third waits. With fewer it would take longer than two passes,
 // and is not launched.
 template <class... Parameters, class... Arguments>
-bool launch_resident(void (*kernel)(Parameters...), int blocks_together, std::int64_t blocks, std::int64_t tasks, const Queue& queue,
+bool launch_resident(Kernel<Parameters...> kernel, int blocks_together, std::int64_t blocks, std::int64_t tasks, const Queue& queue,
                      Arguments... arguments) {
   const std::int64_t held_at_once = resident_blocks(kernel, sum_threads, queue.multiprocessors, blocks_together) / blocks;
   const std::int64_t teams = held_at_once < tasks ? held_at_once : tasks;

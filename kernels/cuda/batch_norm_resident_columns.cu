@@ -150,15 +150,15 @@ __global__ void __launch_bounds__(sum_threads, most_blocks)
 bool launch_resident_columns(const View& view, const Partials<Moments>& partials, const ForwardOperands& p, const Statistics& result,
                              const Normalisation& normalisation, const Queue& queue) {
   const Portion portion(view, partials.cut);
-  return launch_resident(resident_columns_forward, most_blocks, portion.blocks, channel_blocks(view, partials.cut), queue, view, partials,
-                         portion, p, result, normalisation);
+  return launch_resident(named<resident_columns_forward>(), most_blocks, portion.blocks, channel_blocks(view, partials.cut), queue, view,
+                         partials, portion, p, result, normalisation);
 }
 
 bool launch_resident_columns(const View& view, const Partials<Pair>& partials, Activation act, const GradientOperands& p, float* dx,
                              const GradientSums& result, const BackwardNormalisation& normalisation, const Queue& queue) {
   const Portion portion(view, partials.cut);
-  return launch_resident(resident_columns_backward, most_blocks, portion.blocks, channel_blocks(view, partials.cut), queue, view, partials,
-                         portion, act, p, dx, result, normalisation);
+  return launch_resident(named<resident_columns_backward>(), most_blocks, portion.blocks, channel_blocks(view, partials.cut), queue, view,
+                         partials, portion, act, p, dx, result, normalisation);
 }
 
 }  // namespace norma::kernels::cuda

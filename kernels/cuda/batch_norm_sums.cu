@@ -164,9 +164,9 @@ void enqueue(const BatchNormStatistics& call, const Memory& memory, const Queue&
   const std::int64_t blocks = partials.cut.parts * channel_blocks(view, partials.cut);
   if (partials.cut.along_rows)
     with_vectors(
-        view.inner, [&]<int vector>() { launch(statistics_rows<vector>, blocks, sum_threads, queue.stream, view, partials, x, result); },
-        x);
-  else launch(statistics_columns, blocks, sum_threads, queue.stream, view, partials, x, result);
+        view.inner,
+        [&]<int vector>() { launch(named<statistics_rows<vector>>(), blocks, sum_threads, queue.stream, view, partials, x, result); }, x);
+  else launch(named<statistics_columns>(), blocks, sum_threads, queue.stream, view, partials, x, result);
 }
 
 void enqueue(const BatchNormBackwardReduce& call, const Memory& memory, const Queue& queue) {
@@ -178,9 +178,11 @@ void enqueue(const BatchNormBackwardReduce& call, const Memory& memory, const Qu
   if (partials.cut.along_rows)
     with_vectors(
         view.inner,
-        [&]<int vector>() { launch(gradients_rows<vector>, blocks, sum_threads, queue.stream, view, partials, call.act, g, result); }, g.dy,
-        g.y, g.x, g.dr);
-  else launch(gradients_columns, blocks, sum_threads, queue.stream, view, partials, call.act, g, result);
+        [&]<int vector>() {
+          launch(named<gradients_rows<vector>>(), blocks, sum_threads, queue.stream, view, partials, call.act, g, result);
+        },
+        g.dy, g.y, g.x, g.dr);
+  else launch(named<gradients_columns>(), blocks, sum_threads, queue.stream, view, partials, call.act, g, result);
 }
 
 }  // namespace norma::kernels::cuda

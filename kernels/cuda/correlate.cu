@@ -66,9 +66,9 @@ void launch_summing(const Correlation& g, bool strided, const Queue& queue, cons
   const Tiling t = tiling_of(g, strided);
   const auto start = [&](auto kernel) { launch(kernel, t.column_tiles * t.filter_tiles, correlate_threads, queue.stream, g, sums); };
   if constexpr (Sums::can_be_strided)
-    if (strided) return t.positions == 4 ? start(correlate<8, 4, true, Sums>) : start(correlate<8, 1, true, Sums>);
-  if (t.filters == 8) t.positions == 4 ? start(correlate<8, 4, false, Sums>) : start(correlate<8, 1, false, Sums>);
-  else t.positions == 4 ? start(correlate<4, 4, false, Sums>) : start(correlate<4, 1, false, Sums>);
+    if (strided) return t.positions == 4 ? start(named<correlate<8, 4, true, Sums>>()) : start(named<correlate<8, 1, true, Sums>>());
+  if (t.filters == 8) t.positions == 4 ? start(named<correlate<8, 4, false, Sums>>()) : start(named<correlate<8, 1, false, Sums>>());
+  else t.positions == 4 ? start(named<correlate<4, 4, false, Sums>>()) : start(named<correlate<4, 1, false, Sums>>());
 }
 
 template <class Partial>

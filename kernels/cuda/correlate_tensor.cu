@@ -85,8 +85,11 @@ void launch_of(const Correlation& g, bool strided, const Queue& queue) {
   const Tiling t = tiling_of(g, strided);
   const auto start = [&](auto kernel) { launch(kernel, t.blocks(), correlate_threads, queue.stream, g); };
   if (t.filters == 64)
-    strided ? start(correlate_on_tensor_cores<precision, 64, true>) : start(correlate_on_tensor_cores<precision, 64, false>);
-  else strided ? start(correlate_on_tensor_cores<precision, 16, true>) : start(correlate_on_tensor_cores<precision, 16, false>);
+    strided ? start(named<correlate_on_tensor_cores<precision, 64, true>>())
+            : start(named<correlate_on_tensor_cores<precision, 64, false>>());
+  else
+    strided ? start(named<correlate_on_tensor_cores<precision, 16, true>>())
+            : start(named<correlate_on_tensor_cores<precision, 16, false>>());
 }
 
 }  // namespace

@@ -19,7 +19,7 @@ void launch_flat(std::int64_t n, CUstream_st* stream, Each each, const T*... arr
   with_vectors(
       n,
       [&]<int vector>() {
-        launch(flat_pass<vector, Each>, ceil_div(n, std::int64_t{flat_threads} * vector), flat_threads, stream, n, each);
+        launch(named<flat_pass<vector, Each>>(), ceil_div(n, std::int64_t{flat_threads} * vector), flat_threads, stream, n, each);
       },
       arrays...);
 }

@@ -246,7 +246,7 @@ void enqueue(const GroupNormForward& call, const Memory& memory, const Queue& qu
                   .x = memory.at<float>(call.x),
                   .gamma = memory.at<float>(call.gamma),
                   .beta = memory.at<float>(call.beta)};
-  launch(group_norm_forward, p.tiles.blocks(), norm_threads, queue.stream, p);
+  launch(named<group_norm_forward>(), p.tiles.blocks(), norm_threads, queue.stream, p);
 }
 
 void enqueue(const GroupNormBackward& call, const Memory& memory, const Queue& queue) {
@@ -263,7 +263,7 @@ void enqueue(const GroupNormBackward& call, const Memory& memory, const Queue& q
                    .gamma = memory.at<float>(call.gamma),
                    .partial = reinterpret_cast<Pair*>(queue.workspace),
                    .counters = queue.counters};
-  launch(group_norm_backward, tiles.blocks(), norm_threads, queue.stream, p);
+  launch(named<group_norm_backward>(), tiles.blocks(), norm_threads, queue.stream, p);
 }
 
 void enqueue(const GroupNormBackwardInput& call, const Memory& memory, const Queue& queue) {
@@ -281,13 +281,13 @@ void enqueue(const GroupNormBackwardInput& call, const Memory& memory, const Que
                    .gamma = nullptr,
                    .partial = nullptr,
                    .counters = nullptr};
-  launch(group_norm_backward, tiles.blocks(), norm_threads, queue.stream, p);
+  launch(named<group_norm_backward>(), tiles.blocks(), norm_threads, queue.stream, p);
 }
 
 void enqueue(const InstanceNormAverage& call, const Memory& memory, const Queue& queue) {
   const Average p{call.dims, memory.at<float>(call.mean), memory.at<float>(call.var), memory.at<float>(call.sample_mean),
                   memory.at<float>(call.sample_var)};
-  launch(instance_norm_average, ceil_div(call.dims.c, norm_warps), norm_threads, queue.stream, p);
+  launch(named<instance_norm_average>(), ceil_div(call.dims.c, norm_warps), norm_threads, queue.stream, p);
 }
 
 }  // namespace norma::kernels::cuda

@@ -18,10 +18,12 @@ __global__ void __launch_bounds__(latency_threads) grid_barriers_kernel(unsigned
 
 }  // namespace
 
-void node(unsigned* count, std::int64_t blocks, CUstream_st* stream) { launch(node_kernel, blocks, latency_threads, stream, count); }
+void node(unsigned* count, std::int64_t blocks, CUstream_st* stream) {
+  launch(named<node_kernel>(), blocks, latency_threads, stream, count);
+}
 
 void grid_barriers(unsigned* count, std::int64_t blocks, int meetings, CUstream_st* stream) {
-  launch_cooperative(grid_barriers_kernel, blocks, latency_threads, stream, count, meetings);
+  launch_cooperative(named<grid_barriers_kernel>(), blocks, latency_threads, stream, count, meetings);
 }
 
 }  // namespace norma::kernels::cuda::probe

@@ -203,7 +203,7 @@ void enqueue(const SoftmaxCrossEntropy& call, const Memory& memory, const Queue&
                                  .on = static_cast<float>(1 - call.smoothing),
                                  .uniform = static_cast<float>(call.smoothing / static_cast<double>(call.dims.c)),
                                  .smoothing = static_cast<float>(call.smoothing)};
-  launch(cross_entropy, blocks_for(call.dims), loss_threads, queue.stream, p);
+  launch(named<cross_entropy>(), blocks_for(call.dims), loss_threads, queue.stream, p);
 }
 
 void enqueue(const MeanSquaredError& call, const Memory& memory, const Queue& queue) {
@@ -215,7 +215,7 @@ void enqueue(const MeanSquaredError& call, const Memory& memory, const Queue& qu
                                  .total = total_of(call, memory, queue),
                                  .scale = mean ? static_cast<float>(2 / static_cast<double>(call.dims.count())) : 2.0f,
                                  .divisor = mean ? static_cast<double>(call.dims.features()) : 1};
-  launch(squared_error, blocks_for(call.dims), loss_threads, queue.stream, p);
+  launch(named<squared_error>(), blocks_for(call.dims), loss_threads, queue.stream, p);
 }
 
 }  // namespace norma::kernels::cuda

@@ -250,7 +250,7 @@ void enqueue(const CheckFinite& call, const Memory& memory, const Queue& queue) 
       size,
       [&]<int n>() {
         const std::int64_t blocks = ceil_div(size, std::int64_t{update_threads} * n);
-        launch(check_finite<n>, blocks ? blocks : 1, update_threads, queue.stream, size, memory.at<StepState>(call.state),
+        launch(named<check_finite<n>>(), blocks ? blocks : 1, update_threads, queue.stream, size, memory.at<StepState>(call.state),
                memory.at<LossResult>(call.loss), values);
       },
       values);
@@ -258,7 +258,7 @@ void enqueue(const CheckFinite& call, const Memory& memory, const Queue& queue) 
 
 void enqueue(const Update& call, const Memory& memory, const Queue& queue) {
   with_update(call, memory, [&]<int n>(const auto& update, std::int64_t blocks) {
-    launch(update_pass<n, std::decay_t<decltype(update)>>, blocks, update_threads, queue.stream, call.n, update,
+    launch(named<update_pass<n, std::decay_t<decltype(update)>>>(), blocks, update_threads, queue.stream, call.n, update,
            memory.at<StepState>(call.state));
   });
 }
@@ -266,14 +266,14 @@ void enqueue(const Update& call, const Memory& memory, const Queue& queue) {
 void enqueue(const EndOfStep& call, const Memory& memory, const Queue& queue) {
   const Update& of = std::get<Update>(call.calls);
   with_update(of, memory, [&]<int n>(const auto& update, std::int64_t blocks) {
-    launch(end_step<n, std::decay_t<decltype(update)>>, blocks + 1, update_threads, queue.stream, of.n, update,
+    launch(named<end_step<n, std::decay_t<decltype(update)>>>(), blocks + 1, update_threads, queue.stream, of.n, update,
            RunningUpdate(std::get<BatchNormRunningUpdate>(call.calls), memory), progress_of(std::get<Advance>(call.calls), memory),
            queue.counters);
   });
 }
 
 void enqueue(const Advance& call, const Memory& memory, const Queue& queue) {
-  launch(advance, 1, 1, queue.stream, progress_of(call, memory));
+  launch(named<advance>(), 1, 1, queue.stream, progress_of(call, memory));
 }
 
 }  // namespace norma::kernels::cuda

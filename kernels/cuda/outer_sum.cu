@@ -84,7 +84,7 @@ Needs needs(const OuterSum& g) {
 void launch_outer_sum(OuterSum g, const Queue& queue) {
   g.partial = reinterpret_cast<float*>(queue.workspace), g.counters = queue.counters;
   if (g.precision != Precision::fp32) return launch_on_tensor_cores(g, queue);
-  launch(outer_sum, g.parts * g.tiles(), outer_threads, queue.stream, g);
+  launch(named<outer_sum>(), g.parts * g.tiles(), outer_threads, queue.stream, g);
 }
 
 }  // namespace norma::kernels::cuda

@@ -69,8 +69,8 @@ __global__ void __launch_bounds__(outer_threads) outer_sum_on_tensor_cores(Outer
 }  // namespace
 
 void launch_on_tensor_cores(const OuterSum& g, const Queue& queue) {
-  const auto kernel =
-      g.precision == Precision::tf32 ? outer_sum_on_tensor_cores<Precision::tf32> : outer_sum_on_tensor_cores<Precision::bf16>;
+  const auto kernel = g.precision == Precision::tf32 ? named<outer_sum_on_tensor_cores<Precision::tf32>>()
+                                                     : named<outer_sum_on_tensor_cores<Precision::bf16>>();
   launch(kernel, g.parts * g.tiles(), outer_threads, queue.stream, g);
 }
 

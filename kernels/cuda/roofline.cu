@@ -83,17 +83,17 @@ __global__ void __launch_bounds__(threads) products_kernel(float* y, std::int64_
 }  // namespace
 
 void copy(float* y, const float* x, std::int64_t n, CUstream_st* stream) {
-  launch(copy_kernel<false>, ceil_div(n, copy_tile), threads, stream, y, x, n);
+  launch(named<copy_kernel<false>>(), ceil_div(n, copy_tile), threads, stream, y, x, n);
 }
 
 void copy_streaming(float* y, const float* x, std::int64_t n, CUstream_st* stream) {
-  launch(copy_kernel<true>, ceil_div(n, copy_tile), threads, stream, y, x, n);
+  launch(named<copy_kernel<true>>(), ceil_div(n, copy_tile), threads, stream, y, x, n);
 }
 
 std::int64_t read_blocks(std::int64_t n) { return ceil_div(n, read_tile); }
 
 void read(float* sums, const float* x, std::int64_t n, CUstream_st* stream) {
-  launch(read_kernel, read_blocks(n), threads, stream, sums, x, n);
+  launch(named<read_kernel>(), read_blocks(n), threads, stream, sums, x, n);
 }
 
 std::int64_t multiply_add_elements(std::int64_t blocks) { return blocks * threads; }
@@ -103,7 +103,7 @@ double multiply_add_flops(std::int64_t blocks, std::int64_t rounds) {
 }
 
 void multiply_add(float* y, std::int64_t rounds, std::int64_t blocks, CUstream_st* stream) {
-  launch(multiply_add_kernel, blocks, threads, stream, y, rounds);
+  launch(named<multiply_add_kernel>(), blocks, threads, stream, y, rounds);
 }
 
 double products_flops(Precision precision, std::int64_t blocks, std::int64_t rounds) {
@@ -113,8 +113,8 @@ double products_flops(Precision precision, std::int64_t blocks, std::int64_t rou
 }
 
 void products(Precision precision, float* y, std::int64_t rounds, std::int64_t blocks, CUstream_st* stream) {
-  launch(precision == Precision::tf32 ? products_kernel<Precision::tf32> : products_kernel<Precision::bf16>, blocks, threads, stream, y,
-         rounds);
+  const auto kernel = precision == Precision::tf32 ? named<products_kernel<Precision::tf32>>() : named<products_kernel<Precision::bf16>>();
+  launch(kernel, blocks, threads, stream, y, rounds);
 }
 
 }  // namespace norma::kernels::cuda::probe

@@ -92,8 +92,8 @@ void launch_view(const View& view, CUstream_st* stream, const Each& each, const 
   with_vectors(
       view.inner,
       [&]<int vector>() {
-        launch(view_pass<vector, Each>, ceil_div(view.stored(), std::int64_t{view_threads} * vector * vectors_per_thread), view_threads,
-               stream, view, each);
+        launch(named<view_pass<vector, Each>>(), ceil_div(view.stored(), std::int64_t{view_threads} * vector * vectors_per_thread),
+               view_threads, stream, view, each);
       },
       arrays...);
 }

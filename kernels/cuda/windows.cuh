@@ -135,7 +135,7 @@ __global__ void __launch_bounds__(window_threads, 3) window_pass(View view, Each
 template <class Each>
 void launch_windows(const Dims& over, CUstream_st* stream, const Each& each) {
   const View view(over);
-  launch(window_pass<Each>, ceil_div(view.stored(), window_threads), window_threads, stream, view, each);
+  launch(named<window_pass<Each>>(), ceil_div(view.stored(), window_threads), window_threads, stream, view, each);
 }
 
 }  // namespace norma::kernels::cuda

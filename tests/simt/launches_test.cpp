@@ -1,16 +1,40 @@
 // launches(): what a Call queues, told without queueing it.
+#include "norma/launches.h"
+
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cctype>
+#include <set>
+#include <span>
 #include <stdexcept>
+#include <string>
+#include <vector>
 
 #include "kernels/cuda/backend.h"
+#include "src/execute/compiled_kernels.h"
 #include "src/plan/plan.h"
 #include "tests/simt/emulated_call.h"
 #include "tests/simt/runtime.h"
 #include "tests/support/cases.h"
 #include "tests/support/plan_memory.h"
 
-namespace norma::test {
+namespace norma {
+
+// What ptxas might have reported. A build with CUDA has a table of its own (cmake/kernel_table.cmake).
+std::span<const CompiledKernel> compiled_kernels() {
+  static constexpr const char *update =
+                                  "_ZN5norma7kernels4cuda45_GLOBAL__N__8e0febc1_12_optimizer_cu_21d7dfc1"
+                                  "11update_passILi4ENS2_9SgdUpdateEEEvlT0_PNS0_9StepStateE",
+                              *advance =
+                                  "_ZN5norma7kernels4cuda45_GLOBAL__N__8e0febc1_12_optimizer_cu_21d7dfc1"
+                                  "7advanceENS2_8ProgressE";
+  static constexpr CompiledKernel kernels[] = {
+      {update, 80, 31, 0, 0}, {update, 86, 28, 0, 0}, {update, 90, 24, 16, 8}, {advance, 90, 12, 0, 0}};
+  return kernels;
+}
+
+namespace test {
 namespace {
 
 using kernels::cuda::Launch;
@@ -54,7 +78,9 @@ TEST(Launches, AreWhatEveryCallQueues) {
         EXPECT_EQ(told[i].blocks, expected[i].blocks) << c.name << ", kernel " << i;
         EXPECT_EQ(told[i].threads, expected[i].threads) << c.name << ", kernel " << i;
         EXPECT_EQ(told[i].cooperative, expected[i].cooperative) << c.name << ", kernel " << i;
-        EXPECT_NE(told[i].kernel, nullptr);
+        if (!std::holds_alternative<kernels::Dropout>(call)) {
+          EXPECT_STRNE(told[i].kernel, "") << c.name << ", kernel " << i;
+        }
       }
       kernels_of_all += told.size();
     }
@@ -82,5 +108,43 @@ TEST(Launches, EndWithTheCallThatAnErrorStops) {
   EXPECT_EQ(y[999], 1);
 }
 
+std::vector<KernelLaunch> launches_of(const Case& c, int capability) {
+  return kernel_launches(c.make(kernels::cuda::lanes).plan, capability).at(0);
+}
+
+TEST(Launches, HaveReadableNames) {
+  std::set<std::string> names;
+  for (const Case& c : cases())
+    for (const KernelLaunch& l : launches_of(c, 90)) names.insert(l.kernel);
+  names.erase("");  // Dropout's kernel
+  for (const std::string& name : names) {
+    EXPECT_TRUE(std::isalpha(name[0])) << name;
+    for (const char* part : {"norma", "NameOf", "namespace", "void", "&", " >"}) EXPECT_EQ(name.find(part), std::string::npos) << name;
+    EXPECT_EQ(std::ranges::count(name, '<'), std::ranges::count(name, '>')) << name;
+  }
+  for (const char* name : {"update_pass<4, SgdUpdate>", "gather<u8>", "advance"}) EXPECT_TRUE(names.contains(name)) << name;
+}
+
+// The registers of the code that a GPU of this capability runs; 0: there is none.
+int registers(const std::string& name, int capability) {
+  for (const Case& c : cases())
+    for (const KernelLaunch& l : launches_of(c, capability))
+      if (l.kernel == name) return l.compiled ? l.compiled->registers : 0;
+  ADD_FAILURE() << "no case launches " << name;
+  return 0;
+}
+
+TEST(Launches, HaveTheResourcesThatPtxasReportedOfTheirKernel) {
+  EXPECT_EQ(registers("update_pass<4, SgdUpdate>", 75), 0);
+  EXPECT_EQ(registers("update_pass<4, SgdUpdate>", 80), 31);
+  EXPECT_EQ(registers("update_pass<4, SgdUpdate>", 86), 28);
+  EXPECT_EQ(registers("update_pass<4, SgdUpdate>", 89), 28);
+  EXPECT_EQ(registers("update_pass<4, SgdUpdate>", 90), 24);
+  EXPECT_EQ(registers("update_pass<4, SgdUpdate>", 100), 0);
+  EXPECT_EQ(registers("advance", 90), 12);
+  EXPECT_EQ(registers("gather<u8>", 90), 0);
+}
+
 }  // namespace
-}  // namespace norma::test
+}  // namespace test
+}  // namespace norma

@@ -21,11 +21,11 @@ __global__ void __launch_bounds__(latency_threads) cluster_barriers_kernel(unsig
 }  // namespace
 
 void early_node(unsigned* count, std::int64_t blocks, CUstream_st* stream) {
-  launch_early(early_node_kernel, blocks, latency_threads, stream, count);
+  launch_early(named<early_node_kernel>(), blocks, latency_threads, stream, count);
 }
 
 void cluster_barriers(unsigned* count, int blocks, int meetings, CUstream_st* stream) {
-  launch_cluster(cluster_barriers_kernel, blocks, latency_threads, stream, count, meetings);
+  launch_cluster(named<cluster_barriers_kernel>(), blocks, latency_threads, stream, count, meetings);
 }
 
 }  // namespace norma::kernels::cuda::probe

@@ -53,28 +53,34 @@ void launch_with(cudaLaunchAttribute* attribute, void (*kernel)(Parameters...), 
 
 // Queues kernel(arguments...) on `blocks` blocks of `threads` threads; no blocks, no launch.
 template <class... Parameters, class... Arguments>
+void launch(Kernel<Parameters...> kernel, std::int64_t blocks, int threads, cudaStream_t stream, Arguments... arguments) {
+  if (blocks == 0 || noted({kernel.name, blocks, threads})) return;
+  launch_with(nullptr, kernel.function, blocks, threads, stream, arguments...);
+}
+
+// A kernel without a name.
+template <class... Parameters, class... Arguments>
 void launch(void (*kernel)(Parameters...), std::int64_t blocks, int threads, cudaStream_t stream, Arguments... arguments) {
-  if (blocks == 0 || noted({reinterpret_cast<const void*>(kernel), blocks, threads})) return;
-  launch_with(nullptr, kernel, blocks, threads, stream, arguments...);
+  launch(Kernel<Parameters...>{kernel}, blocks, threads, stream, arguments...);
 }
 
 // Returns the number of a kernel's blocks that these multiprocessors hold at once, at most `most` each. While launches are noted there is
 // no device to ask.
 template <class... Parameters>
-std::int64_t resident_blocks(void (*kernel)(Parameters...), int threads, int multiprocessors, int most) {
+std::int64_t resident_blocks(Kernel<Parameters...> kernel, int threads, int multiprocessors, int most) {
   int fit = most;
-  if (!is_noting()) (void)cudaOccupancyMaxActiveBlocksPerMultiprocessor(&fit, kernel, threads, 0);
+  if (!is_noting()) (void)cudaOccupancyMaxActiveBlocksPerMultiprocessor(&fit, kernel.function, threads, 0);
   return std::int64_t{multiprocessors} * (fit < most ? fit : most);
 }
 
 // Launches with all blocks resident at once, so that sync_grid() works.
 template <class... Parameters, class... Arguments>
-void launch_cooperative(void (*kernel)(Parameters...), std::int64_t blocks, int threads, cudaStream_t stream, Arguments... arguments) {
-  if (noted({reinterpret_cast<const void*>(kernel), blocks, threads, true})) return;
+void launch_cooperative(Kernel<Parameters...> kernel, std::int64_t blocks, int threads, cudaStream_t stream, Arguments... arguments) {
+  if (noted({kernel.name, blocks, threads, true})) return;
   cudaLaunchAttribute cooperative{};
   cooperative.id = cudaLaunchAttributeCooperative;
   cooperative.val.cooperative = 1;
-  launch_with(&cooperative, kernel, blocks, threads, stream, arguments...);
+  launch_with(&cooperative, kernel.function, blocks, threads, stream, arguments...);
 }
 
 // Loads and stores values that the caches should not keep.

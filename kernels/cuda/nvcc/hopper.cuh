@@ -15,21 +15,21 @@ __device__ __forceinline__ void sync_cluster() { cooperative_groups::this_cluste
 
 // launch(), but the kernel may begin while the one before it on the stream still runs: it waits for that with wait_for_previous().
 template <class... Parameters, class... Arguments>
-void launch_early(void (*kernel)(Parameters...), std::int64_t blocks, int threads, cudaStream_t stream, Arguments... arguments) {
+void launch_early(Kernel<Parameters...> kernel, std::int64_t blocks, int threads, cudaStream_t stream, Arguments... arguments) {
   cudaLaunchAttribute early{};
   early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
   early.val.programmaticStreamSerializationAllowed = 1;
-  launch_with(&early, kernel, blocks, threads, stream, arguments...);
+  launch_with(&early, kernel.function, blocks, threads, stream, arguments...);
 }
 
 // Launches one cluster of `blocks` blocks, up to 8.
 template <class... Parameters, class... Arguments>
-void launch_cluster(void (*kernel)(Parameters...), int blocks, int threads, cudaStream_t stream, Arguments... arguments) {
+void launch_cluster(Kernel<Parameters...> kernel, int blocks, int threads, cudaStream_t stream, Arguments... arguments) {
   cudaLaunchAttribute cluster{};
   cluster.id = cudaLaunchAttributeClusterDimension;
   cluster.val.clusterDim.x = static_cast<unsigned>(blocks);
   cluster.val.clusterDim.y = cluster.val.clusterDim.z = 1;
-  launch_with(&cluster, kernel, blocks, threads, stream, arguments...);
+  launch_with(&cluster, kernel.function, blocks, threads, stream, arguments...);
 }
 
 }  // namespace norma::kernels::cuda

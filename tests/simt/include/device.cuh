@@ -165,21 +165,27 @@ inline std::uint32_t computed_anew(std::uint32_t x) { return x; }
 
 // Queues kernel(arguments...) on `blocks` blocks of `threads` threads; no blocks, no launch.
 template <class... Parameters, class... Arguments>
+void launch(Kernel<Parameters...> kernel, std::int64_t blocks, int threads, simt::StreamAt queue, Arguments... arguments) {
+  if (noted({kernel.name, blocks, threads})) return;
+  simt::launch_kernel(kernel.function, {blocks, threads, false, queue.site}, queue.stream, arguments...);
+}
+
+// A kernel without a name.
+template <class... Parameters, class... Arguments>
 void launch(void (*kernel)(Parameters...), std::int64_t blocks, int threads, simt::StreamAt queue, Arguments... arguments) {
-  if (noted({reinterpret_cast<const void*>(kernel), blocks, threads})) return;
-  simt::launch_kernel(kernel, {blocks, threads, false, queue.site}, queue.stream, arguments...);
+  launch(Kernel<Parameters...>{kernel}, blocks, threads, queue, arguments...);
 }
 
 template <class... Parameters>
-std::int64_t resident_blocks(void (*)(Parameters...), int, int multiprocessors, int most) {
+std::int64_t resident_blocks(Kernel<Parameters...>, int, int multiprocessors, int most) {
   return std::int64_t{multiprocessors} * most;
 }
 
 // Launches with all blocks resident at once, so that sync_grid() works.
 template <class... Parameters, class... Arguments>
-void launch_cooperative(void (*kernel)(Parameters...), std::int64_t blocks, int threads, simt::StreamAt queue, Arguments... arguments) {
-  if (noted({reinterpret_cast<const void*>(kernel), blocks, threads, true})) return;
-  simt::launch_kernel(kernel, {blocks, threads, true, queue.site}, queue.stream, arguments...);
+void launch_cooperative(Kernel<Parameters...> kernel, std::int64_t blocks, int threads, simt::StreamAt queue, Arguments... arguments) {
+  if (noted({kernel.name, blocks, threads, true})) return;
+  simt::launch_kernel(kernel.function, {blocks, threads, true, queue.site}, queue.stream, arguments...);
 }
 
 template <class T>

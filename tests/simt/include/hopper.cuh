@@ -9,15 +9,15 @@ inline void wait_for_previous() {}
 inline void let_next_begin() {}
 
 template <class... Parameters, class... Arguments>
-void launch_early(void (*kernel)(Parameters...), std::int64_t blocks, int threads, simt::StreamAt queue, Arguments... arguments) {
-  simt::launch_kernel(kernel, {blocks, threads, false, queue.site}, queue.stream, arguments...);
+void launch_early(Kernel<Parameters...> kernel, std::int64_t blocks, int threads, simt::StreamAt queue, Arguments... arguments) {
+  simt::launch_kernel(kernel.function, {blocks, threads, false, queue.site}, queue.stream, arguments...);
 }
 
 // The grid is one cluster: its barrier is the grid's.
 inline void sync_cluster(simt::Site at = {}) { simt::sync_blocks(at); }
 template <class... Parameters, class... Arguments>
-void launch_cluster(void (*kernel)(Parameters...), int blocks, int threads, simt::StreamAt queue, Arguments... arguments) {
-  simt::launch_kernel(kernel, {blocks, threads, true, queue.site}, queue.stream, arguments...);
+void launch_cluster(Kernel<Parameters...> kernel, int blocks, int threads, simt::StreamAt queue, Arguments... arguments) {
+  simt::launch_kernel(kernel.function, {blocks, threads, true, queue.site}, queue.stream, arguments...);
 }
 
 }  // namespace norma::kernels::cuda
