@@ -120,7 +120,8 @@ void run(const Conv2dBackwardInput& call, const Memory& memory) {
   if (run_tiles(s, dx, dy, w, b, PerThread<TileBuffer>(memory))) return;
   const std::int64_t channels = s.channels_per_group(), filters = s.filters_per_group(), area = k.area();
   const std::int64_t blocks = ceil_div(channels, row_outs), x_plane = s.x.plane() * lanes, y_plane = s.y.plane() * lanes;
-  const bool pointwise = area == 1 && k.stride_h == 1 && k.stride_w == 1 && k.pad_w == 0;
+  // Each column of dx is made of the same one of dy. dy may lack some: those of an output_padding.
+  const bool pointwise = area == 1 && k.stride_h == 1 && k.stride_w == 1 && k.pad_w == 0 && s.x.w == s.y.w;
 
   Upcoming* const upcoming = memory.upcoming;
   parallel_for(s.x.packs() * s.groups * blocks * s.x.h, [=](std::int64_t item) {

@@ -52,10 +52,12 @@ CallCase backward_input(const Convolution& p, int lanes) {
   return c.call(call);
 }
 
-// The forward pass of a transposed convolution: padding lanes are not 0, neither before nor after.
-CallCase transposed(const Convolution& p, int lanes) {
+// The forward pass of a transposed convolution: padding lanes are not 0, neither before nor after. output_padding: rows and columns of dx
+// that no element of dy reaches.
+CallCase transposed(const Convolution& p, int lanes, std::int64_t output_padding = 0) {
   CallCase c(lanes);
-  const ConvShape s = shape_of(p, c);
+  ConvShape s = shape_of(p, c);
+  s.y.h -= output_padding, s.y.w -= output_padding;
   const std::int64_t fan_in = s.filters_per_group() * s.window.area();
   Conv2dBackwardInput call{.shape = s, .precision = p.precision};
   call.dx = c.out("dx", s.x);
@@ -172,6 +174,10 @@ void add_conv2d_cases(std::vector<Case>& table) {
       if (p.bias) table.push_back({"conv2d_backward_input_transposed_" + p.name, [&p](int lanes) { return transposed(p, lanes); }});
       table.push_back({"conv2d_backward_weight_" + p.name, [&p](int lanes) { return backward_weight(p, lanes); }});
     }
+  static const Convolution padded[] = {{"pointwise_output_padding", 17, 3, 4, 5, 6, {1, 1, 1, 1, 0, 0, 2, 2}},
+                                       {"many_channels_pointwise_output_padding", 3, 66, 5, 7, 40, {1, 1, 1, 1, 0, 0, 2, 2}}};
+  for (const Convolution& p : padded)
+    table.push_back({"conv2d_backward_input_transposed_" + p.name, [&p](int lanes) { return transposed(p, lanes, 1); }});
   for (const char* name : {"lenet1", "lenet2", "n1", "n17_chunks2", "stride2_pad1", "groups2", "depthwise", "many_channels_7x7"}) {
     const auto& p = *std::find_if(convolutions().begin(), convolutions().end(), [&](const Convolution& c) { return c.name == name; });
     table.push_back({"conv2d_forward_batch_norm_statistics_" + p.name, [&p](int lanes) {
