@@ -40,7 +40,7 @@ std::vector<CallCase> cases_with_barriers() {
                                      "batch_norm_statistics_n17",
                                      "batch_norm_backward_reduce_relu_lenet_fc",
                                      "mean_squared_error_n37_mean",
-                                     "adam_n44426"};
+                                     "update_adam_n44426"};
   std::vector<CallCase> found;
   std::set<std::string> missing = wanted;
   for (const Case& c : cases())
