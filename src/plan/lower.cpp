@@ -210,7 +210,7 @@ void Lowering::update(ValueId loss) {
     Update call{.w = whole("parameters", Region::parameters, all_parameters_),
                 .gradients = gradients,
                 .state = state_,
-                .rates = data("rates", DType::f32, {}),
+                .rates = data(DataSlot::rates, DType::f32, {}),
                 .n = n,
                 .optimizer = *options_.optimizer};
     const auto kept = kept_values(call.optimizer);

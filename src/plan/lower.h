@@ -33,9 +33,24 @@ struct LowerOptions {
   AssignOptions assign{};
 };
 
+// Values that the host gives to a step, of Region::data: the trainer binds them.
+enum class DataSlot : std::uint8_t { samples, scale, offset, labels, targets, rates };
+
+constexpr const char* name_of(DataSlot slot) {
+  switch (slot) {
+    case DataSlot::samples: return "data/samples";
+    case DataSlot::scale: return "data/scale";
+    case DataSlot::offset: return "data/offset";
+    case DataSlot::labels: return "data/labels";
+    case DataSlot::targets: return "data/targets";
+    case DataSlot::rates: return "data/rates";
+  }
+  return "?";
+}
+
 // Names in the Plan: an activation has its node's path, the output is "y". Gradients are "<path>.grad", "d<input>" and "dy". Several
 // outputs, which only a net without a loss may have, are "y0", "y1", ... and "dy0", ... Parameters and buffers have their state_dict name;
-// a gradient is "<name>.grad". The rest is "state" (StepState), "loss", "data/...", and what the optimizer keeps.
+// a gradient is "<name>.grad". The rest is "state" (StepState), "loss", those of DataSlot, and what the optimizer keeps.
 // Throws Error(usage) naming the layer that cannot be trained (one value per channel before a batch norm).
 Plan lower(const Graph& graph, const LowerOptions& options);
 

@@ -16,15 +16,15 @@ void Lowering::forward(std::size_t i, const InputNode&) {
   if (!(wanted == node_shape(i)))
     throw Error(ErrorKind::usage, "the net's input is " + to_string(node_shape(i)) + " but the data give " + to_string(wanted));
   Gather g{.y = y, .state = state_, .dims = dims_of(stored, options_.lanes), .source_type = d.type, .shuffle = d.shuffle};
-  g.source = data("samples", d.type, d.sample);
-  g.scale = data("scale", DType::f32, {g.dims.c});
-  g.offset = data("offset", DType::f32, {g.dims.c});
+  g.source = data(DataSlot::samples, d.type, d.sample);
+  g.scale = data(DataSlot::scale, DType::f32, {g.dims.c});
+  g.offset = data(DataSlot::offset, DType::f32, {g.dims.c});
   if (options_.loss && std::holds_alternative<MeanSquared>(*options_.loss)) {
     g.target_dims = dims(output_index());
-    g.targets = data("targets", DType::f32, {g.target_dims.features()});
+    g.targets = data(DataSlot::targets, DType::f32, {g.target_dims.features()});
     g.targets_out = targets_ = activation("targets", g.target_dims, node_shape(output_index()));
   }
-  g.labels = data("labels", DType::i32, {});
+  g.labels = data(DataSlot::labels, DType::i32, {});
   g.labels_out = labels_ = per_sample("labels", g.dims.n, DType::i32);
   if (d.resize) {
     g.y = activation("samples", g.dims, stored);

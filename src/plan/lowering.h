@@ -71,8 +71,8 @@ class Lowering {
     plan_.values.back().pack_bytes = static_cast<std::size_t>(bytes / packs);
     return id;
   }
-  ValueId data(const std::string& text, DType type, const Shape& shape) {
-    return add_value({.name = "data/" + text, .dtype = type, .shape = shape, .region = Region::data});
+  ValueId data(DataSlot slot, DType type, const Shape& shape) {
+    return add_value({.name = name_of(slot), .dtype = type, .shape = shape, .region = Region::data});
   }
   ValueId whole(const std::string& text, Region region, std::size_t bytes) {
     return add_value({.name = text,

@@ -90,21 +90,21 @@ void Trainer::State::bind(const Plan& p, const Dataset& data, std::span<const fl
   ++bindings;
   // The sets of the running fit stay as they are until it ends; anything else may have changed since it was bound before.
   const std::int64_t version = &data == fitted.train || &data == fitted.test ? fitted.number : 0;
-  const auto set = [&](const char* name, const void* source, std::size_t bytes, std::int64_t of = 0) {
-    if (p.has(name)) executor->bind(p, p.find(name).index, source, bytes, of);
+  const auto set = [&](DataSlot slot, const void* source, std::size_t bytes, std::int64_t of = 0) {
+    if (p.has(name_of(slot))) executor->bind(p, p.find(name_of(slot)).index, source, bytes, of);
   };
-  if (stored == DType::u8) set("data/samples", data.bytes.data(), data.bytes.size(), version);
-  else set("data/samples", data.floats.data(), data.floats.size() * sizeof(float), version);
-  set("data/scale", affine.scale.data(), affine.scale.size() * sizeof(float));
-  set("data/offset", affine.offset.data(), affine.offset.size() * sizeof(float));
+  if (stored == DType::u8) set(DataSlot::samples, data.bytes.data(), data.bytes.size(), version);
+  else set(DataSlot::samples, data.floats.data(), data.floats.size() * sizeof(float), version);
+  set(DataSlot::scale, affine.scale.data(), affine.scale.size() * sizeof(float));
+  set(DataSlot::offset, affine.offset.data(), affine.offset.size() * sizeof(float));
   const std::vector<std::int32_t>& labels = data.labels.empty() ? unlabelled : data.labels;
-  set("data/labels", labels.data(), labels.size() * sizeof(std::int32_t), version);
-  set("data/rates", rates.data(), rates.size_bytes());
+  set(DataSlot::labels, labels.data(), labels.size() * sizeof(std::int32_t), version);
+  set(DataSlot::rates, rates.data(), rates.size_bytes());
   if (std::holds_alternative<MeanSquared>(options.loss)) {
     const auto classes = static_cast<std::size_t>((*graph)[graph->outputs[0]].shape[1]);
     targets.assign(labels.size() * classes, 0.0f);
     for (std::size_t i = 0; i < labels.size(); ++i) targets[i * classes + static_cast<std::size_t>(labels[i])] = 1.0f;
-    set("data/targets", targets.data(), targets.size() * sizeof(float));
+    set(DataSlot::targets, targets.data(), targets.size() * sizeof(float));
   }
 }
 
