@@ -14,7 +14,7 @@
 #     accuracy  four recipes over seeds 0 to 4, against the accuracy they must reach
 #   sh tests/run.sh deep            jobs of half an hour to many hours, which are not among all jobs:
 #     long_fuzz as fuzz, for $NORMA_FUZZ_SECONDS (default 3600)
-#     faults    every kind of failing call at every call on files and in every allocation (tests/scripts/faults.sh), which unit does at some
+#     faults    every kind of failing call at every call on files, and failing allocations (tests/scripts/faults.sh), which unit does at some
 #     tsan      training, evaluation and comparisons with several threads under ThreadSanitizer (tests/scripts/tsan.sh)
 #     mutants   $NORMA_MUTANTS (default 200) small faults planted in the kernels and the library one at a time, of which the unit tests
 #               must see 95 % (tests/scripts/mutants.sh)

@@ -6,7 +6,8 @@
 #   - whatever happened, the same command again (--resume, if there is something to resume) ends with the undisturbed bits and no
 #     temporary file
 #   tests/scripts/faults.sh [build directory]        every kind at some of the calls, a few seconds
-#   tests/scripts/faults.sh <build directory> deep   every kind at every call, the first allocation of every call stack: half an hour
+#   tests/scripts/faults.sh <build directory> deep   every kind at every call; the first allocation of every third call stack of the quick
+#                                                    commands, of every twelfth of the others: one to two hours
 [ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
 interposer=$(realpath -m "${1:-build}/tests/faults.so") cache=$(realpath -m "${1:-build}/CMakeCache.txt")
 deep=${2:-}
@@ -202,9 +203,11 @@ check "a saved file is on the disk before it has its name, and then its name is"
   "open write fsync close rename open fsync close "
 if [ -n "$deep" ]; then
   for job in train resume compare bn_fold bn_recalibrate eval data_show inspect; do disturb_calls $job 1; done
-  for job in train resume compare bn_fold bn_recalibrate eval data_show inspect; do disturb_allocations $job 1; done
+  for job in bn_fold bn_recalibrate eval inspect; do disturb_allocations $job 3; done
+  disturb_allocations data_show 8
+  for job in train resume compare; do disturb_allocations $job 12; done
   threads=2
-  disturb_allocations train 1
+  disturb_allocations train 12
 else
   disturb_calls train 13
   disturb_calls resume 17
