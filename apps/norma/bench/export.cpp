@@ -4,8 +4,8 @@
 
 #include "apps/norma/files/file_list.h"
 #include "apps/norma/files/folders.h"
-#include "apps/norma/recipe/flags.h"
 #include "apps/norma/system/log.h"
+#include "apps/norma/system/machine.h"
 #include "apps/norma/system/terminal.h"
 #include "norma/error.h"
 
@@ -17,7 +17,8 @@ int bench_export(const ExportRequest& request) {
   set_up_log(detect_terminal(fileno(stderr)), request.quiet);
   const Recipe recipe = parse_recipe(find_recipe(request.recipe), request.overrides);
   const DatasetPair data = load_data(recipe.data);
-  const Trainer trainer(build_model(recipe.model), trainer_options(recipe, data.train.sample, choose_device(recipe.device)));
+  const Trainer trainer(build_model(recipe.model),
+                        trainer_options(recipe, data.train.sample, choose_device(recipe.device.kind, executor_options(recipe.device))));
   StoredTensor order{"order", DType::i32, {recipe.train.epochs, data.train.size()}, {}};
   for (std::int64_t epoch = 0; epoch < recipe.train.epochs; ++epoch) {
     const std::vector<std::int32_t> samples = trainer.sample_order(data.train.size(), epoch);

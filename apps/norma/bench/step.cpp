@@ -7,7 +7,6 @@
 
 #include "apps/norma/bench/bench.h"
 #include "apps/norma/files/json_lines.h"
-#include "apps/norma/recipe/flags.h"
 #include "apps/norma/system/log.h"
 #include "apps/norma/system/terminal.h"
 #include "norma/error.h"

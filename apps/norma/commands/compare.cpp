@@ -242,19 +242,6 @@ class CompareCommand {
 
 }  // namespace
 
-std::optional<RecipeSource> find_comparison(const std::string& path_or_name) {
-  if (path_or_name.ends_with(".toml")) {
-    const RecipeSource source = find_recipe(path_or_name);
-    // A recipe has a model.
-    const bool recipe = source.text.find("[model]") != std::string::npos || source.text.find("layers") != std::string::npos;
-    return recipe ? std::nullopt : std::optional(source);
-  }
-  for (const EmbeddedRecipe& e : embedded_comparisons())
-    if (e.name == path_or_name)
-      return RecipeSource{path_or_name, std::string(e.text), "comparison " + path_or_name + " (built in)", fs::current_path()};
-  return {};
-}
-
 Command add_compare(CLI::App& norma) {
   auto request = std::make_shared<CompareRequest>();
   CLI::App& app = *norma.add_subcommand("compare", "Train variations of recipes side by side: means, spreads, one report");

@@ -9,6 +9,7 @@
 #include "apps/norma/recipe/flags.h"
 #include "apps/norma/system/choices.h"
 #include "apps/norma/system/log.h"
+#include "apps/norma/system/machine.h"
 #include "apps/norma/system/terminal.h"
 #include "norma/error.h"
 
@@ -75,13 +76,14 @@ int run(const PlanRequest& request) {
   set_up_log(detect_terminal(fileno(stderr)), request.quiet);
   const Recipe recipe = parse_recipe(find_recipe(request.recipe), request.overrides);
   // A GPU that is asked for need not be there.
-  const Device device = recipe.device.kind == "auto" ? choose_device(recipe.device) : Device::parse(recipe.device.kind);
+  const Device device =
+      recipe.device.kind == "auto" ? choose_device(recipe.device.kind, executor_options(recipe.device)) : Device::parse(recipe.device.kind);
   const bool cuda = device.kind == Device::Kind::cuda;
   if (!cuda && (request.measure || !request.card.empty()))
     throw Error(ErrorKind::usage, std::string(request.measure ? "--measure" : "--card") + " is for a GPU's kernels: add --device cuda");
   std::optional<GpuPlan> gpu;
   if (cuda) {
-    if (request.measure) choose_device(recipe.device);
+    if (request.measure) choose_device(recipe.device.kind, executor_options(recipe.device));
     gpu = predict_plan(recipe, request.mode, device, choose_card(request.card, device));
     if (request.measure) measure(*gpu, recipe, device);
   }

@@ -11,6 +11,7 @@
 #include "apps/norma/files/json_lines.h"
 #include "apps/norma/recipe/flags.h"
 #include "apps/norma/system/log.h"
+#include "apps/norma/system/machine.h"
 #include "apps/norma/system/plugin.h"
 #include "apps/norma/system/progress.h"
 #include "apps/norma/system/terminal.h"
@@ -46,7 +47,7 @@ int run(const VerifyRequest& request) {
   set_up_log(detect_terminal(fileno(stderr)), request.quiet);
   const Clock::time_point start = Clock::now();
   const Recipe recipe = parse_recipe(find_recipe(request.recipe), request.overrides);
-  const Device device = choose_device(recipe.device);
+  const Device device = choose_device(recipe.device.kind, executor_options(recipe.device));
   std::vector<Device> devices{Device::cpu()};
   std::optional<OtherLibrary> cudnn;
   if (device.kind == Device::Kind::cuda) {

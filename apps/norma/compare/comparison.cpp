@@ -1,4 +1,4 @@
-// A comparison's file: read strictly, and written back.
+// A comparison's file: found, read strictly, and written back.
 #include "apps/norma/compare/comparison.h"
 
 #include <fmt/format.h>
@@ -157,6 +157,19 @@ Check check_of(const toml::node& node, const RecipeOrigin& origin, std::size_t n
 }
 
 }  // namespace
+
+std::optional<RecipeSource> find_comparison(const std::string& path_or_name) {
+  if (path_or_name.ends_with(".toml")) {
+    const RecipeSource source = find_recipe(path_or_name);
+    // A recipe has a model.
+    const bool recipe = source.text.find("[model]") != std::string::npos || source.text.find("layers") != std::string::npos;
+    return recipe ? std::nullopt : std::optional(source);
+  }
+  for (const EmbeddedRecipe& e : embedded_comparisons())
+    if (e.name == path_or_name)
+      return RecipeSource{path_or_name, std::string(e.text), "comparison " + path_or_name + " (built in)", std::filesystem::current_path()};
+  return {};
+}
 
 Comparison parse_comparison(const RecipeSource& source) {
   const RecipeOrigin origin{source.origin, source.folder, {}};

@@ -7,8 +7,6 @@
 
 #include "apps/norma/recipe/reference.h"
 #include "apps/norma/system/choices.h"
-#include "apps/norma/system/log.h"
-#include "norma/device.h"
 #include "norma/error.h"
 
 namespace norma::app {
@@ -140,13 +138,6 @@ void add_recipe_flags(CLI::App& command, FlagScope scope, std::vector<Override>&
       ->allow_extra_args(false)  // one value for each --set
       ->trigger_on_parse()
       ->group(group);
-}
-
-Device choose_device(const DeviceSection& section) {
-  const Device device = Device::parse(section.kind);
-  const std::string description = make_executor(device, executor_options(section))->description();
-  log_info(fmt::format("device: {}{}", description, section.kind == "auto" ? " (auto: " + best_device_reason() + ")" : ""));
-  return device;
 }
 
 }  // namespace norma::app

@@ -22,8 +22,4 @@ enum class FlagScope {
 // `overrides` must outlive the parsing.
 void add_recipe_flags(CLI::App& command, FlagScope scope, std::vector<Override>& overrides);
 
-// --device, --threads and --isa alone, for a program that has read its recipe: the device, checked. Logs what `auto` chose and why.
-// Throws Error(device) if it cannot be used.
-Device choose_device(const DeviceSection& section);
-
 }  // namespace norma::app

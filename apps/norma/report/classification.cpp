@@ -9,7 +9,7 @@
 namespace norma::app {
 namespace {
 
-constexpr std::size_t shown_first = 20, shown_worst = 20, shown_filters = 64;
+constexpr std::size_t shown_first = 20, shown_worst = 20;
 constexpr std::int64_t picture_side = 64;  // of a sample, at most: a page stays small
 
 // Loss of one sample, as the trainer counts it, but without label smoothing and a sum over the batch.
@@ -100,34 +100,6 @@ Image sample_image(const Dataset& data, std::int64_t index, std::int64_t most) {
         image.pixels.push_back(static_cast<std::uint8_t>((sum + count / 2) / count));
       }
   return image;
-}
-
-std::optional<Filters> first_filters(const Checkpoint& model) {
-  const auto is_filter = [](const StoredTensor& t) {
-    return t.dtype == DType::f32 && t.shape.size() == 4 && t.name.ends_with("weight") && t.shape[2] * t.shape[3] > 1;
-  };
-  const auto found = std::ranges::find_if(model.tensors, is_filter);
-  if (found == model.tensors.end()) return {};
-  const std::vector<float> w = found->floats();
-  if (!std::ranges::all_of(w, [](float v) { return std::isfinite(v); })) return {};
-  Filters f;
-  f.layer = found->name.substr(0, found->name.rfind('.'));
-  f.count = found->shape[0], f.channels = found->shape[1];
-  const auto area = static_cast<std::size_t>(found->shape[2] * found->shape[3]);
-  const std::size_t shown = f.channels == 3 ? 3 : 1, stride = area * static_cast<std::size_t>(f.channels);
-  for (std::size_t k = 0; k < std::min(static_cast<std::size_t>(f.count), shown_filters); ++k) {
-    const std::span<const float> filter(w.data() + k * stride, area * shown);
-    double largest = 0;
-    for (const float v : filter) largest = std::max(largest, std::abs(static_cast<double>(v)));
-    Image image{found->shape[2], found->shape[3], static_cast<int>(shown), {}};
-    for (std::size_t i = 0; i < area; ++i)
-      for (std::size_t c = 0; c < shown; ++c)
-        image.pixels.push_back(
-            static_cast<std::uint8_t>(std::lround(128 + (largest > 0 ? 127 * static_cast<double>(filter[c * area + i]) / largest : 0))));
-    f.images.push_back(std::move(image));
-    f.largest.push_back(largest);
-  }
-  return f;
 }
 
 }  // namespace norma::app

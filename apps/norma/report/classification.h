@@ -37,16 +37,4 @@ std::optional<Classification> classification_of(const Dataset& data, Trainer& tr
 // Sample number `index` of images (1,H,W) or (3,H,W), shrunk by a whole number so that no side is longer than `most`.
 Image sample_image(const Dataset& data, std::int64_t index, std::int64_t most);
 
-// The filters of a model's first convolution, as images.
-struct Filters {
-  std::string layer;            // "conv1"
-  std::int64_t count = 0;       // of the layer; images may be of fewer
-  std::int64_t channels = 0;    // of a filter; an image shows all of them where there are 1 or 3, else the first one
-  std::vector<Image> images;    // grey 128 is 0; each is scaled by its own largest weight
-  std::vector<double> largest;  // of each image
-};
-
-// Nothing where the model has no convolution larger than 1 x 1, or a weight of the first is not finite.
-std::optional<Filters> first_filters(const Checkpoint& model);
-
 }  // namespace norma::app

@@ -13,6 +13,7 @@ namespace {
 
 constexpr std::size_t most_in_matrix = 25;  // classes
 constexpr std::size_t most_confusions = 30;
+constexpr std::size_t shown_filters = 64;
 
 struct ClassFigures {
   std::int64_t samples = 0, predicted = 0, right = 0;
@@ -132,6 +133,34 @@ std::string samples_section(const Classification& c) {
   return out +
          fmt::format("<h3>First samples</h3>\n<p>The net's predictions for the first {} of {}.</p>\n", c.first.size(), escape(c.data)) +
          sample_list(c, c.first);
+}
+
+std::optional<Filters> first_filters(const Checkpoint& model) {
+  const auto is_filter = [](const StoredTensor& t) {
+    return t.dtype == DType::f32 && t.shape.size() == 4 && t.name.ends_with("weight") && t.shape[2] * t.shape[3] > 1;
+  };
+  const auto found = std::ranges::find_if(model.tensors, is_filter);
+  if (found == model.tensors.end()) return {};
+  const std::vector<float> w = found->floats();
+  if (!std::ranges::all_of(w, [](float v) { return std::isfinite(v); })) return {};
+  Filters f;
+  f.layer = found->name.substr(0, found->name.rfind('.'));
+  f.count = found->shape[0], f.channels = found->shape[1];
+  const auto area = static_cast<std::size_t>(found->shape[2] * found->shape[3]);
+  const std::size_t shown = f.channels == 3 ? 3 : 1, stride = area * static_cast<std::size_t>(f.channels);
+  for (std::size_t k = 0; k < std::min(static_cast<std::size_t>(f.count), shown_filters); ++k) {
+    const std::span<const float> filter(w.data() + k * stride, area * shown);
+    double largest = 0;
+    for (const float v : filter) largest = std::max(largest, std::abs(static_cast<double>(v)));
+    Image image{found->shape[2], found->shape[3], static_cast<int>(shown), {}};
+    for (std::size_t i = 0; i < area; ++i)
+      for (std::size_t c = 0; c < shown; ++c)
+        image.pixels.push_back(
+            static_cast<std::uint8_t>(std::lround(128 + (largest > 0 ? 127 * static_cast<double>(filter[c * area + i]) / largest : 0))));
+    f.images.push_back(std::move(image));
+    f.largest.push_back(largest);
+  }
+  return f;
 }
 
 std::string filters_section(const Filters& f) {

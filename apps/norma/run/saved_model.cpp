@@ -7,6 +7,7 @@
 
 #include "apps/norma/recipe/flags.h"
 #include "apps/norma/system/log.h"
+#include "apps/norma/system/machine.h"
 #include "norma/error.h"
 
 namespace norma::app {
@@ -63,7 +64,7 @@ SavedModel open_model(const SavedModelRequest& request) {
                       weights.string()));
     recipe.data.transform = input->transform;
   }
-  const Device device = choose_device(recipe.device);
+  const Device device = choose_device(recipe.device.kind, executor_options(recipe.device));
   return {weights, std::move(recipe), std::move(model), device, std::move(input)};
 }
 

@@ -13,7 +13,6 @@
 #include "apps/norma/draw/terminal_curve.h"
 #include "apps/norma/files/folders.h"
 #include "apps/norma/files/json_lines.h"
-#include "apps/norma/recipe/flags.h"
 #include "apps/norma/run/call_times.h"
 #include "apps/norma/run/layer_table.h"
 #include "apps/norma/run/model_input.h"
@@ -21,6 +20,7 @@
 #include "apps/norma/run/run_directory.h"
 #include "apps/norma/run/run_identity.h"
 #include "apps/norma/system/log.h"
+#include "apps/norma/system/machine.h"
 #include "apps/norma/system/signals.h"
 #include "norma/error.h"
 #include "norma/loss.h"
@@ -99,7 +99,7 @@ TrainingRun::TrainingRun(const TrainRequest& request, Recipe recipe, std::option
 void TrainingRun::begin() {
   // Refused at once, not after the data has been read.
   if (!run_ && !request_.out.empty()) RunDirectory::check(request_.out, request_.force);
-  const Device device = part_ ? Device::parse(recipe_.device.kind) : choose_device(recipe_.device);
+  const Device device = part_ ? Device::parse(recipe_.device.kind) : choose_device(recipe_.device.kind, executor_options(recipe_.device));
   data_ = part_ ? part_->data : std::make_shared<const DatasetPair>(load_data(recipe_.data));
   // A large set is read during the first epoch.
   const auto when = data_->train.bytes.size() + data_->test.bytes.size() > (1 << 22) ? std::launch::async : std::launch::deferred;

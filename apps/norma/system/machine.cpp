@@ -1,4 +1,4 @@
-// Environment: the machine, the system and the build.
+// Environment: the machine, the system and the build. The choice of a device.
 #include "apps/norma/system/machine.h"
 
 #include <fmt/format.h>
@@ -11,6 +11,7 @@
 #include <sstream>
 #include <string_view>
 
+#include "apps/norma/system/log.h"
 #include "norma/norma.h"
 
 namespace norma::app {
@@ -101,6 +102,13 @@ std::vector<std::pair<std::string, std::string>> describe(const Environment& e) 
                                                            {"Started", e.started}};
   std::erase_if(rows, [](const auto& row) { return row.second.empty(); });
   return rows;
+}
+
+Device choose_device(const std::string& kind, const ExecutorOptions& options) {
+  const Device device = Device::parse(kind);
+  const std::string description = make_executor(device, options)->description();
+  log_info(fmt::format("device: {}{}", description, kind == "auto" ? " (auto: " + best_device_reason() + ")" : ""));
+  return device;
 }
 
 }  // namespace norma::app

@@ -1,9 +1,12 @@
-// The machine, system and build of a run, for environment.json, the report and doctor. It holds no host or user name.
+// The machine, system and build of a run, for environment.json, the report and doctor. It holds no host or user name. The device of a run.
 #pragma once
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <utility>
 #include <vector>
+
+#include "norma/device.h"
+#include "norma/executor.h"
 
 namespace norma::app {
 
@@ -28,5 +31,8 @@ double seconds_since_process_start();
 nlohmann::ordered_json to_json(const Environment& e);
 // The environment for people, without unknown values: ("Device", "cpu (avx512, 2 threads)").
 std::vector<std::pair<std::string, std::string>> describe(const Environment& e);
+
+// The device of --device or a recipe, checked. Logs it, and for "auto" why it was chosen. Throws Error(device) if it cannot be used.
+Device choose_device(const std::string& kind, const ExecutorOptions& options);
 
 }  // namespace norma::app
