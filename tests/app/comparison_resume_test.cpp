@@ -134,5 +134,12 @@ TEST(ComparisonValues, WhatIsNoTomlIsAString) {
     EXPECT_EQ(toml_value(value), value);
 }
 
+TEST(ComparisonValues, AreShownWithoutQuotesAndEscapes) {
+  for (const char* shown : {"batch", "a\\b", "it's", "say \"x\"", "two\nlines\x1b", ""}) EXPECT_EQ(plain(toml_string(shown)), shown);
+  EXPECT_EQ(plain("'a\\b'"), "a\\b");
+  EXPECT_EQ(plain("0.1"), "0.1");
+  EXPECT_EQ(plain("\"no \" TOML\""), "no \" TOML");
+}
+
 }  // namespace
 }  // namespace norma::app

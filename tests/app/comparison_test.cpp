@@ -81,6 +81,7 @@ TEST_F(Comparisons, ReadsAndWritesTheSame) {
   EXPECT_EQ(write_toml(again), write_toml(c));
   EXPECT_EQ(again.checks[0].at, c.checks[0].at);
   EXPECT_EQ(again.vary[1].values, c.vary[1].values);
+  EXPECT_EQ(c.vary[1].values[1], toml_string("he_normal"));  // as --vary model.weight_init=he_normal
 }
 
 TEST_F(Comparisons, RefusesWithTheCulprit) {

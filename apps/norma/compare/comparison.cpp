@@ -30,6 +30,7 @@ std::string toml_text(const toml::node& node) {
     list(*t, [](const auto& entry) { return std::string(entry.first.str()) + " = " + toml_text(entry.second); });
     return "{ " + out + " }";
   }
+  if (const auto* s = node.as_string()) return toml_string(**s);
   if (const auto* f = node.as_floating_point()) {
     out = fmt::format("{}", **f);
     return out.find_first_of(".en") == std::string::npos ? out + ".0" : out;
@@ -217,21 +218,16 @@ Comparison parse_comparison(const RecipeSource& source) {
 }
 
 std::string write_toml(const Comparison& c) {
-  const auto quoted = [](const std::string& text) {
-    std::ostringstream out;
-    out << toml::value<std::string>(text);
-    return out.str();
-  };
   const auto list = [](const std::vector<std::string>& values) {
     std::string out;
     for (const std::string& v : values) out += (out.empty() ? "" : ", ") + v;
     return "[" + out + "]";
   };
   std::vector<std::string> recipes;
-  for (const std::string& r : c.recipes) recipes.push_back(quoted(r));
+  for (const std::string& r : c.recipes) recipes.push_back(toml_string(r));
   std::string out = "# What was compared: norma compare <this file> does it again.\n";
   for (const auto& [key, value] : {std::pair{"name", c.name}, {"claim", c.claim}, {"description", c.description}})
-    if (!value.empty()) out += fmt::format("{} = {}\n", key, quoted(value));
+    if (!value.empty()) out += fmt::format("{} = {}\n", key, toml_string(value));
   out += fmt::format("recipe = {}\nseeds = {}\nmeasure = \"{}\"\n", list(recipes), c.seeds, info(c.measure).name);
   if (!c.set.empty()) out += "\n[set]\n";
   for (const Override& o : c.set) out += fmt::format("{} = {}\n", o.key, o.value);
@@ -241,12 +237,12 @@ std::string write_toml(const Comparison& c) {
     out += "\n[[check]]\n";
     for (const auto& [name, kind] : check_names)
       if (kind == check.kind) out += fmt::format("kind = \"{}\"\n", name);
-    out += fmt::format("field = {}\nvalue = {}\n", quoted(check.field), check.value);
+    out += fmt::format("field = {}\nvalue = {}\n", toml_string(check.field), check.value);
     if (!check.against.empty()) out += fmt::format("against = {}\n", check.against);
     std::string at;
     for (const auto& [key, value] : check.at) at += fmt::format("{}{} = {}", at.empty() ? "" : ", ", key, value);
     if (!at.empty()) out += fmt::format("at = {{ {} }}\n", at);
-    if (!check.over.empty()) out += fmt::format("over = {}\n", quoted(check.over));
+    if (!check.over.empty()) out += fmt::format("over = {}\n", toml_string(check.over));
     if (!check.measure.empty()) out += fmt::format("measure = \"{}\"\n", check.measure);
     if (check.kind == Check::Kind::further || check.kind == Check::Kind::oftener) out += fmt::format("works = {}\n", check.works);
   }

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <optional>
 #include <set>
 
 #include "apps/norma/compare/comparison.h"
@@ -56,7 +57,12 @@ std::string plain(const std::string& toml_value) {
     return out;
   }
   const bool quoted = toml_value.size() >= 2 && toml_value.front() == toml_value.back() && (toml_value[0] == '"' || toml_value[0] == '\'');
-  return quoted ? toml_value.substr(1, toml_value.size() - 2) : toml_value;
+  if (!quoted) return toml_value;
+  try {
+    if (const std::optional<std::string> text = parse_toml("value = " + toml_value)["value"].value<std::string>()) return *text;
+  } catch (const toml::parse_error&) {  // said with its place where the recipe is read
+  }
+  return toml_value.substr(1, toml_value.size() - 2);
 }
 
 std::string last_part(const std::string& field) { return field.substr(field.rfind('.') == std::string::npos ? 0 : field.rfind('.') + 1); }
