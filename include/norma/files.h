@@ -51,4 +51,7 @@ auto uninterrupted(std::error_code& error, Call call) {
   return result;
 }
 
+// Writes all bytes to an open file, in as many calls as that takes. False leaves the cause in errno.
+bool write_all(int descriptor, std::span<const std::byte> bytes);
+
 }  // namespace norma

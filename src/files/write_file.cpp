@@ -54,13 +54,7 @@ class TemporaryFile {
   }
 
   void write(std::span<const std::byte> bytes) {
-    constexpr std::size_t most = std::size_t{1} << 30;  // Linux writes at most 2^31 - 4096 bytes a call
-    while (!bytes.empty()) {
-      const ssize_t n = uninterrupted([&] { return ::write(descriptor_, bytes.data(), std::min(bytes.size(), most)); });
-      if (n < 0) fail(target_, errno);
-      if (n == 0) fail(target_, "the write made no progress");
-      bytes = bytes.subspan(static_cast<std::size_t>(n));
-    }
+    if (!write_all(descriptor_, bytes)) fail(target_, errno);
   }
 
   // Some network file systems report a full disk only in fsync or close.
@@ -83,6 +77,17 @@ class TemporaryFile {
 };
 
 }  // namespace
+
+bool write_all(int descriptor, std::span<const std::byte> bytes) {
+  constexpr std::size_t most = std::size_t{1} << 30;  // Linux writes at most 2^31 - 4096 bytes a call
+  while (!bytes.empty()) {
+    const ssize_t n = uninterrupted([&] { return ::write(descriptor, bytes.data(), std::min(bytes.size(), most)); });
+    if (n == 0) errno = EIO;  // no progress, and no reason
+    if (n <= 0) return false;
+    bytes = bytes.subspan(static_cast<std::size_t>(n));
+  }
+  return true;
+}
 
 void sync_folder(const fs::path& folder, const fs::path& target) {
   const int d = uninterrupted([&] { return ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); });

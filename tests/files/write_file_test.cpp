@@ -178,6 +178,25 @@ TEST(WriteFile, WritesWithStandardInputClosed) {
   EXPECT_EQ(contents(folder / "file"), "text");
 }
 
+TEST(WriteAll, WritesInPartsAndLeavesTheCause) {
+  int ends[2];
+  ASSERT_EQ(::pipe2(ends, O_CLOEXEC), 0);
+  const std::string text(1 << 20, 'a');  // more than a pipe holds
+  std::string seen;
+  std::thread reader([&] {
+    char some[4096];
+    for (ssize_t n; (n = ::read(ends[0], some, sizeof some)) > 0;) seen.append(some, static_cast<std::size_t>(n));
+  });
+  const auto bytes = std::as_bytes(std::span(text.data(), text.size()));
+  EXPECT_TRUE(write_all(ends[1], bytes));
+  ::close(ends[1]);
+  reader.join();
+  ::close(ends[0]);
+  EXPECT_EQ(seen, text);
+  EXPECT_FALSE(write_all(ends[1], bytes));  // closed
+  EXPECT_EQ(errno, EBADF);
+}
+
 TEST(WriteFile, AReaderNeverSeesAPart) {
   const TemporaryFolder folder;
   const fs::path file = folder / "file";

@@ -1,4 +1,5 @@
 // The life of a part file. A lock rather than a name of its own per process: what a killed process left is written over, not piled up.
+// It is not norma::write_file's file: that is closed before its rename, and this lock must outlive it. They share write_all.
 #include "apps/norma/files/download_file.h"
 
 #include <fcntl.h>
@@ -9,6 +10,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <span>
 #include <utility>
 
 #include "norma/checkpoint.h"
@@ -68,14 +70,7 @@ void PartFile::clear() {
 }
 
 bool PartFile::write(const void* bytes, std::size_t count) {
-  const char* next = static_cast<const char*>(bytes);
-  while (count > 0) {
-    const ssize_t done = uninterrupted([&] { return ::write(fd_, next, count); });
-    if (done < 0) return false;
-    next += done;
-    count -= static_cast<std::size_t>(done);
-  }
-  return true;
+  return write_all(fd_, std::span(static_cast<const std::byte*>(bytes), count));
 }
 
 void PartFile::finish() {

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <nlohmann/json.hpp>
+#include <span>
 #include <string>
 #include <system_error>
 
@@ -97,11 +98,7 @@ void append_line(const fs::path& file, std::string_view line) {
   if (d < 0) cannot_write(file, errno);
   struct stat before {};
   int failed = ::fstat(d, &before) == 0 ? 0 : errno;
-  for (std::size_t done = 0; !failed && done < line.size();) {
-    const ssize_t n = uninterrupted([&] { return ::write(d, line.data() + done, line.size() - done); });
-    if (n >= 0) done += static_cast<std::size_t>(n);
-    else failed = errno;
-  }
+  if (!failed && !write_all(d, std::as_bytes(std::span(line.data(), line.size())))) failed = errno;
   // If even this fails, the cut line stays the last one, which a reader leaves out.
   if (failed && uninterrupted([&] { return ::ftruncate(d, before.st_size); }) != 0) failed = errno;
   if (::close(d) != 0 && errno != EINTR && !failed) failed = errno;
