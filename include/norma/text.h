@@ -1,5 +1,5 @@
 // Makes text from elsewhere (names in files, paths, words of a command line) fit for a terminal, a log or a shell. Finds the known name
-// nearest to an unknown one.
+// nearest to an unknown one. Writes figures with decimal prefixes.
 #pragma once
 #include <cstddef>
 #include <span>
@@ -29,5 +29,16 @@ std::string shell_word(std::string_view path);
 std::string nearest(std::string_view word, std::span<const std::string> known);
 // "; did you mean \"conv1\"?", or nothing.
 std::string did_you_mean(std::string_view word, std::span<const std::string> known);
+
+// ---- figures
+
+// A figure below 999.5, its decimal prefix apart: 47040016 is 47.04 and "M". The prefixes end with "P".
+struct Prefixed {
+  double value = 0;
+  const char* prefix = "";
+};
+Prefixed prefixed(double figure);
+// "512 B", "47.0 MB"; without a unit "12.3 M".
+std::string with_prefix(double figure, std::string_view unit);
 
 }  // namespace norma

@@ -2,7 +2,10 @@
 #include "norma/text.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
+#include <cstdio>
+#include <iterator>
 
 namespace norma {
 namespace {
@@ -103,6 +106,20 @@ std::string shell_word(std::string_view path) {
     else out += c;
   }
   return out + "'";
+}
+
+Prefixed prefixed(double figure) {
+  constexpr const char* prefixes[] = {"", "k", "M", "G", "T", "P"};
+  std::size_t p = 0;
+  for (; std::abs(figure) >= 999.5 && p + 1 < std::size(prefixes); ++p) figure /= 1000;
+  return {figure, prefixes[p]};
+}
+
+std::string with_prefix(double figure, std::string_view unit) {
+  const Prefixed f = prefixed(figure);
+  char digits[32];
+  std::snprintf(digits, sizeof digits, *f.prefix ? "%.1f " : "%.0f ", f.value);
+  return std::string(digits) + f.prefix + std::string(unit);
 }
 
 }  // namespace norma

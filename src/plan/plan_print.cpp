@@ -1,6 +1,5 @@
 // Describes a Plan: look-up by name, the table of Calls, the memory report.
 #include <algorithm>
-#include <cstdio>
 
 #include "norma/error.h"
 #include "norma/text.h"
@@ -44,18 +43,6 @@ std::string detail(const C& c) {
 }
 std::string detail(const Call& call) {
   return std::visit([](const auto& c) { return detail(c); }, call);
-}
-
-std::string scaled(double v, const char* unit) {
-  static constexpr const char* prefixes[] = {"", "k", "M", "G", "T"};
-  int p = 0;
-  while (v >= 999.5 && p < 4) {
-    v /= 1000;
-    ++p;
-  }
-  char text[32];
-  std::snprintf(text, sizeof text, p == 0 ? "%.0f %s%s" : "%.1f %s%s", v, prefixes[p], unit);
-  return text;
 }
 
 const PlanOperand* first_tensor(const PlanLine& line, bool written) {
@@ -131,8 +118,8 @@ std::string print(const Plan& plan) {
     const PlanOperand* o = first_tensor(l, true);
     if (!o) o = l.operands.empty() ? nullptr : &l.operands[0];
     std::string row = pad(std::to_string(i), 4) + pad(l.call, widest + 2) + pad(printable(l.path), 14) +
-                      pad(o ? to_string(o->shape) : "", 20) + pad(o ? std::to_string(o->offset) : "", 10) + pad(scaled(l.bytes, "B"), 10) +
-                      pad(scaled(l.flops, ""), 10) + l.detail;
+                      pad(o ? to_string(o->shape) : "", 20) + pad(o ? std::to_string(o->offset) : "", 10) +
+                      pad(with_prefix(l.bytes, "B"), 10) + pad(with_prefix(l.flops, ""), 10) + l.detail;
     row.erase(row.find_last_not_of(' ') + 1);
     out += row + "\n";
     bytes += l.bytes;
@@ -151,13 +138,13 @@ std::string print(const Plan& plan) {
       else out += pad("", 4) + "totals of " + std::to_string(i) + ", " + lines[i].call + " " + printable(lines[i].path) + "\n";
     }
   }
-  out += std::to_string(lines.size()) + " calls, " + scaled(bytes, "B") + " moved, " + scaled(flops, "FLOP") + ", packs of " +
+  out += std::to_string(lines.size()) + " calls, " + with_prefix(bytes, "B") + " moved, " + with_prefix(flops, "FLOP") + ", packs of " +
          std::to_string(plan.lanes) + " samples\nmemory: ";
   for (std::size_t r = 0; r < region_count; ++r)
     if (r != static_cast<std::size_t>(Region::data))
-      out += std::string(name_of(static_cast<Region>(r))) + " " + scaled(static_cast<double>(plan.region_bytes[r]), "B") +
+      out += std::string(name_of(static_cast<Region>(r))) + " " + with_prefix(static_cast<double>(plan.region_bytes[r]), "B") +
              (r == static_cast<std::size_t>(Region::pack) ? " a thread" : "") + (r + 1 < region_count ? ", " : "");
-  out += " (" + scaled(static_cast<double>(plan.activations_without_reuse), "B") + " without reuse)\n";
+  out += " (" + with_prefix(static_cast<double>(plan.activations_without_reuse), "B") + " without reuse)\n";
   return out;
 }
 

@@ -52,24 +52,6 @@ class Captured {
   std::FILE* file_;
 };
 
-TEST(ProgressText, ShortNumbers) {
-  EXPECT_EQ(short_count(0), "0");
-  EXPECT_EQ(short_count(999), "999");
-  EXPECT_EQ(short_count(999.6), "1.00k");
-  EXPECT_EQ(short_count(1240), "1.24k");
-  EXPECT_EQ(short_count(31087), "31k");
-  EXPECT_EQ(short_count(1.24e6), "1.24M");
-  EXPECT_EQ(short_duration(1.934), "1.93 s");
-  EXPECT_EQ(short_duration(9.999), "10.0 s");
-  EXPECT_EQ(short_duration(59.96), "1:00");
-  EXPECT_EQ(short_duration(3599.6), "1:00:00");
-  EXPECT_EQ(short_duration(3729), "1:02:09");
-  EXPECT_EQ(short_loss(0.43125001), "0.4313");
-  EXPECT_EQ(short_loss(1.7411e31), "1.741e+31");
-  EXPECT_EQ(short_bytes(512), "512 B");
-  EXPECT_EQ(short_bytes(47'040'016), "47.0 MB");
-}
-
 TEST(EpochLine, SaysTheEpochInEightyColumns) {
   EXPECT_EQ(epoch_line(metrics(), 5, 80), "epoch 1/5  train loss 0.4312 acc 86.12%  test 86.41%  1.93 s  31k samples/s");
   EpochMetrics m = metrics();

@@ -104,6 +104,18 @@ TEST(Text, ShellWordsAreOneWordOfAShell) {
   }
 }
 
+TEST(Text, FiguresHaveDecimalPrefixes) {
+  EXPECT_EQ(with_prefix(0, "B"), "0 B");
+  EXPECT_EQ(with_prefix(512, "B"), "512 B");
+  EXPECT_EQ(with_prefix(999.4, "B"), "999 B");
+  EXPECT_EQ(with_prefix(999.6, "B"), "1.0 kB");
+  EXPECT_EQ(with_prefix(47'040'016, "B"), "47.0 MB");
+  EXPECT_EQ(with_prefix(12.34e6, ""), "12.3 M");
+  EXPECT_EQ(with_prefix(2e18, "FLOP"), "2000.0 PFLOP");
+  EXPECT_STREQ(prefixed(-47'040'016).prefix, "M");
+  EXPECT_DOUBLE_EQ(prefixed(-47'040'016).value, -47.040016);
+}
+
 TEST(Text, JsonHoldsEveryName) {
   for (const std::string& name : odd_names()) {
     const ordered_json value{{"path", name}, {"list", {name, 1}}};

@@ -16,9 +16,10 @@
 #include "apps/norma/files/json_lines.h"
 #include "apps/norma/run/run_files.h"
 #include "apps/norma/run/saved_model.h"
+#include "apps/norma/system/figures.h"
 #include "apps/norma/system/larger.h"
 #include "apps/norma/system/log.h"
-#include "apps/norma/system/progress.h"
+#include "apps/norma/system/terminal.h"
 #include "norma/error.h"
 #include "norma/text.h"
 

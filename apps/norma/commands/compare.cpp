@@ -14,6 +14,7 @@
 #include "apps/norma/recipe/flags.h"
 #include "apps/norma/run/run_identity.h"
 #include "apps/norma/system/choices.h"
+#include "apps/norma/system/figures.h"
 #include "apps/norma/system/log.h"
 #include "apps/norma/system/progress.h"
 #include "apps/norma/system/signals.h"

@@ -9,8 +9,9 @@
 #include "apps/norma/files/json_lines.h"
 #include "apps/norma/recipe/recipe.h"
 #include "apps/norma/system/choices.h"
+#include "apps/norma/system/figures.h"
 #include "apps/norma/system/machine.h"
-#include "apps/norma/system/progress.h"
+#include "apps/norma/system/terminal.h"
 #include "norma/device.h"
 #include "norma/error.h"
 #include "norma/text.h"
@@ -82,7 +83,7 @@ Finding gpu_finding(const CudaReport::Gpu& gpu, std::size_t index) {
            {"memory_bytes", gpu.memory},
            {"problem", gpu.problem}},
           fmt::format("{}, compute capability {}.{}, {} multiprocessors, {}: {}", gpu.name, gpu.major, gpu.minor, gpu.multiprocessors,
-                      short_bytes(static_cast<double>(gpu.memory)), what.empty() ? "usable" : what),
+                      with_prefix(static_cast<double>(gpu.memory), "B"), what.empty() ? "usable" : what),
           fix.empty() && !what.empty() ? "nvidia-smi shows its state and who else uses it" : fix};
 }
 
@@ -120,7 +121,7 @@ Finding disk_finding(const std::string& name, fs::path path) {
   constexpr std::uintmax_t plenty = 200'000'000;  // a data set with its copy in flight, and some checkpoints
   return {name,
           {{"path", wanted.string()}, {"free_bytes", space.available}},
-          fmt::format("{}, {} free", wanted.string(), short_bytes(static_cast<double>(space.available))),
+          fmt::format("{}, {} free", wanted.string(), with_prefix(static_cast<double>(space.available), "B")),
           space.available < plenty ? "make room: a data set and its run take up to 200 MB" : ""};
 }
 

@@ -7,8 +7,9 @@
 #include "apps/norma/commands.h"
 #include "apps/norma/files/json_lines.h"
 #include "apps/norma/run/saved_model.h"
+#include "apps/norma/system/figures.h"
 #include "apps/norma/system/log.h"
-#include "apps/norma/system/progress.h"
+#include "apps/norma/system/terminal.h"
 #include "norma/text.h"
 
 namespace norma::app {

@@ -10,10 +10,10 @@
 #include "apps/norma/commands/verify_table.h"
 #include "apps/norma/files/json_lines.h"
 #include "apps/norma/recipe/flags.h"
+#include "apps/norma/system/figures.h"
 #include "apps/norma/system/log.h"
 #include "apps/norma/system/machine.h"
 #include "apps/norma/system/plugin.h"
-#include "apps/norma/system/progress.h"
 #include "apps/norma/system/terminal.h"
 
 namespace norma::app {

@@ -8,6 +8,7 @@
 #include "apps/norma/system/choices.h"
 #include "norma/device.h"
 #include "norma/error.h"
+#include "norma/text.h"
 
 namespace norma::app {
 namespace {
@@ -23,10 +24,8 @@ StepTime predict_step(const Plan& plan, const GpuCard& card) {
 
 // "1.2M": three digits or so.
 std::string compact(double v) {
-  static constexpr const char* prefixes[] = {"", "k", "M", "G", "T"};
-  int p = 0;
-  while (v >= 999.5 && p < 4) v /= 1000, ++p;
-  return fmt::format("{:.{}f}{}", v, p > 0 && v < 99.95 ? 1 : 0, prefixes[p]);
+  const auto [value, prefix] = prefixed(v);
+  return fmt::format("{:.{}f}{}", value, *prefix && value < 99.95 ? 1 : 0, prefix);
 }
 
 std::string waves_text(double v) { return fmt::format("{:.{}f}", v, v < 9.995 ? 2 : v < 99.95 ? 1 : 0); }

@@ -5,9 +5,9 @@
 #include <cmath>
 #include <map>
 
-#include "apps/norma/draw/markup.h"
 #include "apps/norma/health/health.h"
 #include "apps/norma/system/choices.h"
+#include "apps/norma/system/figures.h"
 
 namespace norma::app {
 namespace {

@@ -11,6 +11,7 @@
 
 #include "apps/norma/draw/markup.h"
 #include "apps/norma/report/page.h"
+#include "apps/norma/system/figures.h"
 
 namespace norma::app {
 namespace {

@@ -12,6 +12,7 @@
 #include "apps/norma/report/health_section.h"
 #include "apps/norma/report/page.h"
 #include "apps/norma/report/pictures_section.h"
+#include "apps/norma/system/figures.h"
 
 namespace norma::app {
 namespace {

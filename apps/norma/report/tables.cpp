@@ -10,6 +10,7 @@
 
 #include "apps/norma/draw/markup.h"
 #include "apps/norma/report/norm_layers.h"
+#include "apps/norma/system/figures.h"
 
 namespace norma::app {
 namespace {

@@ -19,6 +19,7 @@
 #include "apps/norma/run/resumed_recipe.h"
 #include "apps/norma/run/run_directory.h"
 #include "apps/norma/run/run_identity.h"
+#include "apps/norma/system/figures.h"
 #include "apps/norma/system/log.h"
 #include "apps/norma/system/machine.h"
 #include "apps/norma/system/signals.h"

@@ -6,6 +6,9 @@
 #include <cmath>
 #include <vector>
 
+#include "apps/norma/system/figures.h"
+#include "norma/text.h"
+
 namespace norma::app {
 namespace {
 
@@ -35,30 +38,6 @@ std::string with_bar(const std::string& head, double share, const std::vector<st
 
 }  // namespace
 
-std::string short_count(double value) {
-  const char* const units[] = {"", "k", "M", "G", "T"};
-  std::size_t unit = 0;
-  while (value >= 999.5 && unit + 1 < std::size(units)) value /= 1000, ++unit;
-  return unit == 0 || value >= 9.995 ? fmt::format("{:.0f}{}", value, units[unit]) : fmt::format("{:.2f}{}", value, units[unit]);
-}
-
-std::string short_duration(double seconds) {
-  if (!(seconds >= 0)) return "?";
-  if (seconds < 9.995) return fmt::format("{:.2f} s", seconds);
-  if (seconds < 59.95) return fmt::format("{:.1f} s", seconds);
-  const auto s = static_cast<std::int64_t>(seconds + 0.5);
-  return s < 3600 ? fmt::format("{}:{:02}", s / 60, s % 60) : fmt::format("{}:{:02}:{:02}", s / 3600, s / 60 % 60, s % 60);
-}
-
-std::string short_bytes(double bytes) {
-  const char* const units[] = {"B", "kB", "MB", "GB", "TB"};
-  std::size_t unit = 0;
-  while (bytes >= 999.5 && unit + 1 < std::size(units)) bytes /= 1000, ++unit;
-  return unit == 0 ? fmt::format("{:.0f} B", bytes) : fmt::format("{:.1f} {}", bytes, units[unit]);
-}
-
-std::string short_loss(double loss) { return std::abs(loss) < 9999.5 ? fmt::format("{:.4f}", loss) : fmt::format("{:.4g}", loss); }
-
 std::string epoch_line(const EpochMetrics& m, std::int64_t epochs, int columns) {
   std::string line = fmt::format("epoch {}/{}", m.epoch, epochs);
   std::vector<std::string> parts{fmt::format("train loss {} acc {:.2f}%", short_loss(m.train_loss), 100 * m.train_accuracy)};
@@ -83,8 +62,8 @@ std::string bar_line(const Progress& p, int columns) {
 }
 
 std::string bar_line(const std::string& what, double done, double total, int columns) {
-  if (total <= 0) return fmt::format("{}  {}", what, short_bytes(done)).substr(0, static_cast<std::size_t>(std::max(columns, 1)));
-  return with_bar(what, done / total, {short_bytes(done)}, columns);
+  if (total <= 0) return fmt::format("{}  {}", what, with_prefix(done, "B")).substr(0, static_cast<std::size_t>(std::max(columns, 1)));
+  return with_bar(what, done / total, {with_prefix(done, "B")}, columns);
 }
 
 ProgressDisplay::ProgressDisplay(ProgressMode mode, bool quiet, const Terminal& terminal, std::FILE* stream)

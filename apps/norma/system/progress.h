@@ -12,13 +12,6 @@ namespace norma::app {
 
 enum class ProgressMode { automatic, always, never };  // in the order of --progress
 
-// "31k", "1.24M", "950"
-std::string short_count(double value);
-// "4.2 s", "3:07", "1:02:09"
-std::string short_duration(double seconds);
-std::string short_bytes(double bytes);  // "47.0 MB"
-std::string short_loss(double loss);    // "0.4312", "1.741e+31"
-
 // "epoch 1/5  train loss 0.4312 acc 86.12%  test 86.41%  1.93 s  31k samples/s", without its last parts where `columns` is too few.
 std::string epoch_line(const EpochMetrics& m, std::int64_t epochs, int columns);
 
