@@ -81,13 +81,13 @@ kernels::ValueId DeviceValues::add(DeviceBuffer buffer) {
 }
 
 void DeviceValues::run(const kernels::Call& call) const {
-  const char* name = std::visit([](const auto& c) { return c.name; }, call);
+  const std::string name = std::visit([](const auto& c) { return kernels::name_of_call(c); }, call);
   const kernels::cuda::Needs needs = kernels::cuda::needs_of(call);
   const DeviceBuffer workspace("workspace", needs.workspace), counters("counters", needs.counters * sizeof(unsigned));
   check(cudaMemset(counters.data(), 0, counters.bytes()), "cudaMemset of the counters");
   kernels::cuda::run(call, {.address = addresses_.data()},
                      {.workspace = workspace.data(), .counters = reinterpret_cast<unsigned*>(counters.data())});
-  check(cudaGetLastError(), name);
+  check(cudaGetLastError(), name.c_str());
   check(cudaDeviceSynchronize(), name);
 }
 
