@@ -88,7 +88,7 @@ void DeviceValues::run(const kernels::Call& call) const {
   kernels::cuda::run(call, {.address = addresses_.data()},
                      {.workspace = workspace.data(), .counters = reinterpret_cast<unsigned*>(counters.data())});
   check(cudaGetLastError(), name.c_str());
-  check(cudaDeviceSynchronize(), name);
+  check(cudaDeviceSynchronize(), name.c_str());
 }
 
 }  // namespace norma::test
