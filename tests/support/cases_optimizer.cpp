@@ -60,8 +60,8 @@ CallCase advance(std::int64_t samples, bool training, bool with_loss, std::int64
 
 // All of a step's end: running statistics, an optimizer's update, the counters.
 CallCase end_of_step(CallCase c, std::int64_t layers, bool with_loss) {
-  const Update of = std::get<Update>(c.plan.calls[0].call);
-  BatchNormRunningUpdate running{.used = layers, .state = of.state};
+  const Update update_call = std::get<Update>(c.plan.calls[0].call);
+  BatchNormRunningUpdate running{.used = layers, .state = update_call.state};
   for (std::int64_t l = 0; l < layers; ++l) {
     const std::string number = std::to_string(l);
     BatchNormRunningUpdate::Layer& of = running.layers[static_cast<std::size_t>(l)];
@@ -72,11 +72,11 @@ CallCase end_of_step(CallCase c, std::int64_t layers, bool with_loss) {
     of.mean = c.flat("mean" + number, of.channels, normal());
     of.var = c.flat("var" + number, of.channels, uniform(0.1, 4));
   }
-  Advance advance{.state = of.state, .samples = 37};
+  Advance advance{.state = update_call.state, .samples = 37};
   if (with_loss) advance.loss = c.add_loss();
   c.loss = {.loss = 0.25, .loss_sum = 0.25 * 37, .correct = 30, .counted = 36};
   c.plan.calls.clear();
-  return c.call(EndOfStep{{running, of, advance}});
+  return c.call(EndOfStep{{running, update_call, advance}});
 }
 
 void add_check_finite_cases(std::vector<Case>& table) {
