@@ -136,7 +136,7 @@ void enqueue(const Dropout& call, const Memory& memory, const Queue& queue) {
                             .layer = call.layer,
                             .bound = static_cast<float>(std::ceil(call.p * 0x1p24)),
                             .scale = static_cast<float>(1 / (1 - call.p))};
-  launch(dropout, ceil_div(p.items, dropout_threads), dropout_threads, queue.stream, p);
+  launch(named<dropout>(), ceil_div(p.items, dropout_threads), dropout_threads, queue.stream, p);
 }
 
 }  // namespace norma::kernels::cuda

@@ -20,7 +20,11 @@ using kernels::cuda::shared;
 using kernels::cuda::sync_grid;
 using kernels::cuda::wait_until_set;
 
-// A kernel that needs no name.
+// Kernels that need no name.
+template <class... Parameters, class... Arguments>
+void launch(void (*kernel)(Parameters...), std::int64_t blocks, int threads, StreamAt queue, Arguments... arguments) {
+  launch(kernels::cuda::Kernel<Parameters...>{kernel}, blocks, threads, queue, arguments...);
+}
 template <class... Parameters, class... Arguments>
 void launch_cooperative(void (*kernel)(Parameters...), std::int64_t blocks, int threads, StreamAt queue, Arguments... arguments) {
   launch_cooperative(kernels::cuda::Kernel<Parameters...>{kernel}, blocks, threads, queue, arguments...);

@@ -58,12 +58,6 @@ void launch(Kernel<Parameters...> kernel, std::int64_t blocks, int threads, cuda
   launch_with(nullptr, kernel.function, blocks, threads, stream, arguments...);
 }
 
-// A kernel without a name.
-template <class... Parameters, class... Arguments>
-void launch(void (*kernel)(Parameters...), std::int64_t blocks, int threads, cudaStream_t stream, Arguments... arguments) {
-  launch(Kernel<Parameters...>{kernel}, blocks, threads, stream, arguments...);
-}
-
 // Returns the number of a kernel's blocks that these multiprocessors hold at once, at most `most` each. While launches are noted there is
 // no device to ask.
 template <class... Parameters>

@@ -170,12 +170,6 @@ void launch(Kernel<Parameters...> kernel, std::int64_t blocks, int threads, simt
   simt::launch_kernel(kernel.function, {blocks, threads, false, queue.site}, queue.stream, arguments...);
 }
 
-// A kernel without a name.
-template <class... Parameters, class... Arguments>
-void launch(void (*kernel)(Parameters...), std::int64_t blocks, int threads, simt::StreamAt queue, Arguments... arguments) {
-  launch(Kernel<Parameters...>{kernel}, blocks, threads, queue, arguments...);
-}
-
 template <class... Parameters>
 std::int64_t resident_blocks(Kernel<Parameters...>, int, int multiprocessors, int most) {
   return std::int64_t{multiprocessors} * most;
