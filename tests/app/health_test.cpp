@@ -54,7 +54,7 @@ TEST(Health, EveryActivationThroughJson) {
     h.activations = {{.layer = "a", .kind = t.act, .saturated = 1}};
     EXPECT_EQ(health_from_json(to_json(h)).activations.at(0).kind, t.act) << t.name;
     if (!t.saturates()) h.activations[0].saturated = 0;
-    EXPECT_EQ(findings(h, {.batch = 32}).size(), t.saturates() ? 1u : 0u) << t.name;
+    EXPECT_EQ(findings(h, {.batch = 32, .dropouts = {}}).size(), t.saturates() ? 1u : 0u) << t.name;
   }
 }
 
