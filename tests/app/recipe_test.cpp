@@ -434,7 +434,8 @@ TEST(RecipeOverride, EveryPublishedSetKeepsItsFolder) {
     const Recipe r = parse(text, {{"data.name", s.name, "--data"}});
     EXPECT_EQ(r.data.dir, s.published ? "/somewhere" : "") << s.name;
     EXPECT_EQ(std::string(name_of(r.data.source)), s.name);
-    if (s.published) EXPECT_EQ(dataset_classes(s.name).size(), 10u) << s.name;
+    if (!s.published) continue;
+    EXPECT_EQ(dataset_classes(s.name).size(), 10u) << s.name;
   }
 }
 
