@@ -34,14 +34,17 @@ void remove_leftovers(const fs::path& folder) {
   const auto number = [](std::string_view text) { return !text.empty() && text.find_first_not_of("0123456789") == std::string_view::npos; };
   std::error_code error;
   std::vector<fs::path> leftovers;
-  for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
-    constexpr std::string_view before = ".norma-", after = ".tmp";
-    const std::string name = it->path().filename().string();
-    if (!name.starts_with(before) || !name.ends_with(after) || !it->is_regular_file(error) || it->is_symlink(error)) continue;
-    const std::string_view numbers = std::string_view(name).substr(before.size(), name.size() - before.size() - after.size());
-    const std::size_t dash = numbers.find('-');
-    if (dash != std::string_view::npos && number(numbers.substr(0, dash)) && number(numbers.substr(dash + 1)))
-      leftovers.push_back(it->path());
+  try {
+    for (fs::directory_iterator it(folder), end; it != end; ++it) {  // not increment(error), which ends the program without memory
+      constexpr std::string_view before = ".norma-", after = ".tmp";
+      const std::string name = it->path().filename().string();
+      if (!name.starts_with(before) || !name.ends_with(after) || !it->is_regular_file(error) || it->is_symlink(error)) continue;
+      const std::string_view numbers = std::string_view(name).substr(before.size(), name.size() - before.size() - after.size());
+      const std::size_t dash = numbers.find('-');
+      if (dash != std::string_view::npos && number(numbers.substr(0, dash)) && number(numbers.substr(dash + 1)))
+        leftovers.push_back(it->path());
+    }
+  } catch (const fs::filesystem_error&) {  // a folder that cannot be read keeps what it holds
   }
   for (const fs::path& file : leftovers) uninterrupted(error, [&] { return fs::remove(file, error); });
 }
