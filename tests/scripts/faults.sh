@@ -215,6 +215,7 @@ else
   disturb_calls data_show 1 # every one of those that save a file
   for job in bn_fold eval inspect; do disturb_calls $job 7; done
   disturb_allocations train 300
+  disturb_allocations resume 500
   disturb_allocations compare 900
   disturb_allocations eval 400
   threads=2
