@@ -270,7 +270,14 @@ Panel drawn(const Chart& chart) {
 
 }  // namespace
 
+// Beyond these ends a difference could be infinite, and a power of ten 0.
+constexpr double largest_tick = 1e300, smallest_tick = 1e-300;
+
 Axis linear_axis(double lo, double hi, int count) {
+  for (double* end : {&lo, &hi}) {
+    *end = std::clamp(*end, -largest_tick, largest_tick);
+    if (std::abs(*end) < smallest_tick) *end = 0;
+  }
   if (lo == hi) {  // around a constant: from zero, or one to each side of it
     if (lo == 0) hi = 1;
     else if (lo > 0) lo = 0, hi *= 1.25;
@@ -292,6 +299,7 @@ Axis linear_axis(double lo, double hi, int count) {
 
 Axis log_axis(double lo, double hi) {
   constexpr std::array steps = {1.0, 2.0, 5.0};
+  lo = std::clamp(lo, smallest_tick, largest_tick), hi = std::clamp(hi, lo, largest_tick);
   const int first = static_cast<int>(std::floor(std::log10(lo))), last = static_cast<int>(std::floor(std::log10(hi)));
   std::vector<double> all;  // from the tick at or below lo to the one at or above hi
   for (int e = first; e <= last + 1; ++e)
