@@ -17,11 +17,17 @@ constexpr double nan = std::numeric_limits<double>::quiet_NaN();
 // Numbers that a damaged metrics.jsonl can hold: no difference and no power of ten in an axis is 0 or infinite.
 TEST(Axis, EveryDoubleHasTicks) {
   constexpr double tiny = 5e-324, huge = std::numeric_limits<double>::max();
-  for (const auto& [lo, hi] :
-       {std::pair{0.0, tiny}, {tiny, 2 * tiny}, {-tiny, tiny}, {-huge, huge}, {1.0, std::nextafter(1.0, 2.0)}, {huge, huge}}) {
+  for (const auto& [lo, hi] : {std::pair{0.0, tiny},
+                               {tiny, 2 * tiny},
+                               {-tiny, tiny},
+                               {-huge, huge},
+                               {1.0, std::nextafter(1.0, 2.0)},
+                               {huge, huge},
+                               {huge, -huge},
+                               {nan, nan}}) {
     const Axis a = linear_axis(lo, hi, 5);
     EXPECT_TRUE(std::isfinite(a.lo) && std::isfinite(a.hi) && a.lo < a.hi && a.ticks.size() < 100) << lo << " " << hi;
-    if (lo <= 0) continue;
+    if (!(lo > 0 && lo <= hi)) continue;
     const Axis b = log_axis(lo, hi);
     EXPECT_TRUE(std::isfinite(b.lo) && std::isfinite(b.hi)) << lo << " " << hi;
   }

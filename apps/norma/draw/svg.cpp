@@ -274,6 +274,7 @@ Panel drawn(const Chart& chart) {
 constexpr double largest_tick = 1e300, smallest_tick = 1e-300;
 
 Axis linear_axis(double lo, double hi, int count) {
+  if (!(lo <= hi)) lo = 0, hi = 1;  // no finite value at all
   for (double* end : {&lo, &hi}) {
     *end = std::clamp(*end, -largest_tick, largest_tick);
     if (std::abs(*end) < smallest_tick) *end = 0;
