@@ -20,7 +20,7 @@ struct CheckFinite {
   constexpr Cost cost() const { return {n * f32_bytes, 0}; }
 };
 
-// What an optimizer keeps of every parameter from step to step, under PyTorch's name; without a name: nothing.
+// A float that an optimizer keeps of every parameter from step to step, under PyTorch's name. Without a name it keeps none.
 struct Kept {
   const char* name = nullptr;
   bool never_negative = false;

@@ -24,7 +24,7 @@ NORMA_INLINE float activation_gradient(Activation act, float dy, float s, float 
   return kernels::activation_gradient<FloatMath>(act, dy, s, option);
 }
 
-// The same for an activation that a batch norm has taken in: no code, and so no register, is spent on the others.
+// activate() for an activation that a batch norm has taken in. The others have no code here, and so take no register.
 template <Activation a = Activation::none>
 NORMA_INLINE float folded_activate(Activation act, float x) {
   if constexpr (a < last_folded)

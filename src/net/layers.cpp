@@ -1,5 +1,4 @@
-// What a layer is to the graph: its node, the checks of its options and the shape of its output with PyTorch's rules, its parameters, its
-// printed form.
+// Rules of each layer: its node, the checks of its options and the shape of its output (PyTorch's rules), its parameters, its printed form.
 #include "src/net/layers.h"
 
 #include <cmath>

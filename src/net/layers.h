@@ -26,7 +26,7 @@ kernels::NormShape norm_shape_of(const nn::LayerNorm& l, const kernels::Dims& x)
 kernels::NormShape norm_shape_of(const nn::InstanceNorm& l, const kernels::Dims& x);
 kernels::NormShape norm_shape_of(const nn::GroupNorm& l, const kernels::Dims& x);
 kernels::Window make_window(Size2 kernel, Size2 stride, Size2 padding, Size2 dilation);
-// Of a layer with kernel and padding. Without a dilation it is 1; a stride that is not given is the kernel's size.
+// The window of a layer with kernel and padding. Without a dilation it is 1; a stride that is not given is the kernel's size.
 template <class L>
 kernels::Window window_of(const L& l) {
   Size2 stride = 1, dilation = 1;

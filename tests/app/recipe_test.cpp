@@ -426,7 +426,7 @@ TEST(Recipe, EveryOptimizerThroughConfigToml) {
   EXPECT_TRUE(o.centered);
 }
 
-// What the table of sources says of a published set holds: its classes are known, and data.dir is its folder.
+// The table of sources is right about published sets: their classes are known, and data.dir is their folder.
 TEST(RecipeOverride, EveryPublishedSetKeepsItsFolder) {
   for (const DataSource& s : data_sources) {
     const std::string text = "[data]\nname = \"mnist\"\ndir = \"/somewhere\"\n[model]\nlayers = [{ type = \"flatten\" }]\n";

@@ -21,7 +21,7 @@
 
 namespace norma {
 
-// What ptxas might have reported. A build with CUDA has a table of its own (cmake/kernel_table.cmake).
+// A report as ptxas might have made it. A build with CUDA has a table of its own (cmake/kernel_table.cmake).
 std::span<const CompiledKernel> compiled_kernels() {
   static constexpr const char *update =
                                   "_ZN5norma7kernels4cuda45_GLOBAL__N__8e0febc1_12_optimizer_cu_21d7dfc1"

@@ -22,7 +22,7 @@ CallCase check_finite(std::int64_t n, std::int64_t at, double bad, double loss, 
   return c.call(call);
 }
 
-// What the optimizer keeps is ordinary numbers; of squares, positive ones, 0 at the first step.
+// Kept values are ordinary numbers, kept squares positive ones. At the first step both are 0.
 CallCase update(const Optimizer& optimizer, std::int64_t n, std::int64_t step, std::int64_t status, int lanes) {
   CallCase c(lanes);
   Update call{.n = n, .optimizer = optimizer};
