@@ -32,7 +32,7 @@ std::vector<FieldReference> rows(const TableReference& t, const std::string& key
 
 TEST(RecipeReference, ThePageIsWhatTheProgramPrints) {
   const char* source = std::getenv("NORMA_SOURCE_DIR");
-  if (!source) GTEST_SKIP() << "NORMA_SOURCE_DIR is not set";
+  if (!source) GTEST_SKIP() << "NORMA_SOURCE_DIR is not set: it names the checkout, whose page is compared; ctest sets it";
   EXPECT_TRUE(read_file(std::string(source) + "/apps/recipes/reference.md", ErrorKind::failure) == reference_page())
       << "apps/recipes/reference.md is old. Renew it: build/norma explain recipe > apps/recipes/reference.md";
 }
