@@ -78,6 +78,7 @@ TEST_F(Probes, ProductsAreMade) {
 
 TEST_F(Probes, TheRooflineIsWhole) {
   machine().memory = live().device_bytes + (std::size_t{4} << 20);
+  machine().multiprocessors = 2;
   const Roofline r = measure_roofline(Device::cuda());
   EXPECT_EQ(r.threads, 0);
   EXPECT_EQ(r.device, "cuda (norma SIMT emulator, compute capability 9.0)");
