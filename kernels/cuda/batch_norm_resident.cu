@@ -199,7 +199,8 @@ void enqueue(const BatchNormForward& call, const Memory& memory, const Queue& qu
 }
 
 void enqueue(const BatchNormBackward& call, const Memory& memory, const Queue& queue) {
-  const auto& [reduce, apply] = call.calls;
+  const auto& reduce = std::get<0>(call.calls);
+  const auto& apply = std::get<1>(call.calls);
   const View view(apply.dims);
   const auto partials = partials_of<Pair>(view, queue);
   const GradientOperands g = gradient_operands_of(reduce, memory);

@@ -9,7 +9,8 @@ constexpr int held = 32;  // rows of a thread, of all parts of its block
 static_assert(resident_rows == held * column_threads * max_parts && resident_row == min_row);
 
 // Blocks of a multiprocessor that there are registers for; that many at least of a forward pass on every architecture.
-constexpr int most_blocks = 6, least_forward_blocks = 5;
+constexpr int most_blocks = 6;
+[[maybe_unused]] constexpr int least_forward_blocks = 5;
 
 // Each thread's elements are only its own, so that no barrier is needed.
 template <int tensors>
@@ -119,7 +120,8 @@ __global__ void __launch_bounds__(sum_threads, least_forward_blocks)
 __global__ void __launch_bounds__(sum_threads, most_blocks)
     resident_columns_backward(View v, Partials<Pair> partials, Portion portion, Activation act, GradientOperands p, float* dx,
                               GradientSums result, BackwardNormalisation normalisation) {
-  auto& [g, x] = shared<Held<2>>().of;
+  Held<2>& held_values = shared<Held<2>>();
+  auto &g = held_values.of[0], &x = held_values.of[1];
   for_each_channels(
       v, partials, portion, result,
       [&](const ColumnPart& at, std::int32_t first_held) {
