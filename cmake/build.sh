@@ -1,10 +1,10 @@
 #!/bin/sh
 # Configures and builds a preset of CMakePresets.json, with ninja if it is installed.
-#   sh cmake/build.sh release|tests|clang|asan|tsan [TARGET...]
+#   sh cmake/build.sh release|tests|asan|tsan [TARGET...]
 # $NORMA_CUDA (AUTO, ON, OFF) replaces the preset's own.
 set -eu
 cd "$(dirname -- "$0")/.."
-preset=${1:?usage: sh cmake/build.sh release|tests|clang|asan|tsan [TARGET...]}
+preset=${1:?usage: sh cmake/build.sh release|tests|asan|tsan [TARGET...]}
 shift
 
 if command -v ninja >/dev/null; then

@@ -7,12 +7,12 @@
 #               may spill registers, for the oldest architecture and for Hopper ($CUDAARCHS: others)
 #     cases     the inputs in ../shared/cases that once went wrong, if that folder exists
 #     example   norma installed into an empty folder, apps/examples built against it as a project of its own, and run
-#     clang     clang++, warnings as errors; every public header compiled on its own
-#     fuzz      the readers of files, fed with any bytes for a minute (tests/scripts/fuzz.sh), built by the job clang's build
-#     asan      g++, warnings as errors; the unit tests, and the CUDA kernels on an emulated GPU, under AddressSanitizer and
-#               UndefinedBehaviorSanitizer
+#     asan      clang++; the unit tests, and the CUDA kernels on an emulated GPU, under AddressSanitizer and UndefinedBehaviorSanitizer;
+#               every public header compiled on its own
+#     fuzz      the readers of files, fed with any bytes for a minute (tests/scripts/fuzz.sh), in the build of the job asan
 #     accuracy  four recipes over seeds 0 to 4, against the accuracy they must reach
 #   sh tests/run.sh deep            jobs of half an hour to many hours, which are not among all jobs:
+#     alone     every source file compiled on its own: the other jobs compile a folder's files together (cmake/Rooms.cmake)
 #     long_fuzz as fuzz, for $NORMA_FUZZ_SECONDS (default 3600)
 #     faults    every kind of failing call at every call on files, and failing allocations (tests/scripts/faults.sh), which unit does at some
 #     tsan      training, evaluation and comparisons with several threads under ThreadSanitizer (tests/scripts/tsan.sh)
@@ -23,8 +23,8 @@
 set -eu
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 cd "$root"
-all_jobs='unit cases example clang fuzz asan accuracy'
-deep_jobs='long_fuzz faults tsan mutants'
+all_jobs='unit cases example asan fuzz accuracy'
+deep_jobs='alone long_fuzz faults tsan mutants'
 jobs=
 [ $# -gt 0 ] || jobs=$all_jobs
 for job in "$@"; do
@@ -113,15 +113,6 @@ job_example() {
     (cd "$scratch" && examples/module_alone && examples/train_lenet && prefix/bin/norma inspect lenet.safetensors)
 }
 
-job_clang() {
-  if ! command -v clang++ >/dev/null; then
-    echo "skipped: no clang++ here"
-    skipped=$((skipped + 1)) counted=yes
-    return 0
-  fi
-  sh cmake/build.sh clang && cmake --build --preset clang --target all_verify_interface_header_sets
-}
-
 # A script that ends with 77 was skipped and said why.
 run_script() { # <command>...
   status=0
@@ -135,8 +126,18 @@ job_faults() { sh cmake/build.sh tests && run_script sh tests/scripts/faults.sh 
 job_tsan() { run_script sh tests/scripts/tsan.sh; }
 job_mutants() { run_script sh tests/scripts/mutants.sh --count "${NORMA_MUTANTS:-200}"; }
 
+job_alone() {
+  cmake --preset tests -B "$scratch/alone" -DCMAKE_UNITY_BUILD=OFF -DNORMA_CUDA=OFF -DNORMA_QUICK_KERNELS=ON -DCMAKE_BUILD_TYPE=Debug \
+    -DCMAKE_CXX_FLAGS_DEBUG=-O0 -DNORMA_WERROR=ON && cmake --build "$scratch/alone" --parallel "$cores"
+}
+
 job_asan() {
-  sh cmake/build.sh asan &&
+  if ! command -v clang++ >/dev/null; then
+    echo "skipped: no clang++ here"
+    skipped=$((skipped + 1)) counted=yes
+    return 0
+  fi
+  sh cmake/build.sh asan && cmake --build --preset asan --target all_verify_interface_header_sets &&
     ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1 UBSAN_OPTIONS=print_stacktrace=1 run_ctest asan build-asan
 }
 

@@ -23,7 +23,7 @@ constexpr double rotation = 0.035;                       // turns, either way
 constexpr double slant_low = -0.15, slant_high = 0.35;   // x per y
 constexpr double unit_low = 1.2, unit_high = 1.7;        // one font unit
 constexpr double aspect_low = 0.75, aspect_high = 1.15;  // width over the font's
-constexpr double shift = 2.2;                            // either way
+constexpr double farthest_shift = 2.2;                   // either way
 constexpr double pen_low = 0.75, pen_high = 1.7;         // pen's radius
 constexpr double ink_low = 0.75, ink_high = 1.0;         // of full white
 constexpr double grain = 0.10, background = 0.02;        // standard deviations, ink and paper
@@ -78,8 +78,8 @@ struct Placement {
     xy = c * slant * unit + s * unit;
     yx = -s * width;
     yy = s * slant * unit - c * unit;
-    x0 = (side - 1) / 2.0 + draws.uniform(-shift, shift);
-    y0 = (side - 1) / 2.0 + draws.uniform(-shift, shift);
+    x0 = (side - 1) / 2.0 + draws.uniform(-farthest_shift, farthest_shift);
+    y0 = (side - 1) / 2.0 + draws.uniform(-farthest_shift, farthest_shift);
   }
   Point operator()(double x, double y) const {  // the font's middle is (4, 6)
     return {x0 + xx * (x - 4) + xy * (y - 6), y0 + yx * (x - 4) + yy * (y - 6)};

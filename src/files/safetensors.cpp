@@ -33,8 +33,6 @@ const char* stored_name(DType t) {
   return nullptr;
 }
 
-[[noreturn]] void corrupt(const std::string& where, const std::string& what) { throw Error(ErrorKind::data, where + ": " + what); }
-
 template <class T>
 StoredTensor make(std::string name, DType dtype, std::vector<std::int64_t> shape, std::span<const T> values) {
   const std::span<const std::byte> bytes = std::as_bytes(values);

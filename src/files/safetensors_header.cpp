@@ -33,8 +33,6 @@ constexpr TypeInfo types[] = {
 
 const TypeInfo& info(StoredAs type) { return types[static_cast<std::size_t>(type)]; }
 
-[[noreturn]] void corrupt(const std::string& where, const std::string& what) { throw Error(ErrorKind::data, where + ": " + what); }
-
 // The header's bytes, a block at a time.
 class HeaderBytes {
  public:

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "norma/checkpoint.h"
+#include "norma/error.h"
 #include "src/files/input_file.h"
 
 namespace norma {
@@ -26,6 +27,8 @@ enum class StoredAs : std::uint8_t { f32, u8, i32, i64, f16, bf16, f64, i8, i16,
 const char* name_of(StoredAs type);  // F32
 std::size_t size_of(StoredAs type);
 DType read_as(StoredAs type);
+
+[[noreturn]] inline void corrupt(const std::string& where, const std::string& what) { throw Error(ErrorKind::data, where + ": " + what); }
 
 // Returns true for the number of batches that a BatchNorm counted, in any type. state_dicts that were cast as a whole hold it so, and a
 // whole number is the same in each type. It becomes i64.

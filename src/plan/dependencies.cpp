@@ -6,15 +6,15 @@
 namespace norma {
 namespace {
 
-struct Touched {
+struct TouchedRange {
   Region region;
   std::size_t begin, end;
   bool written;
 };
 
 // Lists the memory that a Call touches and any Call writes.
-std::vector<Touched> touched(const Plan& plan, const Call& call) {
-  std::vector<Touched> ranges;
+std::vector<TouchedRange> touched(const Plan& plan, const Call& call) {
+  std::vector<TouchedRange> ranges;
   for_each_operand(call, [&](const kernels::Operand& o) {
     if (!o.value || plan[o.value].region == Region::data) return;
     const PlanValue& v = plan[o.value];
@@ -23,9 +23,9 @@ std::vector<Touched> touched(const Plan& plan, const Call& call) {
   return ranges;
 }
 
-bool conflict(const std::vector<Touched>& a, const std::vector<Touched>& b) {
-  return std::any_of(a.begin(), a.end(), [&](const Touched& x) {
-    return std::any_of(b.begin(), b.end(), [&](const Touched& y) {
+bool conflict(const std::vector<TouchedRange>& a, const std::vector<TouchedRange>& b) {
+  return std::any_of(a.begin(), a.end(), [&](const TouchedRange& x) {
+    return std::any_of(b.begin(), b.end(), [&](const TouchedRange& y) {
       return (x.written || y.written) && x.region == y.region && x.begin < y.end && y.begin < x.end;
     });
   });
@@ -35,7 +35,7 @@ bool conflict(const std::vector<Touched>& a, const std::vector<Touched>& b) {
 
 std::vector<std::vector<int>> dependencies(const Plan& plan) {
   const std::size_t n = plan.calls.size();
-  std::vector<std::vector<Touched>> ranges;
+  std::vector<std::vector<TouchedRange>> ranges;
   for (const PlanCall& c : plan.calls) ranges.push_back(touched(plan, c.call));
   std::vector<std::vector<bool>> before(n, std::vector<bool>(n));  // before[i][j]: j has ended when i begins
   std::vector<std::vector<int>> waits(n);

@@ -19,9 +19,6 @@ namespace {
 
 using kernels::Range;
 using kernels::StepState;
-using Clock = std::chrono::steady_clock;
-
-double since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
 Graph unfused(const Module& net, const TrainerOptions& options, std::int64_t batch) {
   return trace(net, transformed(options.input, options.transform.resize).prepend(batch));

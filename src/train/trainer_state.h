@@ -1,5 +1,6 @@
 // State of a Trainer. trainer.cpp runs it, trainer_checks.cpp has its refusals, trainer_checkpoint.cpp saves and loads it.
 #pragma once
+#include <chrono>
 #include <map>
 #include <memory>
 #include <optional>
@@ -17,6 +18,9 @@
 #include "src/train/saved_counters.h"
 
 namespace norma {
+
+using Clock = std::chrono::steady_clock;
+inline double since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }  // seconds
 
 // Per-channel x -> scale * x + offset of a Transform.
 struct Affine {

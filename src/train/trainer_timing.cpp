@@ -10,13 +10,8 @@
 namespace norma {
 
 using kernels::StepState;
-using Clock = std::chrono::steady_clock;
 
-namespace {
-
-double since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
-
-}  // namespace
+namespace {}  // namespace
 
 std::vector<std::int32_t> Trainer::sample_order(std::int64_t samples, std::int64_t epoch) const {
   const Use use(state_, "Trainer");

@@ -16,6 +16,7 @@ namespace {
 
 namespace fs = std::filesystem;
 using nlohmann::ordered_json;
+using test::contents;
 using test::expect_error;
 
 const std::string recipe = R"([data]
@@ -31,12 +32,6 @@ epochs = 1
 )";
 
 const RunsOptions one_at_a_time{.jobs = 1, .on_result = {}, .on_wait = {}};
-
-std::string contents(const fs::path& file) {
-  std::ostringstream s;
-  s << std::ifstream(file, std::ios::binary).rdbuf();
-  return s.str();
-}
 
 class ComparisonsResumed : public testing::Test {
  protected:

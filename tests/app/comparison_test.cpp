@@ -14,10 +14,12 @@
 #include "tests/support/expect_error.h"
 #include "tests/support/file_size_limit.h"
 #include "tests/support/temporary_folder.h"
+#include "tests/support/text_checks.h"
 
 namespace norma::app {
 namespace {
 
+using test::contents;
 using test::expect_error;
 using test::TemporaryFolder;
 
@@ -32,7 +34,7 @@ layers = [{ type = "flatten" }, { type = "linear", out = 10 }]
 batch_size = 32
 )";
 
-const std::string text = R"(claim = "More is better"
+const std::string comparison_text = R"(claim = "More is better"
 recipe = "RECIPE"
 seeds = 2
 measure = "train_loss"
@@ -56,9 +58,9 @@ class Comparisons : public testing::Test {
     if (const std::size_t at = t.find("RECIPE"); at != std::string::npos) t.replace(at, 6, recipe());
     return parse_comparison({"test", t, "test.toml", folder_.path()});
   }
-  // `text` with one part replaced.
+  // `comparison_text` with one part replaced.
   Comparison changed(const std::string& from, const std::string& to) const {
-    std::string t = text;
+    std::string t = comparison_text;
     t.replace(t.find(from), from.size(), to);
     return parsed(t);
   }
@@ -67,7 +69,7 @@ class Comparisons : public testing::Test {
 };
 
 TEST_F(Comparisons, ReadsAndWritesTheSame) {
-  const Comparison c = parsed(text);
+  const Comparison c = parsed(comparison_text);
   EXPECT_EQ(c.name, "test");
   EXPECT_EQ(c.claim, "More is better");
   EXPECT_EQ(c.seeds, 2);
@@ -102,7 +104,7 @@ TEST_F(Comparisons, RefusesWithTheCulprit) {
   refused("train.epochs = 2", "\"train/epochs\" = 2", "without quotes; got \"train/epochs\"");
   refused("optimizer.lr = [0.01, 0.5]", "\"optimizer.lr\" = [0.01, 0.5]", "vary: a recipe's field is letters");
   expect_error(ErrorKind::usage, {"train.seed is varied by --seeds"}, [&] {
-    Comparison c = parsed(text);
+    Comparison c = parsed(comparison_text);
     c.vary.push_back({"train.seed", {"1"}});
     planned_runs(c);
   });
@@ -124,7 +126,7 @@ TEST(Variations, AreListsOfTomlValues) {
 }
 
 TEST_F(Comparisons, RunsAreEveryCombinationSeedBySeed) {
-  const std::vector<PlannedRun> runs = planned_runs(parsed(text));
+  const std::vector<PlannedRun> runs = planned_runs(parsed(comparison_text));
   ASSERT_EQ(runs.size(), 8U);
   std::set<std::string> names;
   for (const PlannedRun& r : runs) names.insert(r.name);
@@ -183,8 +185,6 @@ struct Made {
   }
   std::vector<std::string> variants;
 };
-
-constexpr double nan = std::numeric_limits<double>::quiet_NaN();
 
 TEST(Verdicts, BetterAsksForMoreThanTheSpread) {
   Made m;
@@ -275,7 +275,7 @@ TEST(Spreads, AreThoseOfTheSample) {
 // ---- running
 
 TEST_F(Comparisons, RunsSideBySideAreThoseOneAfterTheOther) {
-  const Comparison c = parsed(text);
+  const Comparison c = parsed(comparison_text);
   const std::vector<PlannedRun> runs = planned_runs(c);
   std::map<std::string, std::string> hashes[2];
   for (const int jobs : {1, 3}) {
@@ -288,7 +288,7 @@ TEST_F(Comparisons, RunsSideBySideAreThoseOneAfterTheOther) {
 }
 
 TEST_F(Comparisons, WhatHasEndedIsNotRunAgain) {
-  const Comparison c = parsed(text);
+  const Comparison c = parsed(comparison_text);
   const std::vector<PlannedRun> runs = planned_runs(c);
   const std::filesystem::path out = folder_.path() / "out";
   int ran = 0;
@@ -317,11 +317,6 @@ TEST_F(Comparisons, WhatHasEndedIsNotRunAgain) {
 }
 
 std::filesystem::path d_run(const std::filesystem::path& out, const PlannedRun& run) { return out / "runs" / run.name; }
-std::string contents(const std::filesystem::path& file) {
-  std::ostringstream s;
-  s << std::ifstream(file, std::ios::binary).rdbuf();
-  return s.str();
-}
 void put(const std::filesystem::path& file, const std::string& words) {
   std::filesystem::create_directories(file.parent_path());
   std::ofstream(file, std::ios::binary) << words;
@@ -329,7 +324,7 @@ void put(const std::filesystem::path& file, const std::string& words) {
 
 TEST_F(Comparisons, ReplacingOneRemovesWhatNormaWroteAndNothingElse) {
   namespace fs = std::filesystem;
-  const Comparison c = parsed(text);
+  const Comparison c = parsed(comparison_text);
   const std::vector<PlannedRun> runs = planned_runs(c);
   const fs::path out = folder_.path() / "out";
   put(out / "runs/precious/config.toml", "mine");
@@ -361,7 +356,7 @@ TEST_F(Comparisons, ReplacingOneRemovesWhatNormaWroteAndNothingElse) {
 }
 
 TEST_F(Comparisons, FilesOfItsNamesThatAreNotNormasStay) {
-  const Comparison c = parsed(text);
+  const Comparison c = parsed(comparison_text);
   const std::vector<PlannedRun> runs = planned_runs(c);
   for (const char* name : {"report.html", "comparison.svg", "results.jsonl"}) {
     const std::filesystem::path out = folder_.path() / name;
@@ -380,7 +375,7 @@ TEST_F(Comparisons, FilesOfItsNamesThatAreNotNormasStay) {
 }
 
 TEST_F(Comparisons, OneWithoutAListGoesOnAndIsNotReplaced) {
-  const Comparison c = parsed(text);
+  const Comparison c = parsed(comparison_text);
   const std::vector<PlannedRun> runs = planned_runs(c);
   const std::filesystem::path out = folder_.path() / "out";
   {
@@ -400,7 +395,7 @@ TEST_F(Comparisons, OneWithoutAListGoesOnAndIsNotReplaced) {
 }
 
 TEST_F(Comparisons, AResultThatCannotBeWrittenIsNamedAndLeavesNoHalfLine) {
-  ComparisonDirectory d = ComparisonDirectory::create(folder_.path() / "out", parsed(text), false);
+  ComparisonDirectory d = ComparisonDirectory::create(folder_.path() / "out", parsed(comparison_text), false);
   const std::filesystem::path file = d.path() / "results.jsonl";
   d.append({.name = "a", .detail = {}, .measured = {}, .parameters_hash = "x", .epochs = {}});
   const std::string before = contents(file);

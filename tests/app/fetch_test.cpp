@@ -15,7 +15,7 @@
 
 #include "norma/dataset.h"
 #include "norma/norma.h"
-#include "tests/support/environment.h"
+#include "tests/support/environment_variable.h"
 #include "tests/support/expect_error.h"
 #include "tests/support/http_server.h"
 #include "tests/support/idx_files.h"
@@ -124,7 +124,7 @@ class Fetch : public ::testing::Test {
   }
 
   std::string set_ = "mnist", good_;
-  const Environment proxy_{"no_proxy", "127.0.0.1"}, own_mirror_{"NORMA_MIRROR", nullptr};
+  const EnvironmentVariable proxy_{"no_proxy", "127.0.0.1"}, own_mirror_{"NORMA_MIRROR", nullptr};
   TemporaryFolder folder_;
   HttpServer server_{[this](Connection& c) { answer(c); }};
 };
@@ -306,7 +306,7 @@ TEST_F(Fetch, MirrorsByDefaultAndByEnvironment) {
   EXPECT_EQ(default_mirrors("mnist").size(), 2u);
   EXPECT_EQ(default_mirrors("fashion-mnist").size(), 3u);
   expect_error(ErrorKind::usage, {"kmnist", "fashion-mnist, mnist"}, [] { default_mirrors("kmnist"); });
-  const Environment own("NORMA_MIRROR", " http://a/x   https://b/ ");
+  const EnvironmentVariable own("NORMA_MIRROR", " http://a/x   https://b/ ");
   EXPECT_EQ(default_mirrors("mnist"), (std::vector<std::string>{"http://a/x/mnist/", "https://b/mnist/"}));
   FetchOptions o;
   o.mirrors = {"file:///etc/"};
@@ -352,7 +352,7 @@ TEST_F(Fetch, TrustsTheCertificatesThatCurlsCommandIsToldOf) {
   o.mirrors = {"https://127.0.0.1:" + std::to_string(server.port()) + "/"};
   const std::string own = (served / "trusted/own.pem").string(), folder = (served / "trusted").string();
   const auto fetched = [&](const char* bundle, const char* file, const char* dir) {
-    const Environment a("CURL_CA_BUNDLE", bundle), b("SSL_CERT_FILE", file), c("SSL_CERT_DIR", dir);
+    const EnvironmentVariable a("CURL_CA_BUNDLE", bundle), b("SSL_CERT_FILE", file), c("SSL_CERT_DIR", dir);
     TemporaryFolder into;
     try {
       return fetch_file(set_, file_name, into.path(), o) && read_bytes(into / packed_name) == good_;
@@ -379,7 +379,7 @@ TEST_F(Fetch, AWholeSetThatThenLoads) {
     if (c.path.starts_with("/down/")) return c.reply("503 Service Unavailable", "");
     c.reply("200 OK", read_bytes(*from / fs::path(c.path).filename()));
   });
-  const Environment mirrors("NORMA_MIRROR", (server.url("down") + " " + server.url("up")).c_str());
+  const EnvironmentVariable mirrors("NORMA_MIRROR", (server.url("down") + " " + server.url("up")).c_str());
   std::set<std::string> seen;
   FetchOptions o;
   o.on_progress = [&](const FetchProgress& p) {

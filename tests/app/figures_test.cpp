@@ -3,12 +3,10 @@
 
 #include <gtest/gtest.h>
 
-#include <limits>
+#include "tests/support/text_checks.h"
 
 namespace norma::app {
 namespace {
-
-constexpr double nan = std::numeric_limits<double>::quiet_NaN();
 
 TEST(Figures, OfPages) {
   EXPECT_EQ(format_number(0.34567), "0.3457");

@@ -110,17 +110,17 @@ TEST(GpuModel, TheChainIsWhatWaitsForOneAnother) {
   EXPECT_DOUBLE_EQ(step.fitting, 0.5);
 }
 
-Recipe recipe(const std::string& device) {
+Recipe recipe_on(const std::string& device) {
   const Override overrides[] = {{"device.kind", device, "--device"}};
   return parse_recipe(find_recipe("mnist-lenet-bn"), overrides);
 }
 
 TEST(PlanGpu, ListsTheKernelsOfLeNet) {
   if (!cuda_report().built) {
-    expect_error(ErrorKind::device, {"no CUDA"}, [] { predict_plan(recipe("cuda"), Mode::train, Device::cuda(), h200()); });
+    expect_error(ErrorKind::device, {"no CUDA"}, [] { predict_plan(recipe_on("cuda"), Mode::train, Device::cuda(), h200()); });
     return;
   }
-  const GpuPlan plan = predict_plan(recipe("cuda"), Mode::train, Device::cuda(), h200());
+  const GpuPlan plan = predict_plan(recipe_on("cuda"), Mode::train, Device::cuda(), h200());
   EXPECT_EQ(plan.steps, 234);
   EXPECT_EQ(plan.tail, 96);
   ASSERT_EQ(plan.launches.size(), plan.lines.size());

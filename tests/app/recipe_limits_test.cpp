@@ -3,46 +3,15 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <functional>
 #include <string>
 #include <vector>
 
 #include "apps/norma/compare/comparison.h"
 #include "apps/norma/recipe/flags.h"
-#include "apps/norma/recipe/recipe.h"
-#include "norma/error.h"
+#include "tests/support/recipe_texts.h"
 
 namespace norma::app {
 namespace {
-
-const std::string minimal = R"([data]
-name = "digits"
-[model]
-layers = [
-  { type = "flatten" },
-  { type = "linear", out = 10 },
-]
-)";
-
-Recipe parse(const std::string& text, const std::vector<Override>& overrides) {
-  return parse_recipe({"test", text, "test.toml", "/recipes"}, overrides);
-}
-
-std::string message_of(const std::function<void()>& f) {
-  try {
-    f();
-  } catch (const Error& e) {
-    EXPECT_EQ(e.kind(), ErrorKind::usage) << e.what();
-    return e.what();
-  }
-  return "no error";
-}
-
-std::string refusal(const std::string& text, const std::vector<Override>& overrides) {
-  return message_of([&] { parse(text, overrides); });
-}
-
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 TEST(Recipe, NumbersThatAreNoFloatsAreRefusedByField) {
   const std::string batch_norm = R"({ type = "batch_norm" })", dropout = R"({ type = "dropout" })";

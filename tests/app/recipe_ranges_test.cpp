@@ -9,6 +9,7 @@
 #include "apps/norma/recipe/fields.h"
 #include "apps/norma/recipe/reference.h"
 #include "norma/error.h"
+#include "tests/support/recipe_texts.h"
 
 namespace norma::app {
 namespace {
@@ -88,11 +89,9 @@ class NumberSetter {
   std::optional<Place> place_;
 };
 
-Recipe parse(const std::string& text) { return parse_recipe({"test", text, "test.toml", "/recipes"}); }
-
 // Nothing where f accepts.
 template <class F>
-std::string refusal(F f) {
+std::string refusal_of(F f) {
   try {
     f();
     return "";
@@ -103,7 +102,7 @@ std::string refusal(F f) {
 }
 
 std::string library_refusal(const Recipe& r) {
-  return refusal([&] {
+  return refusal_of([&] {
     if (r.data.source == DataSection::Source::circles) load_data(r.data);
     const Trainer trainer(Module(build_model(r.model)), trainer_options(r, sample_shape(r.data), Device::cpu()));
   });
@@ -170,7 +169,7 @@ TEST(RecipeRanges, AreTheLibrarys) {
         if (!(place = setter.place()) || !is_used(r, place->path)) break;
         tried.emplace(place->table, place->key);
         if (depends_on_samples(place->path, value)) continue;
-        const std::string library = library_refusal(r), recipe = refusal([&] { parse(write_toml(r)); });
+        const std::string library = library_refusal(r), recipe = refusal_of([&] { parse(write_toml(r)); });
         EXPECT_EQ(recipe.empty(), library.empty() && !only_recipes_refuse(place->path, value))
             << place->path << " = " << value << "\nlibrary: " << library << "\nrecipe: " << recipe;
         if (recipe.empty()) continue;
@@ -191,14 +190,14 @@ TEST(RecipeRanges, AreTheLibrarys) {
 TEST(RecipeRanges, SizesReachTheLibrarysLimit) {
   const auto net = [](const std::string& layer) { return parse("[data]\nname = \"digits\"\n[model]\nlayers = [" + layer + "]\n"); };
   for (const char* field : {"out = 2147483647, kernel = 1", "out = 1, kernel = 2147483647", "out = 1, kernel = 1, padding = 2147483647"})
-    EXPECT_EQ(refusal([&] { net(std::string("{ type = \"conv2d\", ") + field + " }"); }), "") << field;
+    EXPECT_EQ(refusal_of([&] { net(std::string("{ type = \"conv2d\", ") + field + " }"); }), "") << field;
   for (const char* field : {"out = 2147483648, kernel = 1", "out = 1, kernel = 2147483648", "out = 1, kernel = 1, padding = [0, -1]"}) {
-    const std::string message = refusal([&] { net(std::string("{ type = \"conv2d\", ") + field + " }"); });
+    const std::string message = refusal_of([&] { net(std::string("{ type = \"conv2d\", ") + field + " }"); });
     EXPECT_TRUE(message.starts_with("test.toml:4:")) << field << ": " << message;
   }
   const std::string data = "[model]\nlayers = [{ type = \"flatten\" }]\n[data]\nname = \"digits\"\ntrain_samples = ";
   EXPECT_EQ(parse(data + "2147483648\n").data.train_samples, std::int64_t{1} << 31);
-  EXPECT_NE(refusal([&] { parse(data + "2147483649\n"); }).find("from 1 to 2147483648"), std::string::npos);
+  EXPECT_NE(refusal_of([&] { parse(data + "2147483649\n"); }).find("from 1 to 2147483648"), std::string::npos);
 }
 
 }  // namespace

@@ -12,7 +12,7 @@ namespace {
 
 using test::expect_error;
 
-constexpr const char* text = R"([data]
+constexpr const char* recipe_text = R"([data]
 name = "idx"
 train_images = "a.img"
 train_labels = "a.lab"
@@ -27,7 +27,7 @@ lr = 0.5
 epochs = 2
 )";
 
-Recipe recipe(const std::vector<Override>& overrides = {}) { return parse_recipe({"r", text, "r.toml", "/data"}, overrides); }
+Recipe recipe(const std::vector<Override>& overrides = {}) { return parse_recipe({"r", recipe_text, "r.toml", "/data"}, overrides); }
 
 Dataset split(std::int64_t n) {
   Dataset d;

@@ -17,7 +17,6 @@
 namespace norma::app {
 namespace {
 
-constexpr double nan = std::numeric_limits<double>::quiet_NaN();
 constexpr double infinity = std::numeric_limits<double>::infinity();
 
 EpochMetrics epoch(std::int64_t n) {

@@ -12,8 +12,6 @@
 namespace norma::app {
 namespace {
 
-constexpr double nan = std::numeric_limits<double>::quiet_NaN();
-
 // Numbers that a damaged metrics.jsonl can hold: no difference and no power of ten in an axis is 0 or infinite.
 TEST(Axis, EveryDoubleHasTicks) {
   constexpr double tiny = 5e-324, huge = std::numeric_limits<double>::max();

@@ -6,7 +6,7 @@
 
 #include "norma/dataset.h"
 #include "src/data/published_files.h"
-#include "tests/support/environment.h"
+#include "tests/support/environment_variable.h"
 #include "tests/support/expect_error.h"
 #include "tests/support/idx_files.h"
 #include "tests/support/temporary_folder.h"
@@ -28,17 +28,17 @@ class Datasets : public ::testing::Test {
 
   TemporaryFolder home_;
   // Nothing of the machine's own is found, but for /usr/share/datasets.
-  Environment data_dir_{"NORMA_DATA_DIR", nullptr}, xdg_{"XDG_CACHE_HOME", nullptr}, user_{"HOME", home_.path().string().c_str()};
+  EnvironmentVariable data_dir_{"NORMA_DATA_DIR", nullptr}, xdg_{"XDG_CACHE_HOME", nullptr}, user_{"HOME", home_.path().string().c_str()};
 };
 
 TEST_F(Datasets, SearchPathInOrder) {
   const fs::path usr = "/usr/share/datasets";
   EXPECT_EQ(dataset_search_path(), (std::vector<fs::path>{home_ / ".cache/norma/datasets", usr}));
   EXPECT_EQ(dataset_cache(), home_ / ".cache/norma/datasets");
-  const Environment dir("NORMA_DATA_DIR", "/data"), xdg("XDG_CACHE_HOME", "/xdg");
+  const EnvironmentVariable dir("NORMA_DATA_DIR", "/data"), xdg("XDG_CACHE_HOME", "/xdg");
   EXPECT_EQ(dataset_search_path("/mine"), (std::vector<fs::path>{"/mine", "/data", "/xdg/norma/datasets", usr}));
   EXPECT_EQ(dataset_cache(), "/xdg/norma/datasets");
-  const Environment relative("XDG_CACHE_HOME", "xdg"), empty("NORMA_DATA_DIR", ""), nobody("HOME", nullptr);
+  const EnvironmentVariable relative("XDG_CACHE_HOME", "xdg"), empty("NORMA_DATA_DIR", ""), nobody("HOME", nullptr);
   EXPECT_EQ(dataset_search_path(), std::vector<fs::path>{usr});
   expect_error(ErrorKind::failure, {"HOME"}, [] { dataset_cache(); });
 }
@@ -47,7 +47,7 @@ TEST_F(Datasets, FindsTheFirstCompleteFolder) {
   write_set(home_ / "b/mnist", true);
   write_set(home_ / "a/mnist");
   fs::remove(home_ / "a/mnist" / std::string(idx_files[3]));
-  const Environment dir("NORMA_DATA_DIR", (home_ / "b").string().c_str());
+  const EnvironmentVariable dir("NORMA_DATA_DIR", (home_ / "b").string().c_str());
   EXPECT_EQ(find_dataset("mnist", home_ / "a"), home_ / "b/mnist");
   write_set(home_ / "a/MNIST/raw");
   EXPECT_EQ(find_dataset("mnist", home_ / "a"), home_ / "a/MNIST/raw");

@@ -39,7 +39,7 @@ std::string repeated(const std::string& text, std::size_t times, const std::stri
   return all;
 }
 
-std::string error_of(const std::string& header, const std::string& data = {}) {
+std::string error_of_header(const std::string& header, const std::string& data = {}) {
   const TemporaryFolder folder;
   write(folder / "f", header, data);
   try {
@@ -68,17 +68,18 @@ std::string with_tensors(std::size_t count, const std::string& shape, std::size_
 }
 
 TEST(SafetensorsLimits, AreReadAndOneMoreIsRefused) {
-  EXPECT_EQ(error_of(with_shape(64), "x"), "");
-  EXPECT_NE(error_of(with_shape(65), "x").find("tensor 'a': more than 64 dimensions"), std::string::npos);
-  EXPECT_EQ(error_of(with_metadata(65'536)), "");
-  EXPECT_NE(error_of(with_metadata(65'537)).find("__metadata__: more than 65536 keys"), std::string::npos);
+  EXPECT_EQ(error_of_header(with_shape(64), "x"), "");
+  EXPECT_NE(error_of_header(with_shape(65), "x").find("tensor 'a': more than 64 dimensions"), std::string::npos);
+  EXPECT_EQ(error_of_header(with_metadata(65'536)), "");
+  EXPECT_NE(error_of_header(with_metadata(65'537)).find("__metadata__: more than 65536 keys"), std::string::npos);
   const std::string ones = repeated("1", 64);
-  EXPECT_EQ(error_of(with_tensors(31'250, ones, 1), std::string(31'250, 'x')), "");
-  EXPECT_NE(error_of(with_tensors(31'251, ones, 1), std::string(31'251, 'x')).find("more than 2000000 numbers"), std::string::npos);
+  EXPECT_EQ(error_of_header(with_tensors(31'250, ones, 1), std::string(31'250, 'x')), "");
+  EXPECT_NE(error_of_header(with_tensors(31'251, ones, 1), std::string(31'251, 'x')).find("more than 2000000 numbers"), std::string::npos);
   for (const char quote : {'n', '"'}) {
     const std::string longest = quote == 'n' ? std::string(max_text_bytes, 'n') : repeated("\\\"", max_text_bytes / 2, "");
-    EXPECT_EQ(error_of(R"({"__metadata__":{"k":")" + longest + "\"}}"), "");
-    EXPECT_NE(error_of(R"({"__metadata__":{"k":")" + longest + "x\"}}").find("a text of more than 4000000 bytes"), std::string::npos);
+    EXPECT_EQ(error_of_header(R"({"__metadata__":{"k":")" + longest + "\"}}"), "");
+    EXPECT_NE(error_of_header(R"({"__metadata__":{"k":")" + longest + "x\"}}").find("a text of more than 4000000 bytes"),
+              std::string::npos);
   }
 }
 

@@ -17,13 +17,8 @@ namespace norma {
 namespace {
 
 namespace fs = std::filesystem;
+using test::contents;
 using test::TemporaryFolder;
-
-std::string contents(const fs::path& file) {
-  std::ostringstream s;
-  s << std::ifstream(file, std::ios::binary).rdbuf();
-  return s.str();
-}
 
 std::string length_prefix(std::uint64_t n) {
   std::string s(8, '\0');

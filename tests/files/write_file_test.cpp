@@ -22,14 +22,9 @@ namespace norma {
 namespace {
 
 namespace fs = std::filesystem;
+using test::contents;
 using test::FileSizeLimit;
 using test::TemporaryFolder;
-
-std::string contents(const fs::path& file) {
-  std::ostringstream s;
-  s << std::ifstream(file, std::ios::binary).rdbuf();
-  return s.str();
-}
 
 // The message of the Error(failure) that writing throws.
 std::string failure(const fs::path& file, std::string_view text) {

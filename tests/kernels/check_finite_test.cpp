@@ -14,12 +14,12 @@ namespace {
 
 using namespace kernels;
 
-constexpr float nan = std::numeric_limits<float>::quiet_NaN(), inf = std::numeric_limits<float>::infinity();
+constexpr float not_a_number = std::numeric_limits<float>::quiet_NaN(), infinite = std::numeric_limits<float>::infinity();
 
 // n values between guards that are not finite.
 class Values {
  public:
-  explicit Values(std::int64_t n) : n_(n), memory_(static_cast<std::size_t>(n) + 3 * guard, nan) {
+  explicit Values(std::int64_t n) : n_(n), memory_(static_cast<std::size_t>(n) + 3 * guard, not_a_number) {
     const auto past = reinterpret_cast<std::uintptr_t>(memory_.data() + guard) % 64;
     values_ = memory_.data() + guard + (64 - past) % 64 / sizeof(float);
     for (std::int64_t i = 0; i < n; ++i) values_[i] = static_cast<float>(i % 7) - 3;
@@ -62,7 +62,7 @@ TEST(CheckFinite, SeesEveryValueAndNoGuard) {
     for (const cpu::Backend& backend : cpu::backends()) {
       EXPECT_EQ(values.status(backend), 0) << n << " values, " << backend.isa;
       for (const std::int64_t i : edges(n))
-        for (const float bad : {nan, inf, -inf}) {
+        for (const float bad : {not_a_number, infinite, -infinite}) {
           const float good = values[i];
           values[i] = bad;
           EXPECT_EQ(values.status(backend), 1) << bad << " at " << i << " of " << n << ", " << backend.isa;

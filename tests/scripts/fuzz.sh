@@ -1,8 +1,8 @@
 #!/bin/sh
 # The fuzzers of tests/fuzz (clang++'s libFuzzer, AddressSanitizer, UndefinedBehaviorSanitizer), begun with files that norma writes.
 #   sh tests/scripts/fuzz.sh [SECONDS [FUZZER...]]     60 seconds, shared by all of them; at most one per core runs at once
-# Prints how often each ran. Stops at the first finding of each: its input stays in build-clang/fuzz/findings, and the command that runs it
-# again is printed. Inputs that reach new code are kept in build-clang/fuzz/<fuzzer>: the next run begins with them, too.
+# Prints how often each ran. Stops at the first finding of each: its input stays in build-asan/fuzz/findings, and the command that runs it
+# again is printed. Inputs that reach new code are kept in build-asan/fuzz/<fuzzer>: the next run begins with them, too.
 # CSV has no fuzzer: norma does not read it.
 set -eu
 cd "$(dirname -- "$0")/../.."
@@ -12,8 +12,8 @@ case $seconds in
 esac
 [ $# = 0 ] || shift
 command -v clang++ >/dev/null || { echo "skipped: no clang++ here"; exit 77; }
-sh cmake/build.sh clang norma_fuzz
-fuzz=$PWD/build-clang/tests/fuzz/norma_fuzz
+sh cmake/build.sh asan norma_fuzz
+fuzz=$PWD/build-asan/tests/fuzz/norma_fuzz
 all=$("$fuzz" --list | cut -f1)
 # shellcheck disable=SC2086 # a list of words
 [ $# -gt 0 ] || set -- $all
@@ -24,7 +24,7 @@ done
 cores=$(nproc 2>/dev/null || echo 2)
 each=$((seconds / $#))
 [ $each -gt 0 ] || each=1
-kept=$PWD/build-clang/fuzz
+kept=$PWD/build-asan/fuzz
 mkdir -p "$kept/findings"
 scratch=$(mktemp -d "${TMPDIR:-/tmp}/norma-fuzz.XXXXXX")
 trap 'rm -rf "$scratch"' EXIT

@@ -264,7 +264,8 @@ TEST(PlantedFaults, SharedMemoryWrittenBeforeItsBegin) {
     run(
         +[] {
           volatile int before = -1;
-          shared<Tile>().v[before] = 1;
+          float* const first = shared<Tile>().v;
+          first[before] = 1;
         },
         32);
   });

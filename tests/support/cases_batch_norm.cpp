@@ -12,7 +12,7 @@ struct Normalised {
   double mean = 0, deviation = 1;  // of x
 };
 
-std::vector<Normalised> shapes() {
+std::vector<Normalised> batch_norm_shapes() {
   return {{"lenet1", 37, 6, 24, 24},
           {"lenet2", 17, 16, 8, 8},
           {"lenet_fc", 37, 120, 1, 1},
@@ -167,7 +167,7 @@ CallCase running_update(const Running& p, int lanes) {
 }  // namespace
 
 void add_batch_norm_cases(std::vector<Case>& table) {
-  for (const Normalised& p : shapes()) {
+  for (const Normalised& p : batch_norm_shapes()) {
     table.push_back({"batch_norm_statistics_" + p.name, [p](int lanes) { return statistics(p, lanes); }});
     for (const ActivationTraits& t : activation_table) {
       if (!t.gradient_from_output) continue;  // it is never folded in

@@ -14,7 +14,7 @@ struct Grouped {
 };
 
 // Layer norm by element, group norm, instance norm; on (N,F) a channel is an element.
-std::vector<Grouped> shapes() {
+std::vector<Grouped> group_norm_shapes() {
   return {{"layer", 37, 6, 12, 11, 1, true},
           {"layer_1d", 37, 120, 1, 1, 1, true},
           {"layer_n1", 1, 3, 5, 4, 1, true},
@@ -94,11 +94,11 @@ void add_cases(std::vector<Case>& table, const Grouped& p) {
 }  // namespace
 
 void add_group_norm_cases(std::vector<Case>& table) {
-  for (const Grouped& p : shapes()) {
+  for (const Grouped& p : group_norm_shapes()) {
     add_cases(table, p);
     table.push_back({"group_norm_forward_plain_var_" + p.name, [p](int lanes) { return forward(p, false, false, true, lanes); }});
   }
-  for (const Grouped& p : {shapes()[0], shapes()[5]}) {
+  for (const Grouped& p : {group_norm_shapes()[0], group_norm_shapes()[5]}) {
     table.push_back({"group_norm_forward_no_bias_" + p.name, [p](int lanes) { return forward(p, true, false, false, lanes); }});
     table.push_back({"group_norm_backward_no_bias_" + p.name, [p](int lanes) { return backward(p, true, false, lanes); }});
     table.push_back({"group_norm_backward_first_layer_" + p.name, [p](int lanes) { return backward(p, false, true, lanes); }});

@@ -22,4 +22,9 @@ void expect_error(ErrorKind kind, std::initializer_list<std::string> words, F&& 
   ADD_FAILURE() << "no error";
 }
 
+template <class F>
+void expect_error(ErrorKind kind, const std::string& word, F&& call) {
+  expect_error(kind, {word}, call);
+}
+
 }  // namespace norma::test

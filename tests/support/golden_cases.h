@@ -18,15 +18,15 @@ inline std::ostream& operator<<(std::ostream& out, const GoldenCase& c) { return
 
 inline std::vector<GoldenCase> golden_cases() {
   using namespace nn;
-  const Sequential net{Conv2d{.out = 4, .kernel = 3, .padding = 1},
-                       BatchNorm{},
-                       ReLU{},
-                       MaxPool2d{},
-                       Flatten{},
-                       Linear{.out = 5},
-                       BatchNorm{},
-                       Sigmoid{},
-                       Linear{.out = 3}};
+  const Sequential small_net{Conv2d{.out = 4, .kernel = 3, .padding = 1},
+                             BatchNorm{},
+                             ReLU{},
+                             MaxPool2d{},
+                             Flatten{},
+                             Linear{.out = 5},
+                             BatchNorm{},
+                             Sigmoid{},
+                             Linear{.out = 3}};
   return {
       {"conv_3x3", Conv2d{.out = 4, .kernel = 3}, {2, 3, 6, 5}},
       {"conv_1x1", Conv2d{.out = 5, .kernel = 1}, {3, 3, 4, 3}},
@@ -177,9 +177,9 @@ inline std::vector<GoldenCase> golden_cases() {
                                      Module{Conv2d{.out = 4, .kernel = 1, .bias = false}}}},
                   ReLU{}},
        {3, 3, 4, 3}},
-      {"net", net, {6, 2, 4, 6}},
-      {"net_batch19", net, {19, 2, 4, 6}},
-      {"net_eval", net, {6, 2, 4, 6}, Mode::eval},
+      {"net", small_net, {6, 2, 4, 6}},
+      {"net_batch19", small_net, {19, 2, 4, 6}},
+      {"net_eval", small_net, {6, 2, 4, 6}, Mode::eval},
   };
 }
 

@@ -9,6 +9,8 @@
 
 namespace norma::test {
 
+constexpr ErrorKind usage = ErrorKind::usage;
+
 struct Misuse {
   const char* what;
   ErrorKind kind;

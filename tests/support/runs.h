@@ -11,16 +11,14 @@
 
 #include "apps/norma/run/run_directory.h"
 #include "norma/error.h"
+#include "tests/support/expect_error.h"
+#include "tests/support/temporary_folder.h"
 
 namespace norma::app {
 
 namespace fs = std::filesystem;
-
-inline std::string contents(const fs::path& file) {
-  std::ostringstream s;
-  s << std::ifstream(file, std::ios::binary).rdbuf();
-  return s.str();
-}
+using test::contents;
+using test::expect_error;
 
 inline void put(const fs::path& file, const std::string& text) { std::ofstream(file, std::ios::binary) << text; }
 
@@ -32,12 +30,6 @@ inline Error error_of(const std::function<void()>& f) {
   }
   ADD_FAILURE() << "expected an error";
   return {ErrorKind::failure, "none"};
-}
-
-inline void expect_error(ErrorKind kind, const std::string& part, const std::function<void()>& f) {
-  const Error e = error_of(f);
-  EXPECT_EQ(e.kind(), kind) << e.what();
-  EXPECT_NE(std::string(e.what()).find(part), std::string::npos) << "'" << part << "' is not in: " << e.what();
 }
 
 // A model and its training state in which every number is `step`.

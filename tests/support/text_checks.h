@@ -1,11 +1,14 @@
-// Checks of a page's or a chart's text.
+// Checks of a page's or a chart's text, and the number that is none.
 #pragma once
 #include <gtest/gtest.h>
 
+#include <limits>
 #include <string>
 #include <string_view>
 
 namespace norma::app {
+
+inline constexpr double nan = std::numeric_limits<double>::quiet_NaN();
 
 inline std::size_t count(std::string_view text, std::string_view part) {
   std::size_t n = 0;

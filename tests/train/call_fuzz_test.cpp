@@ -14,9 +14,9 @@ namespace {
 
 using namespace nn;
 
-class Random {
+class Choices {
  public:
-  explicit Random(std::uint64_t seed) : words_(seed) {}
+  explicit Choices(std::uint64_t seed) : words_(seed) {}
   std::int64_t below(std::int64_t n) { return static_cast<std::int64_t>(words_() % static_cast<std::uint64_t>(n)); }
   bool one_in(std::int64_t n) { return below(n) == 0; }
   template <class T>
@@ -40,9 +40,9 @@ class Random {
 
 Value stray;  // of whatever net was built last
 
-Module layer(Random& r, int depth);
+Module layer(Choices& r, int depth);
 
-Sequential block(Random& r, int depth, std::int64_t most) {
+Sequential block(Choices& r, int depth, std::int64_t most) {
   Sequential s;
   for (std::int64_t i = r.below(most + 1); i > 0; --i) {
     if (r.one_in(8))
@@ -53,7 +53,7 @@ Sequential block(Random& r, int depth, std::int64_t most) {
   return s;
 }
 
-Module layer(Random& r, int depth) {
+Module layer(Choices& r, int depth) {
   switch (r.below(depth > 0 ? 20 : 16)) {
     case 0:
       return Conv2d{
@@ -89,12 +89,12 @@ Module layer(Random& r, int depth) {
   }
 }
 
-Shape sample_shape(Random& r) {
+Shape sample_shape(Choices& r) {
   if (r.one_in(20)) return {r.count(3), r.count(3)};
   return r.one_in(3) ? Shape{r.count(8)} : Shape{r.count(3), r.count(8), r.count(8)};
 }
 
-Dataset data_for(Random& r, const Shape& sample, std::int64_t classes) {
+Dataset data_for(Choices& r, const Shape& sample, std::int64_t classes) {
   Dataset d;
   d.name = "drawn";
   d.sample = r.one_in(20) ? sample_shape(r) : sample;
@@ -132,7 +132,7 @@ bool attempt(Counts& counts, F&& call) {
   }
 }
 
-std::string any_name(Random& r, const Graph& graph) {
+std::string any_name(Choices& r, const Graph& graph) {
   const Node& n = graph.nodes[static_cast<std::size_t>(r.below(static_cast<std::int64_t>(graph.nodes.size())))];
   const std::vector<ParameterInfo> parameters = graph.parameters();
   switch (r.below(7)) {
@@ -149,7 +149,7 @@ std::string any_name(Random& r, const Graph& graph) {
   }
 }
 
-void train(Random& r, Counts& counts) {
+void train(Choices& r, Counts& counts) {
   Sequential net = block(r, 2, 6);
   const std::int64_t classes = 1 + r.below(5);
   if (!r.one_in(10)) net.append({"flat", Flatten{}}).append({"head", Linear{.out = classes}});
@@ -216,7 +216,7 @@ void train(Random& r, Counts& counts) {
   }
 }
 
-void run_alone(Random& r, Counts& counts) {
+void run_alone(Choices& r, Counts& counts) {
   const Sequential net = block(r, 2, 5);
   ModuleRunner::Options o{
       .mode = r.one_in(3) ? Mode::eval : Mode::train, .fuse = !r.one_in(3), .reuse = r.one_in(3), .backward = !r.one_in(4)};
@@ -244,7 +244,7 @@ TEST(CallFuzz, EveryCallIsRightOrRefused) {
   Counts counts;
   for (std::uint64_t seed = 1; seed <= 3000 || (seconds && !over()); ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));
-    Random r(seed);
+    Choices r(seed);
     if (seed % 3 == 0) run_alone(r, counts);
     else train(r, counts);
     if (HasFailure()) break;

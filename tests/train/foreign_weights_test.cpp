@@ -40,7 +40,7 @@ Checkpoint renamed(const std::function<std::string(const std::string&)>& f) {
   return c;
 }
 
-std::size_t place(const Checkpoint& c, const std::string& name) {
+std::size_t index_of(const Checkpoint& c, const std::string& name) {
   for (std::size_t i = 0; i < c.tensors.size(); ++i)
     if (c.tensors[i].name == name) return i;
   throw std::runtime_error(name);
@@ -105,20 +105,20 @@ TEST(ForeignWeights, ACounterMayBeMissingOrOfAnotherIntegerForm) {
   Trainer t{net, options()};
   Checkpoint c = trained();
   const std::int64_t batches = c.find(name)->integers().at(0);
-  c.tensors[place(c, name)] = StoredTensor::from(name, {1}, std::span<const std::int64_t>{&batches, 1});
+  c.tensors[index_of(c, name)] = StoredTensor::from(name, {1}, std::span<const std::int64_t>{&batches, 1});
   EXPECT_EQ(notes_of(c), "");
   const auto narrow = static_cast<std::int32_t>(batches);
   for (const std::vector<std::int64_t>& shape : {std::vector<std::int64_t>{}, {1}, {1, 1}}) {
     const auto bytes = std::as_bytes(std::span(&narrow, 1));
-    c.tensors[place(c, name)] = {name, DType::i32, shape, {bytes.begin(), bytes.end()}};
+    c.tensors[index_of(c, name)] = {name, DType::i32, shape, {bytes.begin(), bytes.end()}};
     EXPECT_EQ(notes_of(c), "");
   }
   for (const std::int64_t bad : {std::int64_t{-1}, std::numeric_limits<std::int64_t>::max(), std::numeric_limits<std::int64_t>::min()}) {
-    c.tensors[place(c, name)] = StoredTensor::from(name, {}, std::span<const std::int64_t>{&bad, 1});
+    c.tensors[index_of(c, name)] = StoredTensor::from(name, {}, std::span<const std::int64_t>{&bad, 1});
     expect_error(ErrorKind::data, {name, std::to_string(bad)}, [&] { t.load_model(c); });
   }
   const std::vector<std::int64_t> two{1, 2};
-  c.tensors[place(c, name)] = StoredTensor::from(name, {2}, std::span<const std::int64_t>(two));
+  c.tensors[index_of(c, name)] = StoredTensor::from(name, {2}, std::span<const std::int64_t>(two));
   expect_error(ErrorKind::data, {name, "(2)"}, [&] { t.load_model(c); });
 
   c = trained();
@@ -145,7 +145,7 @@ TEST(ForeignWeights, AVarianceBelowZeroIsRefusedByName) {
     Checkpoint c = trained();
     std::vector<float> values = c.find("bn1.running_var")->floats();
     values[3] = bad;
-    c.tensors[place(c, "bn1.running_var")] = StoredTensor::from("bn1.running_var", {5}, std::span<const float>(values));
+    c.tensors[index_of(c, "bn1.running_var")] = StoredTensor::from("bn1.running_var", {5}, std::span<const float>(values));
     expect_error(ErrorKind::data, {"bn1.running_var", "at 3"}, [&] { t.load_model(c); });
   }
   EXPECT_EQ(bytes_of(t.model()), before);
@@ -202,7 +202,7 @@ TEST(ForeignWeights, ACountOfAnyTypeIsReadWhereItIsAWholeNumber) {
   Checkpoint whole = trained();
   const std::string name = "bn1.num_batches_tracked";
   const auto batches = static_cast<float>(whole.find(name)->integers().at(0));
-  whole.tensors[place(whole, name)] = count_of("F32", batches).tensors.at(0);
+  whole.tensors[index_of(whole, name)] = count_of("F32", batches).tensors.at(0);
   EXPECT_EQ(notes_of(whole), "");
 
   const auto refused = [&](const std::string& dtype, auto value, const std::string& shown) {

@@ -10,7 +10,6 @@ namespace {
 
 using namespace nn;
 
-constexpr ErrorKind usage = ErrorKind::usage;
 constexpr std::int64_t large = std::int64_t{1} << 31;
 
 TEST(MisuseOfNets, Shapes) {

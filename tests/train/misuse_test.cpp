@@ -25,8 +25,6 @@ Dataset points(std::int64_t n, std::int64_t features = 4) {
 
 Trainer trainer(const TrainerOptions& o = {.input = {4}, .batch = 8}) { return {mlp(), o}; }
 
-constexpr ErrorKind usage = ErrorKind::usage;
-
 TEST(Misuse, Data) {
   Dataset unlabelled = points(16), both = points(16), pictures = points(16), cut = points(16), nameless = points(16);
   unlabelled.labels.clear();

@@ -73,7 +73,7 @@ ordered_json to_json(const NetPass& n) {
           {"share_of_copy", {{"geometric_mean", n.geometric_mean}, {"worst", n.worst}, {"worst_name", n.worst_name}}}};
 }
 
-constexpr const char* notes =
+constexpr const char* bn_notes =
     "us: median of rounds, alternating with a copy of the same tensors. +-: distance\n"
     "of the quartiles. Sets of tensors rotate, together twice the cache: a set has\n"
     "left the cache when its turn comes. %copy: GB/s as a share of the copy's. GB/s\n"
@@ -132,7 +132,7 @@ int bench_bn(const BnRequest& request) {
                  "\n");
     return 0;
   }
-  print_result(fmt::format("batch norm: {}, cache {:.0f} MB\n{}{}", description, static_cast<double>(cache) / 1e6, notes, text(passes)));
+  print_result(fmt::format("batch norm: {}, cache {:.0f} MB\n{}{}", description, static_cast<double>(cache) / 1e6, bn_notes, text(passes)));
   return 0;
 }
 

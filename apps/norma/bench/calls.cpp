@@ -16,7 +16,7 @@ namespace {
 
 using nlohmann::ordered_json;
 
-struct Row {
+struct CallRow {
   std::string path, call, detail;
   double bytes = 0, flops = 0, seconds = 0;
   std::int64_t count = 1;
@@ -26,21 +26,21 @@ struct Row {
 struct Table {
   std::int64_t batch = 0;
   Roofline roofline;
-  std::vector<Row> calls, groups;  // in the Plan's order; by Call, longest first
-  Summary step;                    // of the whole step, with what measures the Calls
-  Summary replayed;                // on a GPU: of a step as it runs, without
-  double sum = 0;                  // of the Calls
+  std::vector<CallRow> calls, groups;  // in the Plan's order; by Call, longest first
+  Summary step;                        // of the whole step, with what measures the Calls
+  Summary replayed;                    // on a GPU: of a step as it runs, without
+  double sum = 0;                      // of the Calls
 };
 
-std::vector<Row> by_call(const std::vector<Row>& calls) {
-  std::map<std::string, Row> groups;
-  for (const Row& r : calls) {
-    Row& g = groups.try_emplace(r.call, Row{"", r.call, "", 0, 0, 0, 0, r.precision}).first->second;
+std::vector<CallRow> by_call(const std::vector<CallRow>& calls) {
+  std::map<std::string, CallRow> groups;
+  for (const CallRow& r : calls) {
+    CallRow& g = groups.try_emplace(r.call, CallRow{"", r.call, "", 0, 0, 0, 0, r.precision}).first->second;
     g.bytes += r.bytes, g.flops += r.flops, g.seconds += r.seconds, g.count += r.count;
   }
-  std::vector<Row> sorted;
+  std::vector<CallRow> sorted;
   for (auto& [name, g] : groups) sorted.push_back(std::move(g));
-  std::stable_sort(sorted.begin(), sorted.end(), [](const Row& a, const Row& b) { return a.seconds > b.seconds; });
+  std::stable_sort(sorted.begin(), sorted.end(), [](const CallRow& a, const CallRow& b) { return a.seconds > b.seconds; });
   return sorted;
 }
 
@@ -72,11 +72,11 @@ Table measure(const Recipe& recipe, const BenchRequest& request, const Device& d
   return t;
 }
 
-double roof_share(const Row& r, const Roofline& roof) {
+double roof_share(const CallRow& r, const Roofline& roof) {
   return r.seconds > 0 ? roof.least_seconds(r.bytes, r.flops, r.precision) / r.seconds : 0;
 }
 
-ordered_json to_json(const Row& r, const Roofline& roof) {
+ordered_json to_json(const CallRow& r, const Roofline& roof) {
   ordered_json j;
   if (!r.path.empty()) j["path"] = r.path;
   j["call"] = r.call;
@@ -88,15 +88,15 @@ ordered_json to_json(const Row& r, const Roofline& roof) {
 
 ordered_json to_json(const Table& t) {
   ordered_json calls = ordered_json::array(), groups = ordered_json::array();
-  for (const Row& r : t.calls) calls.push_back(to_json(r, t.roofline));
-  for (const Row& r : t.groups) groups.push_back(to_json(r, t.roofline));
+  for (const CallRow& r : t.calls) calls.push_back(to_json(r, t.roofline));
+  for (const CallRow& r : t.groups) groups.push_back(to_json(r, t.roofline));
   ordered_json j{{"batch", t.batch}, {"threads", t.roofline.threads}, {"roofline", app::to_json(t.roofline)}, {"calls", calls},
                  {"groups", groups}, {"calls_seconds", t.sum},        {"step_seconds", app::to_json(t.step)}};
   if (t.replayed.count > 0) j["replayed_step_seconds"] = app::to_json(t.replayed);
   return j;
 }
 
-std::string row(const std::string& path, const std::string& call, const Row& r, const Table& t) {
+std::string row(const std::string& path, const std::string& call, const CallRow& r, const Table& t) {
   const double s = std::max(r.seconds, 1e-12);
   return fmt::format("{:<16}{:<28}{:>9.1f}{:>6.1f}{:>7.1f}{:>8.1f}{:>6.0f}\n", fit(path, 15), fit(call, 27), r.seconds * 1e6,
                      100 * r.seconds / t.sum, r.bytes / s / 1e9, r.flops / s / 1e9, 100 * roof_share(r, t.roofline));
@@ -106,7 +106,7 @@ std::string header(const char* a, const char* b) {
   return fmt::format("{:<16}{:<28}{:>9}{:>6}{:>7}{:>8}{:>6}\n", a, b, "us", "%", "GB/s", "GFLOP/s", "%roof");
 }
 
-constexpr const char* notes =
+constexpr const char* calls_notes =
     "us: median over the steps. %: share of the sum of all calls. %roof: the least\n"
     "time to move a call's bytes (at the faster copy) or to do its operations, as a\n"
     "share of the time taken. Data that stays in cache can exceed 100 %.\n";
@@ -114,8 +114,8 @@ constexpr const char* notes =
 std::string text(const Table& t) {
   std::string out = fmt::format("batch {}\n  {}\n", t.batch, describe(t.roofline));
   out += header("module", "call");
-  Row sum{"", "", "", 0, 0, t.sum, 1};
-  for (const Row& r : t.calls) {
+  CallRow sum{"", "", "", 0, 0, t.sum, 1};
+  for (const CallRow& r : t.calls) {
     out += row(r.path, r.call, r, t);
     sum.bytes += r.bytes, sum.flops += r.flops;
   }
@@ -126,7 +126,7 @@ std::string text(const Table& t) {
     out += fmt::format("step as it runs, replayed without events between the calls: {:.1f} us\n", t.replayed.median * 1e6);
   out += "\n";
   out += header("calls", "kind");
-  for (const Row& g : t.groups) out += row(std::to_string(g.count), g.call, g, t);
+  for (const CallRow& g : t.groups) out += row(std::to_string(g.count), g.call, g, t);
   return out;
 }
 
@@ -152,7 +152,8 @@ int bench_calls(const BenchRequest& request) {
     print_result(json_text({{"recipe", first.name}, {"mode", request.eval ? "eval" : "train"}, {"tables", all}}) + "\n");
     return 0;
   }
-  std::string out = fmt::format("{}, {}, {}\n{}", first.name, request.eval ? "evaluation" : "training", tables[0].roofline.device, notes);
+  std::string out =
+      fmt::format("{}, {}, {}\n{}", first.name, request.eval ? "evaluation" : "training", tables[0].roofline.device, calls_notes);
   for (const Table& t : tables) out += "\n" + text(t);
   print_result(out);
   return 0;

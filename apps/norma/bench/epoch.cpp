@@ -89,11 +89,11 @@ std::vector<double> time_processes(const Recipe& recipe, std::int64_t runs, cons
   return seconds;
 }
 
-struct Row {
+struct PhaseRow {
   const char* name;
   double EpochMetrics::*seconds;
 };
-constexpr Row rows[] = {
+constexpr PhaseRow phases[] = {
     {"training", &EpochMetrics::train_seconds}, {"evaluation", &EpochMetrics::evaluation_seconds}, {"epoch", &EpochMetrics::seconds}};
 
 Summary after_first(const std::vector<EpochMetrics>& epochs, double EpochMetrics::*seconds) {
@@ -102,7 +102,7 @@ Summary after_first(const std::vector<EpochMetrics>& epochs, double EpochMetrics
   return summarise(std::move(values));
 }
 
-constexpr const char* notes =
+constexpr const char* epoch_notes =
     "median, least, +- (distance of the quartiles): over the epochs after the first.\n"
     "The first makes Plans, copies the data to the device and, on a GPU, loads\n"
     "kernels and captures graphs. epoch: training, evaluation, parameters' hash.\n";
@@ -138,7 +138,7 @@ int bench_epoch(const EpochRequest& request) {
                    {"device_seconds", device_seconds},
                    {"data_seconds", data_seconds},
                    {"start_up_seconds", start_up}};
-    for (const Row& r : rows) {
+    for (const PhaseRow& r : phases) {
       j[std::string("first_") + r.name + "_seconds"] = history[0].*r.seconds;
       j[std::string(r.name) + "_seconds"] = to_json(after_first(history, r.seconds));
     }
@@ -149,10 +149,11 @@ int bench_epoch(const EpochRequest& request) {
     print_result(json_text(j) + "\n");
     return 0;
   }
-  std::string out = fmt::format("{}: {}\n  batch {}, {} epochs, {} training samples, {} test samples\n{}", recipe.name,
-                                trainer.device_description(), recipe.train.batch_size, epochs, data.train.size(), data.test.size(), notes);
+  std::string out =
+      fmt::format("{}: {}\n  batch {}, {} epochs, {} training samples, {} test samples\n{}", recipe.name, trainer.device_description(),
+                  recipe.train.batch_size, epochs, data.train.size(), data.test.size(), epoch_notes);
   out += fmt::format("{:<14}{:>12}{:>12}{:>12}{:>7}\n", "ms", "first", "median", "least", "+-");
-  for (const Row& r : rows) {
+  for (const PhaseRow& r : phases) {
     const Summary s = after_first(history, r.seconds);
     out += fmt::format("{:<14}{:>12.2f}{:>12.2f}{:>12.2f}{:>6.0f}%\n", r.name, history[0].*r.seconds * 1e3, s.median * 1e3, s.least * 1e3,
                        100 * s.spread());

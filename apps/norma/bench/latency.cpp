@@ -12,7 +12,7 @@ namespace {
 
 using nlohmann::ordered_json;
 
-constexpr const char* notes =
+constexpr const char* latency_notes =
     "us each, medians of rounds: the time of 220 less that of 20, divided by 200.\n"
     "Kernels of 128 threads a block that do nothing, one after the other: nodes of a\n"
     "graph, or launched to a stream. Barriers: threads that wait within a kernel.\n";
@@ -35,7 +35,7 @@ int bench_latency(const LatencyRequest& request) {
     print_result(json_text({{"device", description}, {"latencies", rows}}) + "\n");
     return 0;
   }
-  std::string out = fmt::format("{}\n{}{:<34}{:>7}{:>9}{:>9}{:>7}\n", description, notes, "", "blocks", "us", "least", "+-");
+  std::string out = fmt::format("{}\n{}{:<34}{:>7}{:>9}{:>9}{:>7}\n", description, latency_notes, "", "blocks", "us", "least", "+-");
   for (const Latency& f : figures) {
     const Summary s = summarise(f.seconds);
     out += f.missing.empty()

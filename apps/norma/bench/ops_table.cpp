@@ -28,7 +28,7 @@ struct NetSummary {
   std::string worst_pass;
 };
 
-NetSummary summarise(const Net& net, double (OpPass::*ratio)() const) {
+NetSummary summary_of(const Net& net, double (OpPass::*ratio)() const) {
   NetSummary s;
   std::vector<double> ratios;
   double ours = 0, theirs = 0;
@@ -75,7 +75,7 @@ std::string text(const Net& net, std::int64_t batch, const Roofline& roof) {
     out += '\n';
   }
   const auto line = [&](const char* what, double (OpPass::*ratio)() const) {
-    const NetSummary s = summarise(net, ratio);
+    const NetSummary s = summary_of(net, ratio);
     out += fmt::format("{}: geometric mean {:.2f}, in sum {:.2f},\n  worst {:.2f} ({})\n", what, s.geometric_mean, s.in_sum, s.worst,
                        s.worst_pass);
   };
@@ -123,8 +123,8 @@ ordered_json to_json(const NetSummary& s) {
 
 ordered_json to_json(const Net& net) {
   ordered_json j{{"net", net.name}};
-  if (net.passes[0].direct) j["ratio"] = to_json(summarise(net, &OpPass::ratio));
-  if (has_winograd(net)) j["ratio_to_faster_algorithm"] = to_json(summarise(net, &OpPass::best_ratio));
+  if (net.passes[0].direct) j["ratio"] = to_json(summary_of(net, &OpPass::ratio));
+  if (has_winograd(net)) j["ratio_to_faster_algorithm"] = to_json(summary_of(net, &OpPass::best_ratio));
   return j;
 }
 
@@ -143,7 +143,7 @@ std::vector<Net> measure_all(const OpsRequest& request, const Yardstick& yardsti
   throw Error(ErrorKind::usage, fmt::format("no operation has \"{}\" in its name; there are {}", request.filter, known));
 }
 
-constexpr const char* notes =
+constexpr const char* ops_notes =
     "ms: medians of alternating runs. ratio: oneDNN's time over norma's; above 1\n"
     "norma is the faster. oneDNN runs in the layouts it prefers, reordered outside\n"
     "the time, with the direct algorithm; in (): with Winograd's where it prefers\n"
@@ -181,7 +181,7 @@ int bench_ops(const OpsRequest& asked) {
     print_result(json_text(j) + "\n");
   } else {
     std::string out = fmt::format("{}; {}\n  {}\n{}", roof.device, yardstick.present() ? yardstick.library() : "oneDNN: not installed",
-                                  describe(roof), notes);
+                                  describe(roof), ops_notes);
     for (const Net& net : nets) out += text(net, request.batch, roof);
     if (!differing.empty())
       out += fmt::format("\nlargest difference of results: {:.1e} of the largest value\n  ({})\n", difference, differing);

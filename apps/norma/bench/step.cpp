@@ -62,7 +62,7 @@ ordered_json to_json(const Variant& v, const Roofline& r) {
           {"first_burst_seconds", v.first_burst}};
 }
 
-constexpr const char* notes =
+constexpr const char* step_notes =
     "us/step: median over the steps of all rounds; a round takes every variant once.\n"
     "On a GPU: over bursts of steps, with one wait at the end of each burst.\n"
     "min: the shortest. +-: distance of the quartiles. %peak: operations of the\n"
@@ -125,7 +125,7 @@ int bench_step(const BenchRequest& request) {
   std::string out = fmt::format("{}: {}, {} training samples, {} test samples\n", first.name, variants[0].trainer->device_description(),
                                 data.train.size(), data.test.size());
   for (const Roofline& r : rooflines) out += "  " + describe(r) + "\n";
-  out += notes;
+  out += step_notes;
   out += fmt::format("{:>6}{:>4}{:>10}{:>9}{:>6}{:>11}{:>9}{:>7}{:>9}{:>9}\n", "batch", "thr", "us/step", "min", "+-", "samples/s",
                      "GFLOP/s", "%peak", "eval ms", "start ms");
   for (const Variant& v : variants) {

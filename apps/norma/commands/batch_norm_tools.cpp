@@ -122,13 +122,13 @@ int recalibrate(const ToolRequest& request) {
 
 constexpr std::int64_t random_values = std::int64_t{1} << 24;  // of all random inputs, but for one of them
 
-struct Difference {
+struct OutputDifference {
   double absolute = 0, relative = 0;  // the largest; of the largest output
 };
 
-Difference largest_difference(const std::vector<float>& a, const std::vector<float>& b) {
+OutputDifference largest_difference(const std::vector<float>& a, const std::vector<float>& b) {
   double largest = 0;
-  Difference d;
+  OutputDifference d;
   for (std::size_t i = 0; i < a.size(); ++i) {
     d.absolute = larger(d.absolute, std::abs(static_cast<double>(a[i]) - static_cast<double>(b[i])));
     largest = larger(largest, std::abs(static_cast<double>(a[i])));
@@ -152,12 +152,12 @@ Dataset random_inputs(const ModelInput& input, std::int64_t samples) {
 }
 
 // The samples on which both nets are compared: the test set. If it is missing and the model file describes the input: random inputs.
-struct Yardstick {
+struct ComparedOn {
   Dataset set;
   bool is_data = true;
 };
 
-Yardstick yardstick_of(const SavedModel& saved) {
+ComparedOn yardstick_of(const SavedModel& saved) {
   if (!saved.input) return {load_split(saved.recipe.data, false)};
   try {
     return {load_split(saved.recipe.data, false)};
@@ -176,7 +176,7 @@ int fold(const ToolRequest& request) {
   if (std::error_code ec; fs::equivalent(request.out, saved.weights.parent_path(), ec))
     throw Error(ErrorKind::usage,
                 fmt::format("--out {} is the model's own folder, whose config.toml describes its net", request.out.string()));
-  const Yardstick yardstick = yardstick_of(saved);
+  const ComparedOn yardstick = yardstick_of(saved);
   const Dataset& set = yardstick.set;
   Trainer trainer = load_trainer(saved, set.sample);
   const FoldedBatchNorms result = fold_batch_norms(trainer.unfused_graph(), trainer.model());
@@ -195,7 +195,7 @@ int fold(const ToolRequest& request) {
   Trainer without = load_trainer(folded, set.sample);
   Evaluation before, after;
   if (yardstick.is_data) before = trainer.evaluate(set), after = without.evaluate(set);
-  const Difference difference = largest_difference(trainer.predict(set), without.predict(set));
+  const OutputDifference difference = largest_difference(trainer.predict(set), without.predict(set));
   make_folder(request.out, "the folder");
   const FolderLock lock(request.out);
   FileList files(request.out);

@@ -63,10 +63,10 @@ int run(const VerifyRequest& request) {
   log_info(fmt::format("done in {}", short_duration(std::chrono::duration<double>(Clock::now() - start).count())));
   if (request.json) {
     nlohmann::ordered_json j{{"recipe", recipe.name}, {"data", data.name}, {"batch_size", recipe.train.batch_size}};
-    j.update(to_json(report));
+    j.update(app::to_json(report));
     print_result(json_text(j) + "\n");
   } else {
-    print_result(text(report));
+    print_result(app::text(report));
   }
   require_passed(report);
   return 0;

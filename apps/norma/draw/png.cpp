@@ -18,7 +18,7 @@ namespace {
 
 constexpr std::int64_t zoom = 4;       // a sample's pixel, in pixels of the grid
 constexpr std::int64_t text_zoom = 2;  // a font pixel
-constexpr std::int64_t gap = 8;        // between cells
+constexpr std::int64_t cell_gap = 8;   // between cells
 
 struct Color {
   std::uint8_t r, g, b;
@@ -77,10 +77,10 @@ std::string class_name(const Dataset& data, std::int64_t sample) {
 Image image_grid(const Dataset& data, std::int64_t rows, std::int64_t cols, std::int64_t first) {
   const std::int64_t channels = data.sample[0], h = data.sample[1], w = data.sample[2];
   constexpr std::int64_t text_height = (pixel_font_height + 2) * text_zoom;
-  const std::int64_t cell_h = h * zoom + text_height + gap, cell_w = w * zoom + gap;
-  Image image = blank(rows * cell_h + gap, cols * cell_w + gap, static_cast<int>(channels));
+  const std::int64_t cell_h = h * zoom + text_height + cell_gap, cell_w = w * zoom + cell_gap;
+  Image image = blank(rows * cell_h + cell_gap, cols * cell_w + cell_gap, static_cast<int>(channels));
   for (std::int64_t k = 0; k < rows * cols && first + k < data.size(); ++k) {
-    const std::int64_t y0 = gap + k / cols * cell_h, x0 = gap + k % cols * cell_w;
+    const std::int64_t y0 = cell_gap + k / cols * cell_h, x0 = cell_gap + k % cols * cell_w;
     const std::uint8_t* sample = data.bytes.data() + (first + k) * data.sample.elements();
     for (std::int64_t i = 0; i < h * w; ++i) {
       const Color color = {sample[i], sample[channels == 3 ? h * w + i : i], sample[channels == 3 ? 2 * h * w + i : i]};

@@ -11,13 +11,13 @@
 namespace norma::app {
 namespace {
 
-constexpr double left = 40, top = 30, below = 24, beside = 28;  // around the square
+constexpr double square_left = 40, square_top = 30, under_square = 24, beside_square = 28;  // around the square
 constexpr int ticks = 8;
 
 struct Square {
   double reach, side;
-  double x(double v) const { return left + (v + reach) / (2 * reach) * side; }
-  double y(double v) const { return top + (reach - v) / (2 * reach) * side; }
+  double x(double v) const { return square_left + (v + reach) / (2 * reach) * side; }
+  double y(double v) const { return square_top + (reach - v) / (2 * reach) * side; }
 };
 
 std::string frame(const Square& q) {
@@ -25,10 +25,10 @@ std::string frame(const Square& q) {
   const Axis axis = linear_axis(-q.reach, q.reach, ticks);
   for (const double t : axis.ticks) {
     const std::string text = t == 0 ? "0" : fmt::format("{:.{}f}", t, axis.decimals);
-    out +=
-        fmt::format("<path class=\"grid\" d=\"M{:.1f} {:.1f}h{:.1f}M{:.1f} {:.1f}v{:.1f}\"/>", left, q.y(t), q.side, q.x(t), top, q.side);
-    out += fmt::format("<text class=\"tick end\" x=\"{:.0f}\" y=\"{:.1f}\">{}</text>", left - 7, q.y(t) + 4, text);
-    out += fmt::format("<text class=\"tick middle\" x=\"{:.1f}\" y=\"{:.1f}\">{}</text>", q.x(t), top + q.side + 17, text);
+    out += fmt::format("<path class=\"grid\" d=\"M{:.1f} {:.1f}h{:.1f}M{:.1f} {:.1f}v{:.1f}\"/>", square_left, q.y(t), q.side, q.x(t),
+                       square_top, q.side);
+    out += fmt::format("<text class=\"tick end\" x=\"{:.0f}\" y=\"{:.1f}\">{}</text>", square_left - 7, q.y(t) + 4, text);
+    out += fmt::format("<text class=\"tick middle\" x=\"{:.1f}\" y=\"{:.1f}\">{}</text>", q.x(t), square_top + q.side + 17, text);
   }
   return out;
 }
@@ -42,8 +42,9 @@ std::string regions(const Scatter& s, const Square& q) {
   for (std::int64_t row = 0; row < s.side; ++row)
     for (std::int64_t begin = 0, end = 0; begin < s.side; begin = end) {
       for (end = begin + 1; end < s.side && says(row, end) == says(row, begin);) ++end;
-      paths[says(row, begin) ? 1 : 0] += fmt::format("M{:.1f} {:.1f}H{:.1f}V{:.1f}H{:.1f}z", left + edge(begin), top + q.side - edge(row),
-                                                     left + edge(end), top + q.side - edge(row + 1), left + edge(begin));
+      paths[says(row, begin) ? 1 : 0] +=
+          fmt::format("M{:.1f} {:.1f}H{:.1f}V{:.1f}H{:.1f}z", square_left + edge(begin), square_top + q.side - edge(row),
+                      square_left + edge(end), square_top + q.side - edge(row + 1), square_left + edge(begin));
     }
   std::string out;
   for (int c = 0; c < 2; ++c)
@@ -74,7 +75,7 @@ std::string contour(const Scatter& s, const Square& q) {
 
 std::string legend(const Scatter& s) {
   constexpr double glyph = 6.6;
-  double x = left;
+  double x = square_left;
   std::string out;
   const auto name = [&](const std::string& text) {
     out += fmt::format("<text class=\"name\" x=\"{:.1f}\" y=\"18\">{}</text>", x, escape(text));
@@ -97,7 +98,7 @@ Panel drawn(const Scatter& s, double side) {
   const Square q{s.reach, side};
   std::string body = s.side > 1 ? regions(s, q) : std::string();
   body += frame(q) + legend(s) + "\n" + dots(s, q) + "\n" + contour(s, q) + "\n";
-  return {s.title, describe(s), std::move(body), left + side + beside, top + side + below};
+  return {s.title, describe(s), std::move(body), square_left + side + beside_square, square_top + side + under_square};
 }
 
 }  // namespace

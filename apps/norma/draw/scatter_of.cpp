@@ -6,7 +6,7 @@
 namespace norma::app {
 namespace {
 
-constexpr std::size_t most_points = 4000;
+constexpr std::size_t most_scatter_points = 4000;
 constexpr std::int64_t grid_side = 121;
 
 // The net's second output less its first, for every sample.
@@ -27,7 +27,7 @@ std::optional<Scatter> scatter_of(const DatasetPair& data, Trainer& trainer) {
   for (std::size_t c = 0; c < 2; ++c) s.names[c] = train.classes[c];
   for (const Dataset* split : {&data.train, &data.test}) {
     Dataset shown = *split;  // the order of a set made by code is random: its beginning is a fair part
-    shown.labels.resize(std::min(shown.labels.size(), most_points - s.points.size()));
+    shown.labels.resize(std::min(shown.labels.size(), most_scatter_points - s.points.size()));
     shown.floats.resize(2 * shown.labels.size());
     if (shown.labels.empty()) continue;
     const std::vector<double> margin = margins(trainer, shown);

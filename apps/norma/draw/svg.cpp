@@ -15,11 +15,11 @@
 namespace norma::app {
 namespace {
 
-constexpr double width = 400, height = 250;
-constexpr double left = 52, right = 388, top = 30, bottom = 212;  // the plot, under a legend of one row
-constexpr double row = 18;                                        // of the legend; each further one moves the plot down
-constexpr double glyph = 6.6;                                     // mean width of a character at 12 units
-constexpr std::size_t most_bands = 150;                           // hover bands; above, every k-th x has one
+constexpr double chart_width = 400, chart_height = 250;
+constexpr double plot_left = 52, plot_right = 388, plot_top = 30, plot_bottom = 212;  // the plot, under a legend of one row
+constexpr double legend_row = 18;                                                     // of the legend; each further one moves the plot down
+constexpr double glyph = 6.6;                                                         // mean width of a character at 12 units
+constexpr std::size_t most_bands = 150;                                               // hover bands; above, every k-th x has one
 constexpr std::size_t most_markers = 40;
 constexpr std::size_t most_points = 1000;  // of a line, about: more than there are pixels
 
@@ -88,7 +88,7 @@ Axis x_axis(const Chart& chart) {
 // The finite value at i, as a point of the plot.
 std::optional<Point> point(const Chart& chart, const Series& s, std::size_t i, const Axis& xs, const Axis& ys) {
   if (i >= s.y.size() || !std::isfinite(s.y[i])) return {};
-  return Point{position(xs, chart.x[i], left, right), position(ys, s.y[i], bottom, top)};
+  return Point{position(xs, chart.x[i], plot_left, plot_right), position(ys, s.y[i], plot_bottom, plot_top)};
 }
 
 // Series differ by shape as well as by colour: a disc, a square, a triangle, a rhombus. The second four are also dashed.
@@ -110,25 +110,25 @@ std::string marker(std::size_t series, Point p, double size) {
 std::string frame(const Chart& chart, const Axis& xs, const Axis& ys) {
   std::string out;
   for (const double t : ys.ticks) {
-    const double y = position(ys, t, bottom, top);
-    out += fmt::format("<path class=\"grid\" d=\"M{:.0f} {:.1f}H{:.0f}\"/>", left, y, right);
-    out +=
-        fmt::format("<text class=\"tick end\" x=\"{:.0f}\" y=\"{:.1f}\">{}</text>", left - 7, y + 4, escape(tick_text(ys, t, chart.unit)));
+    const double y = position(ys, t, plot_bottom, plot_top);
+    out += fmt::format("<path class=\"grid\" d=\"M{:.0f} {:.1f}H{:.0f}\"/>", plot_left, y, plot_right);
+    out += fmt::format("<text class=\"tick end\" x=\"{:.0f}\" y=\"{:.1f}\">{}</text>", plot_left - 7, y + 4,
+                       escape(tick_text(ys, t, chart.unit)));
   }
-  out += fmt::format("<path class=\"axis\" d=\"M{:.0f} {:.0f}H{:.0f}\"/>", left, bottom, right);
+  out += fmt::format("<path class=\"axis\" d=\"M{:.0f} {:.0f}H{:.0f}\"/>", plot_left, plot_bottom, plot_right);
   const auto tick = [&](double t, const std::string& text) {
-    out += fmt::format("<text class=\"tick middle\" x=\"{:.1f}\" y=\"{:.0f}\">{}</text>", position(xs, t, left, right), bottom + 17,
-                       escape(text));
+    out += fmt::format("<text class=\"tick middle\" x=\"{:.1f}\" y=\"{:.0f}\">{}</text>", position(xs, t, plot_left, plot_right),
+                       plot_bottom + 17, escape(text));
   };
   for (std::size_t i = 0; i < chart.labels.size(); ++i) tick(chart.x[i], chart.labels[i]);
   if (chart.labels.empty())
     for (const double t : xs.ticks) tick(t, fmt::format("{:g}", t));
-  out +=
-      fmt::format("<text class=\"tick middle\" x=\"{:.0f}\" y=\"{:.0f}\">{}{}</text>", (left + right) / 2, height - 5, escape(chart.x_name),
-                  ys.logarithmic && xs.logarithmic ? " (both axes logarithmic)"
-                  : ys.logarithmic                 ? " (vertical axis logarithmic)"
-                  : xs.logarithmic                 ? " (logarithmic)"
-                                                   : "");
+  out += fmt::format("<text class=\"tick middle\" x=\"{:.0f}\" y=\"{:.0f}\">{}{}</text>", (plot_left + plot_right) / 2, chart_height - 5,
+                     escape(chart.x_name),
+                     ys.logarithmic && xs.logarithmic ? " (both axes logarithmic)"
+                     : ys.logarithmic                 ? " (vertical axis logarithmic)"
+                     : xs.logarithmic                 ? " (logarithmic)"
+                                                      : "");
   return out;
 }
 
@@ -140,12 +140,12 @@ struct Legend {
 Legend legend(const Chart& chart) {
   Legend out;
   if (chart.series.size() < 2) return out;  // the title names it
-  double x = left;
+  double x = plot_left;
   for (std::size_t k = 0; k < chart.series.size(); ++k) {
     const std::string& name = chart.series[k].name;
     const double wide = 24 + glyph * static_cast<double>(name.size());
-    if (k > 0 && x + wide > right) x = left, ++out.rows;
-    const double y = row * (out.rows - 1);
+    if (k > 0 && x + wide > plot_right) x = plot_left, ++out.rows;
+    const double y = legend_row * (out.rows - 1);
     out.svg += fmt::format("<path class=\"line s{}\" d=\"M{:.1f} {:.0f}h18\"/>", k, x, y + 14) + marker(k, {x + 9, y + 14}, 3);
     out.svg += fmt::format("<text class=\"name\" x=\"{:.1f}\" y=\"{:.0f}\">{}</text>", x + 24, y + 18, escape(name));
     x += wide + 18;
@@ -163,14 +163,14 @@ std::string spreads(const Chart& chart, const Axis& xs, const Axis& ys) {
   std::string out;
   for (std::size_t k = 0; k < chart.series.size(); ++k) {
     const Series& s = chart.series[k];
-    const auto inside = [&](double v) { return position(ys, ys.logarithmic ? std::max(v, ys.lo) : v, bottom, top); };
+    const auto inside = [&](double v) { return position(ys, ys.logarithmic ? std::max(v, ys.lo) : v, plot_bottom, plot_top); };
     const std::size_t n = std::min({chart.x.size(), s.low.size(), s.high.size()});
     const auto finite = [&](std::size_t i) { return i < n && std::isfinite(s.low[i]) && std::isfinite(s.high[i]); };
     if (!chart.labels.empty()) {
       for (std::size_t i = 0; i < n; ++i)
         if (finite(i))
           out += fmt::format("<path class=\"line s{}\" d=\"M{:.1f} {:.1f}V{:.1f}\"/>", k,
-                             position(xs, chart.x[i], left, right) + beside(chart, k), inside(s.high[i]), inside(s.low[i]));
+                             position(xs, chart.x[i], plot_left, plot_right) + beside(chart, k), inside(s.high[i]), inside(s.low[i]));
       continue;
     }
     for (std::size_t begin = 0; begin < n; ++begin) {
@@ -179,9 +179,9 @@ std::string spreads(const Chart& chart, const Axis& xs, const Axis& ys) {
       while (finite(end)) ++end;
       std::string there, back;
       for (std::size_t i = begin; i < end; ++i)
-        there += fmt::format("{}{:.1f} {:.1f}", i == begin ? "M" : "L", position(xs, chart.x[i], left, right), inside(s.high[i]));
+        there += fmt::format("{}{:.1f} {:.1f}", i == begin ? "M" : "L", position(xs, chart.x[i], plot_left, plot_right), inside(s.high[i]));
       for (std::size_t i = end; i-- > begin;)
-        back += fmt::format("L{:.1f} {:.1f}", position(xs, chart.x[i], left, right), inside(s.low[i]));
+        back += fmt::format("L{:.1f} {:.1f}", position(xs, chart.x[i], plot_left, plot_right), inside(s.low[i]));
       out += fmt::format("<path class=\"region s{}\" d=\"{}{}z\"/>", k, there, back);
       begin = end;
     }
@@ -204,8 +204,8 @@ std::string lines(const Chart& chart, const Axis& xs, const Axis& ys) {
         const bool alone = !open && !(i + 1 < chart.x.size() && point(chart, chart.series[k], i + 1, xs, ys));
         if (alone || chart.x.size() <= most_markers) markers += marker(k, *p, 2.6);
       } else if (i < chart.series[k].y.size()) {  // a cross on the axis
-        const double x = position(xs, chart.x[i], left, right);
-        markers += fmt::format("<path class=\"gap\" d=\"M{:.1f} {:.0f}l8 8m0 -8l-8 8\"/>", x - 4, bottom - 4);
+        const double x = position(xs, chart.x[i], plot_left, plot_right);
+        markers += fmt::format("<path class=\"gap\" d=\"M{:.1f} {:.0f}l8 8m0 -8l-8 8\"/>", x - 4, plot_bottom - 4);
       }
       open = p.has_value();
     }
@@ -219,15 +219,15 @@ std::string lines(const Chart& chart, const Axis& xs, const Axis& ys) {
 std::string bands(const Chart& chart, const Axis& xs, const Axis& ys) {
   std::string out;
   const std::size_t n = chart.x.size(), stride = (n + most_bands - 1) / most_bands;
-  const auto at = [&](std::size_t i) { return position(xs, chart.x[i], left, right); };
+  const auto at = [&](std::size_t i) { return position(xs, chart.x[i], plot_left, plot_right); };
   for (std::size_t i = 0; i < n; i += stride) {
     const double x = at(i);
-    const double from = i == 0 ? left : (at(i - stride) + x) / 2;
-    const double to = i + stride < n ? (x + at(i + stride)) / 2 : right;
+    const double from = i == 0 ? plot_left : (at(i - stride) + x) / 2;
+    const double to = i + stride < n ? (x + at(i + stride)) / 2 : plot_right;
     out += fmt::format(
-        "<g class=\"band\"><rect class=\"hit\" x=\"{:.1f}\" y=\"{:.0f}\" width=\"{:.1f}\" height=\"{:.0f}\"/><g class=\"mark\">", from, top,
-        std::max(to - from, 0.1), bottom - top);
-    out += fmt::format("<path class=\"rule\" d=\"M{:.1f} {:.0f}V{:.0f}\"/>", x, top, bottom);
+        "<g class=\"band\"><rect class=\"hit\" x=\"{:.1f}\" y=\"{:.0f}\" width=\"{:.1f}\" height=\"{:.0f}\"/><g class=\"mark\">", from,
+        plot_top, std::max(to - from, 0.1), plot_bottom - plot_top);
+    out += fmt::format("<path class=\"rule\" d=\"M{:.1f} {:.0f}V{:.0f}\"/>", x, plot_top, plot_bottom);
     std::vector<std::string> rows = {chart.x_name + " " + x_text(chart, i)};
     for (std::size_t k = 0; k < chart.series.size(); ++k) {
       const Series& s = chart.series[k];
@@ -240,27 +240,27 @@ std::string bands(const Chart& chart, const Axis& xs, const Axis& ys) {
     std::size_t longest = 0;
     for (const std::string& r : rows) longest = std::max(longest, r.size());
     const double box = glyph * static_cast<double>(longest) + 14;
-    const double box_x = x + 10 + box <= right ? x + 10 : std::max(x - 10 - box, 2.0);
-    out += fmt::format("<rect class=\"box\" x=\"{:.1f}\" y=\"{:.0f}\" width=\"{:.1f}\" height=\"{:.0f}\" rx=\"4\"/>", box_x, top + 4, box,
-                       16.0 * static_cast<double>(rows.size()) + 8);
+    const double box_x = x + 10 + box <= plot_right ? x + 10 : std::max(x - 10 - box, 2.0);
+    out += fmt::format("<rect class=\"box\" x=\"{:.1f}\" y=\"{:.0f}\" width=\"{:.1f}\" height=\"{:.0f}\" rx=\"4\"/>", box_x, plot_top + 4,
+                       box, 16.0 * static_cast<double>(rows.size()) + 8);
     for (std::size_t r = 0; r < rows.size(); ++r)
       out += fmt::format("<text class=\"{}\" x=\"{:.1f}\" y=\"{:.0f}\">{}</text>", r == 0 ? "tick" : "name", box_x + 7,
-                         top + 19 + 16.0 * static_cast<double>(r), escape(rows[r]));
+                         plot_top + 19 + 16.0 * static_cast<double>(r), escape(rows[r]));
     out += "</g></g>\n";
   }
   return out;
 }
 
 Panel drawn(const Chart& chart) {
-  Panel p{chart.title, describe(chart), "", width, height};
+  Panel p{chart.title, describe(chart), "", chart_width, chart_height};
   if (chart.x.empty()) {
-    p.body = fmt::format("<text class=\"tick middle\" x=\"{:.0f}\" y=\"{:.0f}\">no {} finished</text>", width / 2, height / 2,
+    p.body = fmt::format("<text class=\"tick middle\" x=\"{:.0f}\" y=\"{:.0f}\">no {} finished</text>", chart_width / 2, chart_height / 2,
                          escape(chart.x_name));
     return p;
   }
   const Axis xs = x_axis(chart), ys = value_axis(chart);
   const Legend names = legend(chart);
-  const double down = row * (names.rows - 1);
+  const double down = legend_row * (names.rows - 1);
   const Chart thin = thinned(chart, most_points);
   const std::string plot = frame(chart, xs, ys) + "\n" + spreads(thin, xs, ys) + lines(thin, xs, ys) + "\n" + bands(chart, xs, ys);
   p.body = names.svg + (down > 0 ? fmt::format("<g transform=\"translate(0 {:.0f})\">{}</g>", down, plot) : plot);

@@ -2,6 +2,7 @@
 // the pointer are drawn by CSS :hover, so they work in both.
 #pragma once
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <string>
 #include <string_view>
@@ -9,9 +10,11 @@
 
 namespace norma::app {
 
+inline constexpr double no_point = std::numeric_limits<double>::quiet_NaN();
+
 struct Series {
   std::string name;
-  std::vector<double> y;              // one a chart's x; a value that is not finite leaves a gap and a cross
+  std::vector<double> y;              // one a chart's x; a value that is not finite, such as no_point, leaves a gap and a cross
   std::vector<double> low{}, high{};  // as many, or none: the spread around y, drawn behind it
 };
 

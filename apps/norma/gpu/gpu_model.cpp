@@ -20,7 +20,7 @@ namespace {
 // between 5.5 and 9.7 TB/s. The model takes the lower figure, measured with kernels that also compute. Copies reach 4.3 TB/s on H200. The
 // model assumes that H100 reaches the same nine tenths of its peak. Tensor cores: 495 TFLOP/s of tf32 and 990 of bf16 (the data sheets,
 // without sparsity); mma.sync reaches 63 % of them (arXiv:2402.13499). Node, launch and barrier: published for H200, used for H100, too.
-constexpr GpuCard cards[] = {
+constexpr GpuCard known_cards[] = {
     {"h100", "NVIDIA H100", 90, 132, 1980, 67e6, 311e6, 622e6, 50e6, 5.5e6, 3.0e6, 1.25, 2.5, 1.05},
     {"h200", "NVIDIA H200", 90, 132, 1980, 67e6, 311e6, 622e6, 60e6, 5.5e6, 4.3e6, 1.25, 2.5, 1.05},
 };
@@ -71,7 +71,7 @@ KernelTime predict(const GpuCard& card, const KernelLaunch& l, double bytes, dou
 
 }  // namespace
 
-std::span<const GpuCard> gpu_cards() { return cards; }
+std::span<const GpuCard> gpu_cards() { return known_cards; }
 
 const char* name_of(OccupancyLimit l) {
   static constexpr const char* names[] = {"warps", "registers", "shared memory", "blocks"};

@@ -6,18 +6,15 @@
 #include <array>
 #include <cmath>
 #include <functional>
-#include <limits>
 #include <numeric>
 
 #include "apps/norma/draw/markup.h"
 #include "apps/norma/report/page.h"
+#include "apps/norma/report/tables.h"
 #include "apps/norma/system/figures.h"
 
 namespace norma::app {
 namespace {
-
-constexpr const char* dash = "\xe2\x80\x93";
-constexpr double nan = std::numeric_limits<double>::quiet_NaN();
 
 // ---- tables of the last epoch
 
@@ -83,7 +80,7 @@ std::string charts(std::span<const EpochHealth> epochs) {
   const auto of_norm = [&](std::optional<double> NormHealth::*figure) {
     return [&norms, figure](const EpochHealth& h, std::size_t k) {
       const auto found = std::ranges::find(h.norms, norms[k], &NormHealth::layer);
-      return found == h.norms.end() ? nan : ((*found).*figure).value_or(nan);
+      return found == h.norms.end() ? no_point : ((*found).*figure).value_or(no_point);
     };
   };
   std::string out;
@@ -95,7 +92,7 @@ std::string charts(std::span<const EpochHealth> epochs) {
   if (!activations.empty()) {
     Chart saturated = by_layer(epochs, "Saturated outputs", activations, [&](const EpochHealth& h, std::size_t k) {
       const auto found = std::ranges::find(h.activations, activations[k], &ActivationHealth::layer);
-      return found == h.activations.end() ? nan : found->saturated;
+      return found == h.activations.end() ? no_point : found->saturated;
     });
     saturated.unit = Chart::Unit::percent;
     out += figure(saturated);

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <span>
 
 #include "apps/norma/draw/markup.h"
@@ -16,8 +15,6 @@
 
 namespace norma::app {
 namespace {
-
-constexpr double nan = std::numeric_limits<double>::quiet_NaN();
 
 // ---- charts
 
@@ -40,7 +37,7 @@ Chart by_epoch(const RunReport& r, std::string title, std::vector<Series> series
 Chart loss_chart(const RunReport& r) {
   std::vector<Series> series = {{"train", column(r, [](const EpochMetrics& m) { return m.train_loss; })}};
   if (std::ranges::any_of(r.epochs, [](const EpochMetrics& m) { return m.test_loss.has_value(); }))
-    series.push_back({"test", column(r, [](const EpochMetrics& m) { return m.test_loss.value_or(nan); })});
+    series.push_back({"test", column(r, [](const EpochMetrics& m) { return m.test_loss.value_or(no_point); })});
   Chart c = by_epoch(r, "Loss", std::move(series));
   c.scale = r.log_loss ? Chart::Scale::logarithmic : Chart::Scale::automatic;
   return c;
@@ -49,7 +46,7 @@ Chart loss_chart(const RunReport& r) {
 Chart accuracy_chart(const RunReport& r) {
   std::vector<Series> series = {{"train", column(r, [](const EpochMetrics& m) { return m.train_accuracy; })}};
   if (std::ranges::any_of(r.epochs, [](const EpochMetrics& m) { return m.test_accuracy.has_value(); }))
-    series.push_back({"test", column(r, [](const EpochMetrics& m) { return m.test_accuracy.value_or(nan); })});
+    series.push_back({"test", column(r, [](const EpochMetrics& m) { return m.test_accuracy.value_or(no_point); })});
   Chart c = by_epoch(r, "Accuracy", std::move(series));
   c.unit = Chart::Unit::percent;
   return c;

@@ -15,8 +15,6 @@
 namespace norma::app {
 namespace {
 
-constexpr const char* dash = "\xe2\x80\x93";  // stands for a missing value
-
 std::string optional_text(const std::optional<double>& v, std::string (*format)(double)) { return v ? format(*v) : dash; }
 
 // "0.812 · 0.998 · 1.164"

@@ -8,6 +8,8 @@
 
 namespace norma::app {
 
+inline constexpr const char* dash = "\xe2\x80\x93";  // stands for a missing value
+
 struct Column {
   std::string name;
   bool number = false;  // aligned to the right

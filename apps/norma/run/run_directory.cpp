@@ -21,8 +21,6 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::ordered_json;
 
-constexpr std::string_view model_prefix = "model.";  // of the model's tensors and metadata in training.safetensors
-
 // Tensors are moved, both ways: a copy of all would be the largest thing in memory.
 Checkpoint merge(Checkpoint model, Checkpoint training) {
   const auto refuse = [](const std::string& name) {

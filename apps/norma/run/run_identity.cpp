@@ -14,8 +14,6 @@
 namespace norma::app {
 namespace {
 
-using nlohmann::json;
-
 constexpr const char *recipe_key = "norma.recipe", *data_key = "norma.data", *net_key = "norma.net";
 constexpr std::size_t most_text = std::size_t{1} << 20;  // parsing takes many times a text's own memory
 
@@ -58,8 +56,8 @@ std::string hash_of(const Graph& net) {
 DataIdentity parsed_data(const std::string& text, const std::filesystem::path& file) {
   if (text.size() > most_text) not_ours(file, data_key, fmt::format("holds {} bytes", text.size()));
   try {
-    return json::parse(text).get<DataIdentity>();
-  } catch (const json::exception&) {
+    return nlohmann::json::parse(text).get<DataIdentity>();
+  } catch (const nlohmann::json::exception&) {
     not_ours(file, data_key, "is not a JSON object of texts");
   }
 }
@@ -152,7 +150,7 @@ std::vector<std::string> differences(const std::map<std::string, std::string>& a
 }
 
 std::map<std::string, std::string> identity_metadata(const Recipe& recipe, const DataIdentity& data, const Graph& net) {
-  std::map<std::string, std::string> all{{data_key, json(data).dump()}, {net_key, hash_of(net)}};
+  std::map<std::string, std::string> all{{data_key, nlohmann::json(data).dump()}, {net_key, hash_of(net)}};
   if (std::string text = text_of(recipe); text.size() <= most_text) all.emplace(recipe_key, std::move(text));
   return all;
 }

@@ -7,19 +7,19 @@
 
 namespace norma::test {
 
-class Environment {
+class EnvironmentVariable {
  public:
-  Environment(const char* name, const char* value) : name_(name) {
+  EnvironmentVariable(const char* name, const char* value) : name_(name) {
     if (const char* before = ::getenv(name)) before_ = before;
     if (value) ::setenv(name, value, 1);
     else ::unsetenv(name);
   }
-  ~Environment() {
+  ~EnvironmentVariable() {
     if (before_) ::setenv(name_, before_->c_str(), 1);
     else ::unsetenv(name_);
   }
-  Environment(const Environment&) = delete;
-  Environment& operator=(const Environment&) = delete;
+  EnvironmentVariable(const EnvironmentVariable&) = delete;
+  EnvironmentVariable& operator=(const EnvironmentVariable&) = delete;
 
  private:
   const char* name_;

@@ -1,0 +1,26 @@
+# Compiles the files of a folder together, at most 14 of them: each alone spends most of its time on the same headers. So names in unnamed
+# namespaces are unique in their folder, and the compiler says where they are not. -DCMAKE_UNITY_BUILD=OFF compiles each file alone, as
+# the job `alone` of tests/run.sh does; while one works on a few files, that is faster.
+#   norma_compile_rooms(<target>)
+function(norma_compile_rooms target)
+  if(NOT CMAKE_UNITY_BUILD)
+    return()
+  endif()
+  target_compile_options(${target} PRIVATE $<$<CXX_COMPILER_ID:GNU>:-Wno-subobject-linkage>) # it takes the files for headers
+  set_target_properties(${target} PROPERTIES UNITY_BUILD_MODE GROUP)
+  get_target_property(sources ${target} SOURCES)
+  foreach(source IN LISTS sources)
+    cmake_path(GET source PARENT_PATH folder)
+    if(NOT source MATCHES "\\.cpp$" OR folder STREQUAL PROJECT_BINARY_DIR)
+      continue()
+    endif()
+    string(REPLACE "${PROJECT_SOURCE_DIR}/" "" room "${folder}")
+    string(MAKE_C_IDENTIFIER "${target}_${room}" room)
+    if(NOT DEFINED count_${room})
+      set(count_${room} 0)
+    endif()
+    math(EXPR part "${count_${room}} / 14")
+    math(EXPR count_${room} "${count_${room}} + 1")
+    set_source_files_properties(${source} PROPERTIES UNITY_GROUP ${room}_${part})
+  endforeach()
+endfunction()
