@@ -83,19 +83,18 @@ const Plan& Trainer::State::plan(Mode mode, std::int64_t batch) {
   return m.plan;
 }
 
-void Trainer::State::bind(const Plan& p, const Dataset& data, std::span<const float> rates) {
-  ++bindings;
-  // The sets of the running fit stay as they are until it ends; anything else may have changed since it was bound before.
-  const std::int64_t version = &data == fitted.train || &data == fitted.test ? fitted.number : 0;
-  const auto set = [&](DataSlot slot, const void* source, std::size_t bytes, std::int64_t of = 0) {
-    if (p.has(name_of(slot))) executor->bind(p, p.find(name_of(slot)).index, source, bytes, of);
+void Trainer::State::bind(const Plan& p, const BoundData& of, std::span<const float> rates) {
+  const Dataset& data = of.data;
+  bound = &data;
+  const auto set = [&](DataSlot slot, const void* source, std::size_t bytes, std::int64_t version = 0) {
+    if (p.has(name_of(slot))) executor->bind(p, p.find(name_of(slot)).index, source, bytes, version);
   };
-  if (stored == DType::u8) set(DataSlot::samples, data.bytes.data(), data.bytes.size(), version);
-  else set(DataSlot::samples, data.floats.data(), data.floats.size() * sizeof(float), version);
+  if (stored == DType::u8) set(DataSlot::samples, data.bytes.data(), data.bytes.size(), of.promise);
+  else set(DataSlot::samples, data.floats.data(), data.floats.size() * sizeof(float), of.promise);
   set(DataSlot::scale, affine.scale.data(), affine.scale.size() * sizeof(float));
   set(DataSlot::offset, affine.offset.data(), affine.offset.size() * sizeof(float));
   const std::vector<std::int32_t>& labels = data.labels.empty() ? unlabelled : data.labels;
-  set(DataSlot::labels, labels.data(), labels.size() * sizeof(std::int32_t), version);
+  set(DataSlot::labels, labels.data(), labels.size() * sizeof(std::int32_t), of.promise);
   set(DataSlot::rates, rates.data(), rates.size_bytes());
   if (std::holds_alternative<MeanSquared>(options.loss)) {
     const auto classes = static_cast<std::size_t>((*graph)[graph->outputs[0]].shape[1]);
@@ -133,7 +132,8 @@ void Trainer::State::run_steps(const Dataset& train, kernels::Range batches, std
                                        remedy(at.step));
 }
 
-EpochMetrics Trainer::State::run_epoch(const Dataset& train, const FitOptions& fit, bool& stopped) {
+EpochMetrics Trainer::State::run_epoch(const BoundData& data, const FitOptions& fit, bool& stopped) {
+  const Dataset& train = data.data;
   const Clock::time_point start = Clock::now();
   const EpochBatches epoch(train.size(), options);
   const std::int64_t batches = epoch.count();
@@ -143,8 +143,8 @@ EpochMetrics Trainer::State::run_epoch(const Dataset& train, const FitOptions& f
                                        options.schedule.factor(epochs_done * batches + b, batches, fit.epochs * batches)));
   const Plan& whole = plan(Mode::train, epoch.batch);
   const Plan& last = epoch.tail ? plan(Mode::train, epoch.tail) : whole;
-  bind(whole, train, rates);
-  bind(last, train, rates);
+  bind(whole, data, rates);
+  bind(last, data, rates);
 
   StepState s = counters();
   if (s.batch == 0) s.position = s.samples = s.correct = s.counted = 0, s.loss_sum = 0;  // else: go on in the middle of an epoch
@@ -161,7 +161,6 @@ EpochMetrics Trainer::State::run_epoch(const Dataset& train, const FitOptions& f
     if (took < 0.01) ahead = std::min(2 * ahead, executor->traits().steps_ahead);
     else if (took > 0.04) ahead = std::max<std::int64_t>(ahead / 2, 1);
     if (!fit.on_step) continue;
-    const std::int64_t bindings_before = bindings;
     s = counters();
     const Within within(within_step);
     const double seconds = since(start), counted = static_cast<double>(std::max<std::int64_t>(1, s.counted));
@@ -173,9 +172,9 @@ EpochMetrics Trainer::State::run_epoch(const Dataset& train, const FitOptions& f
                             .accuracy = static_cast<double>(s.correct) / counted,
                             .samples_per_second = static_cast<double>(s.samples - samples_before) / seconds,
                             .seconds = seconds});
-    if (bindings != bindings_before) {  // on_step evaluated something
-      bind(whole, train, rates);
-      bind(last, train, rates);
+    if (bound != &train) {  // on_step evaluated something
+      bind(whole, data, rates);
+      bind(last, data, rates);
     }
   }
   s = counters();
@@ -201,8 +200,9 @@ void Trainer::State::reopen_epoch() {
   --epochs_done;
 }
 
-Evaluation Trainer::State::evaluate(const Dataset& data, const std::function<void(const Plan&)>& after_batch, bool labelled,
+Evaluation Trainer::State::evaluate(const BoundData& of, const std::function<void(const Plan&)>& after_batch, bool labelled,
                                     bool check_each, const std::function<bool()>& go_on) {
+  const Dataset& data = of.data;
   refuse_within_evaluation("another evaluation");
   check(data, labelled);
   if (labelled) check_classes(data);
@@ -217,7 +217,7 @@ Evaluation Trainer::State::evaluate(const Dataset& data, const std::function<voi
   const auto run = [&](std::int64_t batch, std::int64_t times) {
     if (times == 0) return;
     const Plan& p = plan(Mode::eval, batch);
-    bind(p, data, {});
+    bind(p, of, {});
     const std::int64_t at_once = after_batch ? 1 : go_on ? executor->traits().steps_ahead : times;
     const auto asked = [&] {
       const Within within(within_evaluation);
@@ -283,7 +283,7 @@ bool Trainer::fit(const Dataset& train, const Dataset* test, const FitOptions& o
   if (epoch.tail || epoch.batch < s.options.batch)
     s.plan(Mode::train, epoch.tail ? epoch.tail : epoch.batch);  // an epoch's last batch fails now, not after an epoch
   if (const std::int64_t tail = test ? test->size() % evaluation_batch : 0; tail) s.plan(Mode::eval, tail);  // so does the test set's
-  const State::SetsStay sets_stay(s, &train, test);
+  const std::int64_t promise = s.promise();
   if (s.epochs_done < options.epochs) s.schedule_epochs = options.epochs;
   bool stopped = false;
   while (s.epochs_done < options.epochs) {
@@ -294,7 +294,7 @@ bool Trainer::fit(const Dataset& train, const Dataset* test, const FitOptions& o
         options.on_step ? [&](const Progress& p) { return !(stop_after = !options.on_step(p)); } : std::function<bool(const Progress&)>{},
         {},
         {}};
-    EpochMetrics m = s.run_epoch(train, watched, stopped);
+    EpochMetrics m = s.run_epoch({train, promise}, watched, stopped);
     if (stopped) return false;
     if (const std::string fault = s.first_fault(); !fault.empty())
       throw Error(ErrorKind::diverged, "training diverged at step " + std::to_string(s.counters().step) + ", the last of epoch " +
@@ -302,7 +302,7 @@ bool Trainer::fit(const Dataset& train, const Dataset* test, const FitOptions& o
     if (test) {
       Evaluation e;
       try {
-        e = s.measure(*test, options.go_on);
+        e = s.measure({*test, promise}, options.go_on);
       } catch (const std::exception& fault) {
         const auto* error = dynamic_cast<const Error*>(&fault);
         if (!error || error->kind() != ErrorKind::diverged) s.reopen_epoch();  // nothing is wrong with the epoch itself

@@ -99,11 +99,12 @@ void Trainer::State::fail_not_finite(const Dataset& data, const std::string& wha
 }
 
 // An infinite weight before a sigmoid gives a finite loss: the parameters are looked at in any case.
-Evaluation Trainer::State::measure(const Dataset& data, const std::function<bool()>& go_on) {
+Evaluation Trainer::State::measure(const BoundData& of, const std::function<bool()>& go_on) {
+  const Dataset& data = of.data;
   check_counted(data);
   if (const std::string fault = norma::first_fault(saved_model()); !fault.empty())
     throw Error(ErrorKind::diverged, "data set " + printable(data.name) + ": there is nothing to evaluate: " + fault);
-  const Evaluation e = evaluate(data, {}, true, false, go_on);
+  const Evaluation e = evaluate(of, {}, true, false, go_on);
   if (e.samples == data.size() && !std::isfinite(e.loss)) fail_not_finite(data, "the net's loss is " + std::to_string(e.loss));
   return e;
 }

@@ -96,7 +96,8 @@ Observation Trainer::observe(Mode mode, const Dataset& data, std::span<const Obs
   return s.look(mode, data, values, {first, first + count});
 }
 
-Observation Trainer::State::look(Mode mode, const Dataset& data, std::span<const ObserveRequest> values, kernels::Range samples) {
+Observation Trainer::State::look(Mode mode, const BoundData& of, std::span<const ObserveRequest> values, kernels::Range samples) {
+  const Dataset& data = of.data;
   State& s = *this;
   const std::int64_t count = samples.end - samples.begin;
   const ObservedPlan& observed = s.observed(mode, count);
@@ -110,7 +111,7 @@ Observation Trainer::State::look(Mode mode, const Dataset& data, std::span<const
   StepState at = kept.counters();
   at.population = data.size(), at.position = samples.begin;
   s.set_counters(at);
-  s.bind(p, data, {});
+  s.bind(p, of, {});
   s.executor->run(p);
   const auto loss = read_struct<LossResult>(*s.executor, p, p.find("loss"));
   const auto counted = static_cast<double>(loss.counted);

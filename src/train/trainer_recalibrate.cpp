@@ -37,7 +37,7 @@ std::vector<RecalibratedBatchNorm> Trainer::recalibrate(const Dataset& data, std
     throw Error(ErrorKind::usage,
                 "data set " + printable(data.name) + " has " + std::to_string(data.size()) + " samples, not " + std::to_string(samples));
   const std::int64_t count = samples ? samples : data.size();
-  const State::SetsStay stay(s, &data, nullptr);
+  const State::BoundData bound(data, s.promise());
   const Checkpoint before = model();
   std::vector<RecalibratedBatchNorm> done;
   try {
@@ -49,7 +49,7 @@ std::vector<RecalibratedBatchNorm> Trainer::recalibrate(const Dataset& data, std
       // A sample at a time, in order: the same bits whatever the samples of a pass.
       std::vector<Moments> channels(static_cast<std::size_t>(norm.shape[1]));
       for (std::int64_t first = 0; first < count; first += evaluation_batch) {
-        const Observation pass = s.look(Mode::eval, data, wanted, {first, std::min(count, first + evaluation_batch)});
+        const Observation pass = s.look(Mode::eval, bound, wanted, {first, std::min(count, first + evaluation_batch)});
         const ObservedValue& x = pass.values.at(input);
         const std::size_t plane = x.values.size() / static_cast<std::size_t>(x.shape[0]) / channels.size();
         for (std::size_t row = 0; row * plane < x.values.size(); ++row) channels[row % channels.size()].add(&x.values[row * plane], plane);

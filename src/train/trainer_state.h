@@ -44,6 +44,14 @@ inline constexpr std::int64_t evaluation_batch = 256;
 inline constexpr std::int64_t base_batch = 2;
 
 struct Trainer::State {
+  // A set for Calls to read. Who calls promise() may bind it many times: it does not change under that number, so a GPU copies it once.
+  struct BoundData {
+    BoundData(const Dataset& d, std::int64_t p = 0) : data(d), promise(p) {}  // 0: it may have changed since
+    const Dataset& data;
+    std::int64_t promise;
+  };
+  std::int64_t promise() { return ++promises; }
+
   State(Module n, TrainerOptions o) : State(std::move(n), o, make_executor(o.device, o.executor)) {}
   // On an Executor that has no Plans yet, whatever the options' device is.
   State(Module n, TrainerOptions o, std::unique_ptr<Executor> e);
@@ -61,7 +69,7 @@ struct Trainer::State {
   };
   const ObservedPlan& observed(Mode mode, std::int64_t samples);
   // Implements Trainer::observe. The loss may ignore all samples; there is no loss then.
-  Observation look(Mode mode, const Dataset& data, std::span<const ObserveRequest> values, kernels::Range samples);
+  Observation look(Mode mode, const BoundData& data, std::span<const ObserveRequest> values, kernels::Range samples);
   // The set fits the net: sample shape, type, label range. labelled: labels are needed.
   void check(const Dataset& data, bool labelled = true) const;
   // The net's outputs can stand for the set's classes: for them all, and with MeanSquared for no more.
@@ -86,17 +94,17 @@ struct Trainer::State {
   std::string remedy(std::int64_t steps) const;
   // A parameter, a buffer, or a gradient once there are any; throws Error(usage).
   ValueId readable(std::string_view name) const;
-  void bind(const Plan& plan, const Dataset& data, std::span<const float> rates);
+  void bind(const Plan& plan, const BoundData& data, std::span<const float> rates);
   // Runs steps of an epoch whose first `full` batches run `whole` and whose last runs `last`.
   void run_steps(const Dataset& train, kernels::Range batches, std::int64_t full, const Plan& whole, const Plan& last);
-  EpochMetrics run_epoch(const Dataset& train, const FitOptions& options, bool& stopped);
+  EpochMetrics run_epoch(const BoundData& train, const FitOptions& options, bool& stopped);
   // As if the epoch that run_epoch() has counted still lacked all but its steps.
   void reopen_epoch();
   // after_batch may read the Plan's values; check_each as Executor::run's. Fewer samples than the set has where go_on said no.
-  Evaluation evaluate(const Dataset& data, const std::function<void(const Plan&)>& after_batch = {}, bool labelled = true,
+  Evaluation evaluate(const BoundData& data, const std::function<void(const Plan&)>& after_batch = {}, bool labelled = true,
                       bool check_each = false, const std::function<bool()>& go_on = {});
   // With a loss that is finite, or throws; of the whole set, but for go_on.
-  Evaluation measure(const Dataset& data, const std::function<bool()>& go_on = {});
+  Evaluation measure(const BoundData& data, const std::function<bool()>& go_on = {});
   Checkpoint saved_model() const;
   Checkpoint saved_training() const;
 
@@ -140,19 +148,8 @@ struct Trainer::State {
   bool within_step = false;                         // on_step is running
   bool within_evaluation = false;                   // go_on is running
   std::int64_t ahead = 1;     // steps queued at a time: as many as take about 20 ms, so that somebody who watches is served
-  std::int64_t bindings = 0;  // calls of bind: whoever ran in between, Region::data is his
-  struct Fitted {
-    const Dataset *train = nullptr, *test = nullptr;
-    std::int64_t number = 0;
-  } fitted;  // data the running fit reads, and the fits begun so far
-  // Until it ends these sets do not change: a GPU copies them once.
-  struct SetsStay {
-    SetsStay(State& of, const Dataset* train, const Dataset* test) : state(of) { of.fitted = {train, test, of.fitted.number + 1}; }
-    SetsStay(const SetsStay&) = delete;
-    SetsStay& operator=(const SetsStay&) = delete;
-    ~SetsStay() { state.fitted.train = state.fitted.test = nullptr; }
-    State& state;
-  };
+  const Dataset* bound = nullptr;  // the set in Region::data, once one was bound; only to compare
+  std::int64_t promises = 0;       // promise() so far
   std::vector<EpochMetrics> history;
   std::vector<float> targets;            // one-hot labels, for MeanSquared
   std::vector<std::int32_t> unlabelled;  // stands for the labels of a set without labels

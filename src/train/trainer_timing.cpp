@@ -39,7 +39,7 @@ void can_be_timed(const char* what, std::int64_t n) {
 class Rehearsal {
  public:
   Rehearsal(Trainer& trainer, Trainer::State& state, const Dataset& data)
-      : state_(state), stay_(state, &data, nullptr), batches_(data.size() / state.options.batch) {
+      : state_(state), data_(data, state.promise()), batches_(data.size() / state.options.batch) {
     state.refuse_within_step("timing steps");
     state.check(data);
     state.check_classes(data);
@@ -52,7 +52,7 @@ class Rehearsal {
     at_.population = data.size(), at_.epoch = 0;
   }
   std::int64_t batches() const { return batches_; }
-  const std::vector<float>& rates() const { return rates_; }
+  void bind(const Plan& plan) { state_.bind(plan, data_, rates_); }
 
   // Makes room for `steps` steps: an epoch with fewer left begins anew.
   void make_room(std::int64_t steps) {
@@ -79,7 +79,7 @@ class Rehearsal {
 
  private:
   Trainer::State& state_;
-  Trainer::State::SetsStay stay_;
+  Trainer::State::BoundData data_;
   std::int64_t batches_, done_ = 0, all_ = 0;
   bool begun_ = false;
   Checkpoint model_, training_;
@@ -96,7 +96,7 @@ std::vector<TimedStep> Trainer::time_calls(Mode mode, const Dataset& data, std::
   State& s = *use;
   Rehearsal rehearsal(*this, s, data);
   const Plan& p = s.plan(mode, s.options.batch);
-  s.bind(p, data, rehearsal.rates());
+  rehearsal.bind(p);
   std::vector<TimedStep> timed;
   for (std::int64_t i = 0; i < steps; ++i) {
     rehearsal.make_room(1);
@@ -119,7 +119,7 @@ std::vector<double> Trainer::time_steps(const Dataset& data, std::int64_t steps,
     throw Error(ErrorKind::usage, std::to_string(steps) + " steps at a time: an epoch of " + printable(data.name) + " has " +
                                       std::to_string(rehearsal.batches()) + " whole batches of " + std::to_string(s.options.batch));
   const Plan& p = s.plan(Mode::train, s.options.batch);
-  s.bind(p, data, rehearsal.rates());
+  rehearsal.bind(p);
   std::vector<double> seconds;
   for (std::int64_t burst = 0; burst < bursts; ++burst) {
     rehearsal.make_room(steps);
@@ -138,9 +138,9 @@ std::vector<double> Trainer::time_evaluations(const Dataset& data, std::int64_t 
   const Use use(state_, "Trainer");
   can_be_timed("times", times);
   use->refuse_within_evaluation("timing evaluations");
-  const State::SetsStay stay(*use, nullptr, &data);
+  const State::BoundData bound(data, use->promise());
   std::vector<double> seconds;
-  for (std::int64_t i = 0; i < times; ++i) seconds.push_back(evaluate(data).seconds);
+  for (std::int64_t i = 0; i < times; ++i) seconds.push_back(use->measure(bound).seconds);
   return seconds;
 }
 
