@@ -95,6 +95,9 @@ function(norma_add_cuda library)
   target_sources(${library} PRIVATE ${host_sources} ${kernel_table} $<TARGET_OBJECTS:norma_cuda_kernels>
                                     $<TARGET_OBJECTS:norma_cuda_kernels_hopper>)
   string(REPLACE ";" "," architectures "${CMAKE_CUDA_ARCHITECTURES}")
-  set_source_files_properties(${host_sources} PROPERTIES COMPILE_DEFINITIONS "NORMA_CUDA_ARCHITECTURES=\"${architectures}\"")
-  target_link_libraries(${library} PRIVATE CUDA::cudart_static)
+  # Only these see CUDA's headers: the other objects are the same with and without CUDA.
+  list(TRANSFORM CUDAToolkit_INCLUDE_DIRS PREPEND "-isystem" OUTPUT_VARIABLE cuda_headers)
+  set_source_files_properties(${host_sources} PROPERTIES COMPILE_DEFINITIONS "NORMA_CUDA_ARCHITECTURES=\"${architectures}\""
+                                                         COMPILE_OPTIONS "${cuda_headers}")
+  target_link_libraries(${library} PRIVATE $<LINK_ONLY:CUDA::cudart_static>)
 endfunction()

@@ -24,8 +24,9 @@ struct KernelLaunch {
   std::optional<Compiled> compiled{};  // none where the build has no code for the GPU, or did not keep what its compiler said
 };
 
-// Lists the launches of every Call, in the order of the Plan, which was compiled for a GPU. capability: 90 for 9.0. Needs no GPU. Throws
-// Error(device) in a build without CUDA, which has no kernels to list.
-std::vector<std::vector<KernelLaunch>> kernel_launches(const Plan& plan, int capability);
+// Lists the launches of every Call, in the order of the Plan, which was compiled for a GPU. capability: 90 for 9.0. multiprocessors: 132 of
+// an H200; batch norms wait on chip for their sums where it has room for them. Needs no GPU. Throws Error(device) in a build without CUDA,
+// which has no kernels to list.
+std::vector<std::vector<KernelLaunch>> kernel_launches(const Plan& plan, int capability, int multiprocessors);
 
 }  // namespace norma

@@ -17,7 +17,7 @@ struct Queue {
   CUstream_st* stream = nullptr;
   std::byte* workspace = nullptr;  // the parts of a sum; 256-byte aligned
   unsigned* counters = nullptr;    // blocks that have made their parts: all 0 before a Call and after it
-  int multiprocessors = 132;       // of the device (an H100's): limits the blocks that may wait for each other
+  int multiprocessors;             // of the device: limits the blocks that may wait for each other; 0: none may
 };
 
 struct Needs {
@@ -31,8 +31,8 @@ Needs needs_of(const Call& call);
 // std::length_error for a plane (H*W*L) or a row of weights of 2^31 elements, which the kernels cannot index.
 void run(const Call& call, const Memory& memory, const Queue& queue);
 
-// Lists the launches that run() would queue, in order. It touches no device, so none need be there. Only the alignment of the values'
-// addresses counts.
-std::vector<Launch> launches(const Call& call, const Memory& memory);
+// Lists the launches that run() would queue on a device of so many multiprocessors, in order. It touches no device, so none need be there.
+// Only the alignment of the values' addresses counts.
+std::vector<Launch> launches(const Call& call, const Memory& memory, int multiprocessors);
 
 }  // namespace norma::kernels::cuda

@@ -13,7 +13,7 @@ struct ForwardOperands {
 
 // Launches a kernel whose teams of `blocks` blocks take turns in `tasks` tasks, as many at a time as the device holds. Three teams are
 // needed, unless all tasks fit at once: one is read and one written while the third waits. With fewer it would take longer than two passes,
-// and is not launched.
+// and is not launched. Returns false then, and where the device has less room than it says: for debuggers, or a share of it (MPS).
 template <class... Parameters, class... Arguments>
 bool launch_resident(Kernel<Parameters...> kernel, int blocks_together, std::int64_t blocks, std::int64_t tasks, const Queue& queue,
                      Arguments... arguments) {
@@ -21,7 +21,7 @@ bool launch_resident(Kernel<Parameters...> kernel, int blocks_together, std::int
   const std::int64_t teams = held_at_once < tasks ? held_at_once : tasks;
   if (teams < 3 && teams < tasks) return false;
   launch_cooperative(kernel, teams * blocks, sum_threads, queue.stream, arguments...);
-  return true;
+  return !was_too_large();
 }
 
 // Rows shorter than a warp; false where the device does not hold enough.

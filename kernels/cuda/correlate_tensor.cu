@@ -64,18 +64,19 @@ __global__ void __launch_bounds__(correlate_threads, product_blocks) correlate_o
       for (int step = 0; step < words_at_once; step += product_words)
         sum.template add<precision>([&](int k, int word) { return tile.weight[first + step + word][k]; },
                                     [&](int word, int column) { return seen[step + word][column]; });
+      __syncwarp();  // a product orders no memory
     }
   }
 
   float made[1][filters];
 #pragma unroll
   for (int i = 0; i < row_tiles; ++i) {
-    if (i > 0) __syncwarp();
     sum.for_each(i, [&](int k, int column, float value) { seen[k][column] = static_cast<std::uint32_t>(__float_as_int(value)); });
     __syncwarp();
 #pragma unroll
     for (int k = 0; k < product_rows; ++k)
       made[0][i * product_rows + k] = __int_as_float(static_cast<int>(seen[k][lane])) + block.bias(g, i * product_rows + k);
+    __syncwarp();
   }
   put(g, NoSums{}, block, columns, made);
 }

@@ -32,7 +32,7 @@ void run(const Call& call, const Memory& memory, const Queue& queue) {
   std::visit([&](const auto& c) { enqueue(c, memory, queue); }, call);
 }
 
-std::vector<Launch> launches(const Call& call, const Memory& memory) {
+std::vector<Launch> launches(const Call& call, const Memory& memory, int multiprocessors) {
   std::vector<Launch> all;
   struct Restored {
     std::vector<Launch>* before;
@@ -41,7 +41,7 @@ std::vector<Launch> launches(const Call& call, const Memory& memory) {
   // Nothing is read or written there: addresses, so that those of kernels' parts may be counted from them.
   alignas(256) static std::byte workspace[1];
   static unsigned counters[1];
-  run(call, memory, {nullptr, workspace, counters});
+  run(call, memory, {nullptr, workspace, counters, multiprocessors});
   return all;
 }
 

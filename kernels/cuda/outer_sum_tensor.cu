@@ -51,6 +51,7 @@ __global__ void __launch_bounds__(outer_threads) outer_sum_on_tensor_cores(Outer
     for (int step = 0; step < warp; step += product_words)
       sum.add<precision>([&](int k, int word) { return factors.dy[k][step + word]; },
                          [&](int word, int t) { return factors.x[t][step + word]; });
+    __syncwarp();  // a product orders no memory
   }
 
   for (int w = 0; w < outer_warps; ++w) {

@@ -1,8 +1,10 @@
 // Runs Plans with the CUDA kernels: the Calls in order on one stream, from the second time on as graphs.
 #include "src/execute/cuda_executor.h"
 
+#include <algorithm>
 #include <cmath>
 #include <map>
+#include <optional>
 #include <unordered_map>
 #include <vector>
 
@@ -203,8 +205,15 @@ class CudaExecutor final : public Executor {
     }
   }
 
-  // Queues every Call on the stream of its branch. There it waits for the Calls of other branches that it needs. The executor's stream then
-  // waits for all. This is for captures only: a graph turns waiting into an edge.
+  // Some kernel of it needs all its blocks resident at once.
+  bool is_cooperative(const PlanCall& c, const Prepared& p) const {
+    return std::ranges::any_of(kernels::cuda::launches(c.call, kernels::Memory{p.addresses.data()}, multiprocessors_),
+                               &kernels::cuda::Launch::cooperative);
+  }
+
+  // Queues every Call on the stream of its branch. There it waits for the Calls of other branches that it needs. Cooperative kernels wait
+  // for each other: each may take the whole device, and CUDA does not promise that two do not share it. The executor's stream then waits
+  // for all. This is for captures only: a graph turns waiting into an edge.
   void fork(const Plan& plan, const Prepared& p) const {
     const auto stream_of = [&](int branch) { return branch == 0 ? cudaStream_t{stream_} : streams_[static_cast<std::size_t>(branch - 1)]; };
     const auto wait = [&](int branch, std::size_t event) {
@@ -212,8 +221,13 @@ class CudaExecutor final : public Executor {
     };
     const std::size_t begun = plan.calls.size();
     check(cudaEventRecord(events_[begun], stream_), "capturing a Plan");
+    std::optional<std::size_t> cooperative;  // the Call of the last one
     for (std::size_t i = 0; i < plan.calls.size(); ++i) {
       const Turn& turn = p.branches[i];
+      if (is_cooperative(plan.calls[i], p)) {
+        if (cooperative && p.branches[*cooperative].branch != turn.branch) wait(turn.branch, *cooperative);
+        cooperative = i;
+      }
       if (turn.branch != 0 && turn.waits_for.empty()) wait(turn.branch, begun);
       for (const int other : turn.waits_for) wait(turn.branch, static_cast<std::size_t>(other));
       queue(plan, i, p, stream_of(turn.branch));
@@ -323,7 +337,8 @@ std::string why_not_cuda(int index) {
     const cuda::Stream stream;
     const Block block(alignment, "a first value");
     std::byte* address = block.data();
-    kernels::cuda::run(kernels::Fill{.y = {0}, .n = 1, .value = 1}, kernels::Memory{&address}, {stream, nullptr});
+    kernels::cuda::run(kernels::Fill{.y = {0}, .n = 1, .value = 1}, kernels::Memory{&address},
+                       {.stream = stream, .workspace = nullptr, .counters = nullptr, .multiprocessors = 0});
     if (cudaError_t e = cudaGetLastError(); e != cudaSuccess || (e = cudaStreamSynchronize(stream)) != cudaSuccess) {
       (void)cudaGetLastError();
       if (e != cudaErrorNoKernelImageForDevice && e != cudaErrorUnsupportedPtxVersion) return cuda::text_of(e);

@@ -62,13 +62,13 @@ std::vector<std::byte*> imagined_addresses(const Plan& plan) {
 
 }  // namespace
 
-std::vector<std::vector<KernelLaunch>> kernel_launches(const Plan& plan, int capability) {
+std::vector<std::vector<KernelLaunch>> kernel_launches(const Plan& plan, int capability, int multiprocessors) {
   const std::vector<std::byte*> addresses = imagined_addresses(plan);
   const std::map<std::string, const CompiledKernel*> all_code = code_for(capability);
   std::vector<std::vector<KernelLaunch>> all;
   for (const PlanCall& c : plan.calls) {
     std::vector<KernelLaunch>& of_call = all.emplace_back();
-    for (const kernels::cuda::Launch& l : kernels::cuda::launches(c.call, kernels::Memory{addresses.data()})) {
+    for (const kernels::cuda::Launch& l : kernels::cuda::launches(c.call, kernels::Memory{addresses.data()}, multiprocessors)) {
       KernelLaunch& launch = of_call.emplace_back();
       launch.blocks = l.blocks, launch.threads = l.threads, launch.cooperative = l.cooperative;
       launch.kernel = readable(l.kernel);

@@ -27,7 +27,7 @@ Roofline cuda_roofline(int index) { refuse(index); }
 std::function<double()> cuda_copy_probe(int index, std::size_t, std::int64_t) { refuse(index); }
 std::vector<Latency> cuda_latencies(int index, std::int64_t) { refuse(index); }
 
-std::vector<std::vector<KernelLaunch>> kernel_launches(const Plan&, int) {
+std::vector<std::vector<KernelLaunch>> kernel_launches(const Plan&, int, int) {
   throw Error(ErrorKind::device, "the GPU's kernels cannot be listed: " + why_not_cuda(0));
 }
 

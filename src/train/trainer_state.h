@@ -147,7 +147,7 @@ struct Trainer::State {
   bool has_gradients = false;                       // a step has run here
   bool within_step = false;                         // on_step is running
   bool within_evaluation = false;                   // go_on is running
-  std::int64_t ahead = 1;     // steps queued at a time: as many as take about 20 ms, so that somebody who watches is served
+  std::int64_t ahead = 1;          // steps queued at a time: as many as take about 20 ms, so that somebody who watches is served
   const Dataset* bound = nullptr;  // the set in Region::data, once one was bound; only to compare
   std::int64_t promises = 0;       // promise() so far
   std::vector<EpochMetrics> history;

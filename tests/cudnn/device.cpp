@@ -85,8 +85,14 @@ void DeviceValues::run(const kernels::Call& call) const {
   const kernels::cuda::Needs needs = kernels::cuda::needs_of(call);
   const DeviceBuffer workspace("workspace", needs.workspace), counters("counters", needs.counters * sizeof(unsigned));
   check(cudaMemset(counters.data(), 0, counters.bytes()), "cudaMemset of the counters");
+  int device = 0, multiprocessors = 0;
+  check(cudaGetDevice(&device), "cudaGetDevice");
+  check(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, device), "the number of multiprocessors");
   kernels::cuda::run(call, {.address = addresses_.data()},
-                     {.workspace = workspace.data(), .counters = reinterpret_cast<unsigned*>(counters.data())});
+                     {.stream = nullptr,
+                      .workspace = workspace.data(),
+                      .counters = reinterpret_cast<unsigned*>(counters.data()),
+                      .multiprocessors = multiprocessors});
   check(cudaGetLastError(), name.c_str());
   check(cudaDeviceSynchronize(), name.c_str());
 }

@@ -14,6 +14,7 @@ using Work = std::function<void()>;
 struct Node {
   Work work;
   std::vector<int> after;
+  bool cooperative = false;  // a grid whose blocks must all be resident at once
 };
 // The recording that several streams share.
 struct Capture {
@@ -116,7 +117,7 @@ cudaError_t refused(cudaStream_t stream);
 cudaError_t forbid_in_capture(cudaError_t error, bool relaxed_too = false);
 
 // Captures, puts off or does the work of a stream that does not refuse.
-void submit(cudaStream_t stream, Work work);
+void submit(cudaStream_t stream, Work work, bool cooperative = false);
 // Does what the stream put off; null: what all have.
 void drain(cudaStream_t stream);
 

@@ -9,6 +9,7 @@
 #include "kernels/cpu/backend.h"
 #include "src/execute/tensor_io.h"
 #include "tests/simt/emulated_call.h"
+#include "tests/simt/runtime.h"
 
 namespace norma::test {
 
@@ -95,7 +96,7 @@ TEST(ResidentBatchNorm, HasTheBitsOfItsCallsOneByOne) {
       for (const std::string& problem : compare_bits(outputs_of(c, emulated({})), one_by_one))
         ADD_FAILURE() << of.name << ", " << lanes << " lanes: " << problem;
       ++compared;
-      const std::vector<kernels::cuda::Launch> kernels = kernels::cuda::launches(c.plan.calls[0].call, PlanMemory(c.plan).view());
+      const std::vector<kernels::cuda::Launch> kernels = kernels::cuda::launches(c.plan.calls[0].call, PlanMemory(c.plan).view(), 132);
       if (kernels.size() != 1 || !kernels[0].cooperative) continue;
       ++resident;
       of_columns += c.plan[c.plan.find("x")].dims.plane() * lanes < 32;
@@ -104,6 +105,24 @@ TEST(ResidentBatchNorm, HasTheBitsOfItsCallsOneByOne) {
   EXPECT_GE(compared, 100);
   EXPECT_GE(resident, 100);
   EXPECT_GE(of_columns, 30);
+}
+
+// A debugger, or a share of the device, leaves a cooperative launch less room than the device says it has.
+TEST(ResidentBatchNorm, RefusedLaunchesTakeTheTwoKernels) {
+  int refused = 0;
+  for (const Case& of : cases()) {
+    if (of.name.find("_batch_norm_apply_") == std::string::npos && of.name.find("_batch_norm_backward_apply_") == std::string::npos)
+      continue;
+    const CallCase c = of.make(32);
+    const std::vector<kernels::cuda::Launch> kernels = kernels::cuda::launches(c.plan.calls[0].call, PlanMemory(c.plan).view(), 3);
+    if (kernels.size() != 1 || !kernels[0].cooperative || ++refused > 8) continue;
+    simt::machine().next_launch = cudaErrorCooperativeLaunchTooLarge;
+    const Outputs two_kernels = outputs_of(c, emulated({}));
+    EXPECT_EQ(cudaGetLastError(), cudaSuccess);
+    for (const std::string& problem : compare_bits(two_kernels, outputs_of(c, emulated({}, 0))))
+      ADD_FAILURE() << of.name << ": " << problem;
+  }
+  EXPECT_GE(refused, 8);
 }
 
 INSTANTIATE_TEST_SUITE_P(Cases, EmulatedKernels, testing::ValuesIn(cases()), [](const auto& entry) { return entry.param.name; });

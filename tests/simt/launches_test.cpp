@@ -47,7 +47,7 @@ std::vector<simt::Grid> captured(const Call& call, const PlanMemory& memory, std
   EXPECT_EQ(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), cudaSuccess);
   EXPECT_EQ(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), cudaSuccess);
   simt::machine().queued = &grids;
-  kernels::cuda::run(call, memory.view(), {stream, workspace, counters});
+  kernels::cuda::run(call, memory.view(), {stream, workspace, counters, simt::machine().multiprocessors});
   simt::machine().queued = nullptr;
   EXPECT_EQ(cudaStreamEndCapture(stream, &graph), cudaSuccess);
   EXPECT_EQ(cudaGraphDestroy(graph), cudaSuccess);
@@ -70,7 +70,7 @@ TEST(Launches, AreWhatEveryCallQueues) {
       const std::vector<simt::Grid> expected = captured(call, memory, workspace.data(), counters.data());
       std::vector<simt::Grid> by_telling;
       simt::machine().queued = &by_telling;
-      const std::vector<Launch> told = kernels::cuda::launches(call, memory.view());
+      const std::vector<Launch> told = kernels::cuda::launches(call, memory.view(), simt::machine().multiprocessors);
       simt::machine().queued = nullptr;
       EXPECT_TRUE(by_telling.empty()) << c.name << " was launched";
       ASSERT_EQ(told.size(), expected.size()) << c.name << ", " << lanes << " lanes";
@@ -90,24 +90,24 @@ TEST(Launches, EndWithTheCallThatAnErrorStops) {
   const kernels::Fill fill{.y = {0}, .n = 1000, .value = 1};
   std::byte* address = nullptr;
   const kernels::Memory memory{&address};
-  EXPECT_EQ(kernels::cuda::launches(fill, memory).size(), 1u);
+  EXPECT_EQ(kernels::cuda::launches(fill, memory, 1).size(), 1u);
   // A plane beyond 2^31 elements throws; what follows is queued again.
   const kernels::Dims too_large{.n = 32, .c = 1, .h = 1 << 15, .w = 1 << 15, .lanes = 32};
   EXPECT_THROW(
-      kernels::cuda::launches(kernels::BatchNormStatistics{.mean = {0}, .var = {0}, .rstd = {0}, .x = {0}, .dims = too_large}, memory),
+      kernels::cuda::launches(kernels::BatchNormStatistics{.mean = {0}, .var = {0}, .rstd = {0}, .x = {0}, .dims = too_large}, memory, 1),
       std::length_error);
   std::vector<simt::Grid> grids;
   std::vector<float> y(1000);
   address = reinterpret_cast<std::byte*>(y.data());
   simt::machine().queued = &grids;
-  kernels::cuda::run(fill, memory, {});
+  kernels::cuda::run(fill, memory, {.multiprocessors = 1});
   simt::machine().queued = nullptr;
   EXPECT_EQ(grids.size(), 1u);
   EXPECT_EQ(y[999], 1);
 }
 
 std::vector<KernelLaunch> launches_of(const Case& c, int capability) {
-  return kernel_launches(c.make(kernels::cuda::lanes).plan, capability).at(0);
+  return kernel_launches(c.make(kernels::cuda::lanes).plan, capability, 132).at(0);
 }
 
 TEST(Launches, HaveReadableNames) {

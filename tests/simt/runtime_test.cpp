@@ -141,6 +141,44 @@ TEST_F(Runtime, LaunchesThatCannotBe) {
   EXPECT_EQ(read()[0], 1);
 }
 
+// Each may hold multiprocessors that the other's blocks wait for.
+TEST_F(Runtime, CooperativeGridsOnTwoBranchesMustTakeTurns) {
+  cudaStream_t other = nullptr;
+  cudaEvent_t begun = nullptr, done = nullptr;
+  ASSERT_EQ(cudaStreamCreateWithFlags(&other, cudaStreamNonBlocking), cudaSuccess);
+  ASSERT_EQ(cudaEventCreateWithFlags(&begun, cudaEventDisableTiming), cudaSuccess);
+  ASSERT_EQ(cudaEventCreateWithFlags(&done, cudaEventDisableTiming), cudaSuccess);
+  const auto two = [&](bool chained) {
+    cudaGraph_t graph = nullptr;
+    cudaGraphExec_t exec = nullptr;
+    ASSERT_EQ(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal), cudaSuccess);
+    EXPECT_EQ(cudaEventRecord(begun, stream_), cudaSuccess);
+    EXPECT_EQ(cudaStreamWaitEvent(other, begun, 0), cudaSuccess);
+    launch_cooperative(add_kernel, 1, 32, stream_, x_, 1.0f);
+    if (chained) {
+      EXPECT_EQ(cudaEventRecord(done, stream_), cudaSuccess);
+      EXPECT_EQ(cudaStreamWaitEvent(other, done, 0), cudaSuccess);
+    }
+    launch_cooperative(add_kernel, 1, 32, other, x_, 1.0f);
+    EXPECT_EQ(cudaEventRecord(done, other), cudaSuccess);
+    EXPECT_EQ(cudaStreamWaitEvent(stream_, done, 0), cudaSuccess);
+    ASSERT_EQ(cudaStreamEndCapture(stream_, &graph), cudaSuccess);
+    try {
+      EXPECT_EQ(cudaGraphInstantiate(&exec, graph, 0), cudaSuccess);
+      EXPECT_EQ(cudaGraphExecDestroy(exec), cudaSuccess);
+    } catch (...) {
+      EXPECT_EQ(cudaGraphDestroy(graph), cudaSuccess);
+      throw;
+    }
+    EXPECT_EQ(cudaGraphDestroy(graph), cudaSuccess);
+  };
+  two(true);
+  EXPECT_THROW(two(false), Fault);
+  EXPECT_EQ(cudaEventDestroy(done), cudaSuccess);
+  EXPECT_EQ(cudaEventDestroy(begun), cudaSuccess);
+  EXPECT_EQ(cudaStreamDestroy(other), cudaSuccess);
+}
+
 TEST_F(Runtime, AnErrorOfRunningLosesTheContext) {
   machine().next_launch = cudaErrorIllegalAddress;
   machine().deferred = true;

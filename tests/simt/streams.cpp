@@ -47,6 +47,24 @@ void run_all(const std::vector<Node>& nodes) {
   }
 }
 
+// Throws a Fault where two cooperative grids may run at once. CUDA promises room for the blocks of one: each might hold what the other's
+// wait for.
+void refuse_crowds(const std::vector<Node>& nodes) {
+  if (std::ranges::count_if(nodes, &Node::cooperative) < 2) return;
+  std::vector<std::vector<char>> after(nodes.size(), std::vector<char>(nodes.size()));  // [node][before it, over any way]
+  for (std::size_t i = 0; i < nodes.size(); ++i)
+    for (const int direct : nodes[i].after) {
+      const auto j = static_cast<std::size_t>(direct);
+      after[i][j] = 1;
+      for (std::size_t k = 0; k < j; ++k) after[i][k] = static_cast<char>(after[i][k] | after[j][k]);
+    }
+  for (std::size_t i = 0; i < nodes.size(); ++i)
+    for (std::size_t j = 0; j < i; ++j)
+      if (nodes[i].cooperative && nodes[j].cooperative && !after[i][j])
+        throw Fault("two cooperative grids of a graph, nodes " + std::to_string(j) + " and " + std::to_string(i) +
+                    ", may run at once; one must follow the other");
+}
+
 // Adds the nodes that are not there yet.
 void add_nodes(std::vector<int>& to, const std::vector<int>& nodes) {
   for (const int n : nodes)
@@ -117,10 +135,10 @@ cudaError_t forbid_in_capture(cudaError_t error, bool relaxed_too) {
   return any ? error : cudaSuccess;
 }
 
-void submit(cudaStream_t stream, Work work) {
+void submit(cudaStream_t stream, Work work, bool cooperative) {
   if (stream && capturing(*stream)) {
     std::vector<Node>& nodes = stream->capture->nodes;
-    nodes.push_back({std::move(work), stream->frontier});
+    nodes.push_back({std::move(work), stream->frontier, cooperative});
     stream->frontier = {static_cast<int>(nodes.size()) - 1};
   } else if (stream && context().machine.deferred) {
     stream->pending.push_back(std::move(work));
@@ -151,7 +169,9 @@ void queue_grid(cudaStream_t stream, const Grid& grid, std::function<void()> thr
   if (grid.blocks == 0) return;
   if (context().machine.queued) context().machine.queued->push_back(grid);
   if (planted) submit(stream, [planted] { context().lost = planted; });
-  else submit(stream, [grid, thread = std::move(thread)] { run_grid(grid, thread); });
+  else
+    submit(
+        stream, [grid, thread = std::move(thread)] { run_grid(grid, thread); }, grid.cooperative);
 }
 
 }  // namespace norma::simt
@@ -306,6 +326,7 @@ cudaError_t cudaStreamIsCapturing(cudaStream_t stream, cudaStreamCaptureStatus* 
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t graph, unsigned long long) {
   if (const cudaError_t e = unusable()) return report(e);
   if (!exec || !context().graphs.has(graph)) return report(cudaErrorInvalidValue);
+  refuse_crowds(graph->nodes);
   *exec = context().graph_execs.add({graph->nodes});
   return cudaSuccess;
 }

@@ -1,6 +1,9 @@
 // Training on the emulated GPU, for questions that only an emulation can answer: other orders of threads, delayed work, leftovers, and
 // errors. tests/cuda/training_test.cpp has the tests for any GPU; it runs here, too.
+#include <algorithm>
+
 #include "norma/error.h"
+#include "norma/launches.h"
 #include "src/execute/cuda_executor.h"
 #include "tests/simt/runtime.h"
 #include "tests/support/expect_error.h"
@@ -48,6 +51,23 @@ TEST_F(EmulatedTraining, RunsGiveTheSameBits) {
   }
   simt::machine().deferred = true;
   EXPECT_EQ(run(), expected) << "with work done as late as can be";
+}
+
+// The batch norms of a block and of its projection are cooperative kernels on two branches of one graph. Side by side they are a Fault.
+TEST_F(EmulatedTraining, BatchNormsOnTwoBranchesTakeTurns) {
+  const nn::Sequential two{
+      nn::Residual{.body = nn::Sequential{nn::Conv2d{.out = 40, .kernel = 3, .padding = 1, .bias = false}, nn::BatchNorm{}},
+                   .projection = nn::Sequential{nn::Conv2d{.out = 40, .kernel = 1, .bias = false}, nn::BatchNorm{}}},
+      nn::Flatten{}, nn::Linear{.out = 3}};
+  TrainerOptions o = on_gpu();
+  o.precision = Precision::bf16;
+  const std::shared_ptr<const Plan> plan = compile(two, o, Mode::train);
+  std::int64_t cooperative = 0;
+  for (const std::vector<KernelLaunch>& launches : kernel_launches(*plan, 90, simt::machine().multiprocessors))
+    cooperative += std::ranges::count_if(launches, &KernelLaunch::cooperative);
+  ASSERT_GE(cooperative, 2);
+  Trainer trainer(two, o);
+  EXPECT_TRUE(trainer.fit(bars(80), nullptr, {.epochs = 2}));
 }
 
 TEST_F(EmulatedTraining, LeavesNothingBehind) {

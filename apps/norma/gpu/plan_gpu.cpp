@@ -19,7 +19,7 @@ StepTime predict_step(const Plan& plan, const GpuCard& card) {
   const MemoryReport report = memory(plan);
   double working_set = 0;  // all but the data set
   for (const std::size_t bytes : report.bytes) working_set += static_cast<double>(bytes);
-  return predict(card, describe(plan), kernel_launches(plan, card.capability), dependencies(plan), working_set);
+  return predict(card, describe(plan), kernel_launches(plan, card.capability, card.multiprocessors), dependencies(plan), working_set);
 }
 
 // "1.2M": three digits or so.
@@ -103,7 +103,7 @@ GpuPlan predict_plan(const Recipe& recipe, Mode mode, const Device& device, cons
   const std::shared_ptr<const Plan> plan = compile(model, options, mode);
   GpuPlan p{.card = &card, .recipe = recipe.name, .mode = mode, .batch = options.batch};
   p.lines = describe(*plan);
-  p.launches = kernel_launches(*plan, card.capability);
+  p.launches = kernel_launches(*plan, card.capability, card.multiprocessors);
   p.step = predict_step(*plan, card);
   if (mode == Mode::train) {
     const std::int64_t samples = training_samples(recipe.data);

@@ -80,7 +80,7 @@ void fields(V& v, L& l) {
 template <class V, class L>
 requires(Is<L, nn::BatchNorm> || Is<L, nn::InstanceNorm>) void fields(V& v, L& l) {
   v.number("eps", l.eps, at_least_zero, help::eps);
-  v.number_or_none("momentum", l.momentum, share, "Weight of a new batch in the running statistics; \"none\": their plain average");
+  v.number_or_none("momentum", l.momentum, of_whole, "Weight of a new batch in the running statistics; \"none\": their plain average");
   v.boolean("affine", l.affine, help::affine);
   v.boolean("track_running_stats", l.track_running_stats, "Keeps running statistics, and evaluates by them");
   v.number("initial_running_var", l.initial_running_var, at_least_zero, "Running variance before the first batch");
@@ -307,7 +307,7 @@ void fields(V& v, S& s) {
   }
   v.number("warmup_epochs", s.warmup_epochs, {.low = 0, .high = 1e6},  // as train.epochs: a longer one never ends
            "Linear warm-up of the learning rate");
-  v.number("warmup_start", s.warmup_start, share, "Factor of lr at the start of the warm-up");
+  v.number("warmup_start", s.warmup_start, of_whole, "Factor of lr at the start of the warm-up");
   v.check("kind", [&] { validate(s); });
 }
 
@@ -321,7 +321,7 @@ void fields(V& v, L& l) {
   }
   if (auto* c = std::get_if<CrossEntropy>(&l)) {
     v.choice("reduction", c->reduction, reduction_names, help::reduction);
-    v.number("label_smoothing", c->label_smoothing, share, "Label smoothing: share of each target that is spread over all classes");
+    v.number("label_smoothing", c->label_smoothing, of_whole, "Label smoothing: share of each target that is spread over all classes");
     v.integer("ignore_index", c->ignore_index, -huge - 1, huge, "Samples with this label do not count");
   } else if (auto* m = std::get_if<MeanSquared>(&l)) {
     v.choice("reduction", m->reduction, reduction_names, help::reduction);

@@ -16,7 +16,7 @@ struct Range {
 inline constexpr Range any_number{};
 inline constexpr Range above_zero{.low = 0, .low_open = true};
 inline constexpr Range at_least_zero{.low = 0};
-inline constexpr Range share{.low = 0, .high = 1};
+inline constexpr Range of_whole{.low = 0, .high = 1};
 inline constexpr Range below_one{.low = 0, .high = 1, .high_open = true, .high_apart = true};
 inline constexpr Range probability{.low = 0, .high = 1, .high_apart = true};
 inline constexpr Range inside_zero_and_one{.low = 0, .high = 1, .low_open = true, .high_open = true};

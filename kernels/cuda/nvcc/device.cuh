@@ -77,6 +77,13 @@ void launch_cooperative(Kernel<Parameters...> kernel, std::int64_t blocks, int t
   launch_with(&cooperative, kernel.function, blocks, threads, stream, arguments...);
 }
 
+// Returns true, and forgets the error, if launch_cooperative just had more blocks than there was room for.
+inline bool was_too_large() {
+  if (is_noting() || cudaPeekAtLastError() != cudaErrorCooperativeLaunchTooLarge) return false;
+  (void)cudaGetLastError();
+  return true;
+}
+
 // Loads and stores values that the caches should not keep.
 template <class T>
 __device__ __forceinline__ T load_streaming(const T* p) {

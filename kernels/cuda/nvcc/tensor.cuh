@@ -5,7 +5,7 @@
 #include "kernels/round.h"
 
 // make_word: factor(0) and, of bf16, factor(1), rounded as kernels/round.h does.
-// add_product: all lanes must call. They have taken a and b from memory when one goes on: what those lay in may be written to.
+// add_product: all lanes must call. It orders no memory: __syncwarp() before that from which a and b were read is written to again.
 // product_blocks: of 128 threads, to a multiprocessor, that a kernel of products leaves registers for.
 namespace norma::kernels::cuda {
 

@@ -182,6 +182,12 @@ void launch_cooperative(Kernel<Parameters...> kernel, std::int64_t blocks, int t
   simt::launch_kernel(kernel.function, {blocks, threads, true, queue.site}, queue.stream, arguments...);
 }
 
+inline bool was_too_large() {
+  if (is_noting() || cudaPeekAtLastError() != cudaErrorCooperativeLaunchTooLarge) return false;
+  (void)cudaGetLastError();
+  return true;
+}
+
 template <class T>
 T load_streaming(const T* p) {
   return *p;
