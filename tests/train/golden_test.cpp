@@ -19,7 +19,7 @@
 namespace norma {
 namespace {
 
-// count float32 numbers in [low, high): dump.py's draw().
+// count float32 numbers in [low, high): drawing.py's draw().
 std::vector<float> draw(const std::string& name, std::int64_t count, double low = -1, double high = 1) {
   std::uint32_t state = 2166136261u;
   for (const char c : name) state = (state ^ static_cast<unsigned char>(c)) * 16777619u;
@@ -268,7 +268,7 @@ struct LenetCase {
   Module activation;
   double mean, stddev;
   Optimizer optimizer;
-  int seed;  // of the data: dump.py's lenet_cases()
+  int seed;  // of the data: lenet.py's lenet_cases()
   bool bias;
 };
 
@@ -370,7 +370,7 @@ TEST_P(GoldenLenet, FiftyLossesAndTheRunningStatistics) {
   for (std::size_t i = 0; i < want.size(); ++i)
     EXPECT_TRUE(close(std::vector<double>{losses[i]}, {want[i]}, want[i], 1e-5)) << "loss of step " << i + 1;
 
-  // With Adam a bias before a batch norm walks by rounding noise, at most lr a step, and running_mean follows it (see dump.py).
+  // With Adam a bias before a batch norm walks by rounding noise, at most lr a step, and running_mean follows it (see lenet.py).
   const bool walks = c.bias && std::holds_alternative<Adam>(c.optimizer);
   for (const char* bn : {"bn1", "bn2", "bn3", "bn4"}) {
     const std::string name = std::string(bn) + ".";

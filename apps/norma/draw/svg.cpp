@@ -31,6 +31,8 @@ double position(const Axis& a, double v, double from, double to) {
   const double t = a.logarithmic ? std::log(v / a.lo) / std::log(a.hi / a.lo) : (v - a.lo) / (a.hi - a.lo);
   return from + t * (to - from);
 }
+double across(const Axis& xs, double x) { return position(xs, x, plot_left, plot_right); }
+double up(const Axis& ys, double y) { return position(ys, y, plot_bottom, plot_top); }
 
 std::string tick_text(const Axis& a, double v, Chart::Unit unit) {
   if (v == 0) return "0";
@@ -88,7 +90,7 @@ Axis x_axis(const Chart& chart) {
 // The finite value at i, as a point of the plot.
 std::optional<Point> point(const Chart& chart, const Series& s, std::size_t i, const Axis& xs, const Axis& ys) {
   if (i >= s.y.size() || !std::isfinite(s.y[i])) return {};
-  return Point{position(xs, chart.x[i], plot_left, plot_right), position(ys, s.y[i], plot_bottom, plot_top)};
+  return Point{across(xs, chart.x[i]), up(ys, s.y[i])};
 }
 
 // Series differ by shape as well as by colour: a disc, a square, a triangle, a rhombus. The second four are also dashed.
@@ -110,15 +112,14 @@ std::string marker(std::size_t series, Point p, double size) {
 std::string frame(const Chart& chart, const Axis& xs, const Axis& ys) {
   std::string out;
   for (const double t : ys.ticks) {
-    const double y = position(ys, t, plot_bottom, plot_top);
+    const double y = up(ys, t);
     out += fmt::format("<path class=\"grid\" d=\"M{:.0f} {:.1f}H{:.0f}\"/>", plot_left, y, plot_right);
     out += fmt::format("<text class=\"tick end\" x=\"{:.0f}\" y=\"{:.1f}\">{}</text>", plot_left - 7, y + 4,
                        escape(tick_text(ys, t, chart.unit)));
   }
   out += fmt::format("<path class=\"axis\" d=\"M{:.0f} {:.0f}H{:.0f}\"/>", plot_left, plot_bottom, plot_right);
   const auto tick = [&](double t, const std::string& text) {
-    out += fmt::format("<text class=\"tick middle\" x=\"{:.1f}\" y=\"{:.0f}\">{}</text>", position(xs, t, plot_left, plot_right),
-                       plot_bottom + 17, escape(text));
+    out += fmt::format("<text class=\"tick middle\" x=\"{:.1f}\" y=\"{:.0f}\">{}</text>", across(xs, t), plot_bottom + 17, escape(text));
   };
   for (std::size_t i = 0; i < chart.labels.size(); ++i) tick(chart.x[i], chart.labels[i]);
   if (chart.labels.empty())
@@ -169,8 +170,8 @@ std::string spreads(const Chart& chart, const Axis& xs, const Axis& ys) {
     if (!chart.labels.empty()) {
       for (std::size_t i = 0; i < n; ++i)
         if (finite(i))
-          out += fmt::format("<path class=\"line s{}\" d=\"M{:.1f} {:.1f}V{:.1f}\"/>", k,
-                             position(xs, chart.x[i], plot_left, plot_right) + beside(chart, k), inside(s.high[i]), inside(s.low[i]));
+          out += fmt::format("<path class=\"line s{}\" d=\"M{:.1f} {:.1f}V{:.1f}\"/>", k, across(xs, chart.x[i]) + beside(chart, k),
+                             inside(s.high[i]), inside(s.low[i]));
       continue;
     }
     for (std::size_t begin = 0; begin < n; ++begin) {
@@ -179,9 +180,8 @@ std::string spreads(const Chart& chart, const Axis& xs, const Axis& ys) {
       while (finite(end)) ++end;
       std::string there, back;
       for (std::size_t i = begin; i < end; ++i)
-        there += fmt::format("{}{:.1f} {:.1f}", i == begin ? "M" : "L", position(xs, chart.x[i], plot_left, plot_right), inside(s.high[i]));
-      for (std::size_t i = end; i-- > begin;)
-        back += fmt::format("L{:.1f} {:.1f}", position(xs, chart.x[i], plot_left, plot_right), inside(s.low[i]));
+        there += fmt::format("{}{:.1f} {:.1f}", i == begin ? "M" : "L", across(xs, chart.x[i]), inside(s.high[i]));
+      for (std::size_t i = end; i-- > begin;) back += fmt::format("L{:.1f} {:.1f}", across(xs, chart.x[i]), inside(s.low[i]));
       out += fmt::format("<path class=\"region s{}\" d=\"{}{}z\"/>", k, there, back);
       begin = end;
     }
@@ -204,7 +204,7 @@ std::string lines(const Chart& chart, const Axis& xs, const Axis& ys) {
         const bool alone = !open && !(i + 1 < chart.x.size() && point(chart, chart.series[k], i + 1, xs, ys));
         if (alone || chart.x.size() <= most_markers) markers += marker(k, *p, 2.6);
       } else if (i < chart.series[k].y.size()) {  // a cross on the axis
-        const double x = position(xs, chart.x[i], plot_left, plot_right);
+        const double x = across(xs, chart.x[i]);
         markers += fmt::format("<path class=\"gap\" d=\"M{:.1f} {:.0f}l8 8m0 -8l-8 8\"/>", x - 4, plot_bottom - 4);
       }
       open = p.has_value();
@@ -219,7 +219,7 @@ std::string lines(const Chart& chart, const Axis& xs, const Axis& ys) {
 std::string bands(const Chart& chart, const Axis& xs, const Axis& ys) {
   std::string out;
   const std::size_t n = chart.x.size(), stride = (n + most_bands - 1) / most_bands;
-  const auto at = [&](std::size_t i) { return position(xs, chart.x[i], plot_left, plot_right); };
+  const auto at = [&](std::size_t i) { return across(xs, chart.x[i]); };
   for (std::size_t i = 0; i < n; i += stride) {
     const double x = at(i);
     const double from = i == 0 ? plot_left : (at(i - stride) + x) / 2;
@@ -269,53 +269,6 @@ Panel drawn(const Chart& chart) {
 }
 
 }  // namespace
-
-// Beyond these ends a difference could be infinite, and a power of ten 0.
-constexpr double largest_tick = 1e300, smallest_tick = 1e-300;
-
-Axis linear_axis(double lo, double hi, int count) {
-  if (!(lo <= hi)) lo = 0, hi = 1;  // no finite value at all
-  for (double* end : {&lo, &hi}) {
-    *end = std::clamp(*end, -largest_tick, largest_tick);
-    if (std::abs(*end) < smallest_tick) *end = 0;
-  }
-  if (lo == hi) {  // around a constant: from zero, or one to each side of it
-    if (lo == 0) hi = 1;
-    else if (lo > 0) lo = 0, hi *= 1.25;
-    else hi = 0, lo *= 1.25;
-  }
-  const double rough = (hi - lo) / count, power = std::pow(10, std::floor(std::log10(rough)));
-  const double multiple = rough / power;
-  const double factor = multiple <= 1 ? 1 : multiple <= 2 ? 2 : multiple <= 5 ? 5 : 10;
-  const double step = factor * power;
-  Axis a;
-  // 1e-9: a bound that is a tick but for rounding is that tick
-  const auto first = std::llround(std::floor(lo / step + 1e-9)), last = std::llround(std::ceil(hi / step - 1e-9));
-  for (auto i = first; i <= last; ++i) a.ticks.push_back(static_cast<double>(i) * step);
-  a.lo = a.ticks.front();
-  a.hi = a.ticks.back();
-  a.decimals = std::max(0, -static_cast<int>(std::floor(std::log10(step) + 1e-9)));
-  return a;
-}
-
-Axis log_axis(double lo, double hi) {
-  constexpr std::array steps = {1.0, 2.0, 5.0};
-  lo = std::clamp(lo, smallest_tick, largest_tick), hi = std::clamp(hi, lo, largest_tick);
-  const int first = static_cast<int>(std::floor(std::log10(lo))), last = static_cast<int>(std::floor(std::log10(hi)));
-  std::vector<double> all;  // from the tick at or below lo to the one at or above hi
-  for (int e = first; e <= last + 1; ++e)
-    for (const double s : steps) all.push_back(s * std::pow(10, e));
-  const auto begin = std::prev(std::upper_bound(all.begin() + 1, all.end(), lo * (1 + 1e-9)));
-  const auto end = std::lower_bound(begin + 1, all.end(), hi * (1 - 1e-9));
-  Axis a{*begin, *end, true, {begin, std::next(end)}, 0};
-  if (a.ticks.size() > 8) {  // powers of ten alone, every k-th where those are many too
-    const int stride = (last - first) / 7 + 1;
-    a.ticks.clear();
-    for (int e = first; e <= last + 1; e += stride)
-      if (const double t = std::pow(10, e); t >= a.lo * (1 - 1e-9) && t <= a.hi * (1 + 1e-9)) a.ticks.push_back(t);
-  }
-  return a;
-}
 
 std::string format_value(double v, Chart::Unit unit) {
   switch (unit) {
