@@ -1,10 +1,15 @@
 // launches(): what a Call queues, told without queueing it.
 #include "norma/launches.h"
 
+#include <cxxabi.h>
 #include <gtest/gtest.h>
+#include <stdio.h>
 
 #include <algorithm>
 #include <cctype>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
 #include <set>
 #include <span>
 #include <stdexcept>
@@ -120,6 +125,39 @@ TEST(Launches, HaveReadableNames) {
     EXPECT_EQ(std::ranges::count(name, '<'), std::ranges::count(name, '>')) << name;
   }
   for (const char* name : {"update_pass<4, SgdUpdate>", "gather<u8>", "advance"}) EXPECT_TRUE(names.contains(name)) << name;
+}
+
+std::string demangled(const std::string& name) {
+  const std::unique_ptr<char, void (*)(void*)> text(abi::__cxa_demangle(name.c_str(), nullptr, nullptr, nullptr), std::free);
+  return text ? text.get() : name;
+}
+
+// Names of all kernels that launch() is compiled for here, as the table of symbols has them; but for the probes of speed.
+std::set<std::string> compiled_names() {
+  std::set<std::string> names;
+  const std::unique_ptr<FILE, int (*)(FILE*)> nm(::popen("nm /proc/$PPID/exe", "r"), ::pclose);
+  char line[8192];
+  const std::string begin = "_ZTS";
+  while (nm && std::fgets(line, sizeof line, nm.get())) {
+    const std::string text(line, std::strcspn(line, "\n"));
+    if (const std::size_t at = text.find(begin + "N5norma7kernels4cuda6NameOf"); at != std::string::npos)
+      if (const std::string name = text.substr(at + begin.size()); name.find("5probe") == std::string::npos) names.insert(name);
+  }
+  return names;
+}
+
+// Else a kernel would run for the first time in somebody's net.
+TEST(Launches, OfTheCasesReachEveryKernel) {
+  std::set<std::string> missing = compiled_names();
+  ASSERT_GE(missing.size(), 80u) << "nm is not here, or names are spelled differently";
+  for (const Case& c : cases())
+    for (const int lanes : {kernels::cuda::lanes, 1}) {
+      const CallCase made = c.make(lanes);
+      for (const int multiprocessors : {3, 0})
+        for (const Launch& l : kernels::cuda::launches(made.plan.calls[0].call, PlanMemory(made.plan).view(), multiprocessors))
+          missing.erase(l.kernel);
+    }
+  for (const std::string& name : missing) ADD_FAILURE() << "no case launches " << demangled(name);
 }
 
 // The registers of the code that a GPU of this capability runs; 0: there is none.

@@ -21,6 +21,7 @@ std::vector<Normalised> batch_norm_shapes() {
           {"n15", 15, 1, 3, 7},
           {"n16", 16, 3, 7, 3},
           {"n17", 17, 17, 2, 3},
+          {"n3_rows_of_49", 3, 2, 7, 7},
           {"n281_1d", 281, 40, 1, 1},
           {"two_values", 2, 1, 1, 1},
           {"offset_data", 17, 3, 6, 5, 50, 0.5},

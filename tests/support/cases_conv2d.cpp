@@ -1,5 +1,6 @@
 // Cases: convolutions.
 #include <algorithm>
+#include <span>
 
 #include "tests/support/cases_layer.h"
 
@@ -158,6 +159,7 @@ const std::vector<Convolution>& rounded_convolutions() {
     // Enough columns that a block makes 64 filters.
     rounded.push_back({"many_columns_tf32", 1, 3, 17, 17, 65, {1, 1}, 1, true, 1, Precision::tf32});
     rounded.push_back({"many_columns_bf16", 1, 65, 17, 17, 66, {1, 1}, 1, true, 1, Precision::bf16});
+    rounded.push_back({"many_columns_stride2_tf32", 1, 65, 17, 17, 3, {3, 3, 2, 2, 1, 1}, 1, true, 1, Precision::tf32});
     rounded.push_back({"many_columns_stride2_bf16", 1, 65, 17, 17, 3, {3, 3, 2, 2, 1, 1}, 1, true, 1, Precision::bf16});
     return rounded;
   }();
@@ -196,19 +198,33 @@ void add_conv2d_cases(std::vector<Case>& table) {
                                        {"many_channels_pointwise_output_padding", 3, 66, 5, 7, 40, {1, 1, 1, 1, 0, 0, 2, 2}}};
   for (const Convolution& p : padded)
     table.push_back({"conv2d_backward_input_transposed_" + p.name, [&p](int lanes) { return transposed(p, lanes, 1); }});
-  for (const char* name : {"lenet1", "lenet2", "n1", "n17_chunks2", "stride2_pad1", "groups2", "depthwise", "many_channels_7x7"}) {
-    const auto& p = *std::find_if(convolutions().begin(), convolutions().end(), [&](const Convolution& c) { return c.name == name; });
+  const auto add_statistics = [&](const Convolution& p) {
     table.push_back({"conv2d_forward_batch_norm_statistics_" + p.name, [&p](int lanes) {
                        CallCase c = forward(p, lanes);
                        const Dims y = std::get<Conv2dForward>(c.plan.calls[0].call).shape.y;
                        return with_statistics<Conv2dForward>(std::move(c), y);
                      }});
+  };
+  const auto add_reduce = [&](const Convolution& p) {
     table.push_back({"conv2d_backward_input_batch_norm_backward_reduce_" + p.name, [&p](int lanes) {
                        CallCase c = backward_input(p, lanes);
                        const Dims x = std::get<Conv2dBackwardInput>(c.plan.calls[0].call).shape.x;
                        return with_reduce<Conv2dBackwardInput>(std::move(c), x, p.n % 2 ? Activation::relu : Activation::none);
                      }});
+  };
+  for (const char* name : {"lenet1", "lenet2", "n1", "n17_chunks2", "stride2_pad1", "groups2", "depthwise", "many_channels_7x7"}) {
+    const auto& p = *std::find_if(convolutions().begin(), convolutions().end(), [&](const Convolution& c) { return c.name == name; });
+    add_statistics(p), add_reduce(p);
   }
+  // So many pixels that a thread of the GPU takes four of them; the last, so many that it takes eight filters.
+  static const Convolution many_pixels[] = {{"four_pixels", 32, 2, 66, 64, 3, {3, 3, 1, 1, 1, 1}},
+                                            {"four_pixels_pointwise", 32, 12, 33, 64, 12, {1, 1}},
+                                            {"four_pixels_stride2", 32, 9, 33, 64, 3, {3, 3, 2, 2, 1, 1}},
+                                            {"eight_filters_pointwise", 32, 12, 17, 64, 12, {1, 1}}};
+  for (const Convolution& p : many_pixels) add_reduce(p);
+  for (const Convolution& p : std::span(many_pixels).first(2)) add_statistics(p);
+  table.push_back({"conv2d_forward_four_pixels", [](int lanes) { return forward(many_pixels[0], lanes); }});
+  table.push_back({"conv2d_backward_input_four_pixels_stride2", [](int lanes) { return backward_input(many_pixels[2], lanes); }});
 }
 
 void add_large_conv2d_cases(std::vector<Case>& table) {

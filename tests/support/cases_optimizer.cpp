@@ -105,7 +105,7 @@ void add_optimizer_cases(std::vector<Case>& table) {
                        std::int64_t status = 0) {
     table.push_back({"update_" + name, [=](int lanes) { return update(optimizer, n, step, status, lanes); }});
   };
-  for (const std::int64_t n : {1, 15, 44426}) {
+  for (const std::int64_t n : {1, 15, 4096, 44426}) {
     add("sgd_n" + std::to_string(n), n, Sgd{});
     add("adam_n" + std::to_string(n), n, Adam{});
     add("rmsprop_n" + std::to_string(n), n, RMSprop{});
@@ -141,6 +141,9 @@ void add_optimizer_cases(std::vector<Case>& table) {
     add_end("sgd_momentum", 37, Sgd{.momentum = 0.9}, layers);
     add_end("sgd_stopped", 33, Sgd{.momentum = 0.9, .weight_decay = 0.01}, layers, 1);
   }
+  add_end("sgd", 4096, Sgd{}, 1);
+  add_end("adam", 4096, Adam{}, 1);
+  add_end("rmsprop", 4096, RMSprop{}, 1);
   add_end("adam", 4097, Adam{}, 3);
   add_end("rmsprop", 4097, RMSprop{.momentum = 0.9, .centered = true}, 2);
   table.push_back({"advance_training", [](int lanes) { return advance(37, true, true, 0, lanes); }});
