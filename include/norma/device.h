@@ -49,6 +49,7 @@ struct CudaReport {
   bool built = false;           // with the CUDA kernels
   std::string architectures{};  // that they were compiled for, as CMAKE_CUDA_ARCHITECTURES says it: "90", "all-major"
   int runtime = 0, driver = 0;  // 13000 is CUDA 13.0. runtime: the build's; driver: the latest it knows, 0 without one
+  std::string needed_driver{};  // the first branch of NVIDIA's driver that runs this build: "r580"; empty if not known
   std::vector<Gpu> gpus{};      // by number
   std::string problem{};        // the reason for having no GPUs, with the remedy
 };

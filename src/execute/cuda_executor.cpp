@@ -327,7 +327,7 @@ std::string why_not_cuda(int index) {
     if (e == cudaErrorNoDevice) return "the NVIDIA driver finds no GPU";
     if (e == cudaErrorInsufficientDriver)
       return "the NVIDIA driver knows CUDA " + version_text(driver) + ", this build needs " + version_text(runtime) +
-             "; install a newer driver";
+             "; install NVIDIA's driver " + (needed_driver(runtime).empty() ? "for it" : needed_driver(runtime)) + " or a later one";
     return cuda::text_of(e);
   }
   if (index >= count) return "there is no GPU " + std::to_string(index) + ", only 0.." + std::to_string(count - 1);

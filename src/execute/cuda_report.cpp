@@ -11,6 +11,7 @@ CudaReport cuda_report() {
   CudaReport report{.built = true, .architectures = NORMA_CUDA_ARCHITECTURES};
   (void)cudaRuntimeGetVersion(&report.runtime);
   (void)cudaDriverGetVersion(&report.driver);
+  report.needed_driver = needed_driver(report.runtime);
   int count = 0;
   if (cudaGetDeviceCount(&count) != cudaSuccess) count = 0;
   for (int i = 0; i < count; ++i) {

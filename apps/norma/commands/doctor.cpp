@@ -53,12 +53,13 @@ Finding cuda_finding(const CudaReport& r) {
   const bool usable = !r.gpus.empty() && r.gpus[0].problem.empty();
   auto [what, fix] = split_problem(r.problem);
   if (fix.empty() && !what.empty())  // built with CUDA, and nothing to use
-    fix = r.driver == 0 ? fmt::format("install NVIDIA's driver, one that knows CUDA {} or later", cuda_version(r.runtime))
+    fix = r.driver == 0 ? fmt::format("install NVIDIA's driver{}", r.needed_driver.empty() ? "" : ", " + r.needed_driver + " or later")
                         : "look for the GPU with nvidia-smi; CUDA_VISIBLE_DEVICES and containers can hide it";
   if (!fix.empty()) fix += "; until then training runs on the CPU";
   std::string text = what;
   if (r.built) {
     text = fmt::format("built with CUDA {} for {}", cuda_version(r.runtime), r.architectures);
+    if (!r.needed_driver.empty()) text += fmt::format(", needs driver {} or later", r.needed_driver);
     if (r.driver) text += ", the driver knows CUDA " + cuda_version(r.driver);
     if (!what.empty()) text += ": " + what;
   }
@@ -68,6 +69,7 @@ Finding cuda_finding(const CudaReport& r) {
            {"built", r.built},
            {"architectures", r.architectures},
            {"runtime", r.built ? ordered_json(cuda_version(r.runtime)) : ordered_json(nullptr)},
+           {"needed_driver", r.needed_driver.empty() ? ordered_json(nullptr) : ordered_json(r.needed_driver)},
            {"driver", r.driver ? ordered_json(cuda_version(r.driver)) : ordered_json(nullptr)},
            {"gpus", r.gpus.size()}},
           text,
