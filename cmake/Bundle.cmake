@@ -29,11 +29,12 @@ foreach(target IN LISTS bundled bundled_modules)
     list(APPEND bundled_files $<TARGET_FILE:${target}>)
   endif()
 endforeach()
+file(GLOB bundled_scripts CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/gpu*.sh)
+list(APPEND bundled_scripts ${PROJECT_SOURCE_DIR}/tests/scripts/accuracy.sh ${PROJECT_SOURCE_DIR}/apps/yardsticks/wide.toml)
 file(GLOB peers ${PROJECT_SOURCE_DIR}/apps/yardsticks/peers/*.py ${PROJECT_SOURCE_DIR}/apps/yardsticks/peers/*.txt)
 add_custom_target(
   bundle
-  COMMAND ${CMAKE_COMMAND} "-DOUTPUT=${PROJECT_BINARY_DIR}/bundle" "-DPROGRAMS=${bundled_files}" "-DMODULES=${module_files}" "-DSTRIP=${CMAKE_STRIP}"
-          "-DSCRIPTS=${PROJECT_SOURCE_DIR}/tests/gpu.sh;${PROJECT_SOURCE_DIR}/tests/scripts/accuracy.sh;${PROJECT_SOURCE_DIR}/apps/yardsticks/wide.toml" "-DPEERS=${peers}" -P
-          ${PROJECT_SOURCE_DIR}/cmake/make_bundle.cmake
+  COMMAND ${CMAKE_COMMAND} "-DOUTPUT=${PROJECT_BINARY_DIR}/bundle" "-DPROGRAMS=${bundled_files}" "-DMODULES=${module_files}"
+          "-DSTRIP=${CMAKE_STRIP}" "-DSCRIPTS=${bundled_scripts}" "-DPEERS=${peers}" -P ${PROJECT_SOURCE_DIR}/cmake/make_bundle.cmake
   DEPENDS ${bundled} ${bundled_modules}
   VERBATIM)
