@@ -1,11 +1,12 @@
 // norma_cuda_tests: the CUDA kernels and training on this machine's first GPU. If it cannot be used, says why, runs nothing and exits with
-// 77.
+// 77. A fault that ends the GPU's context ends the process: gpu_listener.h.
 #include <gtest/gtest.h>
 
 #include <cstdio>
 
 #include "norma/executor.h"
 #include "src/execute/cuda_executor.h"
+#include "tests/cuda/gpu_listener.h"
 
 int main(int argc, char** argv) {
   testing::InitGoogleTest(&argc, argv);
@@ -15,5 +16,6 @@ int main(int argc, char** argv) {
     return 77;
   }
   std::printf("%s\n", norma::make_executor(norma::Device::cuda())->description().c_str());
+  testing::UnitTest::GetInstance()->listeners().Append(new norma::test::GpuListener);  // GoogleTest deletes it
   return RUN_ALL_TESTS();
 }

@@ -7,6 +7,7 @@
 #include <exception>
 #include <string_view>
 
+#include "tests/cuda/gpu_listener.h"
 #include "tests/cudnn/batch_norm_speed.h"
 #include "tests/cudnn/cudnn_handle.h"
 #include "tests/cudnn/device.h"
@@ -41,6 +42,7 @@ int main(int argc, char** argv) {
     }
   }
   ::testing::InitGoogleTest(&argc, argv);
-  ::testing::AddGlobalTestEnvironment(new Report);  // GoogleTest deletes it
+  ::testing::AddGlobalTestEnvironment(new Report);  // GoogleTest deletes both
+  ::testing::UnitTest::GetInstance()->listeners().Append(new norma::test::GpuListener);
   return RUN_ALL_TESTS();
 }
