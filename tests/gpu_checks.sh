@@ -15,31 +15,73 @@ step_doctor() {
   grep -q '"usable": true' "$work/doctor.json"
 }
 
-# Runs a program of GoogleTest in this number of parallel processes; its counts are the figure.
-google_tests() { # <processes> <program> <flags>
+# Runs the tests of a program of GoogleTest in this number of parallel processes; their counts are the figure.
+google_tests() { # <processes> <filter> <program> <command before it>...
   shards=$1 pids='' status=0
-  shift
+  "$3" --gtest_list_tests --gtest_filter="$2" >"$work/$step.listed" || return
+  for i in $(seq 0 $((shards - 1))); do : >"$work/$step.list.$i" && : >"$work/$step.progress.$i"; done
+  awk -v shards="$shards" -v list="$work/$step.list." '
+    /^[^ ]/ { suite = $1 }
+    /^  / { print suite $1 >(list (n++ % shards)) }
+    END { exit !n }' "$work/$step.listed" || { figure "no test matches $2"; return 1; }
+  shift 2
   for i in $(seq 0 $((shards - 1))); do
-    GTEST_TOTAL_SHARDS=$shards GTEST_SHARD_INDEX=$i "$@" --gtest_brief=1 >"$work/$step.tests.$i" 2>&1 &
+    google_shard "$i" "$@" >"$work/$step.tests.$i" 2>&1 &
     pids="$pids $!"
   done
-  for pid in $pids; do wait "$pid" || status=$?; done
+  for pid in $pids; do
+    code=0
+    wait "$pid" || code=$?
+    if [ $code != 0 ] && { [ $status = 0 ] || [ $code != 77 ]; }; then status=$code; fi
+  done
   for i in $(seq 0 $((shards - 1))); do cat "$work/$step.tests.$i"; done | tee "$work/$step.tests"
-  if [ $status = 77 ]; then skip "$(tail -n 1 "$work/$step.tests")"; fi
-  count() { sed -n "s/^\\[  $1 *\\] \\([0-9]*\\) test.*/\\1/p" "$work/$step.tests" | awk '{ all += $1 } END { print all + 0 }'; }
-  figure "$(count PASSED) passed, $(count FAILED) failed, $(count SKIPPED) skipped"
-  [ $status != 0 ] || [ "$(count PASSED)" != 0 ] || exit 77
+  if [ $status = 77 ] && [ "$(count began)" = 0 ]; then skip "$(tail -n 1 "$work/$step.tests")"; fi
+  figure "$(test_counts)$([ "$status" -le 128 ] || echo "; $(ending "$status") outside a test")"
+  if [ $status = 77 ] || [ "$(not_run)" != 0 ]; then return 1; fi
+  [ $status != 0 ] || [ "$(count passed)" != 0 ] || exit 77
   return $status
 }
 
+# A part of google_tests. Where a test ends the process, a new one runs the rest, at most 5 times.
+google_shard() { # <its number> <program> <command before it>...
+  list=$work/$step.list.$1 rest=$work/$step.rest.$1 flags=$work/$step.flags.$1 progress=$work/$step.progress.$1 program=$2 died=0
+  shift 2
+  cp "$list" "$rest"
+  while [ -s "$rest" ] && [ $died -le 5 ]; do
+    code=0
+    echo "--gtest_filter=$(paste -s -d : "$rest")" >"$flags" # in a file, which may be longer than an argument
+    NORMA_TEST_PROGRESS=$progress "$@" "$program" --gtest_brief=1 --gtest_flagfile="$flags" || code=$?
+    name=$(sed -n '$s/^began //p' "$progress") # it began last, and did not end
+    [ -n "$name" ] || break
+    died=$((died + 1))
+    echo "[  FAILED  ] $name ended its process: $(ending "$code")"
+    echo "lost $name" >>"$progress"
+    awk 'NR == FNR { done[$2]; next } !($1 in done)' "$progress" "$list" >"$rest"
+  done
+  [ $died = 0 ] || return 1
+  [ ! -s "$rest" ] || return "$code"
+}
+ending() { if [ "$1" -gt 128 ]; then echo "signal $(($1 - 128))"; else echo "exit code $1"; fi; }
+
+# The tests of a step that passed, failed, were skipped or lost, counted. A lost one ended its process.
+count() { cat "$work/$step".progress.* | grep -c "^$1 "; }
+not_run() { echo $(($(cat "$work/$step".list.* | wc -l) - $(count began))); }
+test_counts() {
+  text="$(count passed) passed, $(($(count failed) + $(count lost))) failed, $(count skipped) skipped"
+  [ "$(not_run)" = 0 ] || text="$text, $(not_run) not run"
+  cat "$work/$step".progress.* | awk -v text="$text" '
+    $1 == "lost" && ++n <= 4 { text = text (n > 1 ? ", " : "; ended their process: ") $2 }
+    END { print text (n > 4 ? " and " n - 4 " more" : "") }'
+}
+
 # Most of their time is the reference's, on the CPU.
-step_kernels() { RC_PARAMS=seed=20261122 google_tests 4 "$bundle/norma_cuda_tests" --gtest_filter='-*Beyond31Bits*'; }
-step_large() { google_tests 1 "$bundle/norma_cuda_tests" --gtest_filter='*Beyond31Bits*'; }
+step_kernels() { RC_PARAMS=seed=20261122 google_tests 4 '-*Beyond31Bits*' "$bundle/norma_cuda_tests"; }
+step_large() { google_tests 1 '*Beyond31Bits*' "$bundle/norma_cuda_tests"; }
 
 step_cudnn() {
   [ -x "$bundle/norma_cudnn_tests" ] || skip "not in this bundle"
   grep -q '"cudnn": "' "$work/doctor.json" || skip "no libcudnn.so.9 here"
-  NORMA_CUDNN_JSON=$out/cudnn.json google_tests 1 "$bundle/norma_cudnn_tests"
+  NORMA_CUDNN_JSON=$out/cudnn.json google_tests 1 '*' "$bundle/norma_cudnn_tests"
 }
 
 # Compares every Call of both recipes, and of one in each precision, with double: on the CPU, the GPU and, if found, by cuDNN. One table
@@ -75,10 +117,16 @@ sanitize() {
   set +f
   filter=${filter#:}
   echo "compute-sanitizer --tool $tool, --gtest_filter=$filter"
-  google_tests 1 "$sanitizer" --tool "$tool" --error-exitcode 86 --print-limit 20 "$@" "$bundle/norma_cuda_tests" --gtest_filter="$filter"
-  status=$?
-  found=$(sed -n 's/^========= ERROR SUMMARY: //p; s/^========= RACECHECK SUMMARY: //p' "$work/$step.tests" | tail -n 1)
-  figure "${found:-no summary}; $(count PASSED) tests of LeNet's and ragged shapes passed"
+  status=0
+  (google_tests 1 "$filter" "$bundle/norma_cuda_tests" "$sanitizer" --tool "$tool" --error-exitcode 86 --print-limit 20 "$@") || status=$?
+  [ -e "$work/$step.tests" ] || return $status
+  # gVisor, for example, lets no sanitizer near its GPU.
+  refused=$(sed -n 's/^=========.*\([Dd]evice not supported\).*/\1/p; s/^========= Error: \(.*[Nn]ot supported.*\)/\1/p' \
+    "$work/$step.tests" | head -n 1)
+  [ -z "$refused" ] || skip "compute-sanitizer says: $refused"
+  [ $status != 77 ] || exit 77
+  found=$(sed -n 's/^========= ERROR SUMMARY: //p; s/^========= RACECHECK SUMMARY: //p' "$work/$step.tests" | paste -s -d ';' -)
+  figure "${found:-no summary}; LeNet's and ragged shapes: $(test_counts)"
   return $status
 }
 step_memcheck() { sanitize memcheck --leak-check full; }
