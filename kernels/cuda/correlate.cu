@@ -11,18 +11,19 @@ namespace {
 
 constexpr int taps_per_tile = 128;
 
+// Aligned so that four weights are one load.
 template <int filters>
-struct Tile {
+struct alignas(16) Tile {
   float weight[taps_per_tile][filters];
   Tap tap[taps_per_tile];
 };
 
 // At least 4 blocks to a multiprocessor: without saying so compute capability 7.5 is given too few registers.
-template <int filters, int positions, bool strided, class Sums>
+template <int filters, int positions, class Seen, class Sums>
 __global__ void __launch_bounds__(correlate_threads, 4) correlate(Correlation g, Sums sums) {
   Tile<filters>& tile = shared<Tile<filters>>();
   const BlockOf<filters, positions> block(g);
-  const auto columns = Columns<positions>::template of<strided>(g, block);
+  const auto columns = Columns<positions>::template of<is_strided<Seen>>(g, block);
   const float* const weights = block.weights(g);
 
   float sum[positions][filters];
@@ -38,25 +39,32 @@ __global__ void __launch_bounds__(correlate_threads, 4) correlate(Correlation g,
     const int count = static_cast<int>(taps - first_tap < taps_per_tile ? taps - first_tap : taps_per_tile);
     __syncthreads();
     for (int t = static_cast<int>(threadIdx.x); t < count; t += correlate_threads) {
-      const TapAt at = tap_at<strided>(g, first_tap + t);
+      const TapAt at = tap_at<is_strided<Seen>>(g, first_tap + t);
       tile.tap[t] = at.tap;
 #pragma unroll
       for (int k = 0; k < filters; ++k) tile.weight[t][k] = k < block.live ? weights[k * g.weight_out + at.weight] : 0.0f;
     }
     __syncthreads();
-#pragma unroll 4
-    for (int t = 0; t < count; ++t) {
-      const Tap tap = tile.tap[t];
-      float x[positions];
+    // Some taps at once: all their inputs are on the way before the first is multiplied.
+    const auto add = [&]<int taps_at_once>(int first) {
+      float x[taps_at_once][positions];
 #pragma unroll
-      for (int i = 0; i < positions; ++i) x[i] = look<strided>(g, columns.pixel[i], tap);
+      for (int t = 0; t < taps_at_once; ++t)
 #pragma unroll
-      for (int k = 0; k < filters; ++k) {
-        const float w = tile.weight[t][k];
+        for (int i = 0; i < positions; ++i) x[t][i] = look<Seen>(g, columns.pixel[i], tile.tap[first + t]);
 #pragma unroll
-        for (int i = 0; i < positions; ++i) sum[i][k] = fmaf(w, x[i], sum[i][k]);
-      }
-    }
+      for (int t = 0; t < taps_at_once; ++t)
+#pragma unroll
+        for (int k = 0; k < filters; ++k)
+#pragma unroll
+          for (int i = 0; i < positions; ++i) sum[i][k] = fmaf(tile.weight[first + t][k], x[t][i], sum[i][k]);
+    };
+    constexpr int many = positions == 1 ? 16 : 4;
+    int t = 0;
+    for (; t + many <= count; t += many) add.template operator()<many>(t);
+    if constexpr (many > 4)
+      for (; t + 4 <= count; t += 4) add.template operator()<4>(t);
+    for (; t < count; ++t) add.template operator()<1>(t);
   }
   put(g, sums, block, columns, sum);
 }
@@ -66,9 +74,12 @@ void launch_summing(const Correlation& g, bool strided, const Queue& queue, cons
   const Tiling t = tiling_of(g, strided);
   const auto start = [&](auto kernel) { launch(kernel, t.column_tiles * t.filter_tiles, correlate_threads, queue.stream, g, sums); };
   if constexpr (Sums::can_be_strided)
-    if (strided) return t.positions == 4 ? start(named<correlate<8, 4, true, Sums>>()) : start(named<correlate<8, 1, true, Sums>>());
-  if (t.filters == 8) t.positions == 4 ? start(named<correlate<8, 4, false, Sums>>()) : start(named<correlate<8, 1, false, Sums>>());
-  else t.positions == 4 ? start(named<correlate<4, 4, false, Sums>>()) : start(named<correlate<4, 1, false, Sums>>());
+    if (strided) return t.positions == 4 ? start(named<correlate<8, 4, Strided, Sums>>()) : start(named<correlate<8, 1, Strided, Sums>>());
+  const auto start_for = [&]<class Seen>(Seen) {
+    if (t.filters == 8) t.positions == 4 ? start(named<correlate<8, 4, Seen, Sums>>()) : start(named<correlate<8, 1, Seen, Sums>>());
+    else t.positions == 4 ? start(named<correlate<4, 4, Seen, Sums>>()) : start(named<correlate<4, 1, Seen, Sums>>());
+  };
+  g.stays_inside() ? start_for(Inside{}) : start_for(Padded{});
 }
 
 template <class Partial>
@@ -98,6 +109,7 @@ Correlation correlation(const Dims& out, const Dims& in, std::int64_t groups, Pr
   g.outs = out.c / groups, g.ins = in.c / groups;
   g.samples = out.n, g.lanes = out.lanes;
   g.in_h = static_cast<std::int32_t>(in.h), g.in_w = static_cast<std::int32_t>(in.w);
+  g.out_h = static_cast<std::int32_t>(out.h), g.out_w = static_cast<std::int32_t>(out.w);
   g.out_plane = out_view.inner, g.in_plane = in_view.inner;
   g.columns = out_view.outer * out_view.inner;
   g.by_plane = out_view.by_inner, g.by_width = Divisor(out.w), g.by_lanes = Divisor(out.lanes);

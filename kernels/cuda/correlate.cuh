@@ -19,15 +19,31 @@ struct Correlation {
   std::int64_t columns = 0, out_plane = 0, in_plane = 0;         // pixels times lanes: all of out's, a plane's
   Divisor by_plane, by_width, by_lanes;                          // of out
   std::int64_t samples = 0;                                      // of the batch
-  std::int32_t lanes = 1, in_h = 1, in_w = 1;
+  std::int32_t lanes = 1, in_h = 1, in_w = 1, out_h = 1, out_w = 1;
   std::int32_t kernel_h = 1, kernel_w = 1, stride_h = 1, stride_w = 1, first_h = 0, first_w = 0, step_h = 1, step_w = 1;
   Divisor by_stride_h, by_stride_w;
   Precision precision = Precision::fp32;
 
   constexpr std::int64_t area() const { return std::int64_t{kernel_h} * kernel_w; }
+  // Returns true if no window, whose pixels are not strided, leaves the image: as with linear layers and without padding.
+  constexpr bool stays_inside() const {
+    const auto inside = [](std::int64_t size, std::int64_t stride, std::int64_t first, std::int64_t kernel, std::int64_t step,
+                           std::int64_t image) {
+      const std::int64_t last = (kernel - 1) * step;
+      return first + (last < 0 ? last : 0) >= 0 && (size - 1) * stride + first + (last > 0 ? last : 0) < image;
+    };
+    return inside(out_h, stride_h, first_h, kernel_h, step_h, in_h) && inside(out_w, stride_w, first_w, kernel_w, step_w, in_w);
+  }
 };
 
-struct Tap {
+// Pixels that a window sees.
+struct Inside {};   // those of the image
+struct Padded {};   // and those beyond its edges, which are 0
+struct Strided {};  // and those between its pixels, which are 0: a backward pass by a stride
+template <class Seen>
+inline constexpr bool is_strided = std::is_same_v<Seen, Strided>;
+
+struct alignas(16) Tap {
   std::int64_t offset;  // of its channel and, unless strided, its row and column
   std::int32_t h, w;
 };
@@ -35,16 +51,22 @@ struct Tap {
 // Added to a row, no row of an image.
 constexpr std::int32_t nowhere = INT32_MIN / 2;
 
-// A thread's pixel: where its window begins.
+// A thread's pixel: where its window begins. A thread without one has the first pixel of the first sample, beyond every edge.
 struct Pixel {
   const float* origin;  // of its sample and lane, in the first channel; unless strided, of the window's corner
   std::int32_t h, w;
 };
 
-template <bool strided>
+template <class Seen>
 __device__ __forceinline__ float look(const Correlation& g, const Pixel& pixel, const Tap& tap) {
   const std::int32_t h = pixel.h + tap.h, w = pixel.w + tap.w;
-  if constexpr (strided) {
+  if constexpr (std::is_same_v<Seen, Inside>) {
+    return pixel.origin[tap.offset];
+  } else if constexpr (std::is_same_v<Seen, Padded>) {
+    const bool inside = static_cast<std::uint32_t>(h) < static_cast<std::uint32_t>(g.in_h) &&
+                        static_cast<std::uint32_t>(w) < static_cast<std::uint32_t>(g.in_w);
+    return inside ? pixel.origin[tap.offset] : 0.0f;
+  } else {
     if (h < 0 || w < 0) return 0.0f;
     const Divisor::Result row = g.by_stride_h.divide(static_cast<std::uint32_t>(h)),
                           column = g.by_stride_w.divide(static_cast<std::uint32_t>(w));
@@ -52,10 +74,6 @@ __device__ __forceinline__ float look(const Correlation& g, const Pixel& pixel, 
         column.quotient >= static_cast<std::uint32_t>(g.in_w))
       return 0.0f;
     return pixel.origin[tap.offset + (static_cast<std::int64_t>(row.quotient) * g.in_w + column.quotient) * g.lanes];
-  } else {
-    const bool inside = static_cast<std::uint32_t>(h) < static_cast<std::uint32_t>(g.in_h) &&
-                        static_cast<std::uint32_t>(w) < static_cast<std::uint32_t>(g.in_w);
-    return inside ? pixel.origin[tap.offset] : 0.0f;
   }
 }
 

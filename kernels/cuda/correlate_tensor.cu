@@ -57,8 +57,9 @@ __global__ void __launch_bounds__(correlate_threads, product_blocks) correlate_o
     for (int first = 0; first < words; first += words_at_once) {
 #pragma unroll
       for (int w = 0; w < words_at_once; ++w)
-        seen[w][lane] =
-            make_word<precision>([&](int t) { return look<strided>(g, columns.pixel[0], tile.tap[(first + w) * per_word + t]); });
+        seen[w][lane] = make_word<precision>([&](int t) {
+          return look<std::conditional_t<strided, Strided, Padded>>(g, columns.pixel[0], tile.tap[(first + w) * per_word + t]);
+        });
       __syncwarp();
 #pragma unroll
       for (int step = 0; step < words_at_once; step += product_words)

@@ -1,6 +1,5 @@
 // Cases: convolutions.
 #include <algorithm>
-#include <span>
 
 #include "tests/support/cases_layer.h"
 
@@ -216,15 +215,20 @@ void add_conv2d_cases(std::vector<Case>& table) {
     const auto& p = *std::find_if(convolutions().begin(), convolutions().end(), [&](const Convolution& c) { return c.name == name; });
     add_statistics(p), add_reduce(p);
   }
-  // So many pixels that a thread of the GPU takes four of them; the last, so many that it takes eight filters.
-  static const Convolution many_pixels[] = {{"four_pixels", 32, 2, 66, 64, 3, {3, 3, 1, 1, 1, 1}},
-                                            {"four_pixels_pointwise", 32, 12, 33, 64, 12, {1, 1}},
-                                            {"four_pixels_stride2", 32, 9, 33, 64, 3, {3, 3, 2, 2, 1, 1}},
-                                            {"eight_filters_pointwise", 32, 12, 17, 64, 12, {1, 1}}};
-  for (const Convolution& p : many_pixels) add_reduce(p);
-  for (const Convolution& p : std::span(many_pixels).first(2)) add_statistics(p);
-  table.push_back({"conv2d_forward_four_pixels", [](int lanes) { return forward(many_pixels[0], lanes); }});
-  table.push_back({"conv2d_backward_input_four_pixels_stride2", [](int lanes) { return backward_input(many_pixels[2], lanes); }});
+  // So many pixels that a thread of the GPU takes four of them, or a block eight filters.
+  static const Convolution four_pixels{"four_pixels", 32, 2, 66, 64, 3, {3, 3, 1, 1, 1, 1}},
+      four_pixels_pointwise{"four_pixels_pointwise", 32, 1, 66, 64, 3, {1, 1}},
+      four_pixels_of_eight{"four_pixels_of_eight", 32, 9, 33, 64, 9, {3, 3, 1, 1, 1, 1}},
+      four_pixels_of_eight_pointwise{"four_pixels_of_eight_pointwise", 32, 12, 33, 64, 12, {1, 1}},
+      four_pixels_stride2{"four_pixels_stride2", 32, 9, 33, 64, 3, {3, 3, 2, 2, 1, 1}},
+      of_eight{"of_eight", 32, 5, 17, 64, 5, {3, 3, 1, 1, 1, 1}}, of_eight_pointwise{"of_eight_pointwise", 32, 12, 17, 64, 12, {1, 1}};
+  for (const Convolution* p :
+       {&four_pixels, &four_pixels_pointwise, &four_pixels_of_eight, &four_pixels_of_eight_pointwise, &of_eight, &of_eight_pointwise})
+    add_statistics(*p), add_reduce(*p);
+  add_reduce(four_pixels_stride2);
+  for (const Convolution* p : {&four_pixels, &four_pixels_pointwise, &four_pixels_of_eight, &four_pixels_of_eight_pointwise})
+    table.push_back({"conv2d_forward_" + p->name, [p](int lanes) { return forward(*p, lanes); }});
+  table.push_back({"conv2d_backward_input_four_pixels_stride2", [](int lanes) { return backward_input(four_pixels_stride2, lanes); }});
 }
 
 void add_large_conv2d_cases(std::vector<Case>& table) {

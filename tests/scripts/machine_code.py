@@ -1,0 +1,174 @@
+#!/usr/bin/env python3
+"""The machine code of every CUDA kernel in a build: checks it, and prints what its innermost loops take.
+
+  python3 tests/scripts/machine_code.py <build folder> [--architecture 90] [--kernel PART] [--bounds]
+
+Needs cuobjdump and nvdisasm: from the CUDA toolkit, or `pip install nvidia-cuda-cuobjdump nvidia-cuda-nvdisasm` and their folder on the
+PATH. Without them it prints why it is skipped and exits with 77.
+
+It fails where a kernel
+- reads or writes shared memory in 8 or 16 bytes at an address whose constant part is no multiple of that,
+- uses local memory: spilled registers, or an array that is indexed,
+- or, with --bounds, has a loop that takes over 20 % longer than tests/scripts/machine_code_bounds.txt says, or one that is not there.
+
+Cycles of a loop: one warp issues its instructions in order and waits for registers only. Latencies are those of an H200: shared memory 29
+cycles, global memory 265 (from L2), double precision 16, special functions 24, all else 5. They compare versions of a kernel; a measurement
+says how long it takes.
+"""
+import argparse
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+
+LATENCY = {"LDG": 265, "LDS": 29, "LDC": 30, "DADD": 16, "DMUL": 16, "DFMA": 16, "DSETP": 18, "MUFU": 24, "I2F": 20, "F2I": 20, "SHFL": 24,
+           "ISETP": 9, "FSETP": 9}
+NO_RESULT = {"STS", "STG", "BRA", "BAR", "BSSY", "BSYNC", "EXIT", "NOP"}
+
+
+def tool(name):
+    for path in (shutil.which(name), f"/usr/local/cuda/bin/{name}"):
+        if path and pathlib.Path(path).exists():
+            return path
+    print(f"skipped: no {name} here; it comes with the CUDA toolkit, or with pip install nvidia-cuda-{name}")
+    sys.exit(77)
+
+
+def registers(text, wide):
+    for kind, number, pair in re.findall(r"\b(UR|R|UP|P)(\d+)(\.64)?", text):
+        yield kind, int(number)
+        if (pair or wide) and kind in ("R", "UR"):
+            yield kind, int(number) + 1
+
+
+def cycles(body):
+    """Cycles of one turn of a loop, once it is under way."""
+    ready, now, ends = {}, 0, []
+    for _ in range(6):
+        for text in body:
+            needs = []
+            guard = re.match(r"@!?(U?P\w+)\s+(.*)", text)
+            if guard:
+                needs, text = list(registers(guard[1], False)), guard[2]
+            operation, _, rest = text.partition(" ")
+            name, parts = operation.split(".")[0], [p.strip() for p in rest.split(",") if p.strip()]
+            double = name in ("DADD", "DMUL", "DFMA")
+            two = name.endswith("SETP") or len(parts) > 1 and re.fullmatch(r"U?P\d+", parts[1])
+            written = 0 if name in NO_RESULT else 2 if two else 1
+            for p in parts[written:]:
+                needs += registers(p, double or name == "DSETP")
+            now = max([now] + [ready.get(r, 0) for r in needs])
+            for p in parts[:written]:
+                for kind, number in registers(p, double or ".64" in operation or ".WIDE" in operation):
+                    for k in range(4 if ".128" in operation else 1):
+                        ready[kind, number + k] = now + LATENCY.get(name, 5)
+            now += 2 if name in ("LDS", "LDG", "LDC", "SHFL") else 1
+        ends.append(now)
+    return ends[-1] - ends[-2]
+
+
+def innermost_loops(code):
+    """[(first, last)] of the instructions [(address, text)] that end in a jump back and hold no other such jump."""
+    loops = []
+    for i, (address, text) in enumerate(code):
+        jump = re.search(r"\bBRA\b.*?`\(\.L_x_(\d+)\)|\bBRA\b.*?\b(0x[0-9a-f]+)", text)
+        if not jump or not jump[2]:
+            continue
+        target = int(jump[2], 16)
+        if target < address:
+            first = next((k for k, (a, _) in enumerate(code) if a >= target), None)
+            if first is not None and not any(first <= f and l <= i for f, l in loops):
+                loops.append((first, i))
+    return loops
+
+
+def kernels(objects, architecture):
+    """Yields (name, [(address, instruction)]) of every kernel for this architecture."""
+    cuobjdump, nvdisasm = tool("cuobjdump"), tool("nvdisasm")
+    for item in objects:
+        with tempfile.TemporaryDirectory() as folder:
+            subprocess.run([cuobjdump, "-xelf", f"sm_{architecture}", str(item.resolve())], cwd=folder, capture_output=True, check=False)
+            for cubin in sorted(pathlib.Path(folder).glob("*.cubin")):
+                text = subprocess.run([nvdisasm, "-c", "-novliw", str(cubin)], capture_output=True, text=True, check=True).stdout
+                for section in re.split(r"^\s*\.section\s+\.text\.", text, flags=re.M)[1:]:
+                    mangled = re.match(r"[^,\s]+", section)[0]
+                    labels, code = {}, []
+                    for line in section.splitlines():
+                        if label := re.match(r"\s*(\.L_x_\d+):", line):
+                            labels[label[1]] = None
+                        elif found := re.match(r"\s*/\*([0-9a-f]{4,})\*/\s+(.*?)\s*;", line):
+                            address = int(found[1], 16)
+                            for name, at in labels.items():
+                                if at is None:
+                                    labels[name] = address
+                            code.append((address, found[2]))
+                    code = [(a, re.sub(r"`\((\.L_x_\d+)\)", lambda m: hex(labels.get(m[1]) or 0), t)) for a, t in code]
+                    yield mangled, code
+
+
+def readable(names):
+    shown = subprocess.run(["c++filt"], input="\n".join(names), capture_output=True, text=True, check=True).stdout.splitlines()
+    for part in ("(anonymous namespace)::", "norma::kernels::cuda::", "norma::kernels::", "norma::", "void "):
+        shown = [s.replace(part, "") for s in shown]
+    return [re.sub(r"_GLOBAL__N_\w+::", "", re.sub(r"\((?:int|bool)\)", "", s)).split(">(")[0].split("(")[0] + (">" if ">(" in s else "")
+            for s in shown]
+
+
+def faults_of(code):
+    for address, text in code:
+        if re.search(r"\b(LDL|STL)\b", text):
+            yield f"{address:#x} uses local memory: {text}"
+        wide = re.search(r"\b(?:LDS|STS)(?:\.\w+)*\.(64|128)\b.*?\[([^\]]*)\]", text)
+        if not wide:
+            continue
+        width, where = int(wide[1]) // 8, wide[2]
+        offset = re.search(r"(-?)(0x[0-9a-f]+)\s*$", where)
+        scaled = not re.search(r"\bU?R\d+(?!\d)(?!\.X)", where.replace("URZ", "").replace("RZ", ""))
+        if offset and scaled and int(offset[2], 16) % width:
+            yield f"{address:#x} is no multiple of {width}: {text}"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("build", type=pathlib.Path)
+    parser.add_argument("--architecture", default="90")
+    parser.add_argument("--kernel", default="", help="only kernels whose name holds this")
+    parser.add_argument("--bounds", action="store_true")
+    options = parser.parse_args()
+    objects = sorted(options.build.glob("CMakeFiles/norma_cuda_kernels*.dir/**/*.o"))
+    if not objects:
+        sys.exit(f"machine_code: no CUDA kernel was compiled in {options.build}")
+    found = list(kernels(objects, options.architecture))
+    if not found:
+        sys.exit(f"machine_code: no kernel there has code for sm_{options.architecture}")
+    bounds = {}
+    if options.bounds:
+        for line in (pathlib.Path(__file__).parent / "machine_code_bounds.txt").read_text().splitlines():
+            if line and not line.startswith("#"):
+                most, name = line.split(maxsplit=1)
+                bounds[name] = int(most)
+    faults = []
+    print(f"{'cycles':>7} {'instructions':>12} {'loads':>6}  innermost loop of a kernel, sm_{options.architecture}")
+    for name, (_, code) in sorted(zip(readable([n for n, _ in found]), found)):
+        if options.kernel not in name:
+            continue
+        faults += [f"{name}: {fault}" for fault in faults_of(code)]
+        longest = 0
+        for first, last in innermost_loops(code):
+            body = [text for _, text in code[first:last + 1]]
+            taken = cycles(body)
+            longest = max(longest, taken)
+            print(f"{taken:7} {len(body):12} {sum('LDG' in t for t in body):6}  {name} at {code[first][0]:#x}")
+        if name in bounds and longest > 1.2 * bounds.pop(name):
+            faults.append(f"{name}: its longest loop takes {longest} cycles, over 20 % more than machine_code_bounds.txt says")
+    faults += [f"{name}: in machine_code_bounds.txt, but not in the build" for name in bounds if options.kernel in name]
+    print(f"{len(found)} kernels, {len(faults)} faults")
+    for fault in faults:
+        print(f"machine_code: {fault}", file=sys.stderr)
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
