@@ -4,7 +4,7 @@
 #   sh tests/run.sh unit asan ...   some of them:
 #     unit      g++, in the folder and with the objects of apps/quickstart.sh; the unit tests, the command line, its pages in a browser,
 #               the symbols of each instruction-set level, the README's example; with a CUDA compiler also the CUDA kernels, none of which
-#               may spill registers, for the oldest architecture and for Hopper ($CUDAARCHS: others)
+#               may spill registers, for the oldest architecture and for Hopper ($CUDAARCHS: others); with nvdisasm their machine code
 #     cases     the inputs in ../shared/cases that once went wrong, if that folder exists
 #     example   norma installed into an empty folder, apps/examples built against it as a project of its own, and run
 #     asan      clang++; the unit tests, and the CUDA kernels on an emulated GPU, under AddressSanitizer and UndefinedBehaviorSanitizer;
@@ -92,7 +92,12 @@ check_kernel_resources() {
     skipped=$((skipped + 1))
     return 0
   fi
-  sh tests/scripts/kernel_resources.sh build
+  sh tests/scripts/kernel_resources.sh build && run_script check_machine_code
+}
+
+check_machine_code() {
+  command -v python3 >/dev/null || { echo "skipped the machine code of CUDA kernels: no python3 here"; return 77; }
+  python3 tests/scripts/machine_code.py build --bounds
 }
 
 job_cases() {

@@ -118,7 +118,7 @@ void run(const BatchNormStatistics& call, Operands<BatchNormStatistics>& o) {
   const Dims& d = call.dims;
   const TensorDescriptor tensor = tensor_descriptor(d), channels = channels_descriptor(tensor, spatial);
   std::byte *mean = o.array(d.c), *rstd = o.array(d.c), *running_mean = o.filled(d.c, 0), *running_var = o.filled(d.c, 1);
-  check(cudnnBatchNormalizationForwardTraining(cudnn(), spatial, &one, &zero, tensor, o.in("x", d.count()), tensor, o.array(d.count()),
+  check(cudnnBatchNormalizationForwardTraining(cudnn(), spatial, &one, &keep_none, tensor, o.in("x", d.count()), tensor, o.array(d.count()),
                                                channels, o.filled(d.c, 1), o.filled(d.c, 0), 1, running_mean, running_var, call.eps, mean,
                                                rstd),
         "cudnnBatchNormalizationForwardTraining");
@@ -142,12 +142,13 @@ void run(const BatchNormApply& call, Operands<BatchNormApply>& o) {
     variances.push_back(static_cast<float>(1 / (rstd * rstd)));
   }
   cuda::check(cudaMemcpy(var, variances.data(), variances.size() * sizeof(float), cudaMemcpyHostToDevice), "copying to the GPU");
-  check(cudnnBatchNormalizationForwardInference(cudnn(), spatial, &one, &zero, tensor, o.in("x", d.count()), tensor, y, channels,
+  check(cudnnBatchNormalizationForwardInference(cudnn(), spatial, &one, &keep_none, tensor, o.in("x", d.count()), tensor, y, channels,
                                                 o.in("gamma", d.c, 1), o.in("beta", d.c, 0), o.in("mean", d.c), var, 0),
         "cudnnBatchNormalizationForwardInference");
   if (o.has("r")) check(cudnnAddTensor(cudnn(), &one, tensor, o.in("r", d.count()), &one, tensor, y), "cudnnAddTensor");
   if (call.act != Activation::none)
-    check(cudnnActivationForward(cudnn(), activation_descriptor(call.act), &one, tensor, y, &zero, tensor, y), "cudnnActivationForward");
+    check(cudnnActivationForward(cudnn(), activation_descriptor(call.act), &one, tensor, y, &keep_none, tensor, y),
+          "cudnnActivationForward");
   o.out("y", y, d.count());
 }
 
@@ -158,7 +159,7 @@ std::byte* gradient_before(Activation act, const Dims& d, Operands<C>& o) {
   if (act == Activation::none) return dy;
   const TensorDescriptor tensor = tensor_descriptor(d);
   std::byte *y = o.in("y", d.count()), *g = o.array(d.count());
-  check(cudnnActivationBackward(cudnn(), activation_descriptor(act), &one, tensor, y, tensor, dy, tensor, y, &zero, tensor, g),
+  check(cudnnActivationBackward(cudnn(), activation_descriptor(act), &one, tensor, y, tensor, dy, tensor, y, &keep_none, tensor, g),
         "cudnnActivationBackward");
   return g;
 }
@@ -172,8 +173,8 @@ BackwardOutputs batch_norm_backward(const C& call, Operands<C>& o) {
   const Dims& d = call.dims;
   const TensorDescriptor tensor = tensor_descriptor(d), channels = channels_descriptor(tensor, spatial);
   const BackwardOutputs out{gradient_before(call.act, d, o), o.array(d.count()), o.array(d.c), o.array(d.c)};
-  check(cudnnBatchNormalizationBackward(cudnn(), spatial, &one, &zero, &one, &zero, tensor, o.in("x", d.count()), tensor, out.g, tensor,
-                                        out.dx, channels, o.in("gamma", d.c, 1), out.dgamma, out.dbeta, 0, o.in("mean", d.c),
+  check(cudnnBatchNormalizationBackward(cudnn(), spatial, &one, &keep_none, &one, &keep_none, tensor, o.in("x", d.count()), tensor, out.g,
+                                        tensor, out.dx, channels, o.in("gamma", d.c, 1), out.dgamma, out.dbeta, 0, o.in("mean", d.c),
                                         o.in("rstd", d.c)),
         "cudnnBatchNormalizationBackward");
   return out;
@@ -193,7 +194,7 @@ void run(const BatchNormBackwardApply& call, Operands<BatchNormBackwardApply>& o
 void run(const ActivationForward& call, Operands<ActivationForward>& o) {
   const TensorDescriptor tensor = tensor_descriptor(call.dims);
   std::byte* y = o.array(call.dims.count());
-  check(cudnnActivationForward(cudnn(), activation_descriptor(call.act), &one, tensor, o.in("x", call.dims.count()), &zero, tensor, y),
+  check(cudnnActivationForward(cudnn(), activation_descriptor(call.act), &one, tensor, o.in("x", call.dims.count()), &keep_none, tensor, y),
         "cudnnActivationForward");
   o.out("y", y, call.dims.count());
 }
@@ -213,7 +214,7 @@ template <class C>
 void pool(const C& call, cudnnPoolingMode_t mode, Operands<C>& o) {
   const PoolShape& s = call.shape;
   std::byte* y = o.array(s.y.count());
-  check(cudnnPoolingForward(cudnn(), pooling_descriptor(s, mode), &one, tensor_descriptor(s.x), o.in("x", s.x.count()), &zero,
+  check(cudnnPoolingForward(cudnn(), pooling_descriptor(s, mode), &one, tensor_descriptor(s.x), o.in("x", s.x.count()), &keep_none,
                             tensor_descriptor(s.y), y),
         "cudnnPoolingForward");
   o.out("y", y, s.y.count());
@@ -232,7 +233,7 @@ void run(const AvgPoolBackward& call, Operands<AvgPoolBackward>& o) {
   const TensorDescriptor xd = tensor_descriptor(s.x), yd = tensor_descriptor(s.y);
   std::byte* dx = o.array(s.x.count());
   check(cudnnPoolingBackward(cudnn(), pooling_descriptor(s, average(call.include_pad)), &one, yd, o.filled(s.y.count(), 0), yd,
-                             o.in("dy", s.y.count()), xd, o.filled(s.x.count(), 0), &zero, xd, dx),
+                             o.in("dy", s.y.count()), xd, o.filled(s.x.count(), 0), &keep_none, xd, dx),
         "cudnnPoolingBackward");
   o.out("dx", dx, s.x.count());
 }
@@ -243,8 +244,8 @@ void run(const SoftmaxCrossEntropy& call, Operands<SoftmaxCrossEntropy>& o) {
   if (!dlogits) return;
   const TensorDescriptor tensor = tensor_descriptor(d);
   std::byte* p = o.array(d.count());
-  check(cudnnSoftmaxForward(cudnn(), CUDNN_SOFTMAX_ACCURATE, CUDNN_SOFTMAX_MODE_CHANNEL, &one, tensor, o.in("logits", d.count()), &zero,
-                            tensor, p),
+  check(cudnnSoftmaxForward(cudnn(), CUDNN_SOFTMAX_ACCURATE, CUDNN_SOFTMAX_MODE_CHANNEL, &one, tensor, o.in("logits", d.count()),
+                            &keep_none, tensor, p),
         "cudnnSoftmaxForward");
   o.out("dlogits", p, d.count());
   const auto* labels = o.template host<std::int32_t>("labels");

@@ -55,7 +55,7 @@ std::string CudnnConvolution::forward(const void* x, const void* w, const void* 
         return cudnnGetConvolutionForwardWorkspaceSize(cudnn(), x_, w_, convolution_, y_, algorithm, bytes);
       },
       [&](auto algorithm, void* workspace, std::size_t bytes) {
-        check(cudnnConvolutionForward(cudnn(), &one, x_, x, w_, w, convolution_, algorithm, workspace, bytes, &zero, y_, y),
+        check(cudnnConvolutionForward(cudnn(), &one, x_, x, w_, w, convolution_, algorithm, workspace, bytes, &keep_none, y_, y),
               "cudnnConvolutionForward");
       });
   if (b) check(cudnnAddTensor(cudnn(), &one, bias_, b, &one, y_, y), "cudnnAddTensor");
@@ -71,7 +71,7 @@ std::string CudnnConvolution::backward_input(const void* dy, const void* w, void
         return cudnnGetConvolutionBackwardDataWorkspaceSize(cudnn(), w_, y_, convolution_, x_, algorithm, bytes);
       },
       [&](auto algorithm, void* workspace, std::size_t bytes) {
-        check(cudnnConvolutionBackwardData(cudnn(), &one, w_, w, y_, dy, convolution_, algorithm, workspace, bytes, &zero, x_, dx),
+        check(cudnnConvolutionBackwardData(cudnn(), &one, w_, w, y_, dy, convolution_, algorithm, workspace, bytes, &keep_none, x_, dx),
               "cudnnConvolutionBackwardData");
       });
 }
@@ -85,13 +85,13 @@ std::string CudnnConvolution::backward_weight(const void* dy, const void* x, voi
         return cudnnGetConvolutionBackwardFilterWorkspaceSize(cudnn(), x_, y_, convolution_, w_, algorithm, bytes);
       },
       [&](auto algorithm, void* workspace, std::size_t bytes) {
-        check(cudnnConvolutionBackwardFilter(cudnn(), &one, x_, x, y_, dy, convolution_, algorithm, workspace, bytes, &zero, w_, dw),
+        check(cudnnConvolutionBackwardFilter(cudnn(), &one, x_, x, y_, dy, convolution_, algorithm, workspace, bytes, &keep_none, w_, dw),
               "cudnnConvolutionBackwardFilter");
       });
 }
 
 void CudnnConvolution::backward_bias(const void* dy, void* db) const {
-  check(cudnnConvolutionBackwardBias(cudnn(), &one, y_, dy, &zero, bias_, db), "cudnnConvolutionBackwardBias");
+  check(cudnnConvolutionBackwardBias(cudnn(), &one, y_, dy, &keep_none, bias_, db), "cudnnConvolutionBackwardBias");
 }
 
 }  // namespace norma::bench

@@ -58,7 +58,7 @@ PoolingDescriptor pooling_descriptor(const kernels::PoolShape& s, cudnnPoolingMo
 // act is not none.
 ActivationDescriptor activation_descriptor(Activation act);
 
-// cuDNN's blending factors, on the host: out = one * result + zero * out, where out is not read.
-inline constexpr float one = 1, zero = 0;
+// cuDNN's blending factors, on the host: out = one * result + keep_none * out, where out is not read.
+inline constexpr float one = 1, keep_none = 0;
 
 }  // namespace norma::bench

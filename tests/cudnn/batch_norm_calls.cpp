@@ -26,25 +26,25 @@ LegacyBatchNorm::LegacyBatchNorm(const kernels::Dims& shape, Layout layout, cudn
 
 void LegacyBatchNorm::training(const BatchNormArrays& a, double factor, double eps) const {
   if (mode_ == CUDNN_BATCHNORM_SPATIAL_PERSISTENT)
-    check(cudnnBatchNormalizationForwardTrainingEx(cudnn(), mode_, ops, &one, &zero, tensor_, a.x, nullptr, nullptr, tensor_, a.y,
+    check(cudnnBatchNormalizationForwardTrainingEx(cudnn(), mode_, ops, &one, &keep_none, tensor_, a.x, nullptr, nullptr, tensor_, a.y,
                                                    channels_, a.gamma, a.beta, factor, a.running_mean, a.running_var, eps, a.mean, a.rstd,
                                                    nullptr, a.workspace, workspace_bytes_, a.reserve, reserve_bytes_),
           "cudnnBatchNormalizationForwardTrainingEx");
   else
-    check(cudnnBatchNormalizationForwardTraining(cudnn(), mode_, &one, &zero, tensor_, a.x, tensor_, a.y, channels_, a.gamma, a.beta,
+    check(cudnnBatchNormalizationForwardTraining(cudnn(), mode_, &one, &keep_none, tensor_, a.x, tensor_, a.y, channels_, a.gamma, a.beta,
                                                  factor, a.running_mean, a.running_var, eps, a.mean, a.rstd),
           "cudnnBatchNormalizationForwardTraining");
 }
 
 void LegacyBatchNorm::backward(const BatchNormArrays& a, double eps) const {
   if (mode_ == CUDNN_BATCHNORM_SPATIAL_PERSISTENT)
-    check(cudnnBatchNormalizationBackwardEx(cudnn(), mode_, ops, &one, &zero, &one, &zero, tensor_, a.x, nullptr, nullptr, tensor_, a.dy,
-                                            nullptr, nullptr, tensor_, a.dx, channels_, a.gamma, a.beta, a.dgamma, a.dbeta, eps, a.mean,
-                                            a.rstd, nullptr, a.workspace, workspace_bytes_, a.reserve, reserve_bytes_),
+    check(cudnnBatchNormalizationBackwardEx(cudnn(), mode_, ops, &one, &keep_none, &one, &keep_none, tensor_, a.x, nullptr, nullptr,
+                                            tensor_, a.dy, nullptr, nullptr, tensor_, a.dx, channels_, a.gamma, a.beta, a.dgamma, a.dbeta,
+                                            eps, a.mean, a.rstd, nullptr, a.workspace, workspace_bytes_, a.reserve, reserve_bytes_),
           "cudnnBatchNormalizationBackwardEx");
   else
-    check(cudnnBatchNormalizationBackward(cudnn(), mode_, &one, &zero, &one, &zero, tensor_, a.x, tensor_, a.dy, tensor_, a.dx, channels_,
-                                          a.gamma, a.dgamma, a.dbeta, eps, a.mean, a.rstd),
+    check(cudnnBatchNormalizationBackward(cudnn(), mode_, &one, &keep_none, &one, &keep_none, tensor_, a.x, tensor_, a.dy, tensor_, a.dx,
+                                          channels_, a.gamma, a.dgamma, a.dbeta, eps, a.mean, a.rstd),
           "cudnnBatchNormalizationBackward");
 }
 

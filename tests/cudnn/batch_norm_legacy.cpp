@@ -45,7 +45,7 @@ class Legacy {
   void inference(BatchNormOutputs& out) {
     const ValueId y = v_.out("inference y", elements());
     const ValueId mean = v_.in("given mean", in_.given_mean), var = v_.in("given var", in_.given_var);
-    check(cudnnBatchNormalizationForwardInference(cudnn(), mode_, &one, &zero, calls_.tensor(), at(x_), calls_.tensor(), at(y),
+    check(cudnnBatchNormalizationForwardInference(cudnn(), mode_, &one, &keep_none, calls_.tensor(), at(x_), calls_.tensor(), at(y),
                                                   calls_.channels(), at(gamma_), at(beta_), at(mean), at(var), in_.of.eps),
           "cudnnBatchNormalizationForwardInference");
     out.y_inference = logical(layout_, shape(), v_.read(y));

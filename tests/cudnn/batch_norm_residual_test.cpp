@@ -60,13 +60,14 @@ ResidualOutputs cudnn_residual(const BatchNormInputs& in, const std::vector<floa
   const ValueId y = v.out("y", shape.count()), mean = v.out("mean", shape.c), rstd = v.out("rstd", shape.c);
   const ValueId dx = v.out("dx", shape.count()), dz = v.out("dz", shape.count());
   const ValueId dgamma = v.out("dgamma", shape.c), dbeta = v.out("dbeta", shape.c);
-  check(cudnnBatchNormalizationForwardTrainingEx(cudnn(), mode, ops, &one, &zero, tensor, at(x), tensor, at(z), tensor, at(y), channels,
-                                                 at(gamma), at(beta), 1, nullptr, nullptr, in.of.eps, at(mean), at(rstd), relu,
+  check(cudnnBatchNormalizationForwardTrainingEx(cudnn(), mode, ops, &one, &keep_none, tensor, at(x), tensor, at(z), tensor, at(y),
+                                                 channels, at(gamma), at(beta), 1, nullptr, nullptr, in.of.eps, at(mean), at(rstd), relu,
                                                  workspace.data(), forward_bytes, reserve.data(), reserve_bytes),
         "cudnnBatchNormalizationForwardTrainingEx");
-  check(cudnnBatchNormalizationBackwardEx(cudnn(), mode, ops, &one, &zero, &one, &zero, tensor, at(x), tensor, at(y), tensor, at(dy),
-                                          tensor, at(dz), tensor, at(dx), channels, at(gamma), at(beta), at(dgamma), at(dbeta), in.of.eps,
-                                          at(mean), at(rstd), relu, workspace.data(), backward_bytes, reserve.data(), reserve_bytes),
+  check(cudnnBatchNormalizationBackwardEx(cudnn(), mode, ops, &one, &keep_none, &one, &keep_none, tensor, at(x), tensor, at(y), tensor,
+                                          at(dy), tensor, at(dz), tensor, at(dx), channels, at(gamma), at(beta), at(dgamma), at(dbeta),
+                                          in.of.eps, at(mean), at(rstd), relu, workspace.data(), backward_bytes, reserve.data(),
+                                          reserve_bytes),
         "cudnnBatchNormalizationBackwardEx");
   check(cudaDeviceSynchronize(), "cudnnBatchNormalizationBackwardEx");
   const auto nchw = [&](ValueId id) { return logical(layout, shape, v.read(id)); };

@@ -6,7 +6,7 @@
 namespace norma::test {
 
 using bench::activation_descriptor, bench::channels_descriptor, bench::check, bench::cudnn, bench::describe, bench::one,
-    bench::pooling_descriptor, bench::tensor_descriptor, bench::TensorDescriptor, bench::Unsupported, bench::zero;
+    bench::pooling_descriptor, bench::tensor_descriptor, bench::TensorDescriptor, bench::Unsupported, bench::keep_none;
 
 inline TensorDescriptor tensor_descriptor(const kernels::Dims& d, Layout layout) {
   return bench::tensor_descriptor(d, layout == Layout::nhwc ? CUDNN_TENSOR_NHWC : CUDNN_TENSOR_NCHW);

@@ -72,8 +72,8 @@ Pooled cudnn_pool(const PoolShape& s, cudnnPoolingMode_t mode, const std::vector
   const ValueId x_data = values.in("x", x), dy_data = values.in("dy", dy);
   const ValueId y_data = values.out("y", s.y.count()), dx_data = values.out("dx", s.x.count());
   const auto at = [&](ValueId id) { return values.address(id); };
-  check(cudnnPoolingForward(cudnn(), pooling, &one, xd, at(x_data), &zero, yd, at(y_data)), "cudnnPoolingForward");
-  check(cudnnPoolingBackward(cudnn(), pooling, &one, yd, at(y_data), yd, at(dy_data), xd, at(x_data), &zero, xd, at(dx_data)),
+  check(cudnnPoolingForward(cudnn(), pooling, &one, xd, at(x_data), &keep_none, yd, at(y_data)), "cudnnPoolingForward");
+  check(cudnnPoolingBackward(cudnn(), pooling, &one, yd, at(y_data), yd, at(dy_data), xd, at(x_data), &keep_none, xd, at(dx_data)),
         "cudnnPoolingBackward");
   return {values.read(y_data), values.read(dx_data)};
 }
@@ -147,9 +147,9 @@ TEST_P(ActivationParity, IsAsCloseToDoubleAsCudnn) {
     const auto at = [&](ValueId id) { return data.address(id); };
     const ValueId x_data = data.in("x", x), y_data = data.in("y given", y), dy_data = data.in("dy", dy);
     const ValueId y_out = data.out("y", shape.count()), dx_out = data.out("dx", shape.count());
-    check(cudnnActivationForward(cudnn(), activation, &one, tensor, at(x_data), &zero, tensor, at(y_out)), "cudnnActivationForward");
-    check(cudnnActivationBackward(cudnn(), activation, &one, tensor, at(y_data), tensor, at(dy_data), tensor, at(x_data), &zero, tensor,
-                                  at(dx_out)),
+    check(cudnnActivationForward(cudnn(), activation, &one, tensor, at(x_data), &keep_none, tensor, at(y_out)), "cudnnActivationForward");
+    check(cudnnActivationBackward(cudnn(), activation, &one, tensor, at(y_data), tensor, at(dy_data), tensor, at(x_data), &keep_none,
+                                  tensor, at(dx_out)),
           "cudnnActivationBackward");
 
     for (int lanes : {1, cuda::lanes}) {
@@ -179,7 +179,8 @@ std::vector<float> cudnn_softmax(const Dims& d, cudnnSoftmaxAlgorithm_t algorith
   const TensorDescriptor tensor = tensor_descriptor(d);
   DeviceValues data;
   const ValueId x = data.in("logits", logits), y = data.out("softmax", d.count());
-  check(cudnnSoftmaxForward(cudnn(), algorithm, CUDNN_SOFTMAX_MODE_CHANNEL, &one, tensor, data.address(x), &zero, tensor, data.address(y)),
+  check(cudnnSoftmaxForward(cudnn(), algorithm, CUDNN_SOFTMAX_MODE_CHANNEL, &one, tensor, data.address(x), &keep_none, tensor,
+                            data.address(y)),
         "cudnnSoftmaxForward");
   return data.read(y);
 }
