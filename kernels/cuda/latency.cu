@@ -1,5 +1,5 @@
 // Measures the least cost of a launch and of a meeting of threads.
-#include "device.cuh"
+#include "grid.cuh"
 #include "kernels/cuda/probes.h"
 
 namespace norma::kernels::cuda::probe {

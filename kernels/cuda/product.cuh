@@ -27,20 +27,28 @@ __device__ __forceinline__ float factor_of_word(std::uint32_t word, int number) 
   return __int_as_float(static_cast<int>(precision == Precision::tf32 ? word : number == 0 ? word << 16 : word & 0xFFFF0000u));
 }
 
-// All lanes must call.
+// All lanes must call. A function of its own: written into each of a kernel's products, ptxas took a minute and a half for that kernel.
 template <Precision precision>
-__device__ __forceinline__ void add_product_by_shuffles(float (&d)[4], const std::uint32_t (&a)[4], const std::uint32_t (&b)[2]) {
+__device__ __noinline__ float4 product_by_shuffles(float4 d, uint4 a, uint2 b) {
   const int quad = lane_index() / 4, of_quad = lane_index() % 4;
+  const std::uint32_t of_a[4] = {a.x, a.y, a.z, a.w}, of_b[2] = {b.x, b.y};
+  float sum[4] = {d.x, d.y, d.z, d.w};
 #pragma unroll
   for (int word = 0; word < product_words; ++word)
 #pragma unroll
     for (int part = 0; part < 4; ++part) {
-      const std::uint32_t row = __shfl_sync(all_lanes, a[word / 4 * 2 + part / 2], 4 * quad + word % 4);
-      const std::uint32_t column = __shfl_sync(all_lanes, b[word / 4], 4 * (2 * of_quad + part % 2) + word % 4);
+      const std::uint32_t row = __shfl_sync(all_lanes, of_a[word / 4 * 2 + part / 2], 4 * quad + word % 4);
+      const std::uint32_t column = __shfl_sync(all_lanes, of_b[word / 4], 4 * (2 * of_quad + part % 2) + word % 4);
 #pragma unroll
       for (int number = 0; number < factors_per_word<precision>; ++number)
-        d[part] = fmaf(factor_of_word<precision>(row, number), factor_of_word<precision>(column, number), d[part]);
+        sum[part] = fmaf(factor_of_word<precision>(row, number), factor_of_word<precision>(column, number), sum[part]);
     }
+  return make_float4(sum[0], sum[1], sum[2], sum[3]);
+}
+template <Precision precision>
+__device__ __forceinline__ void add_product_by_shuffles(float (&d)[4], const std::uint32_t (&a)[4], const std::uint32_t (&b)[2]) {
+  const float4 sum = product_by_shuffles<precision>({d[0], d[1], d[2], d[3]}, {a[0], a[1], a[2], a[3]}, {b[0], b[1]});
+  d[0] = sum.x, d[1] = sum.y, d[2] = sum.z, d[3] = sum.w;
 }
 
 }  // namespace norma::kernels::cuda

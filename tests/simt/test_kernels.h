@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "device.cuh"
+#include "grid.cuh"
 
 namespace norma::simt {
 

@@ -2,13 +2,12 @@
 // kernels without a GPU, and the include path chooses. A kernel includes "device.cuh" and nothing else of CUDA.
 //
 // Kernels use these names of CUDA's own:
-// __global__, __device__, __forceinline__, __launch_bounds__, __restrict__;
+// __global__, __device__, __forceinline__, __noinline__, __launch_bounds__, __restrict__;
 // threadIdx.x, blockIdx.x, blockDim.x, gridDim.x (grids and blocks are one-dimensional: an x of up to 2^31-1 has no 65535 limit);
 // __syncthreads, __syncwarp, __shfl_sync, __shfl_xor_sync, __shfl_down_sync, __ballot_sync, __any_sync, __threadfence;
 // atomicAdd and atomicMax on integers, atomicExch; float2, float4, uchar4 and make_*;
 // fmaf, fma, rintf, fabsf, sqrtf, sqrt, pow, __int_as_float, __float_as_int.
 #pragma once
-#include <cooperative_groups.h>
 #include <cuda_runtime.h>
 
 #include <cstdint>
@@ -23,9 +22,6 @@ __device__ __forceinline__ T& shared() {
   __shared__ T storage;
   return storage;
 }
-
-// A barrier for all threads of all blocks, in kernels launched with launch_cooperative.
-__device__ __forceinline__ void sync_grid() { cooperative_groups::this_grid().sync(); }
 
 // Waits until a thread of another block has made this number other than 0, in kernels launched with launch_cooperative.
 __device__ __forceinline__ void wait_until_set(const unsigned* number) {
@@ -67,7 +63,7 @@ std::int64_t resident_blocks(Kernel<Parameters...> kernel, int threads, int mult
   return std::int64_t{multiprocessors} * (fit < most ? fit : most);
 }
 
-// Launches with all blocks resident at once, so that sync_grid() works.
+// Launches with all blocks resident at once, so that they can wait for each other (sync_grid(), wait_until_set()).
 template <class... Parameters, class... Arguments>
 void launch_cooperative(Kernel<Parameters...> kernel, std::int64_t blocks, int threads, cudaStream_t stream, Arguments... arguments) {
   if (noted({kernel.name, blocks, threads, true})) return;

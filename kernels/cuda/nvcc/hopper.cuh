@@ -1,6 +1,8 @@
 // Features of the device from compute capability 9 on, for the kernels of hopper/, which are compiled for nothing earlier.
 // tests/simt/include/hopper.cuh is the emulation's.
 #pragma once
+#include <cooperative_groups.h>
+
 #include "device.cuh"
 
 namespace norma::kernels::cuda {

@@ -23,6 +23,7 @@
 #define __constant__
 #define __grid_constant__
 #define __forceinline__ inline
+#define __noinline__
 #define __launch_bounds__(...)
 
 extern uint3 threadIdx, blockIdx;
@@ -155,9 +156,6 @@ T& shared() {
   return *static_cast<T*>(simt::shared_memory(simt::slot_of<T>, sizeof(T), alignof(T)));
 }
 
-// A barrier for all threads of all blocks, in kernels launched with launch_cooperative.
-inline void sync_grid(simt::Site at = {}) { simt::sync_blocks(at); }
-
 // Waits until a thread of another block has made this number other than 0, in kernels launched with launch_cooperative.
 inline void wait_until_set(const unsigned* number, simt::Site at = {}) { simt::watch(number, at); }
 
@@ -175,7 +173,7 @@ std::int64_t resident_blocks(Kernel<Parameters...>, int, int multiprocessors, in
   return std::int64_t{multiprocessors} * most;
 }
 
-// Launches with all blocks resident at once, so that sync_grid() works.
+// Launches with all blocks resident at once, so that they can wait for each other (sync_grid(), wait_until_set()).
 template <class... Parameters, class... Arguments>
 void launch_cooperative(Kernel<Parameters...> kernel, std::int64_t blocks, int threads, simt::StreamAt queue, Arguments... arguments) {
   if (noted({kernel.name, blocks, threads, true})) return;
