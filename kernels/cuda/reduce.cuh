@@ -64,16 +64,13 @@ __device__ __forceinline__ bool last_to_arrive(unsigned* counter, std::int64_t b
     std::int32_t is_last;
   };
   Arrival& arrival = shared<Arrival>();
-  __threadfence();
   __syncthreads();
   if (threadIdx.x == 0) {
-    arrival.is_last = atomicAdd(counter, 1u) + 1 == static_cast<unsigned>(blocks);
+    arrival.is_last = arrive(counter, 1u) + 1 == static_cast<unsigned>(blocks);
     if (arrival.is_last) *counter = 0;
   }
   __syncthreads();
-  const bool is_last = arrival.is_last != 0;
-  if (is_last) __threadfence();
-  return is_last;
+  return arrival.is_last != 0;
 }
 
 // `blocks` blocks come here, all of them resident at once (launch_cooperative). All threads of the last one call for_all(), then all go on.
@@ -86,16 +83,14 @@ template <class F>
 __device__ __forceinline__ void meet(const Gate& gate, std::int64_t blocks, F for_all) {
   if (last_to_arrive(gate.arrived, blocks)) {
     for_all();
-    __threadfence();
     __syncthreads();
-    if (threadIdx.x == 0) atomicAdd(gate.open, static_cast<unsigned>(blocks - 1));
+    if (threadIdx.x == 0) arrive(gate.open, static_cast<unsigned>(blocks - 1));
   } else {
     if (threadIdx.x == 0) {
       wait_until_set(gate.open);
-      atomicAdd(gate.open, ~0u);  // one less
+      arrive(gate.open, ~0u);  // one less
     }
     __syncthreads();
-    __threadfence();
   }
 }
 

@@ -4,7 +4,7 @@
 // Kernels use these names of CUDA's own:
 // __global__, __device__, __forceinline__, __noinline__, __launch_bounds__, __restrict__;
 // threadIdx.x, blockIdx.x, blockDim.x, gridDim.x (grids and blocks are one-dimensional: an x of up to 2^31-1 has no 65535 limit);
-// __syncthreads, __syncwarp, __shfl_sync, __shfl_xor_sync, __shfl_down_sync, __ballot_sync, __any_sync, __threadfence;
+// __syncthreads, __syncwarp, __shfl_sync, __shfl_xor_sync, __shfl_down_sync, __ballot_sync, __any_sync;
 // atomicAdd and atomicMax on integers, atomicExch; float2, float4, uchar4 and make_*;
 // fmaf, fma, rintf, fabsf, sqrtf, sqrt, pow, __int_as_float, __float_as_int.
 #pragma once
@@ -26,6 +26,13 @@ __device__ __forceinline__ T& shared() {
 // Waits until a thread of another block has made this number other than 0, in kernels launched with launch_cooperative.
 __device__ __forceinline__ void wait_until_set(const unsigned* number) {
   while (*static_cast<const volatile unsigned*>(number) == 0) __nanosleep(32);
+}
+
+// Adds n; returns the number before. Who arrives later, and its block after a barrier, sees what this block wrote before its last barrier.
+__device__ __forceinline__ unsigned arrive(unsigned* counter, unsigned n) {
+  unsigned before;
+  asm volatile("atom.acq_rel.gpu.global.add.u32 %0, [%1], %2;" : "=r"(before) : "l"(__cvta_generic_to_global(counter)), "r"(n) : "memory");
+  return before;
 }
 
 // Returns x, opaque to the compiler: values derived from it are recomputed, not kept in registers for uses of x elsewhere.

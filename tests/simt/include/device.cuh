@@ -159,6 +159,11 @@ T& shared() {
 // Waits until a thread of another block has made this number other than 0, in kernels launched with launch_cooperative.
 inline void wait_until_set(const unsigned* number, simt::Site at = {}) { simt::watch(number, at); }
 
+// Adds n; returns the number before. Who arrives later, and its block after a barrier, sees what this block wrote before its last barrier.
+inline unsigned arrive(unsigned* counter, unsigned n) {
+  return simt::exchange(counter, [=](unsigned old) { return old + n; });
+}
+
 inline std::uint32_t computed_anew(std::uint32_t x) { return x; }
 
 // Queues kernel(arguments...) on `blocks` blocks of `threads` threads; no blocks, no launch.
