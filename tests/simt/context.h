@@ -4,17 +4,23 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <variant>
 #include <vector>
 
 #include "tests/simt/runtime.h"
 
 using Work = std::function<void()>;
 
+// A grid and what each of its threads does.
+struct QueuedGrid {
+  norma::simt::Grid grid;
+  Work thread;
+};
+using Task = std::variant<QueuedGrid, Work>;
 // A node of a graph, and the numbers of those that it follows, which are smaller.
 struct Node {
-  Work work;
+  Task work;
   std::vector<int> after;
-  bool cooperative = false;  // a grid whose blocks must all be resident at once
 };
 // The recording that several streams share.
 struct Capture {
@@ -26,7 +32,7 @@ struct Capture {
 
 struct CUstream_st {
   bool blocking = true;                // waits for the legacy stream, and that for it
-  std::deque<Work> pending;            // deferred
+  std::deque<Task> pending;            // deferred
   std::shared_ptr<Capture> capture{};  // that the stream takes part in, or null
   std::vector<int> frontier;           // the nodes that its next one follows
 };
@@ -74,7 +80,8 @@ class Handles {
 // Memory by address. Bytes start as `unset`.
 class Allocations {
  public:
-  Allocations() = default;
+  // of_device: kernels share it, so that visibility() knows it.
+  explicit Allocations(bool of_device) : of_device_(of_device) {}
   Allocations(const Allocations&) = delete;
   Allocations& operator=(const Allocations&) = delete;
   ~Allocations();
@@ -88,6 +95,7 @@ class Allocations {
  private:
   std::map<const std::byte*, std::size_t> alive_;
   std::size_t bytes_ = 0;
+  bool of_device_;
 };
 
 struct Context {
@@ -95,7 +103,7 @@ struct Context {
   int device = 0;
   cudaError_t last = cudaSuccess;
   cudaError_t lost = cudaSuccess;  // the error of running after which nothing works
-  Allocations memory, pinned;
+  Allocations memory{true}, pinned{false};
   Handles<CUstream_st> streams;
   Handles<CUevent_st> events;
   Handles<CUgraph_st> graphs;
@@ -117,7 +125,10 @@ cudaError_t refused(cudaStream_t stream);
 cudaError_t forbid_in_capture(cudaError_t error, bool relaxed_too = false);
 
 // Captures, puts off or does the work of a stream that does not refuse.
-void submit(cudaStream_t stream, Work work, bool cooperative = false);
+void submit(cudaStream_t stream, Task work);
+void do_work(const Task& work);
+// Does the work of nodes, each after those that it follows.
+void run_nodes(const std::vector<Node>& nodes);
 // Does what the stream put off; null: what all have.
 void drain(cudaStream_t stream);
 

@@ -9,6 +9,7 @@
 
 #include "kernels/cuda/backend.h"
 #include "tests/simt/emulator.h"
+#include "tests/simt/visibility.h"
 #include "tests/support/call_check.h"
 
 namespace norma::test {
@@ -34,6 +35,8 @@ inline RunCall emulated(const simt::Options& options, int multiprocessors = 3) {
     const kernels::cuda::Needs needs = kernels::cuda::needs_of(call);
     const Workspace workspace(needs.workspace);
     std::vector<unsigned> counters(needs.counters);
+    const simt::ScopedDeviceMemory values(memory.block().data(), memory.block().size()), scratch(workspace.data(), needs.workspace),
+        counted(counters.data(), counters.size() * sizeof(unsigned));
     kernels::cuda::run(call, memory.view(),
                        {.stream = nullptr, .workspace = workspace.data(), .counters = counters.data(), .multiprocessors = multiprocessors});
     for (const unsigned c : counters)

@@ -21,8 +21,6 @@ int source_of(Shuffle how, int lane, int operand, int width) {
 
 }  // namespace
 
-void run_grid(const Grid& grid, const std::function<void()>& thread) { engine().run(grid, thread); }
-
 void sync_block(Site at) {
   Place& place = arrive(at, Wait::syncthreads);
   if (!place.skipped) engine().barrier(place);
@@ -36,6 +34,29 @@ void sync_blocks(Site at) {
 void watch(const unsigned* number, Site at) {
   Place& place = arrive(at, Wait::until_set);
   if (!place.skipped) engine().watch(place, number);
+}
+
+void fence(Site at) {
+  Place& place = arrive(at, Wait::fence);
+  if (!place.skipped) engine().fence(place);
+}
+
+// A release and an acquisition: who runs meanwhile has no part in it, so they come at once.
+unsigned add_in_order(unsigned* counter, unsigned n, Site at) {
+  Place& place = arrive(at, Wait::arrive);
+  if (!place.skipped) engine().publish();
+  engine().begin_atomic(counter, sizeof n);
+  const unsigned before = *counter;
+  *counter += n;
+  engine().end_atomic(counter, sizeof n, place);
+  return before;
+}
+
+void begin_atomic(void* address, std::size_t bytes) { engine().begin_atomic(address, bytes); }
+
+void end_atomic(void* address, std::size_t bytes) {
+  static const Place place{{"", 0}, Wait::atomic};
+  engine().end_atomic(address, bytes, place);
 }
 
 void sync_warp(unsigned mask, Site at) {

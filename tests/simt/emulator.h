@@ -45,6 +45,10 @@ struct Options {
   std::uint32_t together = 1;
   std::optional<Location> skip_barrier{};  // __syncthreads, __syncwarp, sync_grid of this line do nothing
   std::optional<Location> narrow_mask{};   // full masks given to warp collectives of this line lose lane 31
+  // Blocks see each other's writes no sooner than the standard promises (visibility.h). Blocks take turns: one goes on until it waits, or
+  // loses its turn at an atomic operation, a fence or a barrier.
+  bool weak = false;
+  std::optional<Location> skip_fence{};  // __threadfence of this line does nothing, arrive() of this line orders nothing
 };
 
 // Options of the whole process. Setting them restarts the random numbers: equal options and launches give an equal order.
@@ -75,6 +79,7 @@ struct Arrivals {
 };
 Statistics statistics();
 std::vector<Arrivals> barriers();     // the lines that were reached and can be named in skip_barrier, skipped or not; sorted
+std::vector<Arrivals> fences();       // those that can be named in skip_fence; sorted
 std::vector<Arrivals> collectives();  // the lines of shuffles and votes, which can be named in narrow_mask; sorted
 void reset_statistics();
 
@@ -105,6 +110,11 @@ void sync_block(Site at);
 void sync_warp(unsigned mask, Site at);
 void sync_blocks(Site at);
 void watch(const unsigned* number, Site at);  // the calling thread waits until it is not 0
+
+void fence(Site at);
+unsigned add_in_order(unsigned* counter, unsigned n, Site at);  // an atomic operation that is a fence, too
+void begin_atomic(void* address, std::size_t bytes);            // around an atomic operation on these bytes
+void end_atomic(void* address, std::size_t bytes);
 
 enum class Shuffle { index, exclusive_or, up, down };
 // Returns what the source lane gave as `bits`.

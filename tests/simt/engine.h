@@ -13,6 +13,7 @@
 #include "tests/simt/ready.h"
 #include "tests/simt/shared_memory.h"
 #include "tests/simt/sites.h"
+#include "tests/simt/visibility.h"
 
 namespace norma::simt {
 
@@ -42,26 +43,44 @@ struct Block {
   ThreadId first = 0;
   std::vector<Warp> warps;
   std::vector<std::unique_ptr<SharedMemory>> shared;
+  View view{};
 };
 
 struct Cancelled {};  // thrown in threads that wait when another failed
 
 class Engine {
  public:
-  void run(const Grid& grid, const std::function<void()>& thread);
+  Engine() = default;
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+  ~Engine() { stop(); }
+  // `thread` must live until the grid ends. `alone`: no other grid runs meanwhile.
+  void begin(const Grid& grid, const std::function<void()>& thread, bool alone);
+  // Runs a thread, or some that do not wait. False: the grid has ended. What it throws ends the grid.
+  bool step();
+  // Ends the grid, wherever its threads are.
+  void stop();
 
   void barrier(Place& place);
   void watch(Place& place, const unsigned* number);
   // Returns what the lane `source` gave as bits; for a barrier or a vote `finish` makes it of all that were given.
   std::uint64_t meet(Place& place, unsigned mask, std::uint64_t bits, int source);
+  void fence(const Place& place);
+  // The block's writes so far are published, and it sees those of others.
+  void publish();
+  void begin_atomic(const void* address, std::size_t bytes);
+  void end_atomic(const void* address, std::size_t bytes, const Place& place);
   void* shared_memory(int slot, std::size_t bytes, std::size_t align);
   void begin_threads();
   Fault fault(const std::string& what) const;
   [[noreturn]] void fail(const std::string& what) const { throw fault(what); }
 
  private:
-  void run_blocks(std::uint32_t first, std::uint32_t count);
+  void begin_blocks(std::uint32_t first, std::uint32_t count);
+  void run_threads();
+  void end_blocks();
   void abandon();
+  void maybe_lose_turn(const Place& place);
   [[noreturn]] void fail_deadlock();
   void enter(ThreadId t);
   void wait(const Place& place);
@@ -77,11 +96,15 @@ class Engine {
   Grid grid_;
   const std::function<void()>* thread_ = nullptr;  // null: no grid runs
   Random random_{0};
-  std::uint32_t threads_of_block_ = 0;
+  std::uint32_t threads_of_block_ = 0, blocks_together_ = 0;
+  bool alone_ = true, weak_ = false;  // weak: what its blocks see is up to visibility()
+  std::size_t seen_at_first_ = 0;     // by its blocks: publications
 
-  std::vector<Block> blocks_;  // alive
+  Ready groups_;               // of blocks that are still to run
+  bool alive_ = false;         // blocks are; else none is between two groups
+  std::vector<Block> blocks_;  // alive together
   std::vector<Thread> threads_;
-  Ready ready_;
+  ReadyThreads ready_;
   ThreadId current_ = 0;
   std::uint32_t block_ = 0;       // the current thread's
   std::optional<ThreadId> next_;  // drawn, but for another fiber
@@ -95,12 +118,9 @@ class Engine {
   std::vector<Watcher> watchers_;  // threads in wait_until_set()
   std::exception_ptr error_;
   bool cancelled_ = false;
-
-  std::vector<std::unique_ptr<Fiber>> fibers_;
-  std::vector<Fiber*> idle_;
 };
 
-// The one engine of the process.
+// Of the thread that runs. One OS thread runs all engines, in turns.
 Engine& engine();
 
 }  // namespace norma::simt

@@ -94,6 +94,12 @@ TEST(KernelFaults, EveryBarrierIsMissed) {
   });
 }
 
+TEST(KernelFaults, EveryFenceIsMissed) {
+  expect_noticed(simt::fences, [](simt::Location line, std::uint64_t seed) {
+    return simt::Options{.seed = seed, .together = seed % 2 ? 100u : 4u, .weak = true, .skip_fence = line};
+  });
+}
+
 TEST(KernelFaults, EveryLaneOfACollectiveIsMissed) {
   expect_noticed(simt::collectives,
                  [](simt::Location line, std::uint64_t seed) { return simt::Options{.seed = seed, .narrow_mask = line}; });

@@ -26,13 +26,15 @@ void Engine::barrier(Place& place) {
   if (b.waiting == 0) b.place = &place, b.first = current_;
   ++b.waiting;
   if (of_grid) {
+    if (b.waiting == grid_.threads) publish();
     if (grid_waiting_ == threads_.size()) {
       grid_waiting_ = 0;
-      for (Block& other : blocks_) other.waiting = 0;
+      for (Block& other : blocks_) other.waiting = 0, other.view.seen = visibility().now();
       ready_.add(0, static_cast<std::uint32_t>(threads_.size()));
     }
   } else if (b.waiting == grid_.threads) {
     b.waiting = 0;
+    if (weak_ && random_.below(4) == 0) ready_.end_turn();
     ready_.add(block_ * threads_of_block_, threads_of_block_);
   }
   wait(place);
@@ -47,7 +49,7 @@ void Engine::watch(Place& place, const unsigned* number) {
 // Admits the threads whose number is set: they are ready.
 void Engine::admit() {
   std::erase_if(watchers_, [&](const Watcher& w) {
-    if (*w.number == 0) return false;
+    if ((weak_ ? visibility().published(w.number) : *w.number) == 0) return false;
     ready_.add(w.thread, 1);
     return true;
   });

@@ -96,4 +96,53 @@ class Ready {
   Random* random_ = nullptr;
 };
 
+// The ready threads of blocks that are alive together, numbered block after block. Either all blocks are alike, or they take turns: a
+// thread of the same block is drawn as long as one is ready and its turn has not ended.
+class ReadyThreads {
+ public:
+  void start(Draw draw, Random& random, Starved starved = {}) {
+    blocks_.resize(1);
+    blocks_[0].start(draw, random, starved);
+  }
+  void start_turns(Draw draw, Random& random, std::uint32_t blocks, std::uint32_t threads_of_block) {
+    blocks_.resize(blocks);
+    for (Ready& block : blocks_) block.start(draw, random);
+    random_ = &random, threads_of_block_ = threads_of_block;
+    turn_ = random.below(blocks);
+  }
+  bool empty() const {
+    return blocks_[turn()].empty() && std::ranges::all_of(blocks_, [](const Ready& block) { return block.empty(); });
+  }
+  void add(std::uint32_t first, std::uint32_t count) {
+    if (blocks_.size() == 1) return blocks_[0].add(first, count);
+    for (const std::uint32_t end = first + count; first < end;) {
+      const std::uint32_t part = std::min(end - first, threads_of_block_ - first % threads_of_block_);
+      blocks_[first / threads_of_block_].add(first, part);
+      first += part;
+    }
+  }
+  void add_lanes(std::uint32_t first, unsigned lanes) {
+    blocks_[blocks_.size() == 1 ? 0 : first / threads_of_block_].add_lanes(first, lanes);
+  }
+  std::uint32_t draw() {
+    if (blocks_.size() > 1 && (blocks_[turn_].empty() || ended_)) next_turn();
+    return blocks_[turn()].draw();
+  }
+  void end_turn() { ended_ = true; }
+
+ private:
+  std::size_t turn() const { return blocks_.size() == 1 ? 0 : turn_; }
+  void next_turn() {
+    ended_ = false;
+    std::uint32_t ready = 0;
+    for (std::uint32_t b = 0; b < blocks_.size(); ++b)
+      if (!blocks_[b].empty() && random_->below(++ready) == 0) turn_ = b;
+  }
+
+  std::vector<Ready> blocks_;  // one for all, where they are alike
+  Random* random_ = nullptr;
+  std::uint32_t threads_of_block_ = 1, turn_ = 0;
+  bool ended_ = false;
+};
+
 }  // namespace norma::simt

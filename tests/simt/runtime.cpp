@@ -10,6 +10,7 @@
 #include <new>
 
 #include "tests/simt/context.h"
+#include "tests/simt/visibility.h"
 
 namespace norma::simt {
 namespace {
@@ -118,6 +119,7 @@ void* Allocations::add(std::size_t bytes) {
   for (std::size_t i = 0; i < bytes; i += sizeof unset) std::memcpy(p + i, &unset, std::min(sizeof unset, bytes - i));
   alive_.emplace(p, bytes);
   bytes_ += bytes;
+  if (of_device_) visibility().add(p, bytes);
   return p;
 }
 
@@ -126,6 +128,7 @@ bool Allocations::remove(void* memory) {
   if (found == alive_.end()) return false;
   bytes_ -= found->second;
   alive_.erase(found);
+  if (of_device_) visibility().remove(memory);
   ::operator delete(memory, alignment);
   return true;
 }

@@ -27,7 +27,8 @@ bool names(const std::optional<Location>& planted, const Location& at) {
 }
 
 void plant(Place& place) {
-  place.skipped = is_barrier(place.what) && names(state().options.skip_barrier, place.location);
+  place.skipped = (is_barrier(place.what) && names(state().options.skip_barrier, place.location)) ||
+                  (is_fence(place.what) && names(state().options.skip_fence, place.location));
   place.narrowed = names(state().options.narrow_mask, place.location);
 }
 
@@ -37,18 +38,19 @@ Place& find(Site at, Wait what) {
   return found->second;
 }
 
-std::vector<Arrivals> reached(bool barrier) {
+std::vector<Arrivals> reached(bool (*wanted)(Wait)) {
   std::vector<Arrivals> list;
   for (const auto& [key, place] : state().places)
-    if (is_barrier(place.what) == barrier && place.arrivals > 0) list.push_back({place.location, name_of(place.what), place.arrivals});
+    if (wanted(place.what) && place.arrivals > 0) list.push_back({place.location, name_of(place.what), place.arrivals});
   return list;
 }
 
 }  // namespace
 
 const char* name_of(Wait what) {
-  static constexpr std::array names{"__syncthreads",  "__syncwarp",       "sync_grid",   "wait_until_set", "__shfl_sync", "__shfl_xor_sync",
-                                    "__shfl_up_sync", "__shfl_down_sync", "add_product", "__ballot_sync",  "__any_sync",  "__all_sync"};
+  static constexpr std::array names{"__syncthreads",   "__syncwarp",     "sync_grid",        "wait_until_set", "__shfl_sync",
+                                    "__shfl_xor_sync", "__shfl_up_sync", "__shfl_down_sync", "add_product",    "__ballot_sync",
+                                    "__any_sync",      "__all_sync",     "__threadfence",    "arrive",         "atomic operation"};
   return names[static_cast<std::size_t>(what)];
 }
 
@@ -91,13 +93,22 @@ void set_options(const Options& now) {
 
 Statistics statistics() {
   Statistics all = state().counted;
-  for (const auto& [key, place] : state().places)
-    (is_barrier(place.what) ? all.barrier_arrivals : all.collective_arrivals) += place.arrivals;
+  for (const auto& [key, place] : state().places) {
+    if (is_barrier(place.what)) all.barrier_arrivals += place.arrivals;
+    if (is_collective(place.what)) all.collective_arrivals += place.arrivals;
+  }
   return all;
 }
 
-std::vector<Arrivals> barriers() { return reached(true); }
-std::vector<Arrivals> collectives() { return reached(false); }
+std::vector<Arrivals> barriers() {
+  return reached([](Wait what) { return is_barrier(what); });
+}
+std::vector<Arrivals> fences() {
+  return reached([](Wait what) { return is_fence(what); });
+}
+std::vector<Arrivals> collectives() {
+  return reached([](Wait what) { return is_collective(what); });
+}
 
 void reset_statistics() {
   state().counted = {};

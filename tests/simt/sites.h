@@ -4,9 +4,27 @@
 
 namespace norma::simt {
 
-enum class Wait { syncthreads, syncwarp, sync_grid, until_set, shfl, shfl_xor, shfl_up, shfl_down, mma, ballot, any, all };
+enum class Wait {
+  syncthreads,
+  syncwarp,
+  sync_grid,
+  until_set,
+  shfl,
+  shfl_xor,
+  shfl_up,
+  shfl_down,
+  mma,
+  ballot,
+  any,
+  all,
+  fence,
+  arrive,
+  atomic
+};
 const char* name_of(Wait what);
 constexpr bool is_barrier(Wait what) { return what <= Wait::until_set; }
+constexpr bool is_fence(Wait what) { return what == Wait::fence || what == Wait::arrive; }
+constexpr bool is_collective(Wait what) { return what >= Wait::shfl && what <= Wait::all; }
 
 // A line where threads wait. One object for each, however many translation units a header's line is compiled in.
 struct Place {

@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "tests/simt/context.h"
-#include "tests/simt/ready.h"
 
 namespace norma::simt {
 namespace {
@@ -25,32 +24,14 @@ bool fail_captures(F which) {
   return any;
 }
 
-// Runs nodes in random order, each after those it follows. A random order reveals a missing dependency.
-void run_all(const std::vector<Node>& nodes) {
-  static std::uint64_t launches = 0;
-  Random random(++launches);
-  std::vector<int> waits_for(nodes.size());
-  std::vector<std::vector<int>> next(nodes.size());
-  std::vector<std::size_t> ready;
-  for (std::size_t i = 0; i < nodes.size(); ++i) {
-    waits_for[i] = static_cast<int>(nodes[i].after.size());
-    for (const int before : nodes[i].after) next[static_cast<std::size_t>(before)].push_back(static_cast<int>(i));
-    if (waits_for[i] == 0) ready.push_back(i);
-  }
-  while (!ready.empty() && !context().lost) {
-    std::swap(ready[random.below(ready.size())], ready.back());
-    const std::size_t i = ready.back();
-    ready.pop_back();
-    nodes[i].work();
-    for (const int after : next[i])
-      if (--waits_for[static_cast<std::size_t>(after)] == 0) ready.push_back(static_cast<std::size_t>(after));
-  }
-}
-
 // Throws a Fault where two cooperative grids may run at once. CUDA promises room for the blocks of one: each might hold what the other's
 // wait for.
 void refuse_crowds(const std::vector<Node>& nodes) {
-  if (std::ranges::count_if(nodes, &Node::cooperative) < 2) return;
+  const auto cooperative = [](const Node& node) {
+    const auto* queued = std::get_if<QueuedGrid>(&node.work);
+    return queued && queued->grid.cooperative;
+  };
+  if (std::ranges::count_if(nodes, cooperative) < 2) return;
   std::vector<std::vector<char>> after(nodes.size(), std::vector<char>(nodes.size()));  // [node][before it, over any way]
   for (std::size_t i = 0; i < nodes.size(); ++i)
     for (const int direct : nodes[i].after) {
@@ -60,7 +41,7 @@ void refuse_crowds(const std::vector<Node>& nodes) {
     }
   for (std::size_t i = 0; i < nodes.size(); ++i)
     for (std::size_t j = 0; j < i; ++j)
-      if (nodes[i].cooperative && nodes[j].cooperative && !after[i][j])
+      if (cooperative(nodes[i]) && cooperative(nodes[j]) && !after[i][j])
         throw Fault("two cooperative grids of a graph, nodes " + std::to_string(j) + " and " + std::to_string(i) +
                     ", may run at once; one must follow the other");
 }
@@ -87,9 +68,8 @@ bool follows_all(const CUstream_st& s) {
 
 // Pending work is lost with a Fault, or with the context.
 void drain_one(CUstream_st& s) {
-  std::deque<Work> pending = std::exchange(s.pending, {});
-  for (const Work& work : pending)
-    if (!context().lost) work();
+  for (const auto& work : std::exchange(s.pending, {}))
+    if (!context().lost) do_work(work);
 }
 
 double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
@@ -135,10 +115,10 @@ cudaError_t forbid_in_capture(cudaError_t error, bool relaxed_too) {
   return any ? error : cudaSuccess;
 }
 
-void submit(cudaStream_t stream, Work work, bool cooperative) {
+void submit(cudaStream_t stream, Task work) {
   if (stream && capturing(*stream)) {
     std::vector<Node>& nodes = stream->capture->nodes;
-    nodes.push_back({std::move(work), stream->frontier, cooperative});
+    nodes.push_back({std::move(work), stream->frontier});
     stream->frontier = {static_cast<int>(nodes.size()) - 1};
   } else if (stream && context().machine.deferred) {
     stream->pending.push_back(std::move(work));
@@ -148,7 +128,7 @@ void submit(cudaStream_t stream, Work work, bool cooperative) {
       context().streams.for_each([](CUstream_st& s) {
         if (s.blocking) drain_one(s);
       });
-    if (!context().lost) work();
+    if (!context().lost) do_work(work);
   }
 }
 
@@ -169,9 +149,7 @@ void queue_grid(cudaStream_t stream, const Grid& grid, std::function<void()> thr
   if (grid.blocks == 0) return;
   if (context().machine.queued) context().machine.queued->push_back(grid);
   if (planted) submit(stream, [planted] { context().lost = planted; });
-  else
-    submit(
-        stream, [grid, thread = std::move(thread)] { run_grid(grid, thread); }, grid.cooperative);
+  else submit(stream, QueuedGrid{grid, std::move(thread)});
 }
 
 }  // namespace norma::simt
@@ -213,9 +191,9 @@ cudaError_t cudaStreamQuery(cudaStream_t stream) {
   if (const cudaError_t e = stream_error(stream)) return report(e);
   if (!stream || capturing(*stream)) return wait_for(stream);
   if (!stream->pending.empty()) {
-    const Work work = std::move(stream->pending.front());
+    const auto work = std::move(stream->pending.front());
     stream->pending.pop_front();
-    work();
+    do_work(work);
   }
   if (context().lost) return report(context().lost);
   return stream->pending.empty() ? cudaSuccess : report(cudaErrorNotReady);
@@ -339,7 +317,7 @@ cudaError_t cudaGraphUpload(cudaGraphExec_t exec, cudaStream_t stream) {
 cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream) {
   if (const cudaError_t e = refused(stream)) return report(e);
   if (!context().graph_execs.has(exec)) return report(cudaErrorInvalidValue);
-  submit(stream, [nodes = exec->nodes] { run_all(nodes); });
+  submit(stream, [nodes = exec->nodes] { run_nodes(nodes); });
   return report(context().lost);
 }
 

@@ -45,11 +45,13 @@ T shuffle_value(Shuffle how, unsigned mask, T value, int operand, int width, Sit
   return value;
 }
 
-// Nothing else runs meanwhile: an atomic operation is an operation.
+// Nothing else runs meanwhile: an atomic operation is an operation. It orders no other memory.
 template <class T, class F>
 T exchange(T* address, F f) {
+  begin_atomic(address, sizeof(T));
   const T before = *address;
   *address = static_cast<T>(f(before));
+  end_atomic(address, sizeof(T));
   return before;
 }
 
@@ -71,7 +73,7 @@ void launch_kernel(void (*kernel)(Parameters...), Grid grid, cudaStream_t stream
 // ---- barriers, shuffles, votes
 inline void __syncthreads(norma::simt::Site at = {}) { norma::simt::sync_block(at); }
 inline void __syncwarp(unsigned mask = 0xFFFFFFFFu, norma::simt::Site at = {}) { norma::simt::sync_warp(mask, at); }
-inline void __threadfence() {}
+inline void __threadfence(norma::simt::Site at = {}) { norma::simt::fence(at); }
 inline void __threadfence_block() {}
 
 template <class T>
@@ -160,9 +162,7 @@ T& shared() {
 inline void wait_until_set(const unsigned* number, simt::Site at = {}) { simt::watch(number, at); }
 
 // Adds n; returns the number before. Who arrives later, and its block after a barrier, sees what this block wrote before its last barrier.
-inline unsigned arrive(unsigned* counter, unsigned n) {
-  return simt::exchange(counter, [=](unsigned old) { return old + n; });
-}
+inline unsigned arrive(unsigned* counter, unsigned n, simt::Site at = {}) { return simt::add_in_order(counter, n, at); }
 
 inline std::uint32_t computed_anew(std::uint32_t x) { return x; }
 
