@@ -18,6 +18,9 @@ Draw draw_of(Order order, Draw random) {
   return order == Order::random ? random : order == Order::ascending ? Draw::ascending : Draw::descending;
 }
 
+// Every block of a weak grid compares all device memory a few times. A grid for which that is more bytes runs as if it were not weak.
+constexpr std::size_t most_compared = std::size_t{1} << 30;
+
 Engine* running = nullptr;
 
 // All engines' fibers.
@@ -61,7 +64,7 @@ void Engine::begin(const Grid& grid, const std::function<void()>& thread, bool a
   threads_of_block_ = static_cast<std::uint32_t>(grid.threads);
   thread_ = &thread;
   alone_ = alone;
-  weak_ = options().weak && (blocks > 1 || !alone);
+  weak_ = options().weak && (!alone || (blocks > 1 && blocks * visibility().bytes() <= most_compared));
   if (weak_) visibility().begin_grid();
   seen_at_first_ = visibility().now();
   alive_ = false;
@@ -107,7 +110,7 @@ void Engine::begin_blocks(std::uint32_t first, std::uint32_t count) {
     block.ended = block.waiting = 0;
     block.warps.resize(warps);
     for (Warp& w : block.warps) w.ended = 0, w.meetings.clear();
-    if (weak_) block.view = {.seen = seen_at_first_, .eager = random_.below(2) == 0};
+    if (weak_) block.view = {.seen = seen_at_first_, .eager = random_.below(2) == 0}, block.turns_left = 2;
   }
   const std::uint32_t total = count * threads_of_block_;
   threads_.assign(total, {});

@@ -44,6 +44,7 @@ struct Block {
   std::vector<Warp> warps;
   std::vector<std::unique_ptr<SharedMemory>> shared;
   View view{};
+  int turns_left = 0;  // that it may still lose at a barrier: each costs a comparison of memory
 };
 
 struct Cancelled {};  // thrown in threads that wait when another failed

@@ -1,5 +1,5 @@
-// Faults planted in the kernels themselves, one at a time: every barrier is removed, and every warp collective loses a lane. The cases must
-// notice, or the barrier is not needed and the table of cases is too weak.
+// Faults planted in the kernels themselves, one at a time: every barrier is removed, every fence orders nothing, and every warp collective
+// loses a lane. The cases must notice, or the barrier is not needed and the table of cases is too weak.
 #include <gtest/gtest.h>
 
 #include <fstream>
@@ -66,14 +66,16 @@ bool follows_product(const Line& barrier) {
 }
 
 // Checks every line that `lines` lists after the cases have run. With options(line) in force, some case under some seed must give other
-// bits or a Fault.
-void expect_noticed(std::vector<simt::Arrivals> (*lines)(), simt::Options (*options)(simt::Location, std::uint64_t seed)) {
+// bits or a Fault. With `each_call` that goes for the cases of each Call that reaches the line.
+void expect_noticed(std::vector<simt::Arrivals> (*lines)(), simt::Options (*options)(simt::Location, std::uint64_t seed),
+                    bool each_call = false) {
   std::map<Line, bool> noticed;
   for (const CallCase& c : cases_with_barriers()) {
     simt::reset_statistics();
     const Outputs expected = outputs_of(c, emulated({}));
     for (const simt::Arrivals& a : lines()) {
-      bool& found = noticed[{a.location.file, a.what, a.location.line}];
+      const std::string of = each_call ? " of " + std::string(name_of(c.plan.calls[0].call)) : "";
+      bool& found = noticed[{a.location.file, a.what + of, a.location.line}];
       for (std::uint64_t seed = 0; seed < 12 && !found; ++seed) {
         try {
           found = !compare_bits(outputs_of(c, emulated(options(a.location, seed))), expected).empty();
@@ -94,10 +96,14 @@ TEST(KernelFaults, EveryBarrierIsMissed) {
   });
 }
 
+// The fences of reduce.cuh serve many kernels.
 TEST(KernelFaults, EveryFenceIsMissed) {
-  expect_noticed(simt::fences, [](simt::Location line, std::uint64_t seed) {
-    return simt::Options{.seed = seed, .together = seed % 2 ? 100u : 4u, .weak = true, .skip_fence = line};
-  });
+  expect_noticed(
+      simt::fences,
+      [](simt::Location line, std::uint64_t seed) {
+        return simt::Options{.seed = seed, .together = seed % 2 ? 100u : 4u, .weak = true, .skip_fence = line};
+      },
+      true);
 }
 
 TEST(KernelFaults, EveryLaneOfACollectiveIsMissed) {

@@ -34,7 +34,7 @@ void Engine::barrier(Place& place) {
     }
   } else if (b.waiting == grid_.threads) {
     b.waiting = 0;
-    if (weak_ && random_.below(4) == 0) ready_.end_turn();
+    if (weak_ && b.turns_left > 0 && random_.below(4) == 0) --b.turns_left, ready_.end_turn();
     ready_.add(block_ * threads_of_block_, threads_of_block_);
   }
   wait(place);

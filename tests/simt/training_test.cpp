@@ -25,7 +25,7 @@ class EmulatedTraining : public testing::Test {
 
 RC_GTEST_PROP(EmulatedProperty, TheOrderOfThreadsDoesNotMatter, (const RandomNet& net)) {
   const Outcome expected = run(net, {.device = Device::cuda()});
-  const simt::ScopedOptions backwards({.order = simt::Order::descending});
+  const simt::ScopedOptions backwards({.order = simt::Order::descending, .together = 3, .weak = true});
   expect_same_bits(expected, run(net, {.device = Device::cuda()}));
 }
 
@@ -46,7 +46,7 @@ TEST_F(EmulatedTraining, RunsGiveTheSameBits) {
   };
   const std::string expected = run();
   {
-    const simt::ScopedOptions other({.seed = 99});
+    const simt::ScopedOptions other({.seed = 99, .together = 3, .weak = true});
     EXPECT_EQ(run(), expected) << "with threads in another order";
   }
   simt::machine().deferred = true;

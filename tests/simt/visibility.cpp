@@ -32,6 +32,16 @@ NORMA_UNCHECKED std::size_t first_equal(const std::byte* a, const std::byte* b, 
   return i;
 }
 
+// Most pieces are a number or less.
+NORMA_UNCHECKED void copy_bytes(std::byte* to, const std::byte* from, std::size_t size) {
+  if (size > 16) std::memcpy(to, from, size);
+  else
+    for (std::size_t i = 0; i < size; ++i) to[i] = from[i];
+}
+
+// A block sees all that is published once it is behind by more: going back takes time.
+constexpr std::size_t most_behind = 4096;
+
 }  // namespace
 
 Visibility& visibility() {
@@ -47,6 +57,12 @@ void Visibility::add(void* memory, std::size_t bytes) {
 void Visibility::remove(void* memory) {
   if (grids_ > 0) throw std::logic_error("device memory goes while a grid runs");
   std::erase_if(ranges_, [=](const Range& r) { return r.memory == memory; });
+}
+
+std::size_t Visibility::bytes() const {
+  std::size_t sum = 0;
+  for (const Range& r : ranges_) sum += r.bytes;
+  return sum;
 }
 
 void Visibility::begin_grid() {
@@ -82,8 +98,8 @@ void Visibility::for_each_write(F f) {
 void Visibility::see_up_to(std::size_t count) {
   const auto set = [&](const Patches::Piece& p, const std::byte* from) {
     Range& r = ranges_[p.range];
-    std::memcpy(r.memory + p.offset, from, p.size);
-    std::memcpy(r.seen.data() + p.offset, from, p.size);
+    copy_bytes(r.memory + p.offset, from, p.size);
+    copy_bytes(r.seen.data() + p.offset, from, p.size);
   };
   if (count == seen_) return;
   for (std::size_t i = seen_; i < now(); ++i) {
@@ -103,12 +119,12 @@ void Visibility::enter(View& view) {
     for_each_write([&](std::size_t range, std::size_t offset, std::size_t size) {
       const Range& r = ranges_[range];
       running_->kept.add(range, offset, r.memory + offset, size);
-      std::memcpy(r.memory + offset, r.seen.data() + offset, size);
+      copy_bytes(r.memory + offset, r.seen.data() + offset, size);
     });
   }
-  if (view.eager) view.seen = now();
+  if (view.eager || now() - view.seen > most_behind) view.seen = now();
   see_up_to(view.seen);
-  for (const Patches::Piece& p : view.kept.pieces) std::memcpy(ranges_[p.range].memory + p.offset, view.kept.bytes.data() + p.at, p.size);
+  for (const Patches::Piece& p : view.kept.pieces) copy_bytes(ranges_[p.range].memory + p.offset, view.kept.bytes.data() + p.at, p.size);
   view.kept.clear();
   running_ = &view;
 }
@@ -117,7 +133,7 @@ void Visibility::publish() {
   for_each_write([&](std::size_t range, std::size_t offset, std::size_t size) {
     Range& r = ranges_[range];
     published_before_.add(range, offset, r.published.data() + offset, size);
-    std::memcpy(r.published.data() + offset, r.memory + offset, size);
+    copy_bytes(r.published.data() + offset, r.memory + offset, size);
   });
   see_up_to(now());
   if (running_) running_->seen = now();

@@ -41,6 +41,8 @@ class Visibility {
   void begin_grid();
   // All views of the grid are gone.
   void end_grid();
+  // Of all device memory.
+  std::size_t bytes() const;
   // The number of publications so far.
   std::size_t now() const { return published_before_.pieces.size(); }
 
