@@ -5,8 +5,8 @@
 // overwritten too early.
 //
 // It can find: accesses outside memory (built with AddressSanitizer), missing barriers between threads of a block or of the grid, barriers
-// and warp collectives that not all reach, wrong masks, deadlocks, results that depend on the order of atomics. It cannot find: missing
-// __threadfence (memory here is consistent), races of fewer instructions than from one wait to the next.
+// and warp collectives that not all reach, wrong masks, deadlocks, results that depend on the order of atomics. With Options::weak it finds
+// fences that are missing between blocks. It cannot find races of fewer instructions than from one wait to the next.
 #pragma once
 #include <cstddef>
 #include <cstdint>

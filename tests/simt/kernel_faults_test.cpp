@@ -23,6 +23,7 @@ std::vector<CallCase> cases_with_barriers() {
                                      "conv2d_backward_weight_many_channels_pointwise",
                                      "conv2d_forward_many_channels_pointwise_tf32",
                                      "conv2d_forward_many_columns_tf32",
+                                     "conv2d_forward_batch_norm_statistics_n17_chunks2",
                                      "conv2d_backward_weight_n17_chunks2_tf32",
                                      "batch_norm_statistics_lenet2",
                                      "batch_norm_backward_reduce_relu_lenet2",
@@ -85,7 +86,7 @@ void expect_noticed(std::vector<simt::Arrivals> (*lines)(), simt::Options (*opti
       }
     }
   }
-  EXPECT_GE(noticed.size(), 3u);
+  EXPECT_GE(noticed.size(), each_call ? 11u : 3u);
   for (const auto& [line, found] : noticed)
     if (!follows_product(line)) EXPECT_TRUE(found) << line.what << " at " << line.file << ":" << line.line;
 }
@@ -96,7 +97,8 @@ TEST(KernelFaults, EveryBarrierIsMissed) {
   });
 }
 
-// The fences of reduce.cuh serve many kernels.
+// The fences of reduce.cuh serve many kernels. EndOfStep is not among the cases: its fence keeps reads before a later write, and no
+// emulated read comes late.
 TEST(KernelFaults, EveryFenceIsMissed) {
   expect_noticed(
       simt::fences,

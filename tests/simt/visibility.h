@@ -25,7 +25,7 @@ struct Patches {
   void clear() { pieces.clear(), bytes.clear(); }
 };
 
-// What a block sees.
+// A block and device memory.
 struct View {
   std::size_t seen = 0;  // number of publications
   bool eager = false;
