@@ -37,6 +37,9 @@ class ModuleTimer {
   // waiting, on a GPU as a graph, and then waited for. Loading kernels and capturing come before the first measurement and are not in it.
   double forward();
   double backward();
+  // Times the batch statistics alone: the part of a forward pass that reads x for means and variances. Throws Error(usage) where no batch
+  // norm of the module makes them.
+  double statistics();
 
   // Gradients after a backward(): "bn_2.weight.grad", "dx1", "y1" (of copy number 1, counted from 0), ..., in NCHW order.
   std::vector<float> read(std::string_view name) const;

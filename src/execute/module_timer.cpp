@@ -4,6 +4,9 @@
 #include <chrono>
 #include <cmath>
 #include <string>
+#include <tuple>
+#include <type_traits>
+#include <variant>
 
 #include "norma/error.h"
 #include "norma/text.h"
@@ -36,14 +39,34 @@ Plan pass_of(const Plan& plan, bool backward) {
   return pass;
 }
 
+template <class C>
+constexpr bool makes_statistics = false;
+template <class... C>
+constexpr bool makes_statistics<kernels::Together<C...>> = (std::is_same_v<C, kernels::BatchNormStatistics> || ...);
+
+// The Plan's Calls that make batch statistics, also those that are a part of another Call.
+Plan statistics_of(const Plan& plan) {
+  Plan pass = plan;
+  pass.calls.clear();
+  for (const PlanCall& c : plan.calls)
+    std::visit(
+        [&]<class C>(const C& call) {
+          if constexpr (std::is_same_v<C, kernels::BatchNormStatistics>) pass.calls.push_back(c);
+          else if constexpr (makes_statistics<C>) pass.calls.push_back({std::get<kernels::BatchNormStatistics>(call.calls), c.path});
+        },
+        c.call);
+  schedule(pass, false);
+  return pass;
+}
+
 }  // namespace
 
 struct ModuleTimer::State {
   User user{};
   Options options;
   std::unique_ptr<Executor> executor;
-  Plan plan, forward, backward;
-  std::int64_t turns_forward = 0, turns_backward = 0;  // 0: not measured yet
+  Plan plan, forward, backward, statistics;
+  std::int64_t turns_forward = 0, turns_backward = 0, turns_statistics = 0;  // 0: not measured yet
 
   double run(const Plan& pass, std::int64_t turns) const {
     const Clock::time_point start = Clock::now();
@@ -96,8 +119,9 @@ ModuleTimer::ModuleTimer(const Module& module, const Shape& x, Options options) 
                          .precision = options.precision,
                          .join = s.executor->traits().joins,
                          .assign = {.reuse = false}});
-  s.forward = pass_of(s.plan, false), s.backward = pass_of(s.plan, true);
+  s.forward = pass_of(s.plan, false), s.backward = pass_of(s.plan, true), s.statistics = statistics_of(s.plan);
   for (const Plan* p : {&s.plan, &s.forward, &s.backward}) s.executor->prepare(*p);
+  if (!s.statistics.calls.empty()) s.executor->prepare(s.statistics);
   std::int64_t number = 0;
   for (const ParameterInfo& p : graph.parameters()) write_tensor(*s.executor, s.plan, s.plan.find(p.name), initial_values(p, 0, number++));
   const auto elements = [&](const Shape& shape) { return static_cast<std::size_t>(shape.elements()); };
@@ -121,6 +145,11 @@ double ModuleTimer::forward() {
 double ModuleTimer::backward() {
   const Use s(state_, "ModuleTimer");
   return s->measure(s->backward, s->turns_backward);
+}
+double ModuleTimer::statistics() {
+  const Use s(state_, "ModuleTimer");
+  if (s->statistics.calls.empty()) throw Error(ErrorKind::usage, "no batch norm of this module makes statistics of its input");
+  return s->measure(s->statistics, s->turns_statistics);
 }
 
 std::vector<float> ModuleTimer::read(std::string_view name) const {

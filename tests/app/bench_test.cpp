@@ -207,6 +207,15 @@ TEST(ModuleTimer, CopiesHaveTensorsOfTheirOwn) {
   test::expect_error(ErrorKind::usage, {"16 lanes, not 1"}, [] { ModuleTimer{nn::BatchNorm{}, {5, 2}, {.lanes = 1}}; });
 }
 
+TEST(ModuleTimer, StatisticsAreAPartOfTheForwardPass) {
+  ModuleTimer timer{nn::BatchNorm{}, {40, 3, 9, 9}, {.copies = 2, .seconds = 0}};
+  const std::vector<float> before = timer.read("y0");
+  EXPECT_GT(timer.statistics(), 0);
+  EXPECT_EQ(timer.read("y0"), before);  // they write none of the outputs
+  ModuleTimer none{nn::ReLU{}, {4, 3}, {.seconds = 0}};
+  test::expect_error(ErrorKind::usage, {"no batch norm"}, [&] { none.statistics(); });
+}
+
 TEST(BenchBn, ShapesAreTheNets) {
   std::map<std::string, std::int64_t> layers, channels;
   for (const BnShape& s : bn_shapes()) layers[s.net] += s.count, channels[s.net] += s.count * s.c;

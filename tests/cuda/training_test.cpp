@@ -295,6 +295,7 @@ TEST(CudaTraining, TimedPassesAreThoseOfAStep) {
     ModuleTimer timer{nn::BatchNorm{}, shape, {.device = Device::cuda(), .lanes = lanes, .copies = 2, .seconds = 0}};
     EXPECT_GT(timer.forward(), 0);
     EXPECT_GT(timer.backward(), 0);
+    EXPECT_GT(timer.statistics(), 0);
     ModuleRunner step{nn::BatchNorm{}, shape, {.device = Device::cuda(), .lanes = lanes}};
     step.write("x", timer.read("x0"));
     step.write("dy", timer.read("dy0"));
