@@ -56,19 +56,28 @@ if(CMAKE_VERSION VERSION_LESS 3.25.2) # which does not know that nvcc 12 and lat
   set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION -std=c++20)
   list(APPEND CMAKE_CUDA_COMPILE_FEATURES cuda_std_20)
 endif()
+# CUB: headers that come with the toolkit. Its own package may be missing, or too old for what apps/yardsticks/cub.cu uses of it.
+find_path(NORMA_CUB_INCLUDE cub/device/device_transform.cuh HINTS ${CUDAToolkit_INCLUDE_DIRS} PATH_SUFFIXES cccl)
+mark_as_advanced(NORMA_CUB_INCLUDE)
 set(norma_cuda ON)
 message(STATUS "norma: CUDA ${CUDAToolkit_VERSION}, architectures ${CMAKE_CUDA_ARCHITECTURES}")
 
-# An object library of kernels.
+# Options of every target of CUDA sources. nvcc's warnings are errors in builds with tests: no other job compiles these. constexpr functions
+# of the shapes are for device code, too.
+#   norma_cuda_options(<target> [<option>...])
+function(norma_cuda_options target)
+  set_target_properties(${target} PROPERTIES CUDA_STANDARD 20 CUDA_STANDARD_REQUIRED ON CUDA_EXTENSIONS OFF)
+  target_compile_options(${target} PRIVATE --expt-relaxed-constexpr --compress-mode=size -Xcompiler=-Wall,-Wextra ${ARGN}
+                                        $<$<BOOL:${NORMA_BUILD_TESTS}>:-Werror=all-warnings>)
+endfunction()
+
+# An object library of kernels. No fused multiply-adds but those written.
 function(norma_add_kernels target)
   add_library(${target} OBJECT ${ARGN})
   norma_include_view(${target} kernels)
   target_include_directories(${target} PRIVATE include kernels/cuda/nvcc)
-  set_target_properties(${target} PROPERTIES CUDA_STANDARD 20 CUDA_STANDARD_REQUIRED ON CUDA_EXTENSIONS OFF)
-  # nvcc's warnings are errors in builds with tests: no other job compiles these. No fused multiply-adds but those written. constexpr
-  # functions of the shapes are for device code, too.
-  target_compile_options(${target} PRIVATE -fmad=false --expt-relaxed-constexpr --compress-mode=size -Xcompiler=-Wall,-Wextra
-                                        -Xptxas=-v $<$<BOOL:${NORMA_BUILD_TESTS}>:-Werror=all-warnings>)
+  target_compile_options(${target} PRIVATE -fmad=false)
+  norma_cuda_options(${target} -Xptxas=-v)
   # ptxas reports every kernel's registers, shared memory and spills. The report becomes a table of the library, for norma plan. cuobjdump
   # would report it, too, but is a package of its own.
   # tests/scripts/kernel_resources.sh reads the report, too.
