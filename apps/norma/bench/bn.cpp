@@ -62,10 +62,21 @@ std::vector<BnLayout> layouts_of(const Device& device, const Shape& shape) {
   return {BnLayout::lanes, BnLayout::nchw, BnLayout::nhwc};
 }
 
-std::int64_t copies_for(const Shape& shape, std::size_t cache_bytes) {
-  const double two_tensors = 2.0 * sizeof(float) * static_cast<double>(shape.elements());
+std::int64_t copies_for(const Shape& shape, std::size_t cache_bytes, std::int64_t tensors) {
+  const double touched = static_cast<double>(tensors) * sizeof(float) * static_cast<double>(shape.elements());
   constexpr std::int64_t most = 4096;
-  return std::clamp<std::int64_t>(static_cast<std::int64_t>(2.0 * static_cast<double>(cache_bytes) / two_tensors) + 1, 2, most);
+  return std::clamp<std::int64_t>(static_cast<std::int64_t>(2.0 * static_cast<double>(cache_bytes) / touched) + 1, 2, most);
+}
+
+NormaCubTensor cub_tensor(const Shape& shape, BnLayout layout) {
+  constexpr std::int64_t pack = 32;  // samples of a GPU's pack
+  const std::int64_t n = shape[0], c = shape[1], pixels = shape.elements() / (n * c);
+  switch (layout) {
+    case BnLayout::lanes: return {(n + pack - 1) / pack, c, pixels * pack};
+    case BnLayout::nchw: break;
+    case BnLayout::nhwc: return {n * pixels, c, 1};
+  }
+  return {n, c, pixels};
 }
 
 std::int64_t least_tensors(bool backward, const Shape& shape, std::size_t cache_bytes) {
@@ -81,12 +92,47 @@ bool reads_once(const Plan& pass) {
     return line.call.find('+') != std::string::npos || line.call == "batch_norm_running_update";
   });
 }
+
+// Times of the statistics alone, round by round, and CUB's in the same rounds.
+class StatisticsInTurn {
+ public:
+  // bytes: of x without a pack's padding, which CUB moves, too.
+  StatisticsInTurn(const Cub& cub, int gpu, const NormaCubTensor& tensor, std::int64_t copies, double bytes)
+      : bytes_(bytes), stored_(static_cast<double>(tensor.outer * tensor.channels * tensor.inner) * sizeof(float)) {
+    if (!cub.present()) return;
+    theirs_.emplace(cub.tensors(gpu, tensor, copies));
+    for (const NormaCubWork work : {norma_cub_statistics, norma_cub_read, norma_cub_copy}) (void)theirs_->seconds(work);
+  }
+
+  // norma's figures of this round: seconds of the statistics, bytes per second of the copy.
+  void measure(double ours, double copy) {
+    ours_.push_back(ours);
+    if (!theirs_) return;
+    const double seconds = theirs_->seconds(norma_cub_statistics), read = stored_ / theirs_->seconds(norma_cub_read),
+                 copied = 2 * stored_ / theirs_->seconds(norma_cub_copy);
+    seconds_.push_back(seconds), read_.push_back(read), copy_.push_back(copied);
+    ratio_.push_back(seconds / ours), share_.push_back(bytes_ / ours / read), copy_ratio_.push_back(copy / copied);
+  }
+
+  BnStatistics figures(BnStatistics of) {
+    of.seconds = summarise(ours_);
+    if (theirs_)
+      of.cub = BnStatistics::Theirs{summarise(seconds_), summarise(read_),  summarise(copy_),
+                                    summarise(ratio_),   summarise(share_), summarise(copy_ratio_)};
+    return of;
+  }
+
+ private:
+  double bytes_, stored_;
+  std::optional<Cub::Tensors> theirs_;
+  std::vector<double> ours_, seconds_, read_, copy_, ratio_, share_, copy_ratio_;
+};
 }  // namespace
 
-std::vector<BnPass> measure(const BnShape& s, BnLayout layout, const Device& device, const BnRequest& request) {
+BnFigures measure(const BnShape& s, BnLayout layout, const Device& device, const BnRequest& request, const Cub* cub) {
   const std::size_t cache = cache_bytes(device);
   const Shape shape = shape_of(s, request.batch, cache);
-  const std::int64_t copies = copies_for(shape, cache);
+  const std::int64_t copies = copies_for(shape, cache, cub ? 1 : 2);  // statistics alone touch x alone
   const ExecutorOptions executor{.threads = request.threads, .isa = request.isa};
   const bool on_gpu = device.kind == Device::Kind::cuda;
   ModuleTimer timer{
@@ -111,6 +157,10 @@ std::vector<BnPass> measure(const BnShape& s, BnLayout layout, const Device& dev
   if (reads_once(timer.forward_plan())) passes[0].tensors = 2;
   if (reads_once(timer.backward_plan())) passes[1].tensors = 3;
   std::vector<double> seconds[2], shares[2], bandwidths;
+  std::optional<StatisticsInTurn> statistics;
+  if (cub)
+    statistics.emplace(*cub, device.index, cub_tensor(shape, layout), copies_for(shape, cache),
+                       static_cast<double>(shape.elements()) * sizeof(float));
   (void)timer.forward(), (void)timer.backward(), (void)copy();
   const Clock::time_point begin = Clock::now();
   for (int round = 0; round < 5 || std::chrono::duration<double>(Clock::now() - begin).count() < request.seconds; ++round) {
@@ -120,11 +170,14 @@ std::vector<BnPass> measure(const BnShape& s, BnLayout layout, const Device& dev
       seconds[i].push_back(times[i]);
       shares[i].push_back(passes[i].bytes() / times[i] / bandwidths.back());
     }
+    if (statistics) statistics->measure(timer.statistics(), bandwidths.back());
   }
   for (std::size_t i = 0; i < 2; ++i)
     passes[i].seconds = summarise(std::move(seconds[i])), passes[i].copy = summarise(bandwidths),
     passes[i].share_of_copy = summarise(std::move(shares[i]));
-  return passes;
+  BnFigures figures{std::move(passes), {}};
+  if (statistics) figures.statistics = statistics->figures({.shape = &s, .tensor = shape, .layout = layout, .seconds = {}, .cub = {}});
+  return figures;
 }
 
 }  // namespace norma::app

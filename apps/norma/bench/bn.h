@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "apps/norma/bench/bench.h"
+#include "apps/norma/bench/yardstick.h"
 
 namespace norma::app {
 
@@ -50,13 +51,47 @@ struct BnPass {
   double bytes() const { return static_cast<double>(tensors * tensor.elements()) * sizeof(float); }
 };
 
-// Number of sets of tensors (x and y of every set together) to use in rotation. Twice the cache lies between two uses of a set.
-std::int64_t copies_for(const Shape& shape, std::size_t cache_bytes);
+// Batch statistics alone, in one layout: norma's, and CUB's work on such tensors, all timed in turn.
+struct BnStatistics {
+  const BnShape* shape = nullptr;
+  Shape tensor{};
+  BnLayout layout = BnLayout::lanes;
+  Summary seconds;  // norma's
+
+  struct Theirs {
+    Summary seconds;        // its statistics alone, by DeviceSegmentedReduce over channels
+    Summary read, copy;     // bytes per second: DeviceReduce, and DeviceTransform, whose bytes are read and written
+    Summary ratio;          // its time of the statistics over norma's
+    Summary share_of_read;  // norma's statistics read x: bytes per second over those of `read`
+    Summary copy_ratio;     // its time of a copy over that of norma's copy
+  };
+  std::optional<Theirs> cub;  // no value where CUB is not there
+
+  double bytes() const { return static_cast<double>(tensor.elements()) * sizeof(float); }  // x, once
+};
+
+struct BnFigures {
+  std::vector<BnPass> passes;
+  std::optional<BnStatistics> statistics;
+};
+
+// Number of sets of tensors to use in rotation. Twice the cache lies between two uses of a set, of which a pass touches `tensors` at least:
+// x and y, or x alone.
+std::int64_t copies_for(const Shape& shape, std::size_t cache_bytes, std::int64_t tensors = 2);
 // Least number of tensors that a pass reads and writes. Forward: x, y. Backward: x, dy, dx. The sums over the batch read their input first.
 // It counts again where neither the cache nor the chip keeps it (measure() asks the Plan).
 std::int64_t least_tensors(bool backward, const Shape& shape, std::size_t cache_bytes);
 
-std::vector<BnPass> measure(const BnShape& shape, BnLayout layout, const Device& device, const BnRequest& request);
+// A tensor's memory as CUB sees it, which knows no packs: a pack's padding counts as samples.
+NormaCubTensor cub_tensor(const Shape& shape, BnLayout layout);
+
+// With `cub` also the statistics alone, of CUB where it is present.
+BnFigures measure(const BnShape& shape, BnLayout layout, const Device& device, const BnRequest& request, const Cub* cub = nullptr);
+
+// The tables after those of the passes. library: "CUB 3.0.1", or empty where it is missing.
+std::string text(const std::vector<BnStatistics>& all, const std::string& library);
+// Adds "cub": the library or null, "statistics": the rows, "statistics_nets": what a net's come to.
+void add_json(nlohmann::ordered_json& json, const std::vector<BnStatistics>& all, const std::string& library);
 
 int bench_bn(const BnRequest& request);
 

@@ -12,6 +12,11 @@ constexpr ModuleFile module{
     "; to compare: install oneDNN 2 (Debian: apt-get install libdnnl-dev), configure and build norma again, and run it from the build "
     "folder"};
 
+constexpr ModuleFile cub_module{
+    "norma_cub", norma_cub_version, "CUB",
+    "; to compare: CUB comes with the CUDA toolkit (NVIDIA's package cuda-cccl) and needs no more than that; configure and build norma "
+    "again, and run it from the build folder"};
+
 }  // namespace
 
 Yardstick::Yardstick(const std::filesystem::path& folder) : api_(load_table<NormaOnednn>(folder, module, missing_)) {}
@@ -33,6 +38,22 @@ std::vector<float> Yardstick::Pass::read(std::size_t count) const {
   std::vector<float> values(count);
   if (!api_->read(operation_.get(), values.data())) throw Error(ErrorKind::failure, std::string(api_->library) + " gave no result");
   return values;
+}
+
+Cub::Cub(const std::filesystem::path& folder) : api_(load_table<NormaCub>(folder, cub_module, missing_)) {}
+
+Cub::Tensors Cub::tensors(int gpu, const NormaCubTensor& tensor, std::int64_t copies) const {
+  char reason[256] = "no reason given";
+  void* const made = api_->create(gpu, &tensor, copies, reason, sizeof reason);
+  if (!made) throw Error(ErrorKind::failure, library() + ": " + reason);
+  return {api_, made};
+}
+
+double Cub::Tensors::seconds(NormaCubWork work) {
+  char reason[256] = "no reason given";
+  const double s = api_->run(tensors_.get(), work, reason, sizeof reason);
+  if (s < 0) throw Error(ErrorKind::failure, std::string(api_->library) + ": " + reason);
+  return s;
 }
 
 }  // namespace norma::app

@@ -1,14 +1,16 @@
-// oneDNN, from norma_onednn.so in the program's folder: one pass of an operation, timed alternately with norma's.
+// Other libraries, from modules in the program's folder, timed alternately with norma: oneDNN's operations, CUB's reductions.
 #pragma once
 #include <filesystem>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "apps/yardsticks/cub.h"
 #include "apps/yardsticks/onednn.h"
 
 namespace norma::app {
 
+// oneDNN: one pass of an operation.
 class Yardstick {
  public:
   // Loads norma_onednn.so from a folder. If that fails the yardstick is absent, and missing() gives the reason and the remedy.
@@ -36,6 +38,35 @@ class Yardstick {
  private:
   std::string missing_;
   const NormaOnednn* api_;
+};
+
+// CUB: what it does with tensors on a GPU.
+class Cub {
+ public:
+  // Loads norma_cub.so from a folder. If that fails CUB is absent, and missing() gives the reason and the remedy.
+  explicit Cub(const std::filesystem::path& folder);
+  explicit Cub(const NormaCub& api) : api_(&api) {}
+
+  bool present() const { return api_ != nullptr; }
+  const std::string& missing() const { return missing_; }
+  std::string library() const { return api_ ? api_->library : ""; }
+
+  class Tensors {
+   public:
+    double seconds(NormaCubWork work);  // of one tensor; throws Error(failure) with CUB's reason
+
+   private:
+    friend class Cub;
+    Tensors(const NormaCub* api, void* tensors) : api_(api), tensors_(tensors, api->destroy) {}
+    const NormaCub* api_;
+    std::unique_ptr<void, void (*)(void*)> tensors_;
+  };
+  // Twice `copies` of them. Only where present. Throws Error(failure) with CUB's reason.
+  Tensors tensors(int gpu, const NormaCubTensor& tensor, std::int64_t copies) const;
+
+ private:
+  std::string missing_;
+  const NormaCub* api_;
 };
 
 }  // namespace norma::app
