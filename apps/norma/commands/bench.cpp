@@ -56,7 +56,7 @@ Command add_bench(CLI::App& norma) {
   add_recipe_flags(epoch_app, FlagScope::all, epoch->overrides);
 
   auto bn = std::make_shared<BnRequest>();
-  CLI::App& bn_app = *app.add_subcommand("bn", "Batch norm by itself, forward and backward, compared with a copy");
+  CLI::App& bn_app = *app.add_subcommand("bn", "Batch norm by itself, compared with a copy; on a GPU also its statistics with CUB's");
   bn_app.add_option("filter", bn->filter, "Measure only shapes with this text in their name, such as lenet or resnet50/layer2");
   bn_app.add_option("--device", bn->device, "auto, cpu, cuda or cuda:N")->type_name("NAME")->capture_default_str();
   bn_app.add_option("--layout", bn->layouts, "Memory layouts: lanes, and on a GPU nchw, nhwc; default: all")
