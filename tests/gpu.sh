@@ -1,11 +1,11 @@
 #!/bin/sh
 # Every test and measurement of norma that needs a GPU, from a bundle (cmake --build build --target bundle), in at most 10 minutes.
 #   sh gpu.sh <bundle folder> [--data-dir DIR] [--out DIR] [--seconds N] [--only LIST]
-# First correctness, these steps side by side; then speed, each step alone; last the table of norma's figures and those of PyTorch, JAX and
-# cuDNN. DIR holds mnist/ and fashion-mnist/ (default: where norma looks for data sets). --out (default: .) gets gpu.log (all output),
-# gpu.json (the closing tables and all measurements) and cudnn.json. --seconds: for all steps together, default 570; the last half is kept
-# for speed. --only: steps, such as kernels,repeats. Needs no compiler and no packages. A step is skipped if the machine lacks its
-# tool or data (compute-sanitizer, cuDNN, PyTorch, JAX, data). A step that fails or takes too long does not stop the others.
+# First correctness, these steps side by side; then speed, each step alone; last the table of norma's figures and those of PyTorch, JAX,
+# cuDNN and CUB. DIR holds mnist/ and fashion-mnist/ (default: where norma looks for data sets). --out (default: .) gets gpu.log (all
+# output), gpu.json (the closing tables and all measurements) and cudnn.json. --seconds: for all steps together, default 570; the last
+# half is kept for speed. --only: steps, such as kernels,repeats. Needs no compiler and no packages. A step is skipped if the machine lacks
+# its tool or data (compute-sanitizer, cuDNN, PyTorch, JAX, data). A step that fails or takes too long does not stop the others.
 # Exits with 0 if all steps that ran passed, 1 otherwise, 77 without a GPU that norma can use, 2 on wrong usage.
 set -u
 checks='nvidia_smi doctor kernels large cudnn verify memcheck racecheck initcheck synccheck repeats accuracy precision peers'

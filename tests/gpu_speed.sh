@@ -79,11 +79,17 @@ step_bench_epoch() {
     "$results/bench_epoch.json" process_seconds 1 '%.2f s')"
 }
 
+# Beside batch norm its statistics alone, and CUB's where the bundle has it.
 step_bench_bn() {
   measured bench_bn bn || return 1
-  figure "%copy $(sed 's/.*"nets":\[//; s/},{"net"/}\n{"net"/g' "$results/bench_bn.json" |
+  cub=$(sed 's/.*"statistics_nets":\[//; s/},{"net"/}\n{"net"/g' "$results/bench_bn.json" |
+    sed -n 's/.*"net":"\([^"]*\)","layout":"\([^"]*\)","ratio":{"geometric_mean":\([0-9.eE+-]*\).*/\1 \2 \3/p' |
+    awk '{ printf "%s%s %s %.2f", (NR > 1 ? ", " : ""), $1, $2, $3 }')
+  library=$(sed -n 's/.*"cub":"\([^"]*\)".*/\1/p' "$results/bench_bn.json")
+  text=$(sed 's/.*"nets":\[//; s/\],"cub":.*//; s/},{"net"/}\n{"net"/g' "$results/bench_bn.json" |
     sed -n 's/.*"net":"\([^"]*\)","layout":"\([^"]*\)","pass":"\([^"]*\)".*"geometric_mean":\([0-9.eE+-]*\).*/\1 \2 \3 \4/p' |
-    awk '{ printf "%s%s %s %s %.0f", (NR > 1 ? ", " : ""), $1, $2, $3, 100 * $4 }')"
+    awk '{ printf "%s%s %s %s %.0f", (NR > 1 ? ", " : ""), $1, $2, $3, 100 * $4 }')
+  figure "%copy $text; ${cub:+$library over norma, statistics alone: }${cub:-no CUB in this bundle}"
 }
 
 # ---- norma's epoch and its peers'. Measurements go to $results/<step>.json, one object a line, for the step ratios.

@@ -17,6 +17,7 @@ program bundle/norma <<'SH'
 case "$*" in
   'doctor --json') echo '{"usable": true, "cudnn": null}' ;;
   doctor) echo 'gpu 0  a fake one' ;;
+  'bench bn --device cuda --json') cat "$FAKE_TESTS.bn" ;;
   *) exit 1 ;;
 esac
 SH
@@ -182,6 +183,22 @@ echo works >"$FAKE_TESTS.sanitizer"
 run memcheck
 check "a context is lost under a sanitizer" "$? $(result memcheck)" \
   "1 FAILED: 0 errors;0 errors; LeNet's and ragged shapes: 2 passed, 1 failed, 0 skipped; ended their process: $layers/fill_17"
+
+# ---- batch norm beside CUB
+bn_json() { # <what follows the nets>
+  echo '{"passes":[],"nets":[{"net":"lenet","layout":"lanes","pass":"forward","share_of_copy":{"geometric_mean":0.91}},'\
+'{"net":"lenet","layout":"nchw","pass":"forward","share_of_copy":{"geometric_mean":0.5}}]'"$1}" >"$FAKE_TESTS.bn"
+}
+lanes='{"net":"lenet","layout":"lanes","ratio":{"geometric_mean":1.25,"worst":1},"share_of_read":{"geometric_mean":0.7}}'
+nchw='{"net":"lenet","layout":"nchw","ratio":{"geometric_mean":3,"worst":2},"share_of_read":{"geometric_mean":0.6}}'
+bn_json ',"cub":"CUB 3.0.1","statistics":[{"net":"lenet","name":"bn1"}],"statistics_nets":['"$lanes,$nchw]"
+run bench_bn
+check "bench_bn: exit code" $? 0
+check "... its figure" "$(result bench_bn)" \
+  "passed: %copy lenet lanes forward 91, lenet nchw forward 50; CUB 3.0.1 over norma, statistics alone: lenet lanes 1.25, lenet nchw 3.00"
+bn_json ',"cub":null,"statistics":[{"net":"lenet","name":"bn1"}],"statistics_nets":[]'
+run bench_bn
+check "bench_bn without CUB" "$? $(result bench_bn)" "0 passed: %copy lenet lanes forward 91, lenet nchw forward 50; no CUB in this bundle"
 
 # ---- usage
 sh bundle/gpu.sh 2>err

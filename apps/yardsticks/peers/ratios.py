@@ -125,6 +125,9 @@ def add_batch_norms(table, folder):
         mean, worst = (f"{math.exp(statistics.fmean(map(math.log, ratios))):.2f}", f"{min(ratios):.2f}") if ratios else (MISSING, MISSING)
         table.add(f"  geometric mean of {len(ratios)}, {layout}", ratio=mean, must="1.0", aim="1.3")
         table.add(f"  worst, {layout}", ratio=worst, must="0.95", aim="1.0")
+    for line in objects(folder, "bench_bn"):
+        for net in line.get("statistics_nets", []):
+            table.add(f"BN statistics alone, {net['net']} {net['layout']}, CUB", ratio=f"{net['ratio']['geometric_mean']:.2f}")
     copy = ours.copy or torch.copy
 
     def share(seconds, s):
