@@ -31,7 +31,7 @@ TEST(Cub, SaysWhyItIsAbsent) {
   const Cub missing(folder.path());
   EXPECT_FALSE(missing.present());
   EXPECT_EQ(missing.library(), "");
-  for (const char* part : {"CUB is not installed", "norma_cub.so is missing", "CUDA toolkit", "build norma again"})
+  for (const char* part : {"CUB is not installed", "norma_cub.so is missing", "CUDA toolkit", "cmake/build.sh release norma_cub"})
     EXPECT_NE(missing.missing().find(part), std::string::npos) << missing.missing();
   std::ofstream(folder / "norma_cub.so") << "no library";
   const Cub broken(folder.path());

@@ -14,8 +14,8 @@ constexpr ModuleFile module{
 
 constexpr ModuleFile cub_module{
     "norma_cub", norma_cub_version, "CUB",
-    "; to compare: CUB comes with the CUDA toolkit (NVIDIA's package cuda-cccl) and needs no more than that; configure and build norma "
-    "again, and run it from the build folder"};
+    "; to compare: CUB comes with the CUDA toolkit (NVIDIA's package cuda-cccl); sh cmake/build.sh release norma_cub builds its module; "
+    "then run norma from the build folder"};
 
 }  // namespace
 
