@@ -139,8 +139,11 @@ template <class Run>
 auto repeated(const char* what, bool is_norma, const Run& run) {
   const auto first = run();
   const bool equal = same_bits(first, run());
-  if (is_norma) EXPECT_TRUE(equal) << what << ": another run gives other bits";
-  else if (!equal) std::printf("CUB gives other bits in another run: %s\n", what);
+  if (is_norma) {
+    EXPECT_TRUE(equal) << what << ": another run gives other bits";
+  } else if (!equal) {
+    std::printf("CUB gives other bits in another run: %s\n", what);
+  }
   return first;
 }
 
