@@ -26,4 +26,26 @@ struct Divisor {
   }
 };
 
+// For numbers below 2^62.
+struct LargeDivisor {
+  __extension__ using Wide = unsigned __int128;
+  std::uint64_t d = 1, multiplier = 1;
+  std::uint32_t shift = 0;
+
+  constexpr LargeDivisor() = default;
+  constexpr explicit LargeDivisor(std::int64_t divisor) : d(static_cast<std::uint64_t>(divisor)) {  // 1 .. 2^62
+    while ((std::uint64_t{1} << shift) < d) ++shift;
+    multiplier = static_cast<std::uint64_t>(((Wide{(std::uint64_t{1} << shift) - d} << 64) / d) + 1);
+  }
+
+  struct Result {
+    std::int64_t quotient, remainder;
+  };
+  constexpr Result divide(std::int64_t number) const {
+    const std::uint64_t n = static_cast<std::uint64_t>(number);
+    const std::uint64_t q = (static_cast<std::uint64_t>((Wide{n} * multiplier) >> 64) + n) >> shift;
+    return {static_cast<std::int64_t>(q), static_cast<std::int64_t>(n - q * d)};
+  }
+};
+
 }  // namespace norma::kernels::cuda

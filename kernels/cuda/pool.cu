@@ -9,13 +9,20 @@ template <class Index>
 struct MaxForward {
   Windows windows;
   float* y;
-  Index* argmax;
+  Index* argmax;  // may be null
   const float* x;
-  __device__ __forceinline__ void operator()(std::int64_t plane, std::int64_t, std::int64_t, std::uint32_t position) const {
-    const Largest best = first_largest(windows, windows.place(position), x + plane * windows.x_plane, [](float v) { return v; });
-    const std::int64_t i = plane * windows.y_plane + position;
-    y[i] = best.value;
-    if (argmax) argmax[i] = static_cast<Index>(best.tap);
+  template <int n>
+  __device__ __forceinline__ void apply(const WindowPlace& at) const {
+    Largest best[n];
+    first_largest(
+        windows, windows.place(at.position), x + at.plane * windows.x_plane, [](float v) { return v; }, best);
+    float largest[n];
+    Index won[n];
+#pragma unroll
+    for (int k = 0; k < n; ++k) largest[k] = best[k].value, won[k] = static_cast<Index>(best[k].tap);
+    const std::int64_t i = at.plane * windows.y_plane + at.position;
+    store(y + i, largest);
+    if (argmax) store_indices(argmax + i, won);
   }
 };
 
@@ -25,10 +32,14 @@ struct MaxBackward {
   float* dx;
   const float* dy;
   const Index* argmax;
-  __device__ __forceinline__ void operator()(std::int64_t plane, std::int64_t, std::int64_t, std::uint32_t position) const {
-    const float* const of_plane = dy + plane * windows.y_plane;
-    dx[plane * windows.x_plane + position] =
-        sum_won(windows, windows.place(position), argmax + plane * windows.y_plane, [&](std::int64_t i) { return of_plane[i]; });
+  template <int n>
+  __device__ __forceinline__ void apply(const WindowPlace& at) const {
+    const float* const of_plane = dy + at.plane * windows.y_plane;
+    float sum[n];
+    sum_won(
+        windows, windows.place(at.position), argmax + at.plane * windows.y_plane,
+        [&](std::int64_t i, float(&shares)[n]) { load(of_plane + i, shares); }, sum);
+    store(dx + at.plane * windows.x_plane + at.position, sum);
   }
 };
 
@@ -44,18 +55,29 @@ struct AvgForward {
   float* y;
   const float* x;
   bool include_pad;
-  __device__ __forceinline__ void operator()(std::int64_t plane, std::int64_t, std::int64_t, std::uint32_t position) const {
+  template <int n>
+  __device__ __forceinline__ void apply(const WindowPlace& of) const {
     const Windows& g = windows;
-    const Windows::Place at = g.place(position);
+    const Windows::Place at = g.place(of.position);
     const Side::Span rows = g.h.taps(at.h), columns = g.w.taps(at.w);
-    const float* const of_plane = x + plane * g.x_plane;
-    float sum = 0;
+    const float* const of_plane = x + of.plane * g.x_plane;
+    float sum[n] = {};
+#pragma unroll 1
     for (std::int32_t r = rows.begin; r < rows.end; ++r) {
-      float line = 0;
-      for (std::int32_t s = columns.begin; s < columns.end; ++s) line += of_plane[g.x_index(g.h.at(at.h, r), g.w.at(at.w, s), at.lane)];
-      sum += line;
+      float line[n] = {}, v[n];
+#pragma unroll 1
+      for (std::int32_t s = columns.begin; s < columns.end; ++s) {
+        load(of_plane + g.x_index(g.h.at(at.h, r), g.w.at(at.w, s), at.lane), v);
+#pragma unroll
+        for (int k = 0; k < n; ++k) line[k] += v[k];
+      }
+#pragma unroll
+      for (int k = 0; k < n; ++k) sum[k] += line[k];
     }
-    y[plane * g.y_plane + position] = sum / divisor(g, at.h, at.w, include_pad);
+    const float by = divisor(g, at.h, at.w, include_pad);
+#pragma unroll
+    for (int k = 0; k < n; ++k) sum[k] = sum[k] / by;
+    store(y + of.plane * g.y_plane + of.position, sum);
   }
 };
 
@@ -64,28 +86,33 @@ struct AvgBackward {
   float* dx;
   const float* dy;
   bool include_pad;
-  __device__ __forceinline__ void operator()(std::int64_t plane, std::int64_t, std::int64_t, std::uint32_t position) const {
-    const float* const of_plane = dy + plane * windows.y_plane;
-    float sum = 0;
-    for_windows_of(windows, windows.place(position), [&](std::int64_t i, std::int32_t p, std::int32_t q, std::int32_t) {
-      sum += of_plane[i] / divisor(windows, p, q, include_pad);
+  template <int n>
+  __device__ __forceinline__ void apply(const WindowPlace& at) const {
+    const float* const of_plane = dy + at.plane * windows.y_plane;
+    float sum[n] = {};
+    for_windows_of(windows, windows.place(at.position), [&](std::int64_t i, std::int32_t p, std::int32_t q, std::int32_t) {
+      const float by = divisor(windows, p, q, include_pad);
+      float share[n];
+      load(of_plane + i, share);
+#pragma unroll
+      for (int k = 0; k < n; ++k) sum[k] += share[k] / by;
     });
-    dx[plane * windows.x_plane + position] = sum;
+    store(dx + at.plane * windows.x_plane + at.position, sum);
   }
 };
 
 template <class Index>
 void max_forward(const MaxPoolForward& call, const Memory& memory, const Queue& queue) {
-  launch_windows(call.shape.y, queue.stream,
-                 MaxForward<Index>{Windows(call.shape, call.shape.y), memory.at<float>(call.y), memory.at<Index>(call.argmax),
-                                   memory.at<float>(call.x)});
+  const MaxForward<Index> each{Windows(call.shape, call.shape.y), memory.at<float>(call.y), memory.at<Index>(call.argmax),
+                               memory.at<float>(call.x)};
+  launch_windows(call.shape.y, queue.stream, each, each.y, each.argmax, each.x);
 }
 
 template <class Index>
 void max_backward(const MaxPoolBackward& call, const Memory& memory, const Queue& queue) {
-  launch_windows(call.shape.x, queue.stream,
-                 MaxBackward<Index>{Windows(call.shape, call.shape.x), memory.at<float>(call.dx), memory.at<float>(call.dy),
-                                    memory.at<Index>(call.argmax)});
+  const MaxBackward<Index> each{Windows(call.shape, call.shape.x), memory.at<float>(call.dx), memory.at<float>(call.dy),
+                                memory.at<Index>(call.argmax)};
+  launch_windows(call.shape.x, queue.stream, each, each.dx, each.dy, each.argmax);
 }
 
 }  // namespace
@@ -101,13 +128,13 @@ void enqueue(const MaxPoolBackward& call, const Memory& memory, const Queue& que
 }
 
 void enqueue(const AvgPoolForward& call, const Memory& memory, const Queue& queue) {
-  launch_windows(call.shape.y, queue.stream,
-                 AvgForward{Windows(call.shape, call.shape.y), memory.at<float>(call.y), memory.at<float>(call.x), call.include_pad});
+  const AvgForward each{Windows(call.shape, call.shape.y), memory.at<float>(call.y), memory.at<float>(call.x), call.include_pad};
+  launch_windows(call.shape.y, queue.stream, each, each.y, each.x);
 }
 
 void enqueue(const AvgPoolBackward& call, const Memory& memory, const Queue& queue) {
-  launch_windows(call.shape.x, queue.stream,
-                 AvgBackward{Windows(call.shape, call.shape.x), memory.at<float>(call.dx), memory.at<float>(call.dy), call.include_pad});
+  const AvgBackward each{Windows(call.shape, call.shape.x), memory.at<float>(call.dx), memory.at<float>(call.dy), call.include_pad};
+  launch_windows(call.shape.x, queue.stream, each, each.dx, each.dy);
 }
 
 }  // namespace norma::kernels::cuda

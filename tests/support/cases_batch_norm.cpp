@@ -26,7 +26,8 @@ std::vector<Normalised> batch_norm_shapes() {
           {"two_values", 2, 1, 1, 1},
           {"offset_data", 17, 3, 6, 5, 50, 0.5},
           {"tiny_data", 17, 3, 6, 5, 0, 1e-4},
-          {"large_planes", 3, 2, 60, 59}};
+          {"large_planes", 3, 2, 60, 59},
+          {"n12_odd_planes", 12, 1, 53, 53}};
 }
 
 BatchNormStatistics statistics_in(CallCase& c, const Normalised& p) {
