@@ -71,6 +71,17 @@ struct Pair {
 __device__ __forceinline__ Pair merge(const Pair& a, const Pair& b) { return {a.a + b.a, a.b + b.b}; }
 __device__ __forceinline__ Pair warp_merge(const Pair& p) { return {warp_sum(p.a), warp_sum(p.b)}; }
 
+// Adds up part(0) ... part(parts - 1), shared out among a group of `width` lanes; each lane gets the sum. All lanes of the warp must call.
+template <class PartAt>
+requires std::is_same_v<std::invoke_result_t<PartAt, std::uint32_t>, Pair> __device__ __forceinline__ Pair merge_parts(PartAt part,
+                                                                                                                       std::uint32_t parts,
+                                                                                                                       int lane,
+                                                                                                                       int width) {
+  Pair sum{0, 0};
+  for_parts<4>(part, parts, lane, width, [&](const Pair& p) { sum = merge(sum, p); });
+  return {group_sum(sum.a, width), group_sum(sum.b, width)};
+}
+
 struct GradientSums {
   float *dgamma, *dbeta;
   __device__ __forceinline__ void write(std::int64_t channel, const Pair& sums) const {

@@ -10,10 +10,9 @@ Correlation correlation_of(const Conv2dForward& call) {
   const ConvShape& s = call.shape;
   const Window& k = s.window;
   Correlation g = correlation(s.y, s.x, s.groups, call.precision);
-  g.kernel_h = k.kernel_h, g.kernel_w = k.kernel_w;
+  g.set_window(k, 1);
   g.weight_in = k.area(), g.weight_out = g.ins * k.area(), g.weight_group = g.outs * g.weight_out;
   g.stride_h = k.stride_h, g.stride_w = k.stride_w, g.first_h = -k.pad_h, g.first_w = -k.pad_w;
-  g.step_h = k.dilation_h, g.step_w = k.dilation_w;
   return g;
 }
 
@@ -21,15 +20,12 @@ Correlation correlation_of(const Conv2dBackwardInput& call) {
   const ConvShape& s = call.shape;
   const Window& k = s.window;
   Correlation g = correlation(s.x, s.y, s.groups, call.precision);
-  g.kernel_h = k.kernel_h, g.kernel_w = k.kernel_w;
+  g.set_window(k, -1);
   g.weight_out = k.area(), g.weight_in = g.outs * k.area(), g.weight_group = g.ins * g.weight_in;
-  g.first_h = k.pad_h, g.first_w = k.pad_w, g.step_h = -k.dilation_h, g.step_w = -k.dilation_w;
+  g.first_h = k.pad_h, g.first_w = k.pad_w;
   g.by_stride_h = Divisor(k.stride_h), g.by_stride_w = Divisor(k.stride_w);
   return g;
 }
-
-// Returns true if neighbouring outputs look at the input in steps that a thread has to find out.
-bool strided(const Conv2dBackwardInput& call) { return call.shape.window.stride_h > 1 || call.shape.window.stride_w > 1; }
 
 void place(Correlation& g, const Conv2dForward& call, const Memory& memory) {
   g.out = memory.at<float>(call.y), g.in = memory.at<float>(call.x);
@@ -49,13 +45,13 @@ OuterSum outer_sum_of(const Conv2dBackwardWeight& call) {
 void enqueue(const Conv2dForward& call, const Memory& memory, const Queue& queue) {
   Correlation g = correlation_of(call);
   place(g, call, memory);
-  launch_correlation(g, false, queue);
+  launch_correlation(g, queue);
 }
 
 void enqueue(const Conv2dBackwardInput& call, const Memory& memory, const Queue& queue) {
   Correlation g = correlation_of(call);
   place(g, call, memory);
-  launch_correlation(g, strided(call), queue);
+  launch_correlation(g, queue);
 }
 
 Needs needs(const Conv2dBackwardWeight& call) { return needs(outer_sum_of(call)); }
@@ -76,13 +72,13 @@ void enqueue(const Conv2dForwardStatistics& joined, const Memory& memory, const 
 
 Needs needs(const Conv2dBackwardInputReduce& joined) {
   const auto& [call, reduce] = joined.calls;
-  return needs_of_reduce(correlation_of(call), strided(call), 1);
+  return needs_of_reduce(correlation_of(call), 1);
 }
 void enqueue(const Conv2dBackwardInputReduce& joined, const Memory& memory, const Queue& queue) {
   const auto& [call, reduce] = joined.calls;
   Correlation g = correlation_of(call);
   place(g, call, memory);
-  launch_correlation(g, strided(call), reduce, 1, memory, queue);
+  launch_correlation(g, reduce, 1, memory, queue);
 }
 
 }  // namespace norma::kernels::cuda

@@ -17,11 +17,11 @@ constexpr int no_conflict = 8;  // words by which rows are longer, so that the p
 template <Precision precision, int filters>
 struct Tile {
   std::uint32_t weight[words_per_tile][filters + no_conflict];
-  Tap tap[words_per_tile * factors_per_word<precision>];
+  Taps<words_per_tile * factors_per_word<precision>> taps;
   std::uint32_t seen[correlate_warps][words_at_once][warp + no_conflict];
 };
 
-template <Precision precision, int filters, bool strided>
+template <Precision precision, int filters, class Seen>
 __global__ void __launch_bounds__(correlate_threads, product_blocks) correlate_on_tensor_cores(Correlation g) {
   static_assert(filters % product_rows == 0 && correlate_threads == 2 * words_per_tile);
   constexpr int per_word = factors_per_word<precision>, taps_per_tile = words_per_tile * per_word;
@@ -29,14 +29,13 @@ __global__ void __launch_bounds__(correlate_threads, product_blocks) correlate_o
   Tile<precision, filters>& tile = shared<Tile<precision, filters>>();
   auto& seen = tile.seen[warp_index()];
   const BlockOf<filters, 1> block(g);
-  const auto columns = Columns<1>::of<strided>(g, block);
+  auto columns = Columns<1>::of<Seen>(g, block);
   const float* const weights = block.weights(g);
   const int lane = lane_index();
 
   ProductSums<row_tiles, warp / product_columns> sum;
-  const std::int64_t taps = g.ins * g.area();
-  for (std::int64_t first_tap = 0; first_tap < taps; first_tap += taps_per_tile) {
-    const int count = static_cast<int>(taps - first_tap < taps_per_tile ? taps - first_tap : taps_per_tile);
+  for (TileOfTaps taps; taps.channel < g.ins;) {
+    const int count = taps.count(g, taps_per_tile);
     const int words = ceil_div(count, words_at_once * per_word) * words_at_once;
     __syncthreads();
     if (const int word = static_cast<int>(threadIdx.x) % words_per_tile, half = static_cast<int>(threadIdx.x) / words_per_tile;
@@ -45,8 +44,8 @@ __global__ void __launch_bounds__(correlate_threads, product_blocks) correlate_o
 #pragma unroll
       for (int t = 0; t < per_word; ++t) {
         const int tap = word * per_word + t;
-        at[t] = tap < count ? tap_at<strided>(g, first_tap + tap) : TapAt{{0, nowhere, nowhere}, -1};
-        if (half == 0) tile.tap[tap] = at[t].tap;
+        at[t] = tap < count ? taps.at<Seen>(g, tap) : TapAt{no_tap<Seen>(), -1};
+        if (half == 0) tile.taps.set(tap, at[t].tap);
       }
 #pragma unroll 8
       for (int k = half; k < filters; k += 2)
@@ -57,9 +56,8 @@ __global__ void __launch_bounds__(correlate_threads, product_blocks) correlate_o
     for (int first = 0; first < words; first += words_at_once) {
 #pragma unroll
       for (int w = 0; w < words_at_once; ++w)
-        seen[w][lane] = make_word<precision>([&](int t) {
-          return look<std::conditional_t<strided, Strided, Padded>>(g, columns.pixel[0], tile.tap[(first + w) * per_word + t]);
-        });
+        seen[w][lane] =
+            make_word<precision>([&](int t) { return look<Seen>(g, columns.pixel[0], tile.taps.at((first + w) * per_word + t)); });
       __syncwarp();
 #pragma unroll
       for (int step = 0; step < words_at_once; step += product_words)
@@ -67,6 +65,7 @@ __global__ void __launch_bounds__(correlate_threads, product_blocks) correlate_o
                                     [&](int word, int column) { return seen[step + word][column]; });
       __syncwarp();  // a product orders no memory
     }
+    taps.advance(g, count, columns.pixel);
   }
 
   float made[1][filters];
@@ -83,22 +82,21 @@ __global__ void __launch_bounds__(correlate_threads, product_blocks) correlate_o
 }
 
 template <Precision precision>
-void launch_of(const Correlation& g, bool strided, const Queue& queue) {
-  const Tiling t = tiling_of(g, strided);
-  const auto start = [&](auto kernel) { launch(kernel, t.blocks(), correlate_threads, queue.stream, g); };
-  if (t.filters == 64)
-    strided ? start(named<correlate_on_tensor_cores<precision, 64, true>>())
-            : start(named<correlate_on_tensor_cores<precision, 64, false>>());
-  else
-    strided ? start(named<correlate_on_tensor_cores<precision, 16, true>>())
-            : start(named<correlate_on_tensor_cores<precision, 16, false>>());
+void launch_of(const Correlation& g, const Queue& queue) {
+  const Tiling t = tiling_of(g);
+  const auto start = [&](auto kernel) { launch(kernel, t.blocks(), correlate_threads, queue.stream, tiled(g, t)); };
+  const auto start_for = [&]<class Seen>(Seen) {
+    if (t.filters == 64) start(named<correlate_on_tensor_cores<precision, 64, Seen>>());
+    else start(named<correlate_on_tensor_cores<precision, 16, Seen>>());
+  };
+  g.is_general() || !g.has_bits() ? start_for(General{}) : start_for(Padded{});
 }
 
 }  // namespace
 
-void launch_on_tensor_cores(const Correlation& g, bool strided, const Queue& queue) {
-  if (g.precision == Precision::tf32) launch_of<Precision::tf32>(g, strided, queue);
-  else launch_of<Precision::bf16>(g, strided, queue);
+void launch_on_tensor_cores(const Correlation& g, const Queue& queue) {
+  if (g.precision == Precision::tf32) launch_of<Precision::tf32>(g, queue);
+  else launch_of<Precision::bf16>(g, queue);
 }
 
 }  // namespace norma::kernels::cuda

@@ -32,13 +32,13 @@ OuterSum outer_sum_of(const LinearBackwardWeight& call) {
 void enqueue(const LinearForward& call, const Memory& memory, const Queue& queue) {
   Correlation g = correlation_of(call);
   place(g, call, memory);
-  launch_correlation(g, false, queue);
+  launch_correlation(g, queue);
 }
 
 void enqueue(const LinearBackwardInput& call, const Memory& memory, const Queue& queue) {
   Correlation g = correlation_of(call);
   place(g, call, memory);
-  launch_correlation(g, false, queue);
+  launch_correlation(g, queue);
 }
 
 Needs needs(const LinearBackwardWeight& call) { return needs(outer_sum_of(call)); }
@@ -59,13 +59,13 @@ void enqueue(const LinearForwardStatistics& joined, const Memory& memory, const 
 
 Needs needs(const LinearBackwardInputReduce& joined) {
   const auto& [call, reduce] = joined.calls;
-  return needs_of_reduce(correlation_of(call), false, reduce.dims.plane());
+  return needs_of_reduce(correlation_of(call), reduce.dims.plane());
 }
 void enqueue(const LinearBackwardInputReduce& joined, const Memory& memory, const Queue& queue) {
   const auto& [call, reduce] = joined.calls;
   Correlation g = correlation_of(call);
   place(g, call, memory);
-  launch_correlation(g, false, reduce, reduce.dims.plane(), memory, queue);
+  launch_correlation(g, reduce, reduce.dims.plane(), memory, queue);
 }
 
 }  // namespace norma::kernels::cuda

@@ -65,6 +65,8 @@ OuterSum outer_sum_over(const Dims& x, const Dims& y, const Window& window, std:
   g.tap_tiles = ceil_div(g.taps, on_tensor_cores ? tensor_taps : tile_taps);
   g.columns = y_view.outer * y_view.inner;
   g.y_plane = y_view.inner, g.x_plane = x_view.inner;
+  g.samples_by_plane = y_view.rows_by_inner, g.by_area = LargeDivisor(window.area()), g.by_kernel_w = Divisor(window.kernel_w);
+  g.by_tiles = Divisor(g.tiles()), g.by_tap_tiles = Divisor(g.tap_tiles), g.by_filter_tiles = Divisor(g.filter_tiles);
   g.by_plane = y_view.by_inner, g.by_width = Divisor(y.w), g.by_lanes = Divisor(y.lanes);
   g.lanes = x.lanes, g.x_h = static_cast<std::int32_t>(x.h), g.x_w = static_cast<std::int32_t>(x.w);
   g.window = window;
@@ -73,6 +75,7 @@ OuterSum outer_sum_over(const Dims& x, const Dims& y, const Window& window, std:
                      least = ceil_div(g.columns, on_tensor_cores ? max_tensor_columns : max_columns);
   g.parts = wanted < most ? wanted : most;
   if (g.parts < least) g.parts = least;
+  g.by_parts = LargeDivisor(g.parts);
   return g;
 }
 

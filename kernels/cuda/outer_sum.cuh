@@ -18,6 +18,9 @@ struct OuterSum {
   std::int64_t columns = 0, parts = 1, y_plane = 0, x_plane = 0;
   std::int64_t filter_tiles = 0, tap_tiles = 0;  // of one group of channels
   Divisor by_plane, by_width, by_lanes;          // of y
+  LargeDivisor samples_by_plane, by_area;        // of y; of a window
+  LargeDivisor by_parts;
+  Divisor by_kernel_w, by_tiles, by_tap_tiles, by_filter_tiles;
   std::int32_t lanes = 1, x_h = 1, x_w = 1;
   Window window;
   Precision precision = Precision::fp32;
@@ -33,12 +36,13 @@ struct TapOf {
 };
 
 __device__ __forceinline__ TapOf tap_of(const OuterSum& g, std::int64_t tap) {
-  const std::int64_t area = g.window.area(), weights = g.channels * area;
+  const std::int64_t weights = g.channels * g.window.area();
   if (tap >= weights) return {0, 0, 0, g.db && tap == weights ? TapOf::bias : TapOf::none};
-  const std::int64_t channel = tap / area;
-  const std::int32_t at = static_cast<std::int32_t>(tap - channel * area), r = at / g.window.kernel_w, s = at - r * g.window.kernel_w;
+  const LargeDivisor::Result channel = g.by_area.divide(tap);
+  const Divisor::Result at = g.by_kernel_w.divide(static_cast<std::uint32_t>(channel.remainder));
+  const std::int32_t r = static_cast<std::int32_t>(at.quotient), s = static_cast<std::int32_t>(at.remainder);
   const std::int32_t h = r * g.window.dilation_h, w = s * g.window.dilation_w;
-  return {channel * g.x_plane + (static_cast<std::int64_t>(h) * g.x_w + w) * g.lanes, h, w, TapOf::weight};
+  return {channel.quotient * g.x_plane + (static_cast<std::int64_t>(h) * g.x_w + w) * g.lanes, h, w, TapOf::weight};
 }
 
 // The block's (filters) x (taps) tile of weights, and the part of the columns that it sums over. Tiles of one part are neighbours: they
@@ -47,12 +51,17 @@ template <int filters, int taps>
 struct OuterTile {
   std::int64_t part, number, group, first_filter, first_tap;  // number: among the part's
   Range columns;
+  std::int64_t first_sample;  // of the columns; and the first column's position in it
+  std::uint32_t first_position;
 
   __device__ __forceinline__ explicit OuterTile(const OuterSum& g) {
-    part = blockIdx.x / g.tiles(), number = blockIdx.x - part * g.tiles();
-    group = number / g.tap_tiles / g.filter_tiles;
-    first_filter = number / g.tap_tiles % g.filter_tiles * filters, first_tap = number % g.tap_tiles * taps;
-    columns = chunk(g.columns, g.parts, part);
+    const Divisor::Result tile = g.by_tiles.divide(blockIdx.x), filter_tile = g.by_tap_tiles.divide(tile.remainder),
+                          of_group = g.by_filter_tiles.divide(filter_tile.quotient);
+    part = tile.quotient, number = tile.remainder, group = of_group.quotient;
+    first_filter = std::int64_t{of_group.remainder} * filters, first_tap = std::int64_t{filter_tile.remainder} * taps;
+    columns = {g.by_parts.divide(g.columns * part).quotient, g.by_parts.divide(g.columns * (part + 1)).quotient};  // chunk()
+    const LargeDivisor::Result first = g.samples_by_plane.divide(columns.begin);
+    first_sample = first.quotient, first_position = static_cast<std::uint32_t>(first.remainder);
   }
 
   // Puts output o = filter * taps + tap of the tile where it belongs, or in the part's sums, which the last part's block adds in order.
@@ -89,11 +98,9 @@ struct OuterColumn {
   // `position` is counted from the beginning of the tile's columns.
   template <class Tile>
   __device__ __forceinline__ OuterColumn(const OuterSum& g, const Tile& tile, std::uint32_t position) {
-    const std::int64_t base_sample = tile.columns.begin / g.y_plane;
-    const std::uint32_t base_position = static_cast<std::uint32_t>(tile.columns.begin - base_sample * g.y_plane);
-    const Divisor::Result plane = g.by_plane.divide(base_position + position), at = g.by_lanes.divide(plane.remainder),
+    const Divisor::Result plane = g.by_plane.divide(tile.first_position + position), at = g.by_lanes.divide(plane.remainder),
                           row = g.by_width.divide(at.quotient);
-    const std::int64_t n = base_sample + plane.quotient;
+    const std::int64_t n = tile.first_sample + plane.quotient;
     h = static_cast<std::int32_t>(row.quotient) * g.window.stride_h - g.window.pad_h;
     w = static_cast<std::int32_t>(row.remainder) * g.window.stride_w - g.window.pad_w;
     dy = g.dy + ((n * g.groups + tile.group) * g.filters + tile.first_filter) * g.y_plane + plane.remainder;

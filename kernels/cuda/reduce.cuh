@@ -2,6 +2,8 @@
 // of the warp, or of the block, must call. Unless it says otherwise, a collective that used shared memory ends with a barrier of its own.
 // It may then be called again at once.
 #pragma once
+#include <type_traits>
+
 #include "device.cuh"
 
 namespace norma::kernels::cuda {
@@ -20,20 +22,24 @@ __device__ __forceinline__ T warp_sum(T v) {
   return v;
 }
 
-// Sums v[i], i < n, of all lanes. Of the n sums lane l gets the n/32 from l * n/32 on, in v[0 ...]. Each step halves a lane's values: 31/32
-// n shuffles instead of 5 n.
-template <int n>
-__device__ __forceinline__ void warp_sum_scatter(float (&v)[n]) {
-  static_assert(n % warp == 0);
+// Sums v[i], i < n, of all lanes; n is a power of two. With n >= 32, lane l gets the n/32 sums from l * n/32 on, in v[0 ...]. With fewer,
+// 32/n neighbouring lanes get one. Each step halves a lane's values: up to 31/32 n shuffles instead of 5 n.
+template <class T, int n>
+__device__ __forceinline__ void warp_sum_scatter(T (&v)[n]) {
+  static_assert((n & (n - 1)) == 0);
   int held = n;
 #pragma unroll
   for (int step = warp / 2; step > 0; step /= 2) {
+    if (held == 1) {
+      v[0] = v[0] + __shfl_xor_sync(all_lanes, v[0], step);
+      continue;
+    }
     const bool upper = (threadIdx.x & static_cast<unsigned>(step)) != 0;
     held /= 2;
 #pragma unroll
     for (int i = 0; i < n / 2; ++i) {
       if (i >= held) continue;
-      const float kept = upper ? v[i + held] : v[i], given = upper ? v[i] : v[i + held];
+      const T kept = upper ? v[i + held] : v[i], given = upper ? v[i] : v[i + held];
       v[i] = kept + __shfl_xor_sync(all_lanes, given, step);
     }
   }
@@ -113,9 +119,51 @@ __device__ __forceinline__ Moments warp_merge(Moments m) {
     const Moments other{__shfl_xor_sync(all_lanes, m.count, step), __shfl_xor_sync(all_lanes, m.mean, step),
                         __shfl_xor_sync(all_lanes, m.squares, step)};
     const bool upper = (threadIdx.x & static_cast<unsigned>(step)) != 0;
-    m = upper ? merge(other, m) : merge(m, other);
+    m = merge(upper ? other : m, upper ? m : other);
   }
   return m;
+}
+
+// Each lane of a group of `width` lanes, a power of two, gets the group's sum. All lanes of the warp must call.
+template <class T>
+__device__ __forceinline__ T group_sum(T v, int width) {
+  for (int step = width / 2; step > 0; step /= 2) v = v + __shfl_xor_sync(all_lanes, v, step);
+  return v;
+}
+
+// f(part(k)) for the calling lane's parts of part(0) ... part(parts - 1), which a group of `width` lanes shares out. `at_once` are on the
+// way before the first is used.
+template <std::uint32_t at_once, class PartAt, class F>
+__device__ __forceinline__ void for_parts(PartAt part, std::uint32_t parts, int lane, int width, F f) {
+  const std::uint32_t step = static_cast<std::uint32_t>(width);
+  for (std::uint32_t k = static_cast<std::uint32_t>(lane); k < parts; k += at_once * step) {
+    decltype(part(k)) of[at_once];
+    of[0] = part(k);
+#pragma unroll
+    for (std::uint32_t i = 1; i < at_once; ++i) of[i] = part(k + i * step < parts ? k + i * step : k);
+    f(of[0]);
+#pragma unroll
+    for (std::uint32_t i = 1; i < at_once; ++i)
+      if (k + i * step < parts) f(of[i]);
+  }
+}
+
+// Merges the Moments part(0) ... part(parts - 1), of which none is empty. A group of `width` lanes shares them out, and each lane gets the
+// result. All lanes of the warp must call, also those of a group without parts. No part waits for a division, as with merge(): first
+// comes the mean, then the squares about it. If all means are equal the result is exactly that.
+template <class PartAt>
+requires std::is_same_v<std::invoke_result_t<PartAt, std::uint32_t>, Moments> __device__ __forceinline__ Moments
+merge_parts(PartAt part, std::uint32_t parts, int lane, int width) {
+  const double pivot = parts > 0 ? part(0).mean : 0;
+  double count = 0, moved = 0, squares = 0;
+  for_parts<8>(part, parts, lane, width, [&](const Moments& m) {
+    count += m.count;
+    moved = fma(m.count, m.mean - pivot, moved);
+  });
+  count = group_sum(count, width);
+  const double mean = pivot + group_sum(moved, width) / count;
+  for_parts<8>(part, parts, lane, width, [&](const Moments& m) { squares += fma(m.count * (m.mean - mean), m.mean - mean, m.squares); });
+  return {count, mean, group_sum(squares, width)};
 }
 
 // Every thread of a block of `threads` gets all threads' together, merged in their order. Not to be called again before a barrier.

@@ -13,17 +13,17 @@
 namespace norma::test {
 namespace {
 
-// Small cases that between them run every kernel with a barrier or a collective. Convolutions are padded: where windows stay inside the
-// image nothing is checked, and a tap that a missing barrier left unwritten is an address anywhere.
+// Small cases that between them run every kernel with a barrier or a collective. Convolutions and linear layers are represented by those
+// that check every address: elsewhere a tap that a missing barrier left unwritten is an address anywhere.
 std::vector<CallCase> cases_with_barriers() {
   const std::set<std::string> wanted{"gather_rgb_n17",
-                                     "conv2d_forward_many_channels_stride2_pad1",
-                                     "conv2d_backward_input_many_channels_7x7",
+                                     "conv2d_backward_input_many_channels_stride2_pad1",
+                                     "conv2d_backward_input_many_channels_stride2_pad1_bf16",
+                                     "conv2d_backward_input_many_columns_stride2_tf32",
+                                     "conv2d_forward_batch_norm_statistics_kernel_1x35_pad17",
+                                     "conv2d_backward_input_batch_norm_backward_reduce_stride2_pad1",
                                      "conv2d_backward_weight_lenet1",
                                      "conv2d_backward_weight_many_channels_pointwise",
-                                     "conv2d_forward_many_channels_pointwise_tf32",
-                                     "conv2d_forward_many_columns_tf32",
-                                     "conv2d_forward_batch_norm_statistics_n17_chunks2",
                                      "conv2d_backward_weight_n17_chunks2_tf32",
                                      "batch_norm_statistics_lenet2",
                                      "batch_norm_backward_reduce_relu_lenet2",

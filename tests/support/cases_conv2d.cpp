@@ -96,6 +96,7 @@ const std::vector<Convolution>& convolutions() {
       {"c17_k17", 5, 17, 6, 5, 17, {3, 3}},
       {"k33", 3, 4, 5, 5, 33, {3, 3, 1, 1, 1, 1}},
       {"kernel_1x5", 17, 3, 5, 9, 4, {1, 5}},
+      {"kernel_1x35_pad17", 17, 2, 4, 21, 3, {1, 35, 1, 1, 0, 17}},
       {"kernel_4x2_stride_3x2", 17, 3, 13, 10, 4, {4, 2, 3, 2}},
       {"stride2_pad1", 17, 3, 9, 8, 4, {3, 3, 2, 2, 1, 1}},
       {"stride_beyond_kernel", 17, 2, 11, 12, 3, {2, 2, 4, 3}},
@@ -146,6 +147,7 @@ const std::vector<Convolution>& rounded_convolutions() {
                              {"stride2_pad1", Precision::tf32},
                              {"dilation_stride_pad", Precision::bf16},
                              {"groups2", Precision::tf32},
+                             {"few_filters_of_many_taps", Precision::tf32},
                              {"depthwise", Precision::bf16},
                              {"many_channels_pointwise", Precision::tf32},
                              {"many_channels_stride2_pad1", Precision::bf16},
@@ -211,7 +213,8 @@ void add_conv2d_cases(std::vector<Case>& table) {
                        return with_reduce<Conv2dBackwardInput>(std::move(c), x, p.n % 2 ? Activation::relu : Activation::none);
                      }});
   };
-  for (const char* name : {"lenet1", "lenet2", "n1", "n17_chunks2", "stride2_pad1", "groups2", "depthwise", "many_channels_7x7"}) {
+  for (const char* name :
+       {"lenet1", "lenet2", "n1", "n17_chunks2", "stride2_pad1", "groups2", "depthwise", "many_channels_7x7", "kernel_1x35_pad17"}) {
     const auto& p = *std::find_if(convolutions().begin(), convolutions().end(), [&](const Convolution& c) { return c.name == name; });
     add_statistics(p), add_reduce(p);
   }
@@ -220,12 +223,13 @@ void add_conv2d_cases(std::vector<Case>& table) {
       four_pixels_pointwise{"four_pixels_pointwise", 32, 1, 66, 64, 3, {1, 1}},
       four_pixels_of_eight{"four_pixels_of_eight", 32, 9, 33, 64, 9, {3, 3, 1, 1, 1, 1}},
       four_pixels_of_eight_pointwise{"four_pixels_of_eight_pointwise", 32, 12, 33, 64, 12, {1, 1}},
+      four_pixels_large_kernel{"four_pixels_large_kernel", 32, 1, 33, 64, 9, {1, 35, 1, 1, 0, 17}},
       four_pixels_stride2{"four_pixels_stride2", 32, 9, 33, 64, 3, {3, 3, 2, 2, 1, 1}},
       of_eight{"of_eight", 32, 5, 17, 64, 5, {3, 3, 1, 1, 1, 1}}, of_eight_pointwise{"of_eight_pointwise", 32, 12, 17, 64, 12, {1, 1}};
   for (const Convolution* p :
        {&four_pixels, &four_pixels_pointwise, &four_pixels_of_eight, &four_pixels_of_eight_pointwise, &of_eight, &of_eight_pointwise})
     add_statistics(*p), add_reduce(*p);
-  add_reduce(four_pixels_stride2);
+  add_reduce(four_pixels_stride2), add_statistics(four_pixels_large_kernel);
   for (const Convolution* p : {&four_pixels, &four_pixels_pointwise, &four_pixels_of_eight, &four_pixels_of_eight_pointwise})
     table.push_back({"conv2d_forward_" + p->name, [p](int lanes) { return forward(*p, lanes); }});
   table.push_back({"conv2d_backward_input_four_pixels_stride2", [](int lanes) { return backward_input(four_pixels_stride2, lanes); }});
