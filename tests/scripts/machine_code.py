@@ -2,6 +2,7 @@
 """The machine code of every CUDA kernel in a build: checks it, and prints what its innermost loops take.
 
   python3 tests/scripts/machine_code.py <build folder> [--architecture 90] [--kernel PART] [--bounds]
+  python3 tests/scripts/machine_code.py <build folder> --step       a training step of LeNet-BN, as machine_code_step.txt lists it
 
 Needs cuobjdump and nvdisasm: from the CUDA toolkit, or `pip install nvidia-cuda-cuobjdump nvidia-cuda-nvdisasm` and their folder on the
 PATH. Without them it prints why it is skipped and exits with 77.
@@ -9,6 +10,8 @@ PATH. Without them it prints why it is skipped and exits with 77.
 It fails where a kernel
 - reads or writes shared memory in 8 or 16 bytes at an address whose constant part is no multiple of that,
 - uses local memory: spilled registers, or an array that is indexed,
+- computes in double precision, or divides integers, in a loop that multiplies of correlate or outer_sum, or in one of batch norm's and
+  max pooling's passes over windows,
 - or, with --bounds, takes over 20 % longer for its loops, added up, than tests/scripts/machine_code_bounds.txt says. --write-bounds makes
   that file anew.
 
@@ -44,30 +47,65 @@ def registers(text, wide):
             yield kind, int(number) + 1
 
 
+def issue(body, ready, now):
+    """Issues the instructions from cycle `now` on; `ready` says when a register's value is there. Returns the cycle after the last."""
+    for text in body:
+        needs = []
+        guard = re.match(r"@!?(U?P\w+)\s+(.*)", text)
+        if guard:
+            needs, text = list(registers(guard[1], False)), guard[2]
+        operation, _, rest = text.partition(" ")
+        name, parts = operation.split(".")[0], [p.strip() for p in rest.split(",") if p.strip()]
+        double = name in ("DADD", "DMUL", "DFMA")
+        two = name.endswith("SETP") or len(parts) > 1 and re.fullmatch(r"U?P\d+", parts[1])
+        written = 0 if name in NO_RESULT else 2 if two else 1
+        for p in parts[written:]:
+            needs += registers(p, double or name == "DSETP")
+        now = max([now] + [ready.get(r, 0) for r in needs])
+        for p in parts[:written]:
+            for kind, number in registers(p, double or ".64" in operation or ".WIDE" in operation):
+                for k in range(4 if ".128" in operation else 1):
+                    ready[kind, number + k] = now + LATENCY.get(name, 5)
+        now += 2 if name in ("LDS", "LDG", "LDC", "SHFL") else 1
+    return now
+
+
 def cycles(body):
     """Cycles of one turn of a loop, once it is under way."""
     ready, now, ends = {}, 0, []
     for _ in range(6):
-        for text in body:
-            needs = []
-            guard = re.match(r"@!?(U?P\w+)\s+(.*)", text)
-            if guard:
-                needs, text = list(registers(guard[1], False)), guard[2]
-            operation, _, rest = text.partition(" ")
-            name, parts = operation.split(".")[0], [p.strip() for p in rest.split(",") if p.strip()]
-            double = name in ("DADD", "DMUL", "DFMA")
-            two = name.endswith("SETP") or len(parts) > 1 and re.fullmatch(r"U?P\d+", parts[1])
-            written = 0 if name in NO_RESULT else 2 if two else 1
-            for p in parts[written:]:
-                needs += registers(p, double or name == "DSETP")
-            now = max([now] + [ready.get(r, 0) for r in needs])
-            for p in parts[:written]:
-                for kind, number in registers(p, double or ".64" in operation or ".WIDE" in operation):
-                    for k in range(4 if ".128" in operation else 1):
-                        ready[kind, number + k] = now + LATENCY.get(name, 5)
-            now += 2 if name in ("LDS", "LDG", "LDC", "SHFL") else 1
+        now = issue(body, ready, now)
         ends.append(now)
     return ends[-1] - ends[-2]
+
+
+def walk(code, turns, outer, outer_turns):
+    """Cycles of a thread up to the last EXIT. It takes no jump forwards that has a condition, so that it counts more than a real one. Its
+    innermost loops turn as often as `turns` says, and what lies from loop outer[0] to loop outer[1] outer_turns times."""
+    loops = innermost_loops(code)
+    if len(loops) != len(turns):
+        sys.exit(f"machine_code: {len(turns)} numbers of turns for {len(loops)} loops: {[hex(code[f][0]) for f, _ in loops]}")
+    numbers = {address: i for i, (address, _) in enumerate(code)}
+    end = max(i for i, (_, text) in enumerate(code) if re.search(r"\bEXIT\b", text)) + 1
+
+    def straight(first, last):
+        left_out = {i for (f, l), n in zip(loops, turns) if n == 0 for i in range(f, l + 1)}
+        path, i = [], first
+        while i < last:
+            if i not in left_out:
+                path.append(code[i][1])
+            jump = re.match(r"BRA(?:\.\w+)*\s+(0x[0-9a-f]+)", code[i][1])
+            target = numbers.get(int(jump[1], 16), 0) if jump else 0
+            i = target if i < target < last else i + 1
+        return issue(path, {}, 0)
+
+    total = straight(0, end)
+    total += sum((n - 1) * cycles([text for _, text in code[f:l + 1]]) for (f, l), n in zip(loops, turns) if n > 1)
+    if outer_turns > 1:
+        first, last = loops[outer[0]][0], loops[outer[1]][1] + 1
+        inside = sum(cycles([text for _, text in code[f:l + 1]]) for (f, l), n in zip(loops, turns) if n and first <= f < last)
+        total += (outer_turns - 1) * max(0, straight(first, last) - inside)
+    return total
 
 
 def innermost_loops(code):
@@ -140,6 +178,33 @@ def faults_of(code):
             yield f"{address:#x} is no multiple of {width}: {text}"
 
 
+def slow_in(name, body):
+    """Yields the instructions of an innermost loop that it must be free of."""
+    multiplies = sum(re.search(r"\bFFMA\b", text) is not None for text in body) >= 16
+    if multiplies and re.match("correlate|outer_sum", name) or re.match(r"window_pass<\d, (Forward|Backward|Max)", name):
+        for text in body:
+            if re.search(r"\b(DADD|DMUL|DFMA|DSETP|F2F\.\S*F64\S*|I2F\S*)\b", text):
+                yield text
+
+
+def print_step(kernels_by_name):
+    """Prints what each kernel of a step takes, by machine_code_step.txt: label | kernel | turns of its loops | loops of an outer loop, its
+    turns."""
+    clock_ghz, launch_us, total = 1.98, 1.25, 0
+    rows = [[part.strip() for part in line.split("|")] for line in
+            (pathlib.Path(__file__).parent / "machine_code_step.txt").read_text().splitlines() if line and not line.startswith("#")]
+    print(f"{'us':>6}  kernel along the longest chain of a step, without its launch")
+    for label, kernel, turns, *rest in rows:
+        if kernel not in kernels_by_name:
+            sys.exit(f"machine_code: no kernel is called {kernel}")
+        first, last, times = (int(n) for n in rest[0].split()) if rest else (0, 0, 1)
+        us = walk(kernels_by_name[kernel], [int(n) for n in turns.split()], (first, last), times) / clock_ghz / 1000
+        total += us
+        print(f"{us:6.2f}  {label}: {kernel}")
+    print(f"{total:6.1f}  all {len(rows)} kernels\n{total + launch_us * len(rows):6.1f}  with {launch_us} us for each launch")
+    return 0
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("build", type=pathlib.Path)
@@ -147,6 +212,7 @@ def main():
     parser.add_argument("--kernel", default="", help="only kernels whose name holds this")
     parser.add_argument("--bounds", action="store_true")
     parser.add_argument("--write-bounds", action="store_true")
+    parser.add_argument("--step", action="store_true")
     options = parser.parse_args()
     objects = sorted(options.build.glob("CMakeFiles/norma_cuda_kernels*.dir/**/*.o"))
     if not objects:
@@ -154,6 +220,8 @@ def main():
     found = list(kernels(objects, options.architecture))
     if not found:
         sys.exit(f"machine_code: no kernel there has code for sm_{options.architecture}")
+    if options.step:
+        return print_step(dict(zip(readable([n for n, _ in found]), [code for _, code in found])))
     bounds = {}
     file = pathlib.Path(__file__).parent / "machine_code_bounds.txt"
     if options.bounds:
@@ -172,6 +240,7 @@ def main():
             body = [text for _, text in code[first:last + 1]]
             taken = cycles(body)
             total += taken
+            faults += [f"{name}: the loop at {code[first][0]:#x} holds {text}" for text in slow_in(name, body)]
             print(f"{taken:7} {len(body):12} {sum('LDG' in t for t in body):6}  {name} at {code[first][0]:#x}")
         totals[name] = total
         if total > 1.2 * bounds.pop(name, total):
