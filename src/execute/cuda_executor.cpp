@@ -24,22 +24,38 @@ using cuda::check;
 // Place of a Call in a capture. The branches are streams.
 struct Turn {
   int branch = 0;
+  bool is_first = false;       // of its branch
   std::vector<int> waits_for;  // Calls of other branches
-  bool is_last = true;         // of its branch
+  bool is_awaited = false;     // by another Call, of its branch or of another
 };
 
-// A Call goes on with the branch of one it waits for, if nothing has done so before, else it begins one.
+// A Call leaves its branch to the one of those that wait for it with the longest way to the end of the Plan: the longest chain is one
+// branch, the first. The others that wait for it go on with another branch, or begin one.
 std::vector<Turn> branch(const Plan& plan) {
   const std::vector<std::vector<int>> waits = dependencies(plan);
   std::vector<Turn> turns(waits.size());
+  std::vector<int> way(waits.size(), 1), heir(waits.size(), -1);  // way: Calls from here to the end
+  for (std::size_t i = waits.size(); i-- > 0;)
+    for (const int before : waits[i]) {
+      const auto j = static_cast<std::size_t>(before);
+      way[j] = std::max(way[j], way[i] + 1);
+      turns[j].is_awaited = true;
+    }
+  for (std::size_t i = 0; i < waits.size(); ++i)
+    for (const int before : waits[i])
+      if (int& of = heir[static_cast<std::size_t>(before)]; of < 0 || way[i] > way[static_cast<std::size_t>(of)]) of = static_cast<int>(i);
   int branches = 0;
   for (std::size_t i = 0; i < waits.size(); ++i) {
-    const auto ends_with =
-        std::find_if(waits[i].begin(), waits[i].end(), [&](int j) { return turns[static_cast<std::size_t>(j)].is_last; });
-    turns[i].branch = ends_with == waits[i].end() ? branches++ : turns[static_cast<std::size_t>(*ends_with)].branch;
+    Turn& turn = turns[i];
+    int inherited = -1;  // the Call whose branch goes on
     for (const int j : waits[i])
-      if (ends_with != waits[i].end() && j == *ends_with) turns[static_cast<std::size_t>(j)].is_last = false;
-      else turns[i].waits_for.push_back(j);
+      if (heir[static_cast<std::size_t>(j)] == static_cast<int>(i) &&
+          (inherited < 0 || turns[static_cast<std::size_t>(j)].branch < turns[static_cast<std::size_t>(inherited)].branch))
+        inherited = j;
+    turn.is_first = inherited < 0;
+    turn.branch = turn.is_first ? branches++ : turns[static_cast<std::size_t>(inherited)].branch;
+    for (const int j : waits[i])
+      if (j != inherited) turn.waits_for.push_back(j);
   }
   return turns;
 }
@@ -228,13 +244,13 @@ class CudaExecutor final : public Executor {
         if (cooperative && p.branches[*cooperative].branch != turn.branch) wait(turn.branch, *cooperative);
         cooperative = i;
       }
-      if (turn.branch != 0 && turn.waits_for.empty()) wait(turn.branch, begun);
+      if (turn.branch != 0 && turn.is_first && turn.waits_for.empty()) wait(turn.branch, begun);
       for (const int other : turn.waits_for) wait(turn.branch, static_cast<std::size_t>(other));
       queue(plan, i, p, stream_of(turn.branch));
       check(cudaEventRecord(events_[i], stream_of(turn.branch)), "capturing a Plan");
     }
     for (std::size_t i = 0; i < plan.calls.size(); ++i)
-      if (p.branches[i].branch != 0 && p.branches[i].is_last) wait(0, i);
+      if (p.branches[i].branch != 0 && !p.branches[i].is_awaited) wait(0, i);
   }
 
   // Launches a graph of `times` runs. It captures one if there is none for these addresses.
@@ -254,6 +270,7 @@ class CudaExecutor final : public Executor {
       }
       check(cudaStreamEndCapture(stream_, &graph), "capturing a Plan");
       recorded.graph = cuda::Graph(graph);
+      check(cudaGraphUpload(recorded.graph, stream_), "sending the graph of a Plan to the GPU");
       recorded.addresses = p.addresses, recorded.workspace = workspace_.data(), recorded.counters = counters_.data();
     }
     check(cudaGraphLaunch(recorded.graph, stream_), "launching the graph of a Plan");

@@ -22,6 +22,8 @@ struct Machine {
   // old values.
   bool deferred = false;
   std::vector<Grid>* queued = nullptr;  // gets every grid that is queued, where somebody wants to know
+  // Gets every graph that is instantiated, where somebody wants to know: of each node those that it directly waits for.
+  std::vector<std::vector<std::vector<int>>>* graphs = nullptr;
 };
 
 Machine& machine();

@@ -305,6 +305,10 @@ cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t graph, unsig
   if (const cudaError_t e = unusable()) return report(e);
   if (!exec || !context().graphs.has(graph)) return report(cudaErrorInvalidValue);
   refuse_crowds(graph->nodes);
+  if (context().machine.graphs) {
+    std::vector<std::vector<int>>& edges = context().machine.graphs->emplace_back();
+    for (const Node& node : graph->nodes) edges.push_back(node.after);
+  }
   *exec = context().graph_execs.add({graph->nodes});
   return cudaSuccess;
 }

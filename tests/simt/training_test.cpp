@@ -70,6 +70,62 @@ TEST_F(EmulatedTraining, BatchNormsOnTwoBranchesTakeTurns) {
   EXPECT_TRUE(trainer.fit(bars(80), nullptr, {.epochs = 2}));
 }
 
+// The longest chain of a graph, in nodes, and its edges that follow from others.
+struct Shape {
+  std::size_t nodes = 0, edges = 0, superfluous = 0, longest = 0;
+};
+Shape shape_of(const std::vector<std::vector<int>>& graph) {
+  Shape shape{.nodes = graph.size()};
+  std::vector<std::vector<bool>> before(graph.size(), std::vector<bool>(graph.size()));  // [node][a node before it, by any way]
+  std::vector<std::size_t> chain(graph.size(), 1);
+  for (std::size_t i = 0; i < graph.size(); ++i) {
+    std::vector<int> direct = graph[i];
+    std::ranges::sort(direct, std::greater{});
+    for (const int node : direct) {
+      const auto j = static_cast<std::size_t>(node);
+      shape.superfluous += before[i][j];
+      before[i][j] = true;
+      for (std::size_t k = 0; k < j; ++k)
+        if (before[j][k]) before[i][k] = true;
+      chain[i] = std::max(chain[i], chain[j] + 1);
+    }
+    shape.edges += direct.size();
+    shape.longest = std::max(shape.longest, chain[i]);
+  }
+  return shape;
+}
+
+// A graph of one step has the edges that the Plan needs and no other. In one of several, a branch's first node waits once more for what its
+// stream did in the step before: two such edges a step here.
+TEST_F(EmulatedTraining, GraphsHaveTheEdgesOfThePlan) {
+  std::vector<std::vector<std::vector<int>>> graphs;
+  simt::machine().graphs = &graphs;
+  TrainerOptions o = on_gpu();
+  o.executor.graph_calls = 60;
+  Trainer trainer(net, o);
+  ASSERT_TRUE(trainer.fit(bars(200), nullptr, {.epochs = 2}));
+  simt::machine().graphs = nullptr;
+  const std::shared_ptr<const Plan> plan = compile(net, o, Mode::train);
+  const std::vector<std::vector<int>> needed = dependencies(*plan);
+  std::size_t edges = 0;
+  for (const std::vector<int>& of_call : needed) edges += of_call.size();
+  ASSERT_FALSE(graphs.empty());
+  bool one = false, several = false;
+  for (const std::vector<std::vector<int>>& graph : graphs) {
+    const Shape shape = shape_of(graph);
+    if (shape.nodes == needed.size()) {
+      one = true;
+      EXPECT_EQ(shape.edges, edges);
+      EXPECT_EQ(shape.superfluous, 0u);
+    } else if (shape.nodes % needed.size() == 0) {
+      several = true;
+      const std::size_t steps = shape.nodes / needed.size();
+      EXPECT_LE(shape.superfluous, 2 * (steps - 1)) << steps << " steps, " << shape.edges << " edges";
+    }
+  }
+  EXPECT_TRUE(one || several) << graphs.size() << " graphs, none of " << needed.size() << " nodes a step";
+}
+
 TEST_F(EmulatedTraining, LeavesNothingBehind) {
   const simt::Live before = simt::live();
   {
