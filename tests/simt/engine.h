@@ -121,7 +121,7 @@ class Engine {
   bool cancelled_ = false;
 };
 
-// Of the thread that runs. One OS thread runs all engines, in turns.
+// Returns the engine whose thread runs. One OS thread runs all engines, in turns.
 Engine& engine();
 
 }  // namespace norma::simt

@@ -60,7 +60,7 @@ int wrong_launches(bool chained, Work work, Right right) {
   return wrong;
 }
 
-// Whether a launch is wrong with scratch that all branches share, or with scratch of each.
+// Returns how many launches go wrong, with scratch that all branches share or with scratch of each.
 int wrong_with_scratch(bool shared_scratch, bool chained) {
   std::vector<float> scratch(branches * threads), out(branches * threads);
   return wrong_launches(

@@ -41,7 +41,7 @@ class Visibility {
   void begin_grid();
   // All views of the grid are gone.
   void end_grid();
-  // Of all device memory.
+  // Returns the size of all device memory.
   std::size_t bytes() const;
   // The number of publications so far.
   std::size_t now() const { return published_before_.pieces.size(); }
