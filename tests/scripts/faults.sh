@@ -209,16 +209,16 @@ if [ -n "$deep" ]; then
   threads=2
   disturb_allocations train 12
 else
-  disturb_calls train 13
-  disturb_calls resume 17
-  disturb_calls compare 23
+  disturb_calls train 19
+  disturb_calls resume 23
+  disturb_calls compare 37
   disturb_calls data_show 1 # every one of those that save a file
-  for job in bn_fold eval inspect; do disturb_calls $job 7; done
-  disturb_allocations train 300
-  disturb_allocations resume 500
-  disturb_allocations compare 900
-  disturb_allocations eval 400
+  for job in bn_fold eval inspect; do disturb_calls $job 11; done
+  disturb_allocations train 450
+  disturb_allocations resume 800
+  disturb_allocations compare 1400
+  disturb_allocations eval 600
   threads=2
-  disturb_allocations train 900
+  disturb_allocations train 1400
 fi
 finish

@@ -65,11 +65,10 @@ std::string text(const Parts&... parts) {
   return s.str();
 }
 
-void check_tensor(const CallCase& c, const PlanMemory& memory, const BasicReference<Tracked>& reference, ValueId id, double of_largest,
+void check_tensor(const CallCase& c, const PlanMemory& memory, const std::vector<Tracked>& expected, ValueId id, double of_largest,
                   Problems& problems) {
   const PlanValue& v = c.plan[id];
   const std::vector<double> actual = memory.read(id);
-  const std::vector<Tracked> expected = reference.read(c.plan, id);
   const reference::Agreement agreement = reference::compare(v.dtype, actual, expected, {.of_largest = of_largest});
   if (agreement.wrong != 0) problems.push_back(v.name + ": " + describe(v, agreement));
   const bool zero = c.values[static_cast<std::size_t>(id.index)].padding == Padding::zero;
@@ -91,11 +90,15 @@ void check_members(const char* name, const Actual& actual, const Expected& expec
 
 }  // namespace
 
-Problems check(const CallCase& c, const RunCall& run, double of_largest, Outputs* outputs) {
+Expected::Expected(const CallCase& c) : case_(c), reference_(case_.plan) {
+  load(case_, reference_);
+  reference_.run(case_.plan);
+}
+
+Problems check(const CallCase& c, const Expected& expected, const RunCall& run, double of_largest, Outputs* outputs) {
   Problems problems;
-  BasicReference<Tracked> reference(c.plan);
-  load(c, reference);
-  reference.run(c.plan);
+  const BasicReference<Tracked>& reference = expected.reference_;
+  const Plan& plan = expected.case_.plan;
   Bench bench(c);
   const auto before = bench.bytes({Access::read});
   bench.run(run);
@@ -104,10 +107,10 @@ Problems check(const CallCase& c, const RunCall& run, double of_largest, Outputs
     if (bytes != before.at(name)) problems.push_back("wrote to its input " + name);
   for_each_operand(c.plan.calls[0].call, [&](const kernels::Operand& o) {
     if (!o.value || o.access == Access::read || c.values[static_cast<std::size_t>(o.value.index)].scratch) return;
-    if (o.value == c.loss_value) check_members("", bench.memory().as<LossResult>(o.value), reference.loss(c.plan, o.value), problems);
+    if (o.value == c.loss_value) check_members("", bench.memory().as<LossResult>(o.value), reference.loss(plan, o.value), problems);
     else if (o.value == c.state_value)
-      check_members("state.", bench.memory().as<StepState>(o.value), reference.state(c.plan, o.value), problems);
-    else check_tensor(c, bench.memory(), reference, o.value, of_largest, problems);
+      check_members("state.", bench.memory().as<StepState>(o.value), reference.state(plan, o.value), problems);
+    else check_tensor(c, bench.memory(), reference.read(plan, o.value), o.value, of_largest, problems);
   });
   if (outputs) *outputs = bench.bytes({Access::write, Access::update});
   return problems;
