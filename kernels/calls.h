@@ -20,6 +20,7 @@
 #include "kernels/calls/batch_norm.h"
 #include "kernels/calls/conv2d.h"
 #include "kernels/calls/group_norm.h"
+#include "kernels/calls/host.h"
 #include "kernels/calls/linear.h"
 #include "kernels/calls/loss.h"
 #include "kernels/calls/optimizer.h"
@@ -33,8 +34,14 @@ using Call = std::variant<Gather, Resize, Conv2dForward, Conv2dBackwardInput, Co
                           BatchNormBackwardApply, BatchNormMaxPool, BatchNormMaxPoolBackwardApply, BatchNormRunningUpdate, GroupNormForward,
                           GroupNormBackward, GroupNormBackwardInput, InstanceNormAverage, ActivationForward, ActivationBackward, Add,
                           Dropout, MaxPoolForward, MaxPoolBackward, AvgPoolForward, AvgPoolBackward, SoftmaxCrossEntropy, MeanSquaredError,
-                          CheckFinite, Update, Advance, Fill, Conv2dForwardStatistics, LinearForwardStatistics, Conv2dBackwardInputReduce,
+                          HostFunction, HostLoss, CheckFinite, Update, Advance, Fill, Conv2dForwardStatistics, LinearForwardStatistics, Conv2dBackwardInputReduce,
                           LinearBackwardInputReduce, BatchNormForward, BatchNormBackward, EndOfStep>;
+
+// A Call of the host, for which a GPU's values travel: no capture can hold it.
+template <class C>
+inline constexpr bool on_host = requires {
+  C::on_host;
+};
 
 template <class C>
 inline constexpr bool reduces = requires {

@@ -1,8 +1,9 @@
-// Data sets in memory: images as uint8 or features as float, with integer labels.
+// Data sets in memory: images as uint8 or features as float, with integer labels or float targets.
 #pragma once
 #include <cstdint>
 #include <filesystem>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -10,7 +11,8 @@
 
 namespace norma {
 
-// One split. Exactly one of bytes and floats holds the samples, [count][C][H][W] (or [count][F]).
+// One split. Exactly one of bytes and floats holds the samples, [count][C][H][W] (or [count][F]). A set has labels, targets, both, or, to
+// predict, neither.
 struct Dataset {
   std::string name;  // "mnist/train"
   Shape sample;      // (C,H,W) or (F), without the batch
@@ -18,7 +20,17 @@ struct Dataset {
   std::vector<float> floats;
   std::vector<std::int32_t> labels;  // [count], in 0 .. classes-1
   std::vector<std::string> classes;  // names
-  std::int64_t size() const { return static_cast<std::int64_t>(labels.size()); }
+  std::vector<float> targets{};      // [count], each of the shape of the net's output: for MeanSquared and CustomLoss
+  // Samples: the number of labels; without labels as many as the samples' values make.
+  std::int64_t size() const;
+};
+
+// Samples of one step, in the caller's memory until the call returns. Members are as Dataset's.
+struct Batch {
+  std::span<const std::uint8_t> bytes{};
+  std::span<const float> floats{};
+  std::span<const std::int32_t> labels{};
+  std::span<const float> targets{};
 };
 
 struct DatasetPair {

@@ -1,8 +1,13 @@
 // Losses: one number that a net's output and its targets give.
 #pragma once
 #include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <utility>
 #include <variant>
 
+#include "norma/shape.h"
 #include "norma/types.h"
 
 namespace norma {
@@ -14,11 +19,36 @@ struct CrossEntropy {
   std::int32_t ignore_index = -100;
 };
 
-// Against one-hot labels: the net's output is (N,C).
+// Against Dataset::targets, of the output's shape. A set without targets gives one-hot labels; the net's output is then (N,C).
+// Its accuracy is the share of samples whose largest output stands where their largest target does.
 struct MeanSquared {
   Reduction reduction = Reduction::mean;
 };
 
-using Loss = std::variant<CrossEntropy, MeanSquared>;
+// What a loss of one's own sees: a batch, in NCHW order.
+struct LossInput {
+  std::int64_t samples = 0;
+  std::span<const float> outputs{};         // (N,C) or (N,C,H,W)
+  std::span<const float> targets{};         // of the same shape; empty for CustomLoss::Against::labels
+  std::span<const std::int32_t> labels{};   // (N); empty for CustomLoss::Against::targets
+};
+
+// A loss of one's own. It runs on the CPU between forward and backward; on a GPU the outputs travel there and the gradient back.
+//   TrainerOptions{.loss = CustomLoss{huber}}   with   double huber(const LossInput& in, std::span<float> gradient)
+// The function returns the loss of the batch, and fills its gradient by each output. The gradient is 0 before, and empty in an evaluation.
+// One thread calls it, the one that trains. What it throws leaves the step undone. The loss of an epoch or a set is the mean over its
+// batches, weighted by their samples. Accuracy is that of labels, else 0. check_gradient (norma/gradient_check.h) tests it.
+struct CustomLoss {
+  using Function = std::function<double(const LossInput& in, std::span<float> gradient)>;
+  enum class Against : std::uint8_t { targets, labels };
+
+  // Throws Error(usage) for an empty function.
+  explicit CustomLoss(Function f, Against a = Against::targets);
+
+  std::shared_ptr<const Function> function;
+  Against against = Against::targets;
+};
+
+using Loss = std::variant<CrossEntropy, MeanSquared, CustomLoss>;
 
 }  // namespace norma

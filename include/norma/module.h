@@ -8,6 +8,7 @@
 #include <functional>
 #include <initializer_list>
 #include <optional>
+#include <span>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -263,6 +264,34 @@ struct Flatten {
   Value operator()(Builder& b, Value x) const;
 };
 
+// An operation of one's own. Its functions run on the CPU, on one thread, and see floats in NCHW order, without padding; on a GPU values
+// travel there and back. What they throw leaves the step undone. check_gradients (norma/gradient_check.h) tests them.
+struct Operation {
+  struct Parameter {
+    std::string name;  // "slope"; of the operation "act": "act.slope"
+    Shape shape{};
+    Init init = Init::constant(0);
+  };
+  struct ForwardValues {
+    std::vector<std::span<const float>> inputs, parameters;
+    std::span<float> output;  // 0 before
+  };
+  struct BackwardValues {
+    std::vector<std::span<const float>> inputs, parameters;
+    std::span<const float> output, output_gradient;
+    std::vector<std::span<float>> input_gradients, parameter_gradients;  // to be filled, 0 before; one that nobody needs is empty
+  };
+
+  std::string kind = "operation";                              // stem of the name a Sequential gives it
+  std::function<void(const ForwardValues&)> forward{};         // the same in training and evaluation
+  std::function<void(const BackwardValues&)> backward{};
+  std::function<Shape(const std::vector<Shape>&)> shape{};     // of the output, from those of the inputs, batch included; none: the first's
+  std::vector<Parameter> parameters{};                         // inputs and parameters: 6 at most
+  std::int64_t inputs = 1;
+  Value operator()(Builder& b, Value x) const;
+  Value operator()(Builder& b, const std::vector<Value>& x) const;
+};
+
 // Children one after another. Their names are part of the parameters' and must differ. A Sequential in braces by itself, Sequential{other},
 // is a copy; append, or a name, makes it a child.
 class Sequential {
@@ -316,6 +345,6 @@ struct BatchNormNode {
   std::optional<nn::MaxPool2d> pool{};
 };
 using NodeOp = std::variant<InputNode, nn::Conv2d, nn::ConvTranspose2d, nn::Linear, BatchNormNode, nn::LayerNorm, nn::InstanceNorm,
-                            nn::GroupNorm, nn::MaxPool2d, nn::AvgPool2d, ActivationNode, nn::Dropout, FlattenNode, AddNode>;
+                            nn::GroupNorm, nn::MaxPool2d, nn::AvgPool2d, ActivationNode, nn::Dropout, FlattenNode, AddNode, nn::Operation>;
 
 }  // namespace norma

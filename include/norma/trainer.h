@@ -35,6 +35,9 @@ struct TrainerOptions {
   Precision precision = Precision::fp32;  // of training and evaluation
   std::uint64_t seed = 0;
   bool shuffle = true, drop_last = false;
+  // Steps that the schedule is laid out for, in all and an epoch. 0: those of each fit. With them it does not begin anew with another fit,
+  // and step and update know their rate.
+  std::int64_t total_steps = 0, steps_per_epoch = 0;
   // Ways of running that must not change the result (fuse: but for rounding); for looking for a fault.
   bool fuse = true, reuse = true, check_each = false;
 };
@@ -86,6 +89,18 @@ struct ObservedValue {
   std::vector<float> values;  // NCHW order
 };
 
+struct StepOptions {
+  std::optional<double> rate{};  // the learning rate of this step; default: set_rate's, else the schedule's
+};
+
+// Results of one step, before its update.
+struct StepResult {
+  double loss = 0;                        // reduced as the loss says: the value whose gradient was taken
+  std::int64_t samples = 0, counted = 0;  // of the batch; of them, not ignored by the loss
+  std::int64_t correct = 0;               // of these, with their label on top
+  double rate = 0;
+};
+
 // Results of one pass over some samples.
 struct Observation {
   double loss = 0, accuracy = 0;  // mean over the samples; share in 0..1
@@ -121,6 +136,28 @@ class Trainer {
   // end it also names a non-finite parameter, running statistic, optimizer state or test loss. That state must not be kept.
   bool fit(const Dataset& train, const Dataset* test, const FitOptions& options);
   bool fit(const DatasetPair& data, const FitOptions& options) { return fit(data.train, &data.test, options); }
+
+  // ---- A step of one's own. None of these may be called within on_step or go_on, nor do they move the place in an epoch of fit.
+
+  // Trains one step on these samples, taken in their order. Batches as fit takes them (sample_order) give the bits of fit.
+  // Throws as fit. Error(diverged) leaves all as it was before the step.
+  StepResult step(const Batch& batch, const StepOptions& options = {});
+
+  // One step in three parts, for a loss outside of the net. `forward` runs the net in training mode and returns its output in NCHW order;
+  // the batch needs no labels. `backward` takes the gradient of the loss by that output, of its shape. It makes the gradients of the
+  // parameters, which read gives, and moves the running statistics. accumulate: adds to the gradients of the last backward.
+  // `update` lets the optimizer move the parameters by the gradients, and returns the learning rate.
+  // Throws Error(usage) for backward without a forward before it, where nothing else ran since; for update without gradients; for wrong
+  // sizes. Throws Error(diverged) if a gradient or variance is not finite. Running statistics, parameters and optimizer are then as before.
+  std::vector<float> forward(const Batch& batch);
+  void backward(std::span<const float> output_gradient, bool accumulate = false);
+  double update(const StepOptions& options = {});
+  // Writes a parameter's gradient, for the next update: clipped, say. Throws Error(usage) as read, and for a wrong number of elements.
+  void set_gradient(std::string_view parameter, std::span<const float> values);
+
+  // Sets the learning rate of all steps from now on, within fit, too: after on_step. None: the schedule's again. Checkpoints do not hold it.
+  // Throws Error(usage) for a rate that is negative or no float.
+  void set_rate(std::optional<double> rate);
 
   // Throws Error(diverged) where the loss is not finite, naming the first parameter or module at fault; Error(data) as fit does.
   Evaluation evaluate(const Dataset& data);

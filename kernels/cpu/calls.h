@@ -30,6 +30,8 @@ void run(const AvgPoolForward& call, const Memory& memory);
 void run(const AvgPoolBackward& call, const Memory& memory);
 void run(const SoftmaxCrossEntropy& call, const Memory& memory);
 void run(const MeanSquaredError& call, const Memory& memory);
+void run(const HostFunction& call, const Memory& memory);
+void run(const HostLoss& call, const Memory& memory);
 void run(const CheckFinite& call, const Memory& memory);
 void run(const Update& call, const Memory& memory);
 void run(const Advance& call, const Memory& memory);

@@ -38,6 +38,17 @@ constexpr std::size_t scratch_bytes(const C& call, int threads) {
   }
   return bytes;
 }
+// A function of the host finds its tensors there one after the other, outputs first.
+constexpr std::size_t scratch_bytes(const HostFunction& call, int) {
+  std::size_t floats = 0;
+  for (std::size_t i = 0; i < HostFunction::most; ++i)
+    floats += static_cast<std::size_t>((call.outputs[i] ? call.output_dims[i].count() : 0) + (call.inputs[i] ? call.input_dims[i].count() : 0));
+  return whole_lines(floats * sizeof(float));
+}
+// x, then target and dx.
+constexpr std::size_t scratch_bytes(const HostLoss& call, int) {
+  return whole_lines(3 * static_cast<std::size_t>(call.dims.count()) * sizeof(float));
+}
 template <class... C>
 constexpr std::size_t scratch_bytes(const Together<C...>& together, int threads) {
   std::size_t most = 0;

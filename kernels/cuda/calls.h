@@ -35,6 +35,8 @@ void enqueue(const AvgPoolForward& call, const Memory& memory, const Queue& queu
 void enqueue(const AvgPoolBackward& call, const Memory& memory, const Queue& queue);
 void enqueue(const SoftmaxCrossEntropy& call, const Memory& memory, const Queue& queue);
 void enqueue(const MeanSquaredError& call, const Memory& memory, const Queue& queue);
+void enqueue(const HostFunction& call, const Memory& memory, const Queue& queue);
+void enqueue(const HostLoss& call, const Memory& memory, const Queue& queue);
 void enqueue(const CheckFinite& call, const Memory& memory, const Queue& queue);
 void enqueue(const Update& call, const Memory& memory, const Queue& queue);
 void enqueue(const Advance& call, const Memory& memory, const Queue& queue);

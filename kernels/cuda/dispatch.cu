@@ -28,6 +28,10 @@ Needs needs_of(const Call& call) {
       call);
 }
 
+bool runs_on_host(const Call& call) {
+  return std::visit([](const auto& c) { return on_host<std::decay_t<decltype(c)>>; }, call);
+}
+
 void run(const Call& call, const Memory& memory, const Queue& queue) {
   std::visit([&](const auto& c) { enqueue(c, memory, queue); }, call);
 }

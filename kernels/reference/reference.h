@@ -105,6 +105,10 @@ void run(const kernels::SoftmaxCrossEntropy& call, const Memory<T>& memory);
 template <class T>
 void run(const kernels::MeanSquaredError& call, const Memory<T>& memory);
 template <class T>
+void run(const kernels::HostFunction& call, const Memory<T>& memory);
+template <class T>
+void run(const kernels::HostLoss& call, const Memory<T>& memory);
+template <class T>
 void run(const kernels::CheckFinite& call, const Memory<T>& memory);
 template <class T>
 void run(const kernels::Update& call, const Memory<T>& memory);

@@ -140,6 +140,11 @@ Dataset pair_up(std::string name, IdxFile images, const fs::path& images_path, I
 
 }  // namespace
 
+std::int64_t Dataset::size() const {
+  const auto features = static_cast<std::size_t>(std::max<std::int64_t>(1, sample.elements()));
+  return static_cast<std::int64_t>(labels.empty() ? std::max(bytes.size(), floats.size()) / features : labels.size());
+}
+
 std::vector<fs::path> dataset_search_path(const std::optional<fs::path>& data_dir) {
   std::vector<fs::path> folders;
   if (data_dir) folders.push_back(*data_dir);

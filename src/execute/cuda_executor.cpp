@@ -82,6 +82,7 @@ class CudaExecutor final : public Executor {
     for (const PlanCall& c : plan.calls) {
       const kernels::cuda::Needs needs = kernels::cuda::needs_of(c.call);
       prepared.own.push_back({workspace, counters});
+      prepared.on_host |= kernels::cuda::runs_on_host(c.call);
       workspace += (needs.workspace + alignment - 1) / alignment * alignment;
       counters += needs.counters;
     }
@@ -132,7 +133,7 @@ class CudaExecutor final : public Executor {
     use_device();
     Prepared& p = prepared_for(plans_, plan);
     check_bound(plan, p.addresses);
-    for (; times > 0 && (check_each || capture_ == Capture::off || !p.ran); --times) {
+    for (; times > 0 && (check_each || capture_ == Capture::off || !p.ran || p.on_host); --times) {
       for_each_call(plan, p, [&](std::size_t call) {
         if (check_each) check_outputs(plan, plan.calls[call]);
       });
@@ -186,7 +187,7 @@ class CudaExecutor final : public Executor {
     };
     std::vector<Own> own;        // [calls]
     std::vector<Turn> branches;  // [calls]
-    bool ran = false;
+    bool ran = false, on_host = false;  // has run; has a Call of the host
     Recorded once, several;
   };
   // A copy of something of the host's.

@@ -17,6 +17,7 @@ struct Kind {
   std::string operator()(const ActivationNode& a) const { return name_of(a.act); }
   std::string operator()(const FlattenNode&) const { return nn::Flatten::kind; }
   std::string operator()(const AddNode&) const { return "add"; }
+  std::string operator()(const nn::Operation& o) const { return o.kind; }
   template <class M>
   std::string operator()(const M&) const {
     return M::kind;
@@ -27,6 +28,7 @@ struct Kind {
 struct Arity {
   std::size_t operator()(const InputNode&) const { return 0; }
   std::size_t operator()(const AddNode&) const { return 2; }
+  std::size_t operator()(const nn::Operation& o) const { return static_cast<std::size_t>(std::max<std::int64_t>(1, o.inputs)); }
   template <class Op>
   std::size_t operator()(const Op&) const {
     return 1;
@@ -58,6 +60,10 @@ double parameter_elements(const NodeOp& op, const Shape& x) {
           return static_cast<double>(layer.out) * (d(1) / static_cast<double>(layer.groups) * area + 1);
         } else if constexpr (requires { layer.out; }) {
           return static_cast<double>(layer.out) * (d(1) + 1);
+        } else if constexpr (requires { layer.parameters; }) {
+          double all = 0;
+          for (const auto& p : layer.parameters) all += static_cast<double>(p.shape.elements());
+          return all;
         } else {
           return 4 * d(1) * d(2) * d(3);  // of a norm at most
         }

@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <limits>
+#include <set>
 #include <sstream>
 
 #include "norma/error.h"
@@ -27,6 +28,8 @@ Value AvgPool2d::operator()(Builder& b, Value x) const { return b.emit(*this, {x
 Value Activate::operator()(Builder& b, Value x) const { return b.activation(act, x, option); }
 Value Dropout::operator()(Builder& b, Value x) const { return b.emit(*this, {x}); }
 Value Flatten::operator()(Builder& b, Value x) const { return b.emit(FlattenNode{}, {x}); }
+Value Operation::operator()(Builder& b, Value x) const { return b.emit(*this, {x}); }
+Value Operation::operator()(Builder& b, const std::vector<Value>& x) const { return b.emit(*this, x); }
 
 }  // namespace nn
 
@@ -118,6 +121,26 @@ class Inference {
   Shape operator()(const AddNode&) const {
     if (!(in_.at(0) == in_.at(1))) fail("adds values of equal shape, got " + to_string(in_[0]) + " and " + to_string(in_[1]));
     return in_[0];
+  }
+
+  Shape operator()(const nn::Operation& o) const {
+    check(o.forward && o.backward, "needs its functions forward and backward");
+    constexpr std::size_t most = 6;
+    check(in_.size() + o.parameters.size() <= most, "has " + std::to_string(in_.size()) + " inputs and " +
+                                                        std::to_string(o.parameters.size()) + " parameters, more than " +
+                                                        std::to_string(most) + " together");
+    std::set<std::string> names;
+    for (const nn::Operation::Parameter& p : o.parameters) {
+      check(!p.name.empty() && p.name.find_first_of("./") == std::string::npos && names.insert(p.name).second,
+            "a parameter's name must not be empty, hold '.' or '/', or be used twice, got \"" + printable(p.name) + "\"");
+      start(p.name.c_str(), p.init);
+      check(p.init.kind <= Init::Kind::normal, "parameter \"" + printable(p.name) + "\" has no fan to be initialised by: constant, uniform or normal");
+      check(p.shape.elements() > 0, "parameter \"" + printable(p.name) + "\" has no elements: " + to_string(p.shape));
+    }
+    const Shape y = o.shape ? o.shape(in_) : in_.at(0);
+    check((y.rank() == 2 || y.rank() == 4) && y[0] == in_.at(0)[0] && y.elements() > 0,
+          "must give (N,F) or (N,C,H,W) with the samples of its input, got " + to_string(y) + " of " + to_string(in_.at(0)));
+    return y;
   }
 
  private:
@@ -295,6 +318,9 @@ struct Parameters {
     running_statistics(n);
   }
   void operator()(const nn::GroupNorm& n) const { affine(n, {node.shape[1]}, n.affine, n.affine); }
+  void operator()(const nn::Operation& o) const {
+    for (const nn::Operation::Parameter& p : o.parameters) add(p.name.c_str(), p.shape, p.init, 0, 0, 0);
+  }
   // Nodes without parameters are listed, so that a new one cannot be left without its own.
   void operator()(const InputNode&) const {}
   void operator()(const nn::MaxPool2d&) const {}
@@ -327,6 +353,7 @@ struct Title {
   std::string operator()(const nn::InstanceNorm& n) const {
     return n.track_running_stats ? "instance_norm track_running_stats=true" : "instance_norm";
   }
+  std::string operator()(const nn::Operation& o) const { return o.kind; }
   std::string operator()(const nn::GroupNorm& n) const { return "group_norm groups=" + std::to_string(n.groups); }
   std::string operator()(const nn::MaxPool2d& p) const {
     return "max_pool2d kernel=" + pair(p.kernel) + " stride=" + pair(p.stride.value_or(p.kernel));

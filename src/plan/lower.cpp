@@ -29,6 +29,7 @@ Plan Lowering::run() {
   for (std::size_t k = 0; k < graph_.outputs.size(); ++k) name(numbered("y", k), value_[output_index(k)]);
   ValueId loss;
   if (options_.loss) loss = lower_loss();
+  plan_.backward_from = plan_.calls.size();
   if (options_.backward) {
     if (!options_.loss)
       for (std::size_t k = 0; k < graph_.outputs.size(); ++k) {
@@ -141,22 +142,60 @@ void Lowering::name_input_gradients() {
 
 // ---- loss and update
 
+void check_output(const Graph& graph, const Loss& loss) {
+  if (!takes_targets(loss)) check_output(graph);
+}
+
+bool takes_targets(const Loss& loss) {
+  const auto* custom = std::get_if<CustomLoss>(&loss);
+  return std::holds_alternative<MeanSquared>(loss) || (custom && custom->against == CustomLoss::Against::targets);
+}
+
 void check_output(const Graph& graph) {
   if (const Shape& y = graph[graph.outputs.at(0)].shape; y.rank() != 2)
     throw Error(ErrorKind::usage, "the loss expects the net's output to be (N, C), got " + to_string(y) + "; put a Flatten at the end");
 }
 
+namespace {
+
+std::size_t size(const HostTensor& t) { return static_cast<std::size_t>(t.elements); }
+
+double run_custom_loss(const void* context, std::int64_t samples, const HostTensor& x, const HostTensor& target, const std::int32_t* labels,
+                       const HostTensor& dx) {
+  const auto& function = *static_cast<const CustomLoss::Function*>(context);
+  return function({.samples = samples,
+                   .outputs = {x.values, size(x)},
+                   .targets = {target.values, size(target)},
+                   .labels = {labels, labels ? static_cast<std::size_t>(samples) : 0}},
+                  {dx.values, size(dx)});
+}
+
+}  // namespace
+
 ValueId Lowering::lower_loss() {
   const std::size_t out = output_index();
   const Dims d = dims(out);
-  check_output(graph_);
+  check_output(graph_, *options_.loss);
   const ValueId loss = add_value(
       {.name = "loss", .dtype = DType::bytes, .shape = Shape{sizeof(LossResult)}, .region = Region::state, .bytes = sizeof(LossResult)});
-  const ValueId partial = flat("loss.partial", d.n * 8, DType::bytes);
+  const auto* custom = std::get_if<CustomLoss>(&*options_.loss);
+  const ValueId partial = custom ? ValueId{} : flat("loss.partial", d.n * 8, DType::bytes);
   ValueId gradient;
   if (options_.backward) set_gradient(out, gradient = activation("dy", d, node_shape(out)));
-  if (const auto* ce = std::get_if<CrossEntropy>(&*options_.loss)) {
-    if (!labels_) labels_ = per_sample("labels", d.n, DType::i32);
+  const bool against_targets = takes_targets(*options_.loss);
+  if (against_targets && !targets_) targets_ = activation("targets", d, node_shape(out));
+  if (!against_targets && !labels_) labels_ = per_sample("labels", d.n, DType::i32);
+  if (custom) {
+    plan_.kept.push_back(custom->function);
+    emit("loss", HostLoss{.loss = loss,
+                          .dx = gradient,
+                          .x = output(),
+                          .target = against_targets ? targets_ : ValueId{},
+                          .labels = against_targets ? ValueId{} : labels_,
+                          .dims = d,
+                          .function = run_custom_loss,
+                          .context = custom->function.get()});
+  } else if (const auto* ce = std::get_if<CrossEntropy>(&*options_.loss)) {
     emit("loss", SoftmaxCrossEntropy{.loss = loss,
                                      .dlogits = gradient,
                                      .logits = output(),
@@ -167,7 +206,6 @@ ValueId Lowering::lower_loss() {
                                      .smoothing = ce->label_smoothing,
                                      .ignore_index = ce->ignore_index});
   } else {
-    if (!targets_) targets_ = activation("targets", d, node_shape(out));
     emit("loss", MeanSquaredError{.loss = loss,
                                   .dx = gradient,
                                   .x = output(),
@@ -238,7 +276,12 @@ Plan lower(const Graph& graph, const LowerOptions& options) {
   };
   check("mode", "Mode", options.mode, Mode::eval);
   check("precision", "Precision", options.precision, Precision::bf16);
-  if (options.loss) std::visit([&](const auto& l) { check("reduction", "Reduction", l.reduction, Reduction::sum); }, *options.loss);
+  if (options.loss)
+    std::visit(
+        [&](const auto& l) {
+          if constexpr (requires { l.reduction; }) check("reduction", "Reduction", l.reduction, Reduction::sum);
+        },
+        *options.loss);
   return Lowering{graph, options}.run();
 }
 

@@ -57,8 +57,13 @@ Plan lower(const Graph& graph, const LowerOptions& options);
 // "optimizer/exp_avg": the name of n floats that the optimizer keeps.
 std::string optimizer_value(const kernels::Kept& kept);
 
-// Throws Error(usage) for an output that no loss can be of.
+// Throws Error(usage) for an output that the loss cannot be of.
+void check_output(const Graph& graph, const Loss& loss);
+// Throws Error(usage) for an output that is not (N,C), as labels need it.
 void check_output(const Graph& graph);
+
+// A loss against Dataset::targets, or labels as one-hot targets.
+bool takes_targets(const Loss& loss);
 
 // Returns (C,H,W) of a sample after the transform: the shape that the net's input must have.
 Shape transformed(const Shape& sample, const std::optional<Size2>& resize);

@@ -1,5 +1,5 @@
 // Rules of the nodes without parameters: input, pooling, activation, dropout, flatten, addition. Of each its Calls forward, then its
-// adjoint.
+// adjoint. And operations of the user's own.
 #include "norma/error.h"
 #include "norma/loss.h"
 #include "src/plan/lowering.h"
@@ -19,7 +19,7 @@ void Lowering::forward(std::size_t i, const InputNode&) {
   g.source = data(DataSlot::samples, d.type, d.sample);
   g.scale = data(DataSlot::scale, DType::f32, {g.dims.c});
   g.offset = data(DataSlot::offset, DType::f32, {g.dims.c});
-  if (options_.loss && std::holds_alternative<MeanSquared>(*options_.loss)) {
+  if (options_.loss && takes_targets(*options_.loss)) {
     g.target_dims = dims(output_index());
     g.targets = data(DataSlot::targets, DType::f32, {g.target_dims.features()});
     g.targets_out = targets_ = activation("targets", g.target_dims, node_shape(output_index()));
@@ -107,6 +107,89 @@ void Lowering::forward(std::size_t i, const AddNode&) { emit(i, Add{.y = make_ou
 void Lowering::backward(std::size_t i, const AddNode&) {
   for (std::size_t k = 0; k < 2; ++k)
     if (needs_gradient_[input(i, k)]) accumulate(input(i, k), gradient_[i]);
+}
+
+namespace {
+
+using Operation = nn::Operation;
+using Tensors = HostFunction::Tensors;
+
+std::span<float> values(const HostTensor& t) { return {t.values, static_cast<std::size_t>(t.elements)}; }
+
+template <class T>
+std::vector<std::span<T>> values(const Tensors& tensors, std::size_t first, std::size_t count) {
+  std::vector<std::span<T>> all;
+  for (std::size_t k = first; k < first + count; ++k) all.push_back(values(tensors[k]));
+  return all;
+}
+
+// An operand of a HostFunction that has no lanes.
+Dims as_it_lies(const Shape& shape) { return {.n = 1, .c = shape.elements()}; }
+
+// Forward: y of x..., parameters...
+void run_forward(const void* context, const Tensors& out, const Tensors& in) {
+  const auto& o = *static_cast<const Operation*>(context);
+  const auto inputs = static_cast<std::size_t>(o.inputs);
+  o.forward({.inputs = values<const float>(in, 0, inputs),
+             .parameters = values<const float>(in, inputs, o.parameters.size()),
+             .output = values(out[0])});
+}
+
+// Backward: gradients of x..., parameters... of these, y and its gradient.
+void run_backward(const void* context, const Tensors& out, const Tensors& in) {
+  const auto& o = *static_cast<const Operation*>(context);
+  const auto inputs = static_cast<std::size_t>(o.inputs), parameters = o.parameters.size();
+  o.backward({.inputs = values<const float>(in, 0, inputs),
+              .parameters = values<const float>(in, inputs, parameters),
+              .output = values(in[inputs + parameters]),
+              .output_gradient = values(in[inputs + parameters + 1]),
+              .input_gradients = values<float>(out, 0, inputs),
+              .parameter_gradients = values<float>(out, inputs, parameters)});
+}
+
+}  // namespace
+
+// A Call of the operation, with x... and parameters... as its inputs.
+HostFunction Lowering::host_function(std::size_t i, const nn::Operation& o) {
+  const auto held = std::make_shared<const nn::Operation>(o);
+  plan_.kept.push_back(held);
+  HostFunction call{.context = held.get()};
+  std::size_t k = 0;
+  for (; k < node(i).inputs.size(); ++k) call.inputs[k] = x(i, k), call.input_dims[k] = dims(input(i, k));
+  for (const nn::Operation::Parameter& p : o.parameters) {
+    call.inputs[k] = parameter(i, p.name.c_str()).value;
+    call.input_dims[k++] = as_it_lies(p.shape);
+  }
+  return call;
+}
+
+void Lowering::forward(std::size_t i, const nn::Operation& o) {
+  HostFunction call = host_function(i, o);
+  call.function = run_forward;
+  call.outputs[0] = make_output(i), call.output_dims[0] = dims(i);
+  emit(i, call);
+}
+
+void Lowering::backward(std::size_t i, const nn::Operation& o) {
+  HostFunction call = host_function(i, o);
+  call.function = run_backward;
+  const std::size_t inputs = node(i).inputs.size();
+  std::size_t k = inputs + o.parameters.size();
+  call.inputs[k] = value_[i], call.input_dims[k++] = dims(i);
+  call.inputs[k] = gradient_[i], call.input_dims[k] = dims(i);
+  for (k = 0; k < inputs; ++k) {
+    if (!needs_gradient_[input(i, k)]) continue;
+    const std::string text = node(i).path + ".input" + std::to_string(k) + ".grad";
+    call.outputs[k] = activation(text, dims(input(i, k)), node_shape(input(i, k)));
+    call.output_dims[k] = dims(input(i, k));
+  }
+  for (const nn::Operation::Parameter& p : o.parameters) {
+    call.outputs[k] = parameter(i, p.name.c_str()).gradient;
+    call.output_dims[k++] = as_it_lies(p.shape);
+  }
+  emit(i, call);
+  for (k = 0; k < inputs; ++k)
+    if (call.outputs[k]) accumulate(input(i, k), call.outputs[k]);
 }
 
 }  // namespace norma

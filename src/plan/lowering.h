@@ -139,6 +139,8 @@ class Lowering {
   void forward(std::size_t i, const nn::Dropout& d);
   void forward(std::size_t i, const FlattenNode&);
   void forward(std::size_t i, const AddNode&);
+  void forward(std::size_t i, const nn::Operation& o);
+  kernels::HostFunction host_function(std::size_t i, const nn::Operation& o);
 
   // ------------------------------------------------------------------------------------------ backward
 
@@ -163,6 +165,7 @@ class Lowering {
   void backward(std::size_t i, const nn::Dropout& d);
   void backward(std::size_t i, const FlattenNode&);
   void backward(std::size_t i, const AddNode&);
+  void backward(std::size_t i, const nn::Operation& o);
   void name_input_gradients();
 
   // ------------------------------------------------------------------------------------------ loss and update

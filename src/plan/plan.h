@@ -2,6 +2,7 @@
 #pragma once
 #include <array>
 #include <map>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -56,6 +57,8 @@ struct Plan {
   std::vector<Phase> phases;
   std::vector<PlanValue> values;
   std::map<std::string, ValueId, std::less<>> names;  // every readable name; several may stand for one value
+  std::size_t backward_from = 0;  // number of the first Call that lower made after the outputs and the loss; join does not keep it
+  std::vector<std::shared_ptr<const void>> kept;  // contexts of functions of the host
   std::array<std::size_t, region_count> region_bytes{};
   std::size_t activations_without_reuse = 0;
 

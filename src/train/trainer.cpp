@@ -38,12 +38,14 @@ struct Within {
   bool& flag;
 };
 
-Plan lowered(const Graph& graph, const TrainerOptions& options, std::int64_t batch, DType stored, Mode mode, const DeviceTraits& traits) {
+Plan lowered(const Graph& graph, const TrainerOptions& options, std::int64_t batch, DType stored, Mode mode, Trainer::State::Order order,
+             const DeviceTraits& traits) {
   const bool training = mode == Mode::train;
   return lower(graph, {.mode = mode,
                        .lanes = traits.lanes,
                        .backward = training,
-                       .data = InputData{options.input, stored, options.transform.resize, training && options.shuffle},
+                       .data = InputData{options.input, stored, options.transform.resize,
+                                         training && options.shuffle && order == Trainer::State::Order::epoch},
                        .loss = options.loss,
                        .optimizer = training ? std::optional(options.optimizer) : std::nullopt,
                        .precision = options.precision,
@@ -58,7 +60,7 @@ Trainer::State::State(Module n, TrainerOptions o, std::unique_ptr<Executor> e)
     : net(std::move(n)), options(std::move(o)), executor(std::move(e)) {
   stored = checked(options);
   graph = traced(net, options, options.batch);
-  check_output(*graph);  // as it was asked for, not as the first Plan has it
+  check_output(*graph, options.loss);  // as it was asked for, not as the first Plan has it
   affine = Affine(options.transform, options.input[0], stored);
   parameters = graph->parameters();
   base = &plan(Mode::train, std::min(options.batch, base_batch));
@@ -69,23 +71,23 @@ Trainer::State::State(Module n, TrainerOptions o, std::unique_ptr<Executor> e)
 
 Graph Trainer::State::unfused(std::int64_t samples) const { return norma::unfused(net, options, samples); }
 
-Trainer::State::Made& Trainer::State::made(Mode mode, std::int64_t batch) {
-  const auto key = std::make_pair(mode, batch);
+Trainer::State::Made& Trainer::State::made(Mode mode, std::int64_t batch, Order order) {
+  const auto key = std::make_tuple(mode, batch, mode == Mode::train && options.shuffle ? order : Order::epoch);
   if (const auto it = plans.find(key); it != plans.end()) return it->second;
   const Graph& of_batch = batch == options.batch ? *graph : traced(net, options, batch);
-  return plans.emplace(key, Made{lowered(of_batch, options, batch, stored, mode, executor->traits())}).first->second;
+  return plans.emplace(key, Made{lowered(of_batch, options, batch, stored, mode, order, executor->traits())}).first->second;
 }
 
-const Plan& Trainer::State::plan(Mode mode, std::int64_t batch) {
-  Made& m = made(mode, batch);
-  if (!m.prepared) executor->prepare(m.plan);
+const Plan& Trainer::State::plan(Mode mode, std::int64_t batch, Order order) {
+  Made& m = made(mode, batch, order);
+  if (!m.prepared) went_forward = nullptr, executor->prepare(m.plan);
   m.prepared = true;
   return m.plan;
 }
 
 void Trainer::State::bind(const Plan& p, const BoundData& of, std::span<const float> rates) {
-  const Dataset& data = of.data;
-  bound = &data;
+  const SetView& data = of.data;
+  bound = data.samples();
   const auto set = [&](DataSlot slot, const void* source, std::size_t bytes, std::int64_t version = 0) {
     if (p.has(name_of(slot))) executor->bind(p, p.find(name_of(slot)).index, source, bytes, version);
   };
@@ -93,11 +95,15 @@ void Trainer::State::bind(const Plan& p, const BoundData& of, std::span<const fl
   else set(DataSlot::samples, data.floats.data(), data.floats.size() * sizeof(float), of.promise);
   set(DataSlot::scale, affine.scale.data(), affine.scale.size() * sizeof(float));
   set(DataSlot::offset, affine.offset.data(), affine.offset.size() * sizeof(float));
-  const std::vector<std::int32_t>& labels = data.labels.empty() ? unlabelled : data.labels;
-  set(DataSlot::labels, labels.data(), labels.size() * sizeof(std::int32_t), of.promise);
+  if (data.labels.empty()) unlabelled.resize(static_cast<std::size_t>(data.size()));
+  const std::span<const std::int32_t> labels = data.labels.empty() ? unlabelled : data.labels;
+  set(DataSlot::labels, labels.data(), labels.size_bytes(), of.promise);
   set(DataSlot::rates, rates.data(), rates.size_bytes());
-  if (std::holds_alternative<MeanSquared>(options.loss)) {
-    const auto classes = static_cast<std::size_t>((*graph)[graph->outputs[0]].shape[1]);
+  if (!takes_targets(options.loss)) return;
+  if (!data.targets.empty()) {
+    set(DataSlot::targets, data.targets.data(), data.targets.size_bytes(), of.promise);
+  } else {
+    const auto classes = static_cast<std::size_t>(output_elements());
     targets.assign(labels.size() * classes, 0.0f);
     for (std::size_t i = 0; i < labels.size(); ++i) targets[i * classes + static_cast<std::size_t>(labels[i])] = 1.0f;
     set(DataSlot::targets, targets.data(), targets.size() * sizeof(float));
@@ -106,17 +112,17 @@ void Trainer::State::bind(const Plan& p, const BoundData& of, std::span<const fl
 
 // Optimizer steps, one after the other. One that was not finite changes nothing but state.status, and so do those queued behind it: it is
 // run again, looking at each Call's outputs.
-void Trainer::State::run_steps(const Dataset& train, kernels::Range batches, std::int64_t full, const Plan& whole, const Plan& last) {
+void Trainer::State::run_steps(const SetView& train, kernels::Range batches, std::int64_t full, const Plan& whole, const Plan& last) {
   std::string cause = "a loss, gradient or variance was not finite";
   StepState at;
   try {
     has_gradients = true;
     const std::int64_t of_whole = std::max<std::int64_t>(0, std::min(batches.end, full) - batches.begin);
-    if (of_whole > 0) executor->run(whole, of_whole, options.check_each);
-    if (batches.end > full) executor->run(last, 1, options.check_each);
+    if (of_whole > 0) run(whole, of_whole, options.check_each);
+    if (batches.end > full) run(last, 1, options.check_each);
     at = counters();
     if (at.status == 0) return;
-    executor->run(at.batch < full ? whole : last, 1, true);
+    run(at.batch < full ? whole : last, 1, true);
   } catch (const Error& e) {
     if (e.kind() != ErrorKind::diverged) throw;
     cause = e.what();
@@ -133,20 +139,26 @@ void Trainer::State::run_steps(const Dataset& train, kernels::Range batches, std
 }
 
 EpochMetrics Trainer::State::run_epoch(const BoundData& data, const FitOptions& fit, bool& stopped) {
-  const Dataset& train = data.data;
+  const SetView& train = data.data;
   const Clock::time_point start = Clock::now();
   const EpochBatches epoch(train.size(), options);
   const std::int64_t batches = epoch.count();
-  std::vector<float> rates;
-  for (std::int64_t b = 0; b < batches; ++b)
-    rates.push_back(static_cast<float>(learning_rate(options.optimizer) *
-                                       options.schedule.factor(epochs_done * batches + b, batches, fit.epochs * batches)));
   const Plan& whole = plan(Mode::train, epoch.batch);
   const Plan& last = epoch.tail ? plan(Mode::train, epoch.tail) : whole;
-  bind(whole, data, rates);
-  bind(last, data, rates);
-
   StepState s = counters();
+  // With a schedule over total_steps other steps count, too.
+  const std::int64_t before = options.total_steps ? s.step - s.batch : epochs_done * batches;
+  std::vector<float> rates(static_cast<std::size_t>(batches));
+  std::optional<double> fixed;
+  const auto bind_from = [&](std::int64_t first_batch) {
+    fixed = fixed_rate;
+    for (std::int64_t b = first_batch; b < batches; ++b)
+      rates[static_cast<std::size_t>(b)] = static_cast<float>(rate_of(before + b, batches, fit.epochs * batches));
+    bind(whole, data, rates);
+    bind(last, data, rates);
+  };
+  bind_from(s.batch);
+
   if (s.batch == 0) s.position = s.samples = s.correct = s.counted = 0, s.loss_sum = 0;  // else: go on in the middle of an epoch
   s.population = epoch_samples = train.size(), s.epoch = epochs_done;
   epoch_batch = epoch.batch;
@@ -172,10 +184,7 @@ EpochMetrics Trainer::State::run_epoch(const BoundData& data, const FitOptions& 
                             .accuracy = static_cast<double>(s.correct) / counted,
                             .samples_per_second = static_cast<double>(s.samples - samples_before) / seconds,
                             .seconds = seconds});
-    if (bound != &train) {  // on_step evaluated something
-      bind(whole, data, rates);
-      bind(last, data, rates);
-    }
+    if (bound != train.samples() || fixed != fixed_rate) bind_from(b);  // on_step evaluated something, or set the rate
   }
   s = counters();
   if (s.batch < batches) return {};
@@ -202,12 +211,11 @@ void Trainer::State::reopen_epoch() {
 
 Evaluation Trainer::State::evaluate(const BoundData& of, const std::function<void(const Plan&)>& after_batch, bool labelled,
                                     bool check_each, const std::function<bool()>& go_on) {
-  const Dataset& data = of.data;
+  const SetView& data = of.data;
   refuse_within_evaluation("another evaluation");
   check(data, labelled);
   if (labelled) check_classes(data);
-  const std::int64_t samples = samples_of(data);
-  if (data.labels.empty()) unlabelled.assign(static_cast<std::size_t>(samples), 0);
+  const std::int64_t samples = data.size();
   const Clock::time_point start = Clock::now();
   const StepState kept = counters();
   StepState s = kept;
@@ -224,7 +232,7 @@ Evaluation Trainer::State::evaluate(const BoundData& of, const std::function<voi
       return go_on();
     };
     for (std::int64_t done = 0; done < times && (!go_on || asked()); done += at_once) {
-      executor->run(p, std::min(at_once, times - done), check_each);
+      this->run(p, std::min(at_once, times - done), check_each);
       if (after_batch) after_batch(p);
     }
   };
@@ -325,7 +333,7 @@ bool Trainer::fit(const Dataset& train, const Dataset* test, const FitOptions& o
   return true;
 }
 
-Evaluation Trainer::evaluate(const Dataset& data) { return Use(state_, "Trainer")->measure(data); }
+Evaluation Trainer::evaluate(const Dataset& data) { return Use(state_, "Trainer")->measure({data}); }
 
 std::vector<float> Trainer::predict(const Dataset& data) {
   const Use s(state_, "Trainer");
@@ -334,10 +342,10 @@ std::vector<float> Trainer::predict(const Dataset& data) {
     const std::vector<float> y = read_tensor(*s->executor, p, p.find("y"));
     all.insert(all.end(), y.begin(), y.end());
   };
-  s->evaluate(data, keep, false);
+  s->evaluate({data}, keep, false);
   const auto bad = std::ranges::find_if(all, [](float y) { return !std::isfinite(y); });
   if (bad == all.end()) return all;
-  const std::size_t outputs = all.size() / static_cast<std::size_t>(samples_of(data)), at = static_cast<std::size_t>(bad - all.begin());
+  const std::size_t outputs = all.size() / static_cast<std::size_t>(data.size()), at = static_cast<std::size_t>(bad - all.begin());
   s->fail_not_finite(data, "the net's output " + std::to_string(at % outputs) + " for sample " + std::to_string(at / outputs) + " is " +
                                std::to_string(*bad));
 }
@@ -369,7 +377,7 @@ std::int64_t Trainer::parameter_count() const {
 std::shared_ptr<const Plan> compile(const Module& net, const TrainerOptions& options, Mode mode) {
   const DType stored = checked(options);
   return std::make_shared<const Plan>(
-      lowered(traced(net, options, options.batch), options, options.batch, stored, mode, traits_of(options.device, options.executor)));
+      lowered(traced(net, options, options.batch), options, options.batch, stored, mode, Trainer::State::Order::epoch, traits_of(options.device, options.executor)));
 }
 
 }  // namespace norma

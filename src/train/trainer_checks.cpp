@@ -34,6 +34,9 @@ DType checked(const TrainerOptions& options) {
   const DType stored = options.sample_type.value_or(options.input.rank() == 3 ? DType::u8 : DType::f32);
   if (stored != DType::u8 && stored != DType::f32)
     throw Error(ErrorKind::usage, std::string("sample_type must be u8 or f32, got ") + name_of(stored));
+  if (options.total_steps < 0 || options.steps_per_epoch < 0)
+    throw Error(ErrorKind::usage, "total_steps and steps_per_epoch must not be negative, got " + std::to_string(options.total_steps) +
+                                      " and " + std::to_string(options.steps_per_epoch));
   validate(options.device, options.executor);
   validate(options.optimizer);
   validate(options.schedule);
@@ -42,11 +45,6 @@ DType checked(const TrainerOptions& options) {
   else if (ce && !fits_float(ce->label_smoothing))
     throw Error(ErrorKind::usage, "label_smoothing must be 0 or fit a float, got " + in_short(ce->label_smoothing));
   return stored;
-}
-
-std::int64_t samples_of(const Dataset& data) {
-  if (!data.labels.empty()) return data.size();
-  return static_cast<std::int64_t>(std::max(data.bytes.size(), data.floats.size())) / std::max<std::int64_t>(1, data.sample.elements());
 }
 
 Affine::Affine(const Transform& t, std::int64_t channels, DType stored) {
@@ -79,12 +77,16 @@ Affine::Affine(const Transform& t, std::int64_t channels, DType stored) {
   }
 }
 
-void Trainer::State::check(const Dataset& data, bool labelled) const {
+void Trainer::State::check(const SetView& data, bool labelled) const {
   const auto fail = [&](const std::string& message) { throw Error(ErrorKind::usage, "data set " + printable(data.name) + ": " + message); };
-  const bool no_values = data.bytes.empty() && data.floats.empty();
-  if (data.labels.empty() && no_values) throw Error(ErrorKind::data, "data set " + printable(data.name) + " is empty");
-  if (data.labels.empty() && labelled)
-    throw Error(ErrorKind::data, "data set " + printable(data.name) + " has samples but no labels: only predict does without");
+  const bool no_values = data.bytes.empty() && data.floats.empty(), against_targets = takes_targets(options.loss);
+  const bool one_hot = std::holds_alternative<MeanSquared>(options.loss) && data.targets.empty();
+  if (data.labels.empty() && data.targets.empty() && no_values) throw Error(ErrorKind::data, "data set " + printable(data.name) + " is empty");
+  if (labelled && against_targets && !one_hot && data.targets.empty())
+    throw Error(ErrorKind::data, "data set " + printable(data.name) + " has no targets, and the loss is against them: Dataset::targets");
+  if (labelled && data.labels.empty() && (!against_targets || one_hot))
+    throw Error(ErrorKind::data, "data set " + printable(data.name) + " has samples but no labels" + (one_hot ? " or targets" : "") +
+                                     ": only predict does without");
   if (!(data.sample == options.input)) fail("samples are " + to_string(data.sample) + ", the net was made for " + to_string(options.input));
   if (!data.bytes.empty() && !data.floats.empty()) fail("it holds both bytes and floats: leave those empty that are not the samples");
   const bool bytes = stored == DType::u8;
@@ -92,11 +94,20 @@ void Trainer::State::check(const Dataset& data, bool labelled) const {
   if (given == 0 && !no_values)
     fail(bytes ? "its samples are floats and the net was made for bytes: set TrainerOptions::sample_type = DType::f32"
                : "its samples are bytes and the net was made for floats: set TrainerOptions::sample_type = DType::u8");
-  const auto wanted = static_cast<std::size_t>(data.sample.prepend(samples_of(data)).elements());
+  const auto wanted = static_cast<std::size_t>(data.sample.prepend(data.size()).elements());
   if (given != wanted)
-    fail(std::string(bytes ? "bytes" : "floats") + " hold " + std::to_string(given) + " values, " + std::to_string(samples_of(data)) +
+    fail(std::string(bytes ? "bytes" : "floats") + " hold " + std::to_string(given) + " values, " + std::to_string(data.size()) +
          " samples need " + std::to_string(wanted));
-  const std::int64_t classes = (*graph)[graph->outputs[0]].shape[1];
+  if (labelled && against_targets && !one_hot) {
+    const auto wanted_targets = static_cast<std::size_t>(data.size() * output_elements());
+    if (data.targets.size() != wanted_targets)
+      fail("targets hold " + std::to_string(data.targets.size()) + " values, " + std::to_string(data.size()) + " samples need " +
+           std::to_string(wanted_targets) + ", the net's output being " + to_string((*graph)[graph->outputs[0]].shape));
+    check_features(data);
+    return;
+  }
+  if (labelled && one_hot) check_output(*graph);
+  const std::int64_t classes = output_elements();
   const auto* ce = std::get_if<CrossEntropy>(&options.loss);
   for (std::size_t i = 0; i < data.labels.size(); ++i)
     if (const std::int32_t label = data.labels[i]; (label < 0 || label >= classes) && !(ce && label == ce->ignore_index))
@@ -106,7 +117,7 @@ void Trainer::State::check(const Dataset& data, bool labelled) const {
   check_features(data);
 }
 
-void Trainer::State::check_training(const Dataset& train, std::int64_t epochs) const {
+void Trainer::State::check_training(const SetView& train, std::int64_t epochs) const {
   if (epochs < 0) throw Error(ErrorKind::usage, "epochs must not be negative, got " + std::to_string(epochs));
   constexpr std::int64_t most_steps = std::int64_t{1} << 53;
   if (const std::int64_t batches = std::max<std::int64_t>(1, EpochBatches(train.size(), options).count()); epochs > most_steps / batches)
@@ -114,7 +125,14 @@ void Trainer::State::check_training(const Dataset& train, std::int64_t epochs) c
                                       std::to_string(batches) + " batches");
   if (std::all_of(parameters.begin(), parameters.end(), [](const ParameterInfo& p) { return p.buffer; }))
     throw Error(ErrorKind::usage, "the net has no parameters: there is nothing to train");
-  const bool laid_out = options.schedule.kind == Schedule::Kind::cosine || options.schedule.kind == Schedule::Kind::one_cycle;
+  if (options.total_steps && epochs > epochs_done) {
+    const kernels::StepState at = counters();
+    const std::int64_t end = at.step - at.batch + (epochs - epochs_done) * EpochBatches(train.size(), options).count();
+    if (end > options.total_steps)
+      throw Error(ErrorKind::usage, "total_steps is " + std::to_string(options.total_steps) + ", and training for " +
+                                        std::to_string(epochs) + " epochs ends at step " + std::to_string(end));
+  }
+  const bool laid_out = options.total_steps == 0 && (options.schedule.kind == Schedule::Kind::cosine || options.schedule.kind == Schedule::Kind::one_cycle);
   if (laid_out && schedule_epochs && epochs_done > 0 && epochs > epochs_done && epochs != schedule_epochs)
     throw Error(ErrorKind::usage, "the schedule was laid out for " + std::to_string(schedule_epochs) +
                                       " epochs in total, this fit is for " + std::to_string(epochs) +
@@ -122,13 +140,14 @@ void Trainer::State::check_training(const Dataset& train, std::int64_t epochs) c
   check_classes(train);
 }
 
-void Trainer::State::check_classes(const Dataset& data) const {
-  const std::int64_t outputs = (*graph)[graph->outputs[0]].shape[1];
+void Trainer::State::check_classes(const SetView& data) const {
+  if (takes_targets(options.loss) && !data.targets.empty()) return;
+  const std::int64_t outputs = output_elements();
   const auto named = static_cast<std::int64_t>(data.classes.size());
-  if (!std::holds_alternative<MeanSquared>(options.loss)) {
+  if (!takes_targets(options.loss)) {
     if (named > outputs)
       throw Error(ErrorKind::usage, "data set " + printable(data.name) + " has " + std::to_string(named) + " classes and the net " +
-                                        std::to_string(outputs) + " outputs: CrossEntropy needs one for each class");
+                                        std::to_string(outputs) + " outputs: the loss needs one for each class");
     return;
   }
   const std::int64_t classes = named ? named : std::int64_t{*std::max_element(data.labels.begin(), data.labels.end())} + 1;

@@ -69,7 +69,7 @@ const Trainer::State::ObservedPlan& Trainer::State::observed(Mode mode, std::int
     it = observed_plans.emplace(key, ObservedPlan{std::move(of_samples), std::move(lowered)}).first;
   }
   ObservedPlan& observed = it->second;
-  if (!observed.prepared) executor->prepare(observed.plan);
+  if (!observed.prepared) went_forward = nullptr, executor->prepare(observed.plan);
   observed.prepared = true;
   return observed;
 }
@@ -93,11 +93,11 @@ Observation Trainer::observe(Mode mode, const Dataset& data, std::span<const Obs
                                       " samples, an observation asks for " + std::to_string(count) + " from number " +
                                       std::to_string(first) + " on");
   s.check_counted(data, {first, first + count});
-  return s.look(mode, data, values, {first, first + count});
+  return s.look(mode, {data}, values, {first, first + count});
 }
 
 Observation Trainer::State::look(Mode mode, const BoundData& of, std::span<const ObserveRequest> values, kernels::Range samples) {
-  const Dataset& data = of.data;
+  const SetView& data = of.data;
   State& s = *this;
   const std::int64_t count = samples.end - samples.begin;
   const ObservedPlan& observed = s.observed(mode, count);
@@ -112,7 +112,9 @@ Observation Trainer::State::look(Mode mode, const BoundData& of, std::span<const
   at.population = data.size(), at.position = samples.begin;
   s.set_counters(at);
   s.bind(p, of, {});
-  s.executor->run(p);
+  const Parts* const gradients_of = s.went_backward;
+  s.run(p);
+  s.went_backward = gradients_of;  // they come back
   const auto loss = read_struct<LossResult>(*s.executor, p, p.find("loss"));
   const auto counted = static_cast<double>(loss.counted);
   Observation observation{

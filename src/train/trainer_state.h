@@ -1,5 +1,6 @@
 // State of a Trainer. trainer.cpp runs it, trainer_checks.cpp has its refusals, trainer_checkpoint.cpp saves and loads it.
 #pragma once
+#include <algorithm>
 #include <chrono>
 #include <map>
 #include <memory>
@@ -7,6 +8,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -33,8 +35,30 @@ struct Affine {
 // Returns the type in which samples are stored. Throws Error(usage) for options that no net can have.
 DType checked(const TrainerOptions& options);
 
-// Samples of a set that may have no labels.
-std::int64_t samples_of(const Dataset& data);
+// A data set, or the samples of a step, in its owner's memory.
+struct SetView {
+  SetView(const Dataset& d)  // NOLINT: sets convert
+      : name(d.name), sample(d.sample), bytes(d.bytes), floats(d.floats), labels(d.labels), targets(d.targets), classes(d.classes) {}
+  SetView(const Batch& b, const Shape& s)
+      : name("of this step"), sample(s), bytes(b.bytes), floats(b.floats), labels(b.labels), targets(b.targets) {}
+
+  std::string_view name;
+  Shape sample;
+  std::span<const std::uint8_t> bytes;
+  std::span<const float> floats;
+  std::span<const std::int32_t> labels;
+  std::span<const float> targets;
+  std::span<const std::string> classes{};
+
+  std::int64_t size() const {
+    return static_cast<std::int64_t>(labels.empty() ? std::max(bytes.size(), floats.size()) / features() : labels.size());
+  }
+  // Tells sets apart.
+  const void* samples() const { return bytes.empty() ? static_cast<const void*>(floats.data()) : bytes.data(); }
+
+ private:
+  std::size_t features() const { return static_cast<std::size_t>(std::max<std::int64_t>(1, sample.elements())); }
+};
 
 // Evaluation keeps no activations for a backward pass, so that one batch size serves any set.
 inline constexpr std::int64_t evaluation_batch = 256;
@@ -46,8 +70,8 @@ inline constexpr std::int64_t base_batch = 2;
 struct Trainer::State {
   // A set for Calls to read. Who calls promise() may bind it many times: it does not change under that number, so a GPU copies it once.
   struct BoundData {
-    BoundData(const Dataset& d, std::int64_t p = 0) : data(d), promise(p) {}  // 0: it may have changed since
-    const Dataset& data;
+    BoundData(const SetView& d, std::int64_t p = 0) : data(d), promise(p) {}  // 0: it may have changed since
+    SetView data;
     std::int64_t promise;
   };
   std::int64_t promise() { return ++promises; }
@@ -56,10 +80,20 @@ struct Trainer::State {
   // On an Executor that has no Plans yet, whatever the options' device is.
   State(Module n, TrainerOptions o, std::unique_ptr<Executor> e);
 
+  // Order of a Plan's samples: an epoch's, or as they are stored.
+  enum class Order : std::uint8_t { epoch, stored };
   // Returns the Plan for `batch` samples, with memory to run it.
-  const Plan& plan(Mode mode, std::int64_t batch);
+  const Plan& plan(Mode mode, std::int64_t batch, Order order = Order::epoch);
   // Returns the Plan without memory: a batch that is never run needs none.
-  const Plan& compiled(Mode mode, std::int64_t batch) { return made(mode, batch).plan; }
+  const Plan& compiled(Mode mode, std::int64_t batch) { return made(mode, batch, Order::epoch).plan; }
+  // Runs a Plan. The activations of a forward() are lost then, and if it trains, the gradients of a backward().
+  void run(const Plan& p, std::int64_t times = 1, bool check_each = false) {
+    went_forward = nullptr;
+    if (p.mode == Mode::train) went_backward = nullptr;
+    executor->run(p, times, check_each);
+  }
+  // Runs a step that was not finite again, looking at each Call's outputs; says what was the first fault.
+  std::string why_not_finite(const Plan& p);
   // Returns the net as traced for `samples` samples, nothing folded.
   Graph unfused(std::int64_t samples) const;
   struct ObservedPlan {
@@ -71,32 +105,38 @@ struct Trainer::State {
   // Implements Trainer::observe. The loss may ignore all samples; there is no loss then.
   Observation look(Mode mode, const BoundData& data, std::span<const ObserveRequest> values, kernels::Range samples);
   // The set fits the net: sample shape, type, label range. labelled: labels are needed.
-  void check(const Dataset& data, bool labelled = true) const;
-  // The net's outputs can stand for the set's classes: for them all, and with MeanSquared for no more.
-  void check_classes(const Dataset& data) const;
+  void check(const SetView& data, bool labelled = true) const;
+  // The net's outputs can stand for the set's classes: for them all, and with one-hot labels for no more.
+  void check_classes(const SetView& data) const;
   // Throws unless the set can be trained on, for `epochs` epochs in total.
-  void check_training(const Dataset& train, std::int64_t epochs) const;
+  void check_training(const SetView& train, std::int64_t epochs) const;
   // Throws Error(data) naming sample and feature that are not finite. It looks at sets stored as floats.
-  void check_features(const Dataset& data) const;
+  void check_features(const SetView& data) const;
   // Throws Error(data) where the loss ignores every label; of samples first .. end-1 of an epoch's order where their loss is a mean.
-  void check_counted(const Dataset& data) const { check_counted(data, {0, data.size()}); }
-  void check_counted(const Dataset& data, kernels::Range samples) const;
-  void check_counted(const Dataset& train, std::int64_t epoch, std::int64_t first, std::int64_t end) const;
+  void check_counted(const SetView& data) const { check_counted(data, {0, data.size()}); }
+  void check_counted(const SetView& data, kernels::Range samples) const;
+  void check_counted(const SetView& train, std::int64_t epoch, std::int64_t first, std::int64_t end) const;
   // norma::first_fault of all that is saved.
   std::string first_fault() const;
   // Throws Error(diverged): `what` is not finite, and which tensor or module is at fault.
-  [[noreturn]] void fail_not_finite(const Dataset& data, const std::string& what);
+  [[noreturn]] void fail_not_finite(const SetView& data, const std::string& what);
   // Throws Error(usage) in on_step, where an epoch is not whole, and in go_on.
   void refuse_within_step(const char* what) const;
   // Throws Error(usage) in go_on, where counters and bound data are those of an evaluation that is not done.
   void refuse_within_evaluation(const char* what) const;
+  // The learning rate of a step, counted from 0, of fit's `total` with `batches` an epoch. Throws Error(usage) beyond the schedule's end.
+  double rate_of(std::int64_t step, std::int64_t batches, std::int64_t total) const;
+  // The same outside of fit. Throws Error(usage) for a rate that no step can have, and without total_steps, where the schedule needs them.
+  double rate_of_next(const StepOptions& o) const;
   // Suggests a remedy if training diverges in the step after `steps` steps.
   std::string remedy(std::int64_t steps) const;
   // A parameter, a buffer, or a gradient once there are any; throws Error(usage).
   ValueId readable(std::string_view name) const;
   void bind(const Plan& plan, const BoundData& data, std::span<const float> rates);
+  // Of a step of one's own, at this rate.
+  void bind_own(const Plan& plan, const SetView& data, double rate);
   // Runs steps of an epoch whose first `full` batches run `whole` and whose last runs `last`.
-  void run_steps(const Dataset& train, kernels::Range batches, std::int64_t full, const Plan& whole, const Plan& last);
+  void run_steps(const SetView& train, kernels::Range batches, std::int64_t full, const Plan& whole, const Plan& last);
   EpochMetrics run_epoch(const BoundData& train, const FitOptions& options, bool& stopped);
   // As if the epoch that run_epoch() has counted still lacked all but its steps.
   void reopen_epoch();
@@ -108,6 +148,7 @@ struct Trainer::State {
   Checkpoint saved_model() const;
   Checkpoint saved_training() const;
 
+  std::int64_t output_elements() const { return (*graph)[graph->outputs[0]].shape.with_batch(1).elements(); }  // of a sample
   ValueId id(std::string_view name) const { return base->find(name); }
   kernels::StepState counters() const { return read_struct<kernels::StepState>(*executor, *base, id("state")); }
   void set_counters(const kernels::StepState& s) { write_struct(*executor, *base, id("state"), s); }
@@ -134,8 +175,18 @@ struct Trainer::State {
     Plan plan;
     bool prepared = false;  // the Executor has memory for it
   };
-  std::map<std::pair<Mode, std::int64_t>, Made> plans;  // by mode and batch size
-  Made& made(Mode mode, std::int64_t batch);
+  std::map<std::tuple<Mode, std::int64_t, Order>, Made> plans;  // by mode, batch size and order
+  Made& made(Mode mode, std::int64_t batch, Order order);
+  // A step in three parts, over the same values.
+  struct Parts {
+    Plan forward, backward, update;
+  };
+  std::map<std::int64_t, Parts> parts;  // by samples
+  const Parts& parts_of(std::int64_t samples);
+  const Parts* went_forward = nullptr;  // whose forward has run, and nothing since
+  const Parts* went_backward = nullptr;  // whose gradients there are
+  std::int64_t passes = 0;               // that these are of
+  std::int64_t forward_pass = 0;         // number of went_forward's among them
   std::map<std::pair<Mode, std::int64_t>, ObservedPlan> observed_plans;  // by mode and samples
   std::optional<Graph> graph, plain;                                     // at options.batch; unfused, once somebody asks
   std::vector<ParameterInfo> parameters;
@@ -148,9 +199,11 @@ struct Trainer::State {
   bool within_step = false;                         // on_step is running
   bool within_evaluation = false;                   // go_on is running
   std::int64_t ahead = 1;          // steps queued at a time: as many as take about 20 ms, so that somebody who watches is served
-  const Dataset* bound = nullptr;  // the set in Region::data, once one was bound; only to compare
+  const void* bound = nullptr;     // samples of the set in Region::data, once one was bound; only to compare
   std::int64_t promises = 0;       // promise() so far
   std::vector<EpochMetrics> history;
+  std::optional<double> fixed_rate;      // Trainer::set_rate
+  float own_rate = 0;                    // of a step of one's own
   std::vector<float> targets;            // one-hot labels, for MeanSquared
   std::vector<std::int32_t> unlabelled;  // stands for the labels of a set without labels
 };

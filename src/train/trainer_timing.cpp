@@ -101,6 +101,7 @@ std::vector<TimedStep> Trainer::time_calls(Mode mode, const Dataset& data, std::
   for (std::int64_t i = 0; i < steps; ++i) {
     rehearsal.make_room(1);
     const Clock::time_point start = Clock::now();
+    s.went_forward = s.went_backward = nullptr;
     TimedStep step{s.executor->run_timed(p), 0};
     step.seconds = since(start);
     timed.push_back(std::move(step));
@@ -125,7 +126,7 @@ std::vector<double> Trainer::time_steps(const Dataset& data, std::int64_t steps,
     rehearsal.make_room(steps);
     s.executor->synchronize();
     const Clock::time_point start = Clock::now();
-    s.executor->run(p, steps, s.options.check_each);
+    s.run(p, steps, s.options.check_each);
     s.executor->synchronize();
     seconds.push_back(since(start) / static_cast<double>(steps));
     if (!rehearsal.finite(steps)) break;

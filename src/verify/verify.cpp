@@ -96,7 +96,7 @@ class Verification {
   // A Plan, ready to run on the last samples.
   const Plan& prepared(Trainer::State& state, Mode mode, std::int64_t samples) const {
     const Plan& plan = state.plan(mode, samples);
-    state.bind(plan, data_, rates_);
+    state.bind(plan, {data_}, rates_);
     restart(state, samples);
     return plan;
   }

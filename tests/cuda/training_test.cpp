@@ -166,6 +166,61 @@ TrainerOptions on_gpu() {
 
 std::string state_of(const Trainer& t) { return bytes_of(t.model()) + bytes_of(t.training()); }
 
+// Steps on batches that the test holds, whole and in three parts, and functions of the host between kernels.
+TEST(CudaTraining, StepsOfOnesOwn) {
+  const Dataset data = bars(60);
+  TrainerOptions o = on_gpu();
+  o.batch = 20, o.shuffle = false, o.optimizer = Sgd{.lr = 0.05, .momentum = 0.9};
+  const auto batch = [&](std::size_t first) {
+    return Batch{.bytes = std::span(data.bytes).subspan(first * 144, 20 * 144), .labels = std::span(data.labels).subspan(first, 20)};
+  };
+  Trainer fitted(net, o), stepped(net, o);
+  fitted.fit(data, nullptr, {.epochs = 1});
+  for (const std::size_t first : {0, 20, 40}) stepped.step(batch(first));
+  EXPECT_EQ(bytes_of(stepped.model()), bytes_of(fitted.model()));
+
+  // The sum of squares of the outputs, in three parts and as a loss, and a tripling operation, as on the CPU.
+  const auto squares = [](const LossInput& in, std::span<float> gradient) {
+    double loss = 0;
+    for (std::size_t i = 0; i < in.outputs.size(); ++i) {
+      const float d = in.outputs[i] - static_cast<float>(in.labels[i / 3]);
+      loss += static_cast<double>(d) * static_cast<double>(d) / 2;
+      if (!gradient.empty()) gradient[i] = d;
+    }
+    return loss;
+  };
+  const nn::Operation triple{.kind = "triple",
+                             .forward =
+                                 [](const nn::Operation::ForwardValues& v) {
+                                   for (std::size_t i = 0; i < v.output.size(); ++i) v.output[i] = 3 * v.inputs[0][i];
+                                 },
+                             .backward =
+                                 [](const nn::Operation::BackwardValues& v) {
+                                   for (std::size_t i = 0; i < v.output.size(); ++i) v.input_gradients[0][i] = 3 * v.output_gradient[i];
+                                 }};
+  const nn::Sequential tripled{nn::Conv2d{.out = 4, .kernel = 3}, triple, nn::BatchNorm{}, nn::ReLU{}, nn::Flatten{}, nn::Linear{.out = 3}};
+  o.loss = CustomLoss{squares, CustomLoss::Against::labels}, o.optimizer = Sgd{.lr = 1e-3};
+  Trainer whole(tripled, o), parts(tripled, o);
+  o.device = Device::cpu();
+  Trainer cpu(tripled, o);
+  for (const std::size_t first : {0, 20, 40}) {
+    EXPECT_NEAR(whole.step(batch(first)).loss, cpu.step(batch(first)).loss, 1e-3);
+    const std::vector<float> y = parts.forward(batch(first));
+    std::vector<float> dy(y.size());
+    squares({.samples = 20, .outputs = y, .targets = {}, .labels = batch(first).labels}, dy);
+    parts.backward(dy);
+    parts.update();
+  }
+  for (const ParameterInfo& p : cpu.graph().parameters()) {
+    if (p.dtype != DType::f32) continue;
+    const std::vector<float> a = whole.read(p.name), b = parts.read(p.name), c = cpu.read(p.name);
+    for (std::size_t i = 0; i < a.size(); ++i) {
+      EXPECT_NEAR(a[i], c[i], 1e-4f * std::max(1.0f, std::abs(c[i]))) << p.name << " " << i;
+      EXPECT_NEAR(b[i], c[i], 1e-4f * std::max(1.0f, std::abs(c[i]))) << p.name << " " << i << ", in parts";
+    }
+  }
+}
+
 TEST(CudaTraining, RunsGiveTheSameBits) {
   const Dataset train = bars(100), test = bars(50, 9);
   const auto run = [&](TrainerOptions o) {

@@ -93,6 +93,7 @@ const std::vector<Case>& cases() {
     add_batch_cases(t);
     add_pool_cases(t);
     add_loss_cases(t);
+    add_host_cases(t);
     add_optimizer_cases(t);
     return t;
   }();

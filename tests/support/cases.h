@@ -105,6 +105,7 @@ void add_activation_cases(std::vector<Case>& table);
 void add_batch_cases(std::vector<Case>& table);
 void add_pool_cases(std::vector<Case>& table);
 void add_loss_cases(std::vector<Case>& table);
+void add_host_cases(std::vector<Case>& table);
 void add_optimizer_cases(std::vector<Case>& table);
 void add_large_conv2d_cases(std::vector<Case>& table);
 void add_large_linear_cases(std::vector<Case>& table);

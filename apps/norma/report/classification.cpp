@@ -44,7 +44,7 @@ std::vector<double> class_scores(std::span<const float> outputs, bool probabilit
 }
 
 std::optional<Classification> classification_of(const Dataset& data, Trainer& trainer, bool probabilities) {
-  if (data.size() == 0) return {};
+  if (data.labels.empty()) return {};
   const std::vector<float> all = [&] {
     try {
       return trainer.predict(data);

@@ -1,0 +1,38 @@
+// Checks gradients that somebody wrote by hand against differences of the function itself.
+#pragma once
+#include <cstdint>
+#include <string>
+
+#include "norma/loss.h"
+#include "norma/module.h"
+#include "norma/shape.h"
+
+namespace norma {
+
+struct GradientCheckOptions {
+  std::uint64_t seed = 0;          // of the values: normal numbers
+  std::int64_t elements = 64;      // of each value, drawn; 0: all
+  double step = 1.0 / 64;          // between the values that are compared
+  double tolerance = 0.01;         // of a gradient, or of the root mean square of its value's if that is larger
+};
+
+// The worst of the gradients that were compared.
+struct GradientCheck {
+  std::int64_t compared = 0, wrong = 0;
+  std::string value;         // "dx", "op.slope.grad"; of a loss "outputs"
+  std::int64_t element = 0;  // of it, in NCHW order
+  double gradient = 0, difference = 0, error = 0;
+  bool ok() const { return wrong == 0; }
+};
+// "dx[3] is 0.5, differences give 0.25; 2 of 128 gradients are wrong"
+std::string to_string(const GradientCheck& c);
+
+// Of a module's gradients by its input and parameters, in training mode on x of this shape (batch included), for a random upstream
+// gradient. Differences are of the fourth order, over 4 steps. A function with a kink there, like ReLU's, may be called wrong in some
+// elements. Throws Error(usage) as ModuleRunner, for options that are no positive numbers, and for a module of another shape each time.
+GradientCheck check_gradients(const Module& module, const Shape& x, const GradientCheckOptions& options = {});
+
+// Of a loss, by outputs of this shape (batch included), for random targets or labels.
+GradientCheck check_gradient(const CustomLoss& loss, const Shape& outputs, const GradientCheckOptions& options = {});
+
+}  // namespace norma

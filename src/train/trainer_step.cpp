@@ -1,0 +1,235 @@
+// Steps of one's own: on a batch that the caller holds, whole or in three parts.
+#include <cmath>
+
+#include "norma/error.h"
+#include "norma/text.h"
+#include "src/plan/lower.h"
+#include "src/train/trainer_state.h"
+
+namespace norma {
+
+using kernels::LossResult;
+using kernels::StepState;
+
+namespace {
+
+float checked_rate(double rate) {
+  if (!(rate >= 0) || !fits_float(rate))
+    throw Error(ErrorKind::usage, "a learning rate must be 0 or a float above it, got " + std::to_string(rate));
+  return static_cast<float>(rate);
+}
+
+// The Calls of a Plan from one number to another. The values stay where they are.
+Plan cut(const Plan& plan, std::size_t begin, std::size_t end, bool by_pack) {
+  Plan part = plan;
+  part.calls.assign(plan.calls.begin() + static_cast<std::ptrdiff_t>(begin), plan.calls.begin() + static_cast<std::ptrdiff_t>(end));
+  schedule(part, by_pack);
+  return part;
+}
+
+// While it lives, the counters are those of a step on a set of its own; then they are fit's again.
+class OwnStep {
+ public:
+  // pass: of a step that has several. Each draws other dropout masks: those of steps that no run reaches.
+  OwnStep(Trainer::State& s, std::int64_t samples, std::int64_t pass = 0) : state_(s), fits_(s.counters()) {
+    StepState at = fits_;
+    at.step += pass << 24;
+    at.population = samples;
+    at.position = at.batch = at.status = at.samples = at.correct = at.counted = 0, at.loss_sum = 0;
+    s.set_counters(at);
+  }
+  ~OwnStep() {
+    try {
+      state_.set_counters(fits_);
+    } catch (...) {  // only a device that is lost
+    }
+  }
+  OwnStep(const OwnStep&) = delete;
+  OwnStep& operator=(const OwnStep&) = delete;
+
+  bool finite() const { return state_.counters().status == 0; }
+  void count() { ++fits_.step; }
+  std::int64_t number() const { return fits_.step + 1; }
+
+ private:
+  Trainer::State& state_;
+  StepState fits_;
+};
+
+[[noreturn]] void diverged(Trainer::State& s, const OwnStep& step, const std::string& cause) {
+  const std::string fault = s.first_fault();
+  throw Error(ErrorKind::diverged, "training diverged at step " + std::to_string(step.number()) + ": " + cause +
+                                       "; the parameters are those before this step" + (fault.empty() ? "" : ", where " + fault) +
+                                       s.remedy(step.number() - 1));
+}
+
+void require_parameters(const Trainer::State& s) {
+  if (std::all_of(s.parameters.begin(), s.parameters.end(), [](const ParameterInfo& p) { return p.buffer; }))
+    throw Error(ErrorKind::usage, "the net has no parameters: there is nothing to train");
+}
+
+}  // namespace
+
+double Trainer::State::rate_of(std::int64_t step, std::int64_t batches, std::int64_t total) const {
+  if (fixed_rate) return *fixed_rate;
+  return learning_rate(options.optimizer) * options.schedule.factor(step, options.steps_per_epoch ? options.steps_per_epoch : batches,
+                                                                    options.total_steps ? options.total_steps : total);
+}
+
+double Trainer::State::rate_of_next(const StepOptions& o) const {
+  if (o.rate) return checked_rate(*o.rate), *o.rate;
+  if (fixed_rate) return *fixed_rate;
+  const bool warms_up = options.schedule.warmup_epochs > 0, constant = options.schedule.kind == Schedule::Kind::constant && !warms_up;
+  if (constant) return learning_rate(options.optimizer);
+  if (options.total_steps == 0)
+    throw Error(ErrorKind::usage, "the schedule depends on the number of steps: give TrainerOptions::total_steps, or a rate with the step");
+  if (options.steps_per_epoch == 0 && (warms_up || options.schedule.kind == Schedule::Kind::step))
+    throw Error(ErrorKind::usage,
+                "the schedule counts epochs: give TrainerOptions::steps_per_epoch, or a rate with the step");
+  return rate_of(counters().step, options.steps_per_epoch ? options.steps_per_epoch : options.total_steps, options.total_steps);
+}
+
+void Trainer::set_rate(std::optional<double> rate) {
+  const Use s(state_, "Trainer");
+  if (rate) checked_rate(*rate);
+  s->fixed_rate = rate;
+}
+
+void Trainer::State::bind_own(const Plan& p, const SetView& data, double rate) {
+  own_rate = static_cast<float>(rate);
+  bind(p, {data}, {&own_rate, 1});
+}
+
+std::string Trainer::State::why_not_finite(const Plan& p) {
+  try {
+    run(p, 1, true);
+  } catch (const Error& e) {
+    if (e.kind() != ErrorKind::diverged) throw;
+    return e.what();
+  }
+  return "a loss, gradient or variance was not finite";
+}
+
+StepResult Trainer::step(const Batch& batch, const StepOptions& options) {
+  const Use use(state_, "Trainer");
+  State& s = *use;
+  s.refuse_within_step("step");
+  const SetView data(batch, s.options.input);
+  require_parameters(s);
+  s.check(data);
+  s.check_counted(data);
+  const double rate = s.rate_of_next(options);
+  const Plan& p = s.plan(Mode::train, data.size(), State::Order::stored);
+  s.bind_own(p, data, rate);
+  OwnStep step(s, data.size());
+  s.has_gradients = true;
+  s.run(p, 1, s.options.check_each);
+  if (!step.finite()) diverged(s, step, s.why_not_finite(p));
+  const auto loss = read_struct<LossResult>(*s.executor, p, p.find("loss"));
+  step.count();
+  return {.loss = loss.loss, .samples = data.size(), .counted = loss.counted, .correct = loss.correct, .rate = rate};
+}
+
+// The net without a loss, and without reuse of memory, so that its values outlast the forward part.
+const Trainer::State::Parts& Trainer::State::parts_of(std::int64_t samples) {
+  const auto known = parts.find(samples);
+  if (known != parts.end()) return known->second;
+  Graph of_samples = unfused(samples);
+  if (options.fuse) of_samples = fuse(std::move(of_samples));
+  const bool by_pack = executor->traits().by_pack(samples);
+  const Plan whole = lower(of_samples, {.mode = Mode::train,
+                                        .lanes = executor->traits().lanes,
+                                        .backward = true,
+                                        .data = InputData{options.input, stored, options.transform.resize, false},
+                                        .loss = {},
+                                        .optimizer = options.optimizer,
+                                        .precision = options.precision,
+                                        .by_pack = by_pack,
+                                        .assign = {.reuse = false}});
+  const std::size_t update = whole.calls.size() - 1;  // the optimizer's comes last
+  const Parts made{.forward = cut(whole, 0, whole.backward_from, by_pack),
+                   .backward = cut(whole, whole.backward_from, update, by_pack),
+                   .update = cut(whole, update, update + 1, by_pack)};
+  const Parts& kept = parts.emplace(samples, made).first->second;
+  went_forward = nullptr;  // memory may move
+  try {
+    for (const Plan* p : {&kept.forward, &kept.backward, &kept.update}) executor->prepare(*p);
+  } catch (...) {
+    parts.erase(samples);
+    throw;
+  }
+  return kept;
+}
+
+std::vector<float> Trainer::forward(const Batch& batch) {
+  const Use use(state_, "Trainer");
+  State& s = *use;
+  s.refuse_within_step("forward");
+  const SetView data(batch, s.options.input);
+  s.check(data, false);
+  const State::Parts& parts = s.parts_of(data.size());
+  s.bind_own(parts.forward, data, 0);
+  const std::int64_t pass = s.went_backward ? s.passes : 0;
+  const OwnStep step(s, data.size(), pass);
+  const State::Parts* const gradients_of = s.went_backward;
+  s.run(parts.forward);
+  s.went_forward = &parts, s.forward_pass = pass, s.went_backward = gradients_of;
+  return read_tensor(*s.executor, parts.forward, parts.forward.find("y"));
+}
+
+void Trainer::backward(std::span<const float> output_gradient, bool accumulate) {
+  const Use use(state_, "Trainer");
+  State& s = *use;
+  s.refuse_within_step("backward");
+  require_parameters(s);
+  if (!s.went_forward)
+    throw Error(ErrorKind::usage, "backward comes after forward, and nothing of this Trainer may run between: its values are gone");
+  if (accumulate && !s.went_backward) throw Error(ErrorKind::usage, "there are no gradients of a backward to which this one could be added");
+  const State::Parts& parts = *s.went_forward;
+  const Plan& p = parts.backward;
+  write_tensor(*s.executor, p, p.find("dy"), output_gradient);
+  const ValueId gradients = s.id("gradients");
+  std::vector<float> sum((*s.base)[s.id("parameters")].bytes / sizeof(float)), added(sum.size());
+  const auto read = [&](std::vector<float>& to) { s.executor->read(*s.base, gradients.index, to.data(), to.size() * sizeof(float)); };
+  if (accumulate) read(sum);
+  OwnStep step(s, p.samples, s.forward_pass);
+  s.has_gradients = true;
+  s.run(p, 1, s.options.check_each);
+  if (!step.finite()) diverged(s, step, "a gradient or variance was not finite in backward");
+  if (accumulate) {
+    read(added);
+    for (std::size_t i = 0; i < sum.size(); ++i) sum[i] += added[i];
+    s.executor->write(*s.base, gradients.index, sum.data(), sum.size() * sizeof(float));
+  }
+  s.went_backward = &parts, s.passes = accumulate ? s.passes + 1 : 1;
+}
+
+double Trainer::update(const StepOptions& options) {
+  const Use use(state_, "Trainer");
+  State& s = *use;
+  s.refuse_within_step("update");
+  if (!s.went_backward) throw Error(ErrorKind::usage, "update comes after backward: there are no gradients of one");
+  const double rate = s.rate_of_next(options);
+  const Plan& p = s.went_backward->update;
+  std::vector<float> gradients((*s.base)[s.id("parameters")].bytes / sizeof(float));
+  s.executor->read(*s.base, s.id("gradients").index, gradients.data(), gradients.size() * sizeof(float));
+  OwnStep step(s, p.samples);
+  if (!std::ranges::all_of(gradients, [](float g) { return std::isfinite(g); }))
+    diverged(s, step, "a gradient is not finite");  // of a sum, or one that set_gradient wrote
+  s.own_rate = static_cast<float>(rate);
+  s.executor->bind(p, p.find(name_of(DataSlot::rates)).index, &s.own_rate, sizeof s.own_rate);
+  s.run(p);
+  s.executor->synchronize();
+  step.count();
+  return rate;
+}
+
+void Trainer::set_gradient(std::string_view parameter, std::span<const float> values) {
+  const Use use(state_, "Trainer");
+  State& s = *use;
+  s.refuse_within_step("set_gradient");
+  if (!s.went_backward) throw Error(ErrorKind::usage, "set_gradient comes after backward and before update");
+  write_tensor(*s.executor, *s.base, s.readable(std::string(parameter) + ".grad"), values);
+}
+
+}  // namespace norma
