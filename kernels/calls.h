@@ -34,8 +34,8 @@ using Call = std::variant<Gather, Resize, Conv2dForward, Conv2dBackwardInput, Co
                           BatchNormBackwardApply, BatchNormMaxPool, BatchNormMaxPoolBackwardApply, BatchNormRunningUpdate, GroupNormForward,
                           GroupNormBackward, GroupNormBackwardInput, InstanceNormAverage, ActivationForward, ActivationBackward, Add,
                           Dropout, MaxPoolForward, MaxPoolBackward, AvgPoolForward, AvgPoolBackward, SoftmaxCrossEntropy, MeanSquaredError,
-                          HostFunction, HostLoss, CheckFinite, Update, Advance, Fill, Conv2dForwardStatistics, LinearForwardStatistics, Conv2dBackwardInputReduce,
-                          LinearBackwardInputReduce, BatchNormForward, BatchNormBackward, EndOfStep>;
+                          HostFunction, HostLoss, CheckFinite, Update, Advance, Fill, Conv2dForwardStatistics, LinearForwardStatistics,
+                          Conv2dBackwardInputReduce, LinearBackwardInputReduce, BatchNormForward, BatchNormBackward, EndOfStep>;
 
 // A Call of the host, for which a GPU's values travel: no capture can hold it.
 template <class C>

@@ -44,8 +44,6 @@ if [ -z "${NORMA_DATA_DIR-}" ] && [ -d ../shared/data ]; then
   NORMA_DATA_DIR=$(cd ../shared/data && pwd)
   export NORMA_DATA_DIR
 fi
-# Tests run side by side, with more threads than cores: waiting threads must sleep.
-export OMP_WAIT_POLICY=passive
 export CUDAARCHS="${CUDAARCHS-75;90}"
 cores=$(nproc 2>/dev/null || echo 2)
 scratch=$(mktemp -d "${TMPDIR:-/tmp}/norma-tests.XXXXXX")

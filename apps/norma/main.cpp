@@ -50,15 +50,6 @@ Files and environment:
   Data sets: --data-dir, $NORMA_DATA_DIR, ~/.cache/norma/datasets, /usr/share/datasets.
   Recipes: a path, or a name in $NORMA_RECIPE_DIR or built in. NO_COLOR is honoured.)";
 
-// Idle OpenMP threads spin for some milliseconds. Each of a step's ten barriers then takes as long, if another program has one of the
-// cores. Sleeping after some microseconds lets the system run the thread that the others wait for. Measured on 2 cores with a busy
-// neighbour: 20,000 samples of MNIST take 0.48 s instead of 7. Without a neighbour they take as long as before (0.18 s; without any
-// spinning 0.25). libgomp reads the setting when it is loaded, so the program starts itself once more: 5 ms.
-void wait_briefly(char** argv) {
-  if (std::getenv("OMP_WAIT_POLICY") || std::getenv("GOMP_SPINCOUNT")) return;
-  if (setenv("GOMP_SPINCOUNT", "1000", 1) == 0) execv("/proc/self/exe", argv);  // returns where it cannot: then as before
-}
-
 std::vector<std::string> subcommand_names(const CLI::App& app) {
   std::vector<std::string> names;
   for (const CLI::App* sub : app.get_subcommands({})) names.push_back(sub->get_name());
@@ -159,7 +150,6 @@ void report(const char* what, bool logs) noexcept {
 
 int main(int argc, char** argv) {
   open_standard_streams();
-  norma::app::wait_briefly(argv);
   std::signal(SIGPIPE, SIG_IGN);  // a closed pipe is an error of the write
   std::signal(SIGXFSZ, SIG_IGN);  // as is a file that reaches the limit (ulimit -f)
   bool logs = false;

@@ -2,6 +2,7 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -21,6 +22,9 @@ struct ExecutorOptions {
   std::string isa = "auto";  // "auto" or one of cpu_isa_levels()
   Capture capture = Capture::branches;
   std::int64_t graph_calls = 2048;  // most Calls in a captured graph, in whole steps; one step at least
+  // The CPU's loops run on these threads of the host instead of norma's own. Calls work(i) once for each i < n, at the same time or one
+  // after the other, and returns when all are done. `threads` is then the number of parts at a time. The bits are the same.
+  std::function<void(int n, const std::function<void(int)>& work)> parallel_for{};
 };
 
 class Executor {

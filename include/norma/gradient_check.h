@@ -10,10 +10,10 @@
 namespace norma {
 
 struct GradientCheckOptions {
-  std::uint64_t seed = 0;          // of the values: normal numbers
-  std::int64_t elements = 64;      // of each value, drawn; 0: all
-  double step = 1.0 / 64;          // between the values that are compared
-  double tolerance = 0.01;         // of a gradient, or of the root mean square of its value's if that is larger
+  std::uint64_t seed = 0;      // of the values: normal numbers
+  std::int64_t elements = 64;  // of each value, drawn; 0: all
+  double step = 1.0 / 64;      // between the values that are compared
+  double tolerance = 0.01;     // of a gradient, or of the root mean square of its value's if that is larger
 };
 
 // The worst of the gradients that were compared.

@@ -28,9 +28,9 @@ struct MeanSquared {
 // What a loss of one's own sees: a batch, in NCHW order.
 struct LossInput {
   std::int64_t samples = 0;
-  std::span<const float> outputs{};         // (N,C) or (N,C,H,W)
-  std::span<const float> targets{};         // of the same shape; empty for CustomLoss::Against::labels
-  std::span<const std::int32_t> labels{};   // (N); empty for CustomLoss::Against::targets
+  std::span<const float> outputs{};        // (N,C) or (N,C,H,W)
+  std::span<const float> targets{};        // of the same shape; empty for CustomLoss::Against::labels
+  std::span<const std::int32_t> labels{};  // (N); empty for CustomLoss::Against::targets
 };
 
 // A loss of one's own. It runs on the CPU between forward and backward; on a GPU the outputs travel there and the gradient back.

@@ -282,11 +282,11 @@ struct Operation {
     std::vector<std::span<float>> input_gradients, parameter_gradients;  // to be filled, 0 before; one that nobody needs is empty
   };
 
-  std::string kind = "operation";                              // stem of the name a Sequential gives it
-  std::function<void(const ForwardValues&)> forward{};         // the same in training and evaluation
+  std::string kind = "operation";                       // stem of the name a Sequential gives it
+  std::function<void(const ForwardValues&)> forward{};  // the same in training and evaluation
   std::function<void(const BackwardValues&)> backward{};
-  std::function<Shape(const std::vector<Shape>&)> shape{};     // of the output, from those of the inputs, batch included; none: the first's
-  std::vector<Parameter> parameters{};                         // inputs and parameters: 6 at most
+  std::function<Shape(const std::vector<Shape>&)> shape{};  // of the output, from those of the inputs, batch included; none: the first's
+  std::vector<Parameter> parameters{};                      // inputs and parameters: 6 at most
   std::int64_t inputs = 1;
   Value operator()(Builder& b, Value x) const;
   Value operator()(Builder& b, const std::vector<Value>& x) const;

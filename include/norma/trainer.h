@@ -155,8 +155,8 @@ class Trainer {
   // Writes a parameter's gradient, for the next update: clipped, say. Throws Error(usage) as read, and for a wrong number of elements.
   void set_gradient(std::string_view parameter, std::span<const float> values);
 
-  // Sets the learning rate of all steps from now on, within fit, too: after on_step. None: the schedule's again. Checkpoints do not hold it.
-  // Throws Error(usage) for a rate that is negative or no float.
+  // Sets the learning rate of all steps from now on, within fit, too: after on_step. None: the schedule's again. Checkpoints do not hold
+  // it. Throws Error(usage) for a rate that is negative or no float.
   void set_rate(std::optional<double> rate);
 
   // Throws Error(diverged) where the loss is not finite, naming the first parameter or module at fault; Error(data) as fit does.

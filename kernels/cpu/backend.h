@@ -25,8 +25,7 @@ struct Probes {
 
 struct Backend {
   const char* isa;  // "avx512"
-  // With scratch_bytes(call, threads) at memory.scratch (scratch.h). Uses as many OpenMP threads as the calling thread is set to; one if it
-  // is itself one of a parallel region.
+  // With scratch_bytes(call, threads) at memory.scratch (scratch.h). Runs on the calling thread's team (team.h).
   void (*run)(const Call& call, Part part, const Memory& memory);
   Probes probes{};
 };

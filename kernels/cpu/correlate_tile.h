@@ -5,7 +5,6 @@
 // blocks of channels the sums rest in y. Each output is one chain of fma in the order c, u, v, from b, however the tiles and blocks are
 // cut. Padding takes part as zeros.
 #pragma once
-#include <omp.h>
 
 #include <cstdint>
 #include <utility>
@@ -13,6 +12,7 @@
 #include "kernels/chunks.h"
 #include "kernels/cpu/axis.h"
 #include "kernels/cpu/buffers.h"
+#include "kernels/cpu/parallel.h"
 #include "simd.h"
 
 namespace norma::kernels::cpu::NORMA_ISA {
@@ -139,7 +139,7 @@ inline Tiling tiling(const TiledCorrelation& a) {
 // Returns the number of parts of a tile's outs, one an index, for `tiles` tiles in all. It is as low as the blocks allow, but gives two
 // indices a thread. Results do not depend on it. One tap alone needs more outs for each x it packs.
 inline std::int64_t tile_out_parts(std::int64_t outs, std::int64_t taps, std::int64_t tiles) {
-  const std::int64_t threads = omp_in_parallel() ? 1 : omp_get_max_threads(), wanted = threads > 1 ? ceil_div(2 * threads, tiles) : 1;
+  const std::int64_t threads = loop_threads(), wanted = threads > 1 ? ceil_div(2 * threads, tiles) : 1;
   const std::int64_t least = ceil_div(outs, taps == 1 ? 2 * max_tile_outs : max_tile_outs), most = ceil_div(outs, 4 * tile_outs);
   return wanted <= least ? least : wanted < most ? wanted : most > least ? most : least;
 }

@@ -2,8 +2,6 @@
 // padding, so that no position is at an edge. A block's sums stay in L2 from tile to tile. Each sum is one chain of fma a lane in the order
 // n, tile, p, q; then reduce_add over the lanes.
 #pragma once
-#include <omp.h>
-
 #include <cstdint>
 #include <cstring>
 
@@ -11,6 +9,7 @@
 #include "kernels/cpu/axis.h"
 #include "kernels/cpu/buffers.h"
 #include "kernels/cpu/outer_sum.h"
+#include "kernels/cpu/parallel.h"
 #include "kernels/shapes.h"
 #include "simd.h"
 
@@ -55,7 +54,7 @@ inline WeightCut cut_weights(const ConvShape& s, Axis rows, Axis columns, std::i
   cut.filters = at_most(at_most(filters, 128), max_weight_sums / (cut.channels * taps));
   cut.channels = at_most(at_most(channels, 64), max_weight_sums / (cut.filters * taps));
   // At least two indices a thread where there are as many.
-  const std::int64_t threads = omp_in_parallel() ? 1 : omp_get_max_threads();
+  const std::int64_t threads = loop_threads();
   const auto items = [&] { return chunks * s.groups * ceil_div(filters, cut.filters) * ceil_div(channels, cut.channels); };
   while (threads > 1 && items() < 2 * threads) {
     if (cut.filters > max_outs && cut.filters * taps > cut.channels) cut.filters = (cut.filters + 1) / 2;

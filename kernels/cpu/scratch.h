@@ -42,7 +42,8 @@ constexpr std::size_t scratch_bytes(const C& call, int threads) {
 constexpr std::size_t scratch_bytes(const HostFunction& call, int) {
   std::size_t floats = 0;
   for (std::size_t i = 0; i < HostFunction::most; ++i)
-    floats += static_cast<std::size_t>((call.outputs[i] ? call.output_dims[i].count() : 0) + (call.inputs[i] ? call.input_dims[i].count() : 0));
+    floats +=
+        static_cast<std::size_t>((call.outputs[i] ? call.output_dims[i].count() : 0) + (call.inputs[i] ? call.input_dims[i].count() : 0));
   return whole_lines(floats * sizeof(float));
 }
 // x, then target and dx.

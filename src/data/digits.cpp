@@ -4,10 +4,13 @@
 #include <cmath>
 #include <string>
 
+#include "kernels/chunks.h"
 #include "norma/dataset.h"
+#include "norma/device.h"
 #include "norma/error.h"
 #include "src/data/random_draws.h"
 #include "src/data/stroke_font.h"
+#include "src/execute/thread_pool.h"
 
 namespace norma {
 namespace {
@@ -134,12 +137,15 @@ Dataset digits(std::string name, std::int64_t count, std::uint64_t seed, Purpose
   data.bytes.resize(static_cast<std::size_t>(count) * side * side);
   data.labels.resize(static_cast<std::size_t>(count));
   for (int digit = 0; digit < 10; ++digit) data.classes.push_back(std::to_string(digit));
-#pragma omp parallel for schedule(static)
-  for (std::int64_t i = 0; i < count; ++i) {
-    const int digit = static_cast<int>(i % 10);
-    data.labels[static_cast<std::size_t>(i)] = digit;
-    render(digit, Draws(seed, purpose, static_cast<std::uint64_t>(i)), data.bytes.data() + i * side * side);
-  }
+  ThreadPool pool(usable_cores());
+  pool.run(pool.team().threads, [&](int part) {
+    const kernels::Range samples = kernels::chunk(count, pool.team().threads, part);
+    for (std::int64_t i = samples.begin; i < samples.end; ++i) {
+      const int digit = static_cast<int>(i % 10);
+      data.labels[static_cast<std::size_t>(i)] = digit;
+      render(digit, Draws(seed, purpose, static_cast<std::uint64_t>(i)), data.bytes.data() + i * side * side);
+    }
+  });
   return data;
 }
 

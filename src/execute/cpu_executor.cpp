@@ -1,7 +1,6 @@
-// Runs Plans with the OpenMP kernels of one instruction-set level.
+// Runs Plans with the CPU kernels of one instruction-set level.
 #include "src/execute/cpu_executor.h"
 
-#include <omp.h>
 #include <sys/mman.h>
 
 #include <algorithm>
@@ -10,7 +9,6 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
-#include <exception>
 #include <map>
 #include <new>
 #include <unordered_map>
@@ -21,7 +19,7 @@
 #include "norma/error.h"
 #include "norma/text.h"
 #include "src/execute/device_traits.h"
-#include "src/execute/threads.h"
+#include "src/execute/thread_pool.h"
 #include "src/execute/value_addresses.h"
 #include "src/plan/plan.h"
 
@@ -76,6 +74,7 @@ class CpuExecutor final : public Executor {
         traits_(cpu_traits(threads_)) {
     if (options.threads < 0 || options.threads > 4096)
       throw Error(ErrorKind::usage, "threads must lie in 1..4096, or be 0 for every core, got " + std::to_string(options.threads));
+    pool_ = options.parallel_for ? std::make_unique<ThreadPool>(threads_, options.parallel_for) : std::make_unique<ThreadPool>(threads_);
     taken_ = std::vector<Counter>(static_cast<std::size_t>(threads_));
     workers_ = std::vector<Worker>(static_cast<std::size_t>(threads_));
   }
@@ -88,6 +87,7 @@ class CpuExecutor final : public Executor {
 
   // Allocates all memory before anything moves. If memory runs out, nothing is changed.
   void prepare(const Plan& plan) override {
+    pool_->start();
     Prepared prepared(plan, threads_);
     const std::size_t whole = std::max(whole_scratch_, prepared.whole_scratch), pack = std::max(pack_scratch_, prepared.pack_scratch);
     std::array<Block, region_count> larger;
@@ -158,7 +158,7 @@ class CpuExecutor final : public Executor {
     check_whole(plan);
     check_call(plan, call);
     const Prepared& prepared = ready(plan);
-    const OpenMpThreads set(threads_);
+    const kernels::cpu::TeamScope scope(&pool_->team());
     backend_.run(plan.calls[call].call, kernels::Part::whole, whole_memory(prepared));
   }
 
@@ -171,7 +171,7 @@ class CpuExecutor final : public Executor {
           const Clock::time_point start = Clock::now();
           backend_.run(call, stage.part, memory);
           const bool alone = stage.part == kernels::Part::pack;  // else all threads share the work
-          of_thread[static_cast<std::size_t>(omp_get_thread_num())][static_cast<std::size_t>(stage.call)] +=
+          of_thread[static_cast<std::size_t>(kernels::cpu::place.part)][static_cast<std::size_t>(stage.call)] +=
               std::chrono::duration<double>(Clock::now() - start).count() / (alone ? threads_ : 1);
         },
         threads_);
@@ -239,22 +239,14 @@ class CpuExecutor final : public Executor {
   // f(stage, Call, memory) for every stage of the Plan: the pack stages of a phase on `threads` threads, pack by pack.
   template <class F>
   void run_stages(const Plan& plan, const Prepared& prepared, F f, int threads) const {
-    const OpenMpThreads set(threads_);
+    const kernels::cpu::TeamScope scope(&pool_->team());
     for (std::size_t p = 0; p < plan.phases.size(); ++p) {
       const Phase& phase = plan.phases[p];
       for (Counter& c : taken_) c.packs.store(0, std::memory_order_relaxed);
       if (!phase.packs.empty() && threads == 1) {
         run_packs(plan, prepared, p, 0, 1, f);
       } else if (!phase.packs.empty()) {
-        std::exception_ptr failure;  // out of memory: an exception that left the region would end the process
-#pragma omp parallel num_threads(threads)
-        try {
-          run_packs(plan, prepared, p, omp_get_thread_num(), omp_get_num_threads(), f);
-        } catch (...) {
-#pragma omp critical(norma_packs)
-          failure = std::current_exception();
-        }
-        if (failure) std::rethrow_exception(failure);
+        pool_->run(threads, [&](int thread) { run_packs(plan, prepared, p, thread, threads, f); });
       }
       for (const Stage& stage : phase.whole) f(stage, plan.calls[static_cast<std::size_t>(stage.call)].call, whole_memory(prepared));
     }
@@ -334,6 +326,7 @@ class CpuExecutor final : public Executor {
     std::vector<kernels::Upcoming::Piece> pieces;  // of the pack after it
   };
   mutable std::vector<Worker> workers_;
+  std::unique_ptr<ThreadPool> pool_;
   std::array<Block, region_count> regions_;
   Block scratch_;  // that of a Call of the whole batch, then of each thread for its pack
   std::size_t whole_scratch_ = 0, pack_scratch_ = 0;

@@ -185,8 +185,8 @@ class CudaExecutor final : public Executor {
     struct Own {
       std::size_t workspace, counters;  // bytes into the workspace; number of the first counter
     };
-    std::vector<Own> own;        // [calls]
-    std::vector<Turn> branches;  // [calls]
+    std::vector<Own> own;               // [calls]
+    std::vector<Turn> branches;         // [calls]
     bool ran = false, on_host = false;  // has run; has a Call of the host
     Recorded once, several;
   };

@@ -1,5 +1,4 @@
 // Times the probes of a level of CPU kernels (kernels/cpu/roofline.cpp).
-#include <omp.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -8,7 +7,9 @@
 #include <fstream>
 #include <memory>
 #include <new>
+#include <numeric>
 #include <string>
+#include <vector>
 
 #include "kernels/chunks.h"
 #include "norma/device.h"
@@ -17,7 +18,7 @@
 #include "norma/instruments.h"
 #include "src/execute/cpu_executor.h"
 #include "src/execute/cuda_probes.h"
-#include "src/execute/threads.h"
+#include "src/execute/thread_pool.h"
 #include "src/plan/plan.h"
 
 namespace norma {
@@ -68,12 +69,14 @@ constexpr double seconds_per_figure = 0.25;
 
 // Operations a second of all threads at once: each thread's best half millisecond while the others run too, added up. A barrier after every
 // try would measure how the system shares its cores with other programs.
-double multiply_add_rate(const kernels::cpu::Probes& probes, int threads) {
+double multiply_add_rate(const kernels::cpu::Probes& probes, ThreadPool& pool) {
   constexpr std::int64_t rounds = 80'000;
-  double rate = 0;
-#pragma omp parallel num_threads(threads) reduction(+ : rate)
-  rate += probes.multiply_add_flops() * static_cast<double>(rounds) / shortest(seconds_per_figure, [&] { probes.multiply_add(rounds); });
-  return rate;
+  std::vector<double> rates(static_cast<std::size_t>(pool.team().threads));
+  pool.run(pool.team().threads, [&](int thread) {
+    rates[static_cast<std::size_t>(thread)] =
+        probes.multiply_add_flops() * static_cast<double>(rounds) / shortest(seconds_per_figure, [&] { probes.multiply_add(rounds); });
+  });
+  return std::accumulate(rates.begin(), rates.end(), 0.0);
 }
 
 // The probes of the CPU these options choose.
@@ -102,8 +105,9 @@ Roofline measure_roofline(const Device& device, const ExecutorOptions& options) 
   if (device.kind == Device::Kind::cuda) return cuda_roofline(device.index);
   Roofline r;
   const kernels::cpu::Probes& probes = probes_of(options, r);
-  const OpenMpThreads set(r.threads);
-  r.flops = multiply_add_rate(probes, r.threads);
+  ThreadPool pool(r.threads);
+  const kernels::cpu::TeamScope scope(&pool.team());
+  r.flops = multiply_add_rate(probes, pool);
 
   r.array_bytes = array_bytes();
   const Array x = zeroed_array(r.array_bytes), y = zeroed_array(r.array_bytes);
@@ -128,9 +132,9 @@ std::function<double()> copy_probe(const Device& device, const ExecutorOptions& 
   const kernels::cpu::Probes& probes = probes_of(options, r);
   const std::size_t bytes = (array_bytes + array_unit - 1) / array_unit * array_unit;
   const std::size_t all = bytes * static_cast<std::size_t>(copies);
-  return [&probes, threads = r.threads, bytes, all, x = std::shared_ptr<float>(zeroed_array(all)),
+  return [&probes, pool = std::make_shared<ThreadPool>(r.threads), bytes, all, x = std::shared_ptr<float>(zeroed_array(all)),
           y = std::shared_ptr<float>(zeroed_array(all))] {
-    const OpenMpThreads set(threads);
+    const kernels::cpu::TeamScope scope(&pool->team());
     const auto n = static_cast<std::int64_t>(bytes / sizeof(float)), end = static_cast<std::int64_t>(all / sizeof(float));
     const Clock::time_point start = Clock::now();
     for (std::int64_t at = 0; at < end; at += n) probes.copy_streaming(y.get() + at, x.get() + at, n);

@@ -1,6 +1,5 @@
 #include "src/execute/threads.h"
 
-#include <omp.h>
 #include <sched.h>
 
 #include <algorithm>
@@ -8,6 +7,7 @@
 #include <fstream>
 #include <iterator>
 #include <sstream>
+#include <thread>
 
 #include "norma/device.h"
 #include "norma/executor.h"
@@ -56,7 +56,8 @@ std::optional<double> cpu_quota(const std::string& memberships, const fs::path& 
 
 int usable_cores() {
   cpu_set_t set;
-  int cores = std::max(1, sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : omp_get_num_procs());
+  int cores =
+      std::max(1, sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : static_cast<int>(std::thread::hardware_concurrency()));
   if (const std::optional<double> quota = cpu_quota(text_of("/proc/self/cgroup"), "/sys/fs/cgroup"); quota && *quota < cores)
     cores = std::max(1, static_cast<int>(std::ceil(*quota)));
   return cores;

@@ -134,7 +134,8 @@ class Inference {
       check(!p.name.empty() && p.name.find_first_of("./") == std::string::npos && names.insert(p.name).second,
             "a parameter's name must not be empty, hold '.' or '/', or be used twice, got \"" + printable(p.name) + "\"");
       start(p.name.c_str(), p.init);
-      check(p.init.kind <= Init::Kind::normal, "parameter \"" + printable(p.name) + "\" has no fan to be initialised by: constant, uniform or normal");
+      check(p.init.kind <= Init::Kind::normal,
+            "parameter \"" + printable(p.name) + "\" has no fan to be initialised by: constant, uniform or normal");
       check(p.shape.elements() > 0, "parameter \"" + printable(p.name) + "\" has no elements: " + to_string(p.shape));
     }
     const Shape y = o.shape ? o.shape(in_) : in_.at(0);

@@ -126,7 +126,8 @@ GradientCheck check_gradient(const CustomLoss& loss, const Shape& outputs, const
   std::vector<float> gradient(x.size()), ignored(x.size());
   run(x, gradient);
   GradientCheck c;
-  compare("outputs", x, gradient, options, draws, [&](const std::vector<float>& at) { return run(at, ignored); }, c);
+  compare(
+      "outputs", x, gradient, options, draws, [&](const std::vector<float>& at) { return run(at, ignored); }, c);
   return c;
 }
 

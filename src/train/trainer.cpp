@@ -376,8 +376,8 @@ std::int64_t Trainer::parameter_count() const {
 
 std::shared_ptr<const Plan> compile(const Module& net, const TrainerOptions& options, Mode mode) {
   const DType stored = checked(options);
-  return std::make_shared<const Plan>(
-      lowered(traced(net, options, options.batch), options, options.batch, stored, mode, Trainer::State::Order::epoch, traits_of(options.device, options.executor)));
+  return std::make_shared<const Plan>(lowered(traced(net, options, options.batch), options, options.batch, stored, mode,
+                                              Trainer::State::Order::epoch, traits_of(options.device, options.executor)));
 }
 
 }  // namespace norma

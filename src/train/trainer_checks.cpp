@@ -81,7 +81,8 @@ void Trainer::State::check(const SetView& data, bool labelled) const {
   const auto fail = [&](const std::string& message) { throw Error(ErrorKind::usage, "data set " + printable(data.name) + ": " + message); };
   const bool no_values = data.bytes.empty() && data.floats.empty(), against_targets = takes_targets(options.loss);
   const bool one_hot = std::holds_alternative<MeanSquared>(options.loss) && data.targets.empty();
-  if (data.labels.empty() && data.targets.empty() && no_values) throw Error(ErrorKind::data, "data set " + printable(data.name) + " is empty");
+  if (data.labels.empty() && data.targets.empty() && no_values)
+    throw Error(ErrorKind::data, "data set " + printable(data.name) + " is empty");
   if (labelled && against_targets && !one_hot && data.targets.empty())
     throw Error(ErrorKind::data, "data set " + printable(data.name) + " has no targets, and the loss is against them: Dataset::targets");
   if (labelled && data.labels.empty() && (!against_targets || one_hot))
@@ -132,7 +133,8 @@ void Trainer::State::check_training(const SetView& train, std::int64_t epochs) c
       throw Error(ErrorKind::usage, "total_steps is " + std::to_string(options.total_steps) + ", and training for " +
                                         std::to_string(epochs) + " epochs ends at step " + std::to_string(end));
   }
-  const bool laid_out = options.total_steps == 0 && (options.schedule.kind == Schedule::Kind::cosine || options.schedule.kind == Schedule::Kind::one_cycle);
+  const bool laid_out =
+      options.total_steps == 0 && (options.schedule.kind == Schedule::Kind::cosine || options.schedule.kind == Schedule::Kind::one_cycle);
   if (laid_out && schedule_epochs && epochs_done > 0 && epochs > epochs_done && epochs != schedule_epochs)
     throw Error(ErrorKind::usage, "the schedule was laid out for " + std::to_string(schedule_epochs) +
                                       " epochs in total, this fit is for " + std::to_string(epochs) +

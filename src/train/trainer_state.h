@@ -183,10 +183,10 @@ struct Trainer::State {
   };
   std::map<std::int64_t, Parts> parts;  // by samples
   const Parts& parts_of(std::int64_t samples);
-  const Parts* went_forward = nullptr;  // whose forward has run, and nothing since
-  const Parts* went_backward = nullptr;  // whose gradients there are
-  std::int64_t passes = 0;               // that these are of
-  std::int64_t forward_pass = 0;         // number of went_forward's among them
+  const Parts* went_forward = nullptr;                                   // whose forward has run, and nothing since
+  const Parts* went_backward = nullptr;                                  // whose gradients there are
+  std::int64_t passes = 0;                                               // that these are of
+  std::int64_t forward_pass = 0;                                         // number of went_forward's among them
   std::map<std::pair<Mode, std::int64_t>, ObservedPlan> observed_plans;  // by mode and samples
   std::optional<Graph> graph, plain;                                     // at options.batch; unfused, once somebody asks
   std::vector<ParameterInfo> parameters;
@@ -198,9 +198,9 @@ struct Trainer::State {
   bool has_gradients = false;                       // a step has run here
   bool within_step = false;                         // on_step is running
   bool within_evaluation = false;                   // go_on is running
-  std::int64_t ahead = 1;          // steps queued at a time: as many as take about 20 ms, so that somebody who watches is served
-  const void* bound = nullptr;     // samples of the set in Region::data, once one was bound; only to compare
-  std::int64_t promises = 0;       // promise() so far
+  std::int64_t ahead = 1;       // steps queued at a time: as many as take about 20 ms, so that somebody who watches is served
+  const void* bound = nullptr;  // samples of the set in Region::data, once one was bound; only to compare
+  std::int64_t promises = 0;    // promise() so far
   std::vector<EpochMetrics> history;
   std::optional<double> fixed_rate;      // Trainer::set_rate
   float own_rate = 0;                    // of a step of one's own

@@ -84,8 +84,7 @@ double Trainer::State::rate_of_next(const StepOptions& o) const {
   if (options.total_steps == 0)
     throw Error(ErrorKind::usage, "the schedule depends on the number of steps: give TrainerOptions::total_steps, or a rate with the step");
   if (options.steps_per_epoch == 0 && (warms_up || options.schedule.kind == Schedule::Kind::step))
-    throw Error(ErrorKind::usage,
-                "the schedule counts epochs: give TrainerOptions::steps_per_epoch, or a rate with the step");
+    throw Error(ErrorKind::usage, "the schedule counts epochs: give TrainerOptions::steps_per_epoch, or a rate with the step");
   return rate_of(counters().step, options.steps_per_epoch ? options.steps_per_epoch : options.total_steps, options.total_steps);
 }
 
@@ -184,7 +183,8 @@ void Trainer::backward(std::span<const float> output_gradient, bool accumulate) 
   require_parameters(s);
   if (!s.went_forward)
     throw Error(ErrorKind::usage, "backward comes after forward, and nothing of this Trainer may run between: its values are gone");
-  if (accumulate && !s.went_backward) throw Error(ErrorKind::usage, "there are no gradients of a backward to which this one could be added");
+  if (accumulate && !s.went_backward)
+    throw Error(ErrorKind::usage, "there are no gradients of a backward to which this one could be added");
   const State::Parts& parts = *s.went_forward;
   const Plan& p = parts.backward;
   write_tensor(*s.executor, p, p.find("dy"), output_gradient);

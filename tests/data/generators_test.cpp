@@ -1,6 +1,6 @@
 // Sets made by code: their definition, their determinism, and what they refuse.
 #include <gtest/gtest.h>
-#include <omp.h>
+#include <sched.h>
 
 #include <algorithm>
 #include <cmath>
@@ -182,13 +182,14 @@ TEST(Digits, ShapesAndShares) {
 }
 
 TEST(Digits, SameSeedSameBitsForAnyThreadsAndSizes) {
-  const int threads = omp_get_max_threads();
-  const DatasetPair all = make_digits(300, 100, 1);
-  omp_set_num_threads(1);
-  const DatasetPair again = make_digits(300, 100, 1);
-  omp_set_num_threads(3);
-  const DatasetPair fewer = make_digits(100, 50, 1);
-  omp_set_num_threads(threads);
+  const DatasetPair all = make_digits(300, 100, 1), fewer = make_digits(100, 50, 1);
+  cpu_set_t before, one;
+  ASSERT_EQ(sched_getaffinity(0, sizeof before, &before), 0);
+  CPU_ZERO(&one);
+  CPU_SET(sched_getcpu(), &one);
+  ASSERT_EQ(sched_setaffinity(0, sizeof one, &one), 0);
+  const DatasetPair again = make_digits(300, 100, 1);  // by one thread
+  sched_setaffinity(0, sizeof before, &before);
   EXPECT_EQ(all.train.bytes, again.train.bytes);
   EXPECT_EQ(all.test.bytes, again.test.bytes);
   EXPECT_TRUE(std::equal(fewer.train.bytes.begin(), fewer.train.bytes.end(), all.train.bytes.begin()))

@@ -1,7 +1,6 @@
 // Every Call x case x CPU level against the double reference: values within 4x of the necessary float error, guards, inputs and padding
 // lanes. Then equal bits on every level and for every number of threads.
 #include <gtest/gtest.h>
-#include <omp.h>
 
 #include <algorithm>
 #include <cmath>
@@ -10,6 +9,7 @@
 #include <set>
 
 #include "kernels/cpu/backend.h"
+#include "src/execute/thread_pool.h"
 #include "tests/support/call_check.h"
 
 namespace norma::test {
@@ -24,10 +24,9 @@ using reference::BasicReference;
 
 RunCall on(const Backend& backend, int threads) {
   return [&backend, threads](const Call& call, const PlanMemory& memory) {
-    const int before = omp_get_max_threads();
-    omp_set_num_threads(threads);
+    static std::map<int, ThreadPool> pools;
+    const kernels::cpu::TeamScope scope(&pools.try_emplace(threads, threads).first->second.team());
     backend.run(call, kernels::Part::whole, memory.view());
-    omp_set_num_threads(before);
   };
 }
 

@@ -15,7 +15,7 @@ work=$(mktemp -d "${TMPDIR:-/tmp}/norma-browser.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 cd "$work" || exit 2
 unset NORMA_RECIPE_DIR NORMA_DATA_DIR
-export HOME="$work/home" OMP_WAIT_POLICY=passive
+export HOME="$work/home"
 failed=0
 
 check() { # <name> <got> <expected>

@@ -243,12 +243,6 @@ check "... is in the plan" "$("$norma" plan tiny.toml --precision bf16 2>/dev/nu
 # The sample is a part of the picture: a picture of a whole other size is still one of the net's classes.
 check "predict" "$("$norma" predict whole cell.png --top 2 --json --quiet | grep -o '"probability"' | wc -l)" 2
 expect "predict says what it did" 0 "cell.png: 128x" predict whole cell.png
-env -u OMP_WAIT_POLICY "$norma" train circles --epochs 100000 --quiet --out waiting >/dev/null 2>&1 &
-waiting=$!
-sleep 0.5
-check "threads wait for microseconds" "$(tr '\0' '\n' <"/proc/$waiting/environ" | grep GOMP_SPINCOUNT)" "GOMP_SPINCOUNT=1000"
-kill -TERM $waiting # a background job of a script ignores SIGINT
-wait $waiting
 "$norma" train tiny.toml --epochs 2 --set train.log_loss=true --quiet --out logarithmic >/dev/null
 check "train.log_loss" "$(grep -c 'vertical axis logarithmic' logarithmic/curves.svg)" 1
 mkdir named && cp whole/model.safetensors named && sed 's/^name = "digits"/name = "fashion-mnist"/; /^seed/d' whole/config.toml >named/config.toml

@@ -114,8 +114,8 @@ try() { # <job> <kind> <number of the call, or of the allocation> <what it is, f
   elif [ $rc -ge 126 ]; then problem="exit code $rc"
   elif [[ $kind = alloc* ]]; then
     refused=$((refused + 1))
-    # toml++ reports its own lack of memory as an invalid number, libgomp a thread that it cannot create.
-    grep -qiE 'out of memory|cannot allocate memory|while parsing floating-point|Thread creation failed' stderr || problem="a message without 'out of memory'"
+    # toml++ reports its own lack of memory as an invalid number.
+    grep -qiE 'out of memory|cannot allocate memory|while parsing floating-point' stderr || problem="a message without 'out of memory'"
   else
     refused=$((refused + 1))
     names "$kind" "$what" || problem="a message that does not name $what"

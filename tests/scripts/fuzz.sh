@@ -30,7 +30,7 @@ scratch=$(mktemp -d "${TMPDIR:-/tmp}/norma-fuzz.XXXXXX")
 trap 'rm -rf "$scratch"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
-export TMPDIR="$scratch" OMP_NUM_THREADS=1
+export TMPDIR="$scratch"
 
 # A file is at most so large, and what is allocated at once for it: nothing may grow with what a header says.
 options='-max_len=16384 -malloc_limit_mb=80 -rss_limit_mb=1024 -timeout=20 -print_final_stats=1'

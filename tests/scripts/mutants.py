@@ -234,7 +234,6 @@ class Tree:
         environment = dict(
             os.environ,
             TMPDIR=str(scratch),
-            OMP_WAIT_POLICY="passive",
             NORMA_SOURCE_DIR=str(self.folder),
             NORMA_PROGRAM=str(self.build / "norma"),
             RC_PARAMS="seed=20261122" + (" max_success=20" if "simt" in program else ""),

@@ -1,12 +1,19 @@
-// A Trainer in somebody else's program: settings and stacks of the host's threads, quotas of its container, stopping within an evaluation.
+// A Trainer in somebody else's program: the host's threads, its signals and forks, small stacks, quotas of its container, stopping within
+// an evaluation.
 #include <gtest/gtest.h>
-#include <omp.h>
 #include <pthread.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include <chrono>
+#include <ctime>
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <stdexcept>
 #include <string>
+#include <thread>
+#include <vector>
 
 #include "norma/instruments.h"
 #include "norma/norma.h"
@@ -20,25 +27,97 @@ namespace {
 
 namespace fs = std::filesystem;
 
-void train(int threads) {
+std::string hash_with(const ExecutorOptions& executor) {
   TrainerOptions o = options();
-  o.executor.threads = threads;
+  o.executor = executor;
   Trainer trainer(net, o);
   trainer.fit(bars(100), nullptr, {.epochs = 1});
-  trainer.evaluate(bars(50));
+  return trainer.parameters_hash();
 }
 
-TEST(Guest, OpenMpSettingsOfTheCallerStay) {
-  const int before = omp_get_max_threads();
-  for (const int host : {1, 3, before}) {
-    omp_set_num_threads(host);
-    for (const int threads : {1, 2, 5}) train(threads);
-    measure_roofline(Device::cpu(), {.threads = 2});
-    EXPECT_EQ(omp_get_max_threads(), host);
-    EXPECT_EQ(omp_get_dynamic(), 0);
-    EXPECT_EQ(omp_get_max_active_levels(), 1);
+TEST(Guest, TheHostsThreadsRunTheLoops) {
+  const std::string expected = hash_with({});
+  std::int64_t loops = 0;
+  std::size_t threads_before = 0;
+  const auto backwards = [&](int n, const std::function<void(int)>& work) {
+    ++loops;
+    for (int i = n; i-- > 0;) work(i);
+  };
+  const auto count = [] { return std::distance(fs::directory_iterator("/proc/self/task"), fs::directory_iterator{}); };
+  threads_before = static_cast<std::size_t>(count());
+  for (const int threads : {2, 5}) {
+    loops = 0;
+    EXPECT_EQ(hash_with({.threads = threads, .parallel_for = backwards}), expected) << threads;
+    EXPECT_GT(loops, 20);
   }
-  omp_set_num_threads(before);
+  EXPECT_EQ(static_cast<std::size_t>(count()), threads_before) << "norma started threads of its own";
+  const auto at_once = [](int n, const std::function<void(int)>& work) {
+    std::vector<std::thread> all;
+    for (int i = 1; i < n; ++i) all.emplace_back([&work, i] { work(i); });
+    work(0);
+    for (std::thread& t : all) t.join();
+  };
+  EXPECT_EQ(hash_with({.threads = 3, .parallel_for = at_once}), expected);
+}
+
+TEST(Guest, WhatTheHostsThreadsThrowComesBack) {
+  TrainerOptions o = options();
+  o.executor.threads = 2;
+  o.executor.parallel_for = [](int, const std::function<void(int)>&) { throw std::runtime_error("the host ends"); };
+  Trainer trainer(net, o);
+  EXPECT_THROW(trainer.fit(bars(100), nullptr, {.epochs = 1}), std::runtime_error);
+}
+
+TEST(Guest, AForkedProcessTrainsOn) {
+  TrainerOptions o = options();
+  o.executor.threads = 3;
+  Trainer trainer(net, o), again(net, o);
+  const Dataset data = bars(100);
+  again.fit(data, nullptr, {.epochs = 2});
+  trainer.fit(data, nullptr, {.epochs = 1});
+  const pid_t child = fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    alarm(60);
+    trainer.fit(data, nullptr, {.epochs = 2});
+    const bool same = trainer.parameters_hash() == again.parameters_hash() && hash_with({.threads = 2}) == hash_with({.threads = 1});
+    _exit(same ? 0 : 1);
+  }
+  int status = -1;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0) << "the child's end";
+  trainer.fit(data, nullptr, {.epochs = 2});
+  EXPECT_EQ(trainer.parameters_hash(), again.parameters_hash()) << "the parent's";
+}
+
+TEST(Guest, IdleThreadsSleep) {
+  TrainerOptions o = options();
+  o.executor.threads = 4;
+  Trainer trainer(net, o);
+  trainer.fit(bars(100), nullptr, {.epochs = 1});
+  const auto cpu_seconds = [] {
+    timespec t{};
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
+  };
+  const double before = cpu_seconds();
+  std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  EXPECT_LT(cpu_seconds() - before, 0.03);
+}
+
+// A signal must interrupt a thread of the host, which expects it.
+TEST(Guest, SignalsReachTheHostsThreadsAlone) {
+  TrainerOptions o = options();
+  o.executor.threads = 3;
+  Trainer trainer(net, o);
+  trainer.fit(bars(100), nullptr, {.epochs = 1});
+  int blocking = 0;
+  for (const auto& task : fs::directory_iterator("/proc/self/task")) {
+    std::ifstream in(task.path() / "status");
+    for (std::string line; std::getline(in, line);)
+      if (line.starts_with("SigBlk:")) blocking += line.find_first_not_of("0", 8) != std::string::npos;
+  }
+  EXPECT_GE(blocking, 2);
 }
 
 // Runs f on the smallest stack that programs give their threads.

@@ -273,7 +273,8 @@ TEST(TrainerTargets, RegressionFindsALine) {
     EXPECT_LT(*t.history().back().test_loss, 1e-4) << "own " << own;
     EXPECT_NEAR(t.evaluate(data).loss, *t.history().back().test_loss, 1e-12);
     const std::vector<float> w = t.read("fc1.weight"), b = t.read("fc1.bias");
-    for (const auto& [is, should] : std::vector<std::pair<float, float>>{{w[0], 2.0f}, {w[1], -1.0f}, {w[2], -2.0f}, {w[3], 1.0f}, {b[0], 1.0f}, {b[1], -1.0f}})
+    for (const auto& [is, should] :
+         std::vector<std::pair<float, float>>{{w[0], 2.0f}, {w[1], -1.0f}, {w[2], -2.0f}, {w[3], 1.0f}, {b[0], 1.0f}, {b[1], -1.0f}})
       EXPECT_NEAR(is, should, 0.1f);
     Dataset unlabelled = data;
     unlabelled.targets.clear();
