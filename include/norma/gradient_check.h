@@ -24,7 +24,7 @@ struct GradientCheck {
   double gradient = 0, difference = 0, error = 0;
   bool ok() const { return wrong == 0; }
 };
-// "dx[3] is 0.5, differences give 0.25; 2 of 128 gradients are wrong"
+// "2 of 128 gradients are wrong; at worst dx[3] is 0.5 and differences give 0.25"
 std::string to_string(const GradientCheck& c);
 
 // Of a module's gradients by its input and parameters, in training mode on x of this shape (batch included), for a random upstream

@@ -71,8 +71,8 @@ void compare(const std::string& name, std::vector<float>& values, const std::vec
 
 std::string to_string(const GradientCheck& c) {
   std::ostringstream s;
-  s << c.value << "[" << c.element << "] is " << c.gradient << ", differences give " << c.difference << "; " << c.wrong << " of "
-    << c.compared << " gradients are wrong";
+  s << c.wrong << " of " << c.compared << " gradients are wrong; at worst " << c.value << "[" << c.element << "] is " << c.gradient
+    << " and differences give " << c.difference;
   return s.str();
 }
 
