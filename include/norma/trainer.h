@@ -23,7 +23,7 @@
 namespace norma {
 
 struct TrainerOptions {
-  Shape input;                         // one stored sample: (C,H,W) or (F), before the transform
+  Shape input{};                       // one stored sample: (C,H,W) or (F), before the transform
   std::optional<DType> sample_type{};  // u8 or f32, as stored; default u8 for (C,H,W), f32 for (F)
   std::int64_t batch = 256;
   Optimizer optimizer = Sgd{};
@@ -114,6 +114,9 @@ struct RecalibratedBatchNorm {
   double mean_change = 0, variance_ratio = 1;
 };
 
+// A net of several inputs or outputs, each by its name. Trainer calls it with the inputs, whose shapes have the batch.
+using Network = std::function<std::map<std::string, Value>(Builder& b, const std::map<std::string, Value>& inputs)>;
+
 // The Trainer serves one thread at a time: a call while another thread's runs throws Error(usage). So does any call of a Trainer that was
 // moved from. A callback may call the Trainer that calls it.
 class Trainer {
@@ -122,6 +125,10 @@ class Trainer {
 
   // Traces and compiles the net, and initialises its parameters from the seed. Throws Error(usage) naming the layer at fault.
   Trainer(Module net, TrainerOptions options);
+  // The same for a net of several inputs and outputs. `inputs`: of one sample, (C,H,W) or (F). It takes floats as they are. forward,
+  // backward, update and predict run it, in the forms with names; whatever takes a data set or a Batch throws Error(usage). Not used are
+  // options.input, sample_type, batch, loss, transform and shuffle.
+  Trainer(Network net, std::map<std::string, Shape> inputs, TrainerOptions options);
   ~Trainer();
   Trainer(Trainer&&) noexcept;
   Trainer& operator=(Trainer&&) noexcept;
@@ -152,6 +159,10 @@ class Trainer {
   std::vector<float> forward(const Batch& batch);
   void backward(std::span<const float> output_gradient, bool accumulate = false);
   double update(const StepOptions& options = {});
+  // The first two for a net of several inputs and outputs. Inputs are all given, in NCHW order, of equally many samples. A gradient that is
+  // not given is 0. Throws Error(usage) for a name that is none, naming the nearest; Error(data) for an input that is not finite.
+  std::map<std::string, std::vector<float>> forward(const std::map<std::string, std::span<const float>>& inputs);
+  void backward(const std::map<std::string, std::span<const float>>& output_gradients, bool accumulate = false);
   // Writes a parameter's gradient, for the next update: clipped, say. Throws Error(usage) as read, and for a wrong number of elements.
   void set_gradient(std::string_view parameter, std::span<const float> values);
 
@@ -163,6 +174,8 @@ class Trainer {
   Evaluation evaluate(const Dataset& data);
   // The net's output, (count, classes), in evaluation mode. Needs no labels. Throws Error(diverged) where one is not finite, as evaluate.
   std::vector<float> predict(const Dataset& data);
+  // The outputs of a net of several, for inputs as forward takes them, in evaluation mode.
+  std::map<std::string, std::vector<float>> predict(const std::map<std::string, std::span<const float>>& inputs);
 
   // Runs `count` samples of data from number `first` on (0: all of them), as one batch in stored order. Reads values by name. Parameters,
   // running statistics, gradients, optimizer and counters stay as they are, to the bit.

@@ -59,22 +59,27 @@ Plan lowered(const Graph& graph, const TrainerOptions& options, std::int64_t bat
 Trainer::State::State(Module n, TrainerOptions o, std::unique_ptr<Executor> e)
     : net(std::move(n)), options(std::move(o)), executor(std::move(e)) {
   stored = checked(options);
-  graph = traced(net, options, options.batch);
+  graph = traced(*net, options, options.batch);
   check_output(*graph, options.loss);  // as it was asked for, not as the first Plan has it
   affine = Affine(options.transform, options.input[0], stored);
   parameters = graph->parameters();
   base = &plan(Mode::train, std::min(options.batch, base_batch));
+  initialise();
+}
+
+void Trainer::State::initialise() {
   std::int64_t number = 0;
   for (const ParameterInfo& p : parameters) write_tensor(*executor, *base, id(p.name), initial_values(p, options.seed, number++));
   set_counters({.seed = options.seed});
 }
 
-Graph Trainer::State::unfused(std::int64_t samples) const { return norma::unfused(net, options, samples); }
+Graph Trainer::State::unfused(std::int64_t samples) const { return norma::unfused(*net, options, samples); }
 
 Trainer::State::Made& Trainer::State::made(Mode mode, std::int64_t batch, Order order) {
   const auto key = std::make_tuple(mode, batch, mode == Mode::train && options.shuffle ? order : Order::epoch);
   if (const auto it = plans.find(key); it != plans.end()) return it->second;
-  const Graph& of_batch = batch == options.batch ? *graph : traced(net, options, batch);
+  refuse_network();
+  const Graph& of_batch = batch == options.batch ? *graph : traced(*net, options, batch);
   return plans.emplace(key, Made{lowered(of_batch, options, batch, stored, mode, order, executor->traits())}).first->second;
 }
 

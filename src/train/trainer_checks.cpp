@@ -78,6 +78,7 @@ Affine::Affine(const Transform& t, std::int64_t channels, DType stored) {
 }
 
 void Trainer::State::check(const SetView& data, bool labelled) const {
+  refuse_network();
   const auto fail = [&](const std::string& message) { throw Error(ErrorKind::usage, "data set " + printable(data.name) + ": " + message); };
   const bool no_values = data.bytes.empty() && data.floats.empty(), against_targets = takes_targets(options.loss);
   const bool one_hot = std::holds_alternative<MeanSquared>(options.loss) && data.targets.empty();
@@ -195,7 +196,7 @@ ValueId Trainer::State::readable(std::string_view name) const {
       throw Error(ErrorKind::usage, "\"" + printable(name) + "\" is of the last step, and this Trainer has run none");
     return id(name);
   }
-  const std::vector<Node> nodes = unfused(std::min(options.batch, base_batch)).nodes;
+  const std::vector<Node> nodes = network ? graph->nodes : unfused(std::min(options.batch, base_batch)).nodes;
   if (base->has(name) || std::any_of(nodes.begin(), nodes.end(), [&](const Node& n) { return n.path == name; }))
     throw Error(ErrorKind::usage, "\"" + printable(name) +
                                       "\" is not kept after a step, which uses its memory again: Trainer::observe reads activations, read "

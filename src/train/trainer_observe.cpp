@@ -138,7 +138,7 @@ Observation Trainer::State::look(Mode mode, const BoundData& of, std::span<const
 const Graph& Trainer::unfused_graph() const {
   const Use use(state_, "Trainer");
   State& s = *use;
-  if (!s.plain) s.plain = s.unfused(s.options.batch);
+  if (!s.plain) s.plain = s.network ? s.network_graph(base_batch) : s.unfused(s.options.batch);
   return *s.plain;
 }
 

@@ -79,6 +79,8 @@ struct Trainer::State {
   State(Module n, TrainerOptions o) : State(std::move(n), o, make_executor(o.device, o.executor)) {}
   // On an Executor that has no Plans yet, whatever the options' device is.
   State(Module n, TrainerOptions o, std::unique_ptr<Executor> e);
+  // trainer_network.cpp has what a net of several inputs and outputs needs of its own.
+  State(Network n, std::map<std::string, Shape> i, TrainerOptions o);
 
   // Order of a Plan's samples: an epoch's, or as they are stored.
   enum class Order : std::uint8_t { epoch, stored };
@@ -134,6 +136,7 @@ struct Trainer::State {
   ValueId readable(std::string_view name) const;
   void bind(const Plan& plan, const BoundData& data, std::span<const float> rates);
   // Of a step of one's own, at this rate.
+  void bind_rate(const Plan& plan, double rate);
   void bind_own(const Plan& plan, const SetView& data, double rate);
   // Runs steps of an epoch whose first `full` batches run `whole` and whose last runs `last`.
   void run_steps(const SetView& train, kernels::Range batches, std::int64_t full, const Plan& whole, const Plan& last);
@@ -166,7 +169,10 @@ struct Trainer::State {
   std::string hash() const;
 
   User user{};
-  Module net;
+  std::optional<Module> net;
+  Network network;                            // in place of net, or empty
+  std::map<std::string, Shape> input_shapes;  // of the network, of a sample
+  std::vector<std::string> output_names;      // of the network, in the graph's order
   TrainerOptions options;
   std::unique_ptr<Executor> executor;
   Affine affine;
@@ -183,6 +189,21 @@ struct Trainer::State {
   };
   std::map<std::int64_t, Parts> parts;  // by samples
   const Parts& parts_of(std::int64_t samples);
+  std::map<std::int64_t, Plan> evaluations;  // of a network, by samples
+  const Plan& evaluation_of(std::int64_t samples);
+  Graph network_graph(std::int64_t samples);
+  // Throws Error(usage) for a network, which reads no data sets.
+  void refuse_network() const;
+  // Returns the samples of a network's inputs. Throws as Trainer::forward.
+  std::int64_t samples_of(const std::map<std::string, std::span<const float>>& values) const;
+  void write_inputs(const Plan& p, const std::map<std::string, std::span<const float>>& values);
+  std::map<std::string, std::vector<float>> read_outputs(const Plan& p);
+  // Runs the forward part, whose inputs are there; then the backward part of went_forward, whose output gradients are written.
+  void go_forward(const Parts& of);
+  void check_backward(bool accumulate) const;
+  void go_backward(bool accumulate);
+  // Draws the parameters; `base` knows them.
+  void initialise();
   const Parts* went_forward = nullptr;                                   // whose forward has run, and nothing since
   const Parts* went_backward = nullptr;                                  // whose gradients there are
   std::int64_t passes = 0;                                               // that these are of

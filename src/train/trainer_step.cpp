@@ -94,6 +94,11 @@ void Trainer::set_rate(std::optional<double> rate) {
   s->fixed_rate = rate;
 }
 
+void Trainer::State::bind_rate(const Plan& p, double rate) {
+  own_rate = static_cast<float>(rate);
+  executor->bind(p, p.find(name_of(DataSlot::rates)).index, &own_rate, sizeof own_rate);
+}
+
 void Trainer::State::bind_own(const Plan& p, const SetView& data, double rate) {
   own_rate = static_cast<float>(rate);
   bind(p, {data}, {&own_rate, 1});
@@ -133,18 +138,19 @@ StepResult Trainer::step(const Batch& batch, const StepOptions& options) {
 const Trainer::State::Parts& Trainer::State::parts_of(std::int64_t samples) {
   const auto known = parts.find(samples);
   if (known != parts.end()) return known->second;
-  Graph of_samples = unfused(samples);
+  Graph of_samples = network ? network_graph(samples) : unfused(samples);
   if (options.fuse) of_samples = fuse(std::move(of_samples));
   const bool by_pack = executor->traits().by_pack(samples);
-  const Plan whole = lower(of_samples, {.mode = Mode::train,
-                                        .lanes = executor->traits().lanes,
-                                        .backward = true,
-                                        .data = InputData{options.input, stored, options.transform.resize, false},
-                                        .loss = {},
-                                        .optimizer = options.optimizer,
-                                        .precision = options.precision,
-                                        .by_pack = by_pack,
-                                        .assign = {.reuse = false}});
+  const Plan whole =
+      lower(of_samples, {.mode = Mode::train,
+                         .lanes = executor->traits().lanes,
+                         .backward = true,
+                         .data = network ? std::nullopt : std::optional(InputData{options.input, stored, options.transform.resize, false}),
+                         .loss = {},
+                         .optimizer = options.optimizer,
+                         .precision = options.precision,
+                         .by_pack = by_pack,
+                         .assign = {.reuse = false}});
   const std::size_t update = whole.calls.size() - 1;  // the optimizer's comes last
   const Parts made{.forward = cut(whole, 0, whole.backward_from, by_pack),
                    .backward = cut(whole, whole.backward_from, update, by_pack),
@@ -168,26 +174,40 @@ std::vector<float> Trainer::forward(const Batch& batch) {
   s.check(data, false);
   const State::Parts& parts = s.parts_of(data.size());
   s.bind_own(parts.forward, data, 0);
-  const std::int64_t pass = s.went_backward ? s.passes : 0;
-  const OwnStep step(s, data.size(), pass);
-  const State::Parts* const gradients_of = s.went_backward;
-  s.run(parts.forward);
-  s.went_forward = &parts, s.forward_pass = pass, s.went_backward = gradients_of;
+  s.go_forward(parts);
   return read_tensor(*s.executor, parts.forward, parts.forward.find("y"));
+}
+
+void Trainer::State::go_forward(const Parts& of) {
+  const std::int64_t pass = went_backward ? passes : 0;
+  const OwnStep step(*this, of.forward.samples, pass);
+  const Parts* const gradients_of = went_backward;
+  run(of.forward);
+  went_forward = &of, forward_pass = pass, went_backward = gradients_of;
+}
+
+void Trainer::State::check_backward(bool accumulate) const {
+  refuse_within_step("backward");
+  require_parameters(*this);
+  if (!went_forward)
+    throw Error(ErrorKind::usage, "backward comes after forward, and nothing of this Trainer may run between: its values are gone");
+  if (accumulate && !went_backward) throw Error(ErrorKind::usage, "there are no gradients of a backward to which this one could be added");
 }
 
 void Trainer::backward(std::span<const float> output_gradient, bool accumulate) {
   const Use use(state_, "Trainer");
   State& s = *use;
-  s.refuse_within_step("backward");
-  require_parameters(s);
-  if (!s.went_forward)
-    throw Error(ErrorKind::usage, "backward comes after forward, and nothing of this Trainer may run between: its values are gone");
-  if (accumulate && !s.went_backward)
-    throw Error(ErrorKind::usage, "there are no gradients of a backward to which this one could be added");
-  const State::Parts& parts = *s.went_forward;
-  const Plan& p = parts.backward;
+  s.refuse_network();
+  s.check_backward(accumulate);
+  const Plan& p = s.went_forward->backward;
   write_tensor(*s.executor, p, p.find("dy"), output_gradient);
+  s.go_backward(accumulate);
+}
+
+void Trainer::State::go_backward(bool accumulate) {
+  State& s = *this;
+  const Parts& of = *went_forward;
+  const Plan& p = of.backward;
   const ValueId gradients = s.id("gradients");
   std::vector<float> sum((*s.base)[s.id("parameters")].bytes / sizeof(float)), added(sum.size());
   const auto read = [&](std::vector<float>& to) { s.executor->read(*s.base, gradients.index, to.data(), to.size() * sizeof(float)); };
@@ -201,7 +221,7 @@ void Trainer::backward(std::span<const float> output_gradient, bool accumulate) 
     for (std::size_t i = 0; i < sum.size(); ++i) sum[i] += added[i];
     s.executor->write(*s.base, gradients.index, sum.data(), sum.size() * sizeof(float));
   }
-  s.went_backward = &parts, s.passes = accumulate ? s.passes + 1 : 1;
+  s.went_backward = &of, s.passes = accumulate ? s.passes + 1 : 1;
 }
 
 double Trainer::update(const StepOptions& options) {
@@ -216,8 +236,7 @@ double Trainer::update(const StepOptions& options) {
   OwnStep step(s, p.samples);
   if (!std::ranges::all_of(gradients, [](float g) { return std::isfinite(g); }))
     diverged(s, step, "a gradient is not finite");  // of a sum, or one that set_gradient wrote
-  s.own_rate = static_cast<float>(rate);
-  s.executor->bind(p, p.find(name_of(DataSlot::rates)).index, &s.own_rate, sizeof s.own_rate);
+  s.bind_rate(p, rate);
   s.run(p);
   s.executor->synchronize();
   step.count();
