@@ -1,6 +1,8 @@
 // Optimizers and learning-rate schedules: plain descriptions, PyTorch's options, defaults and arithmetic.
 #pragma once
 #include <cstdint>
+#include <optional>
+#include <string>
 #include <variant>
 
 namespace norma {
@@ -38,6 +40,16 @@ const char* name_of(const Optimizer& o);
 double learning_rate(const Optimizer& o);
 // Throws Error(usage) naming the option that is out of range.
 void validate(const Optimizer& o);
+
+// Parameters that are trained in another way than the rest. The last of several groups that say something of one counts.
+struct ParameterGroup {
+  std::string pattern;                   // of names, such as "conv1.weight"; each '*' stands for any text: "features.*", "*.bias"
+  std::optional<double> rate{};          // factor of the learning rate. 0 freezes: no update, and no backward where nothing needs it
+  std::optional<double> weight_decay{};  // in place of the optimizer's
+  // Batch norms with such a parameter or buffer normalise by their running statistics in training too, and do not move them. So do
+  // instance norms that have running statistics. None: as the groups before say, else false.
+  std::optional<bool> frozen_statistics{};
+};
 
 // The learning rate of every step, as a factor of the optimizer's lr. warm-up (linear from warmup_start) comes first and
 // takes its steps from the same total.

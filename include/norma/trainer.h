@@ -27,6 +27,7 @@ struct TrainerOptions {
   std::optional<DType> sample_type{};  // u8 or f32, as stored; default u8 for (C,H,W), f32 for (F)
   std::int64_t batch = 256;
   Optimizer optimizer = Sgd{};
+  std::vector<ParameterGroup> groups{};  // a pattern that fits no name is refused, naming the nearest
   Schedule schedule{};
   Loss loss = CrossEntropy{};
   Transform transform{};

@@ -172,9 +172,8 @@ void assign(Plan& plan, const AssignOptions& options) {
       } else {
         activations.push_back(&v);
       }
-    } else if (v.whole) {
-      v.offset = 0;
-    } else {
+    } else if (!v.whole) {  // what stands for a region, or a part of it, has its place
+
       std::size_t& end = plan.region_bytes[static_cast<std::size_t>(v.region)];
       v.offset = end;
       end += align_up(v.bytes);

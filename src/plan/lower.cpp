@@ -1,6 +1,9 @@
 // lower: the order of a Plan's Calls, its value table, the loss and the update.
 #include "src/plan/lower.h"
 
+#include <algorithm>
+#include <array>
+
 #include "norma/error.h"
 #include "norma/loss.h"
 #include "norma/text.h"
@@ -61,12 +64,12 @@ void Lowering::find_live_nodes() {
   for (std::size_t i = graph_.nodes.size(); i-- > 0;)
     if (live_[i])
       for (Value v : graph_.nodes[i].inputs) live_[index(v)] = true;
-  std::vector<bool> trained(graph_.nodes.size(), false);
+  trained_.assign(graph_.nodes.size(), false);
   for (const ParameterInfo& p : graph_.parameters())
-    if (!p.buffer) trained[static_cast<std::size_t>(p.node)] = true;
+    if (!p.buffer && !rule_of(options_.groups, p.name).frozen()) trained_[static_cast<std::size_t>(p.node)] = true;
   for (std::size_t i = 0; i < graph_.nodes.size(); ++i) {
     const Node& n = graph_.nodes[i];
-    needs_gradient_[i] = trained[i] || (std::holds_alternative<InputNode>(n.op) && options_.input_gradients);
+    needs_gradient_[i] = trained_[i] || (std::holds_alternative<InputNode>(n.op) && options_.input_gradients);
     for (Value v : n.inputs) needs_gradient_[i] = needs_gradient_[i] || needs_gradient_[index(v)];
   }
 }
@@ -83,9 +86,11 @@ void Lowering::add_persistent_values() {
         {.name = p.name, .dtype = p.dtype, .shape = p.shape, .region = p.buffer ? Region::buffers : Region::parameters, .bytes = size});
     if (p.buffer) continue;
     bytes += (size + alignment - 1) / alignment * alignment;
-    if (options_.backward)
-      parameter.gradient =
-          add_value({.name = p.name + ".grad", .dtype = DType::f32, .shape = p.shape, .region = Region::gradients, .bytes = size});
+    if (!options_.backward) continue;
+    // Frozen, too: the regions of parameters and gradients mirror each other.
+    const ValueId gradient =
+        add_value({.name = p.name + ".grad", .dtype = DType::f32, .shape = p.shape, .region = Region::gradients, .bytes = size});
+    if (!rule_of(options_.groups, p.name).frozen()) parameter.gradient = gradient;
   }
   all_parameters_ = bytes;
 }
@@ -244,20 +249,81 @@ void Lowering::update(ValueId loss) {
     }
     emit("batch_norm", call);
   }
-  if (options_.optimizer) {
-    Update call{.w = whole("parameters", Region::parameters, all_parameters_),
-                .gradients = gradients,
-                .state = state_,
-                .rates = data(DataSlot::rates, DType::f32, {}),
-                .n = n,
-                .optimizer = *options_.optimizer};
-    const auto kept = kept_values(call.optimizer);
-    for (std::size_t i = 0; i < kept.size(); ++i)
-      if (kept[i].name) call.kept[i] = flat(optimizer_value(kept[i]), n, DType::f32, Region::optimizer);
-    emit("optimizer", call);
-  }
+  if (options_.optimizer) update_parameters(gradients);
   if (loss)
     emit("loss", Advance{.state = state_, .loss = loss, .samples = dims(output_index()).n, .training = options_.optimizer.has_value()});
+}
+
+// One Call, or with groups one for each run of parameters that are trained alike.
+void Lowering::update_parameters(ValueId gradients) {
+  const std::int64_t n = static_cast<std::int64_t>(all_parameters_ / 4);
+  Update call{.w = whole("parameters", Region::parameters, all_parameters_),
+              .gradients = gradients,
+              .state = state_,
+              .rates = data(DataSlot::rates, DType::f32, {}),
+              .n = n,
+              .optimizer = *options_.optimizer};
+  const auto kept = kept_values(call.optimizer);
+  for (std::size_t i = 0; i < kept.size(); ++i)
+    if (kept[i].name) call.kept[i] = flat(optimizer_value(kept[i]), n, DType::f32, Region::optimizer);
+  if (options_.groups.empty()) {
+    emit("optimizer", call);
+    return;
+  }
+  const std::vector<ParameterInfo> parameters = graph_.parameters();
+  const std::vector<double> factors = rate_factors(options_.groups, parameters);
+  std::vector<ValueId> rates;
+  for (std::size_t k = 0; k < factors.size(); ++k)
+    rates.push_back(add_value({.name = rates_value(k), .dtype = DType::f32, .shape = {}, .region = Region::data}));
+  struct Run {
+    ParameterRule rule;
+    std::size_t begin, end;  // bytes of the region
+  };
+  std::vector<Run> runs;
+  std::size_t at = 0;
+  for (const ParameterInfo& p : parameters) {
+    if (p.buffer) continue;
+    const ParameterRule rule = rule_of(options_.groups, p.name);
+    const std::size_t begin = at;
+    at += (static_cast<std::size_t>(p.shape.elements()) * size_of(p.dtype) + alignment - 1) / alignment * alignment;
+    if (!runs.empty() && runs.back().rule.rate == rule.rate && runs.back().rule.weight_decay == rule.weight_decay) runs.back().end = at;
+    else runs.push_back({rule, begin, at});
+  }
+  for (const Run& run : runs) {
+    if (run.rule.frozen()) continue;
+    const std::size_t bytes = run.end - run.begin;
+    const auto part = [&](const char* text, Region region, std::size_t before) {
+      const ValueId id = whole(text + ("/" + std::to_string(&run - runs.data())), region, bytes);
+      plan_.values.back().offset = before + run.begin;
+      return id;
+    };
+    Update of = call;
+    of.n = static_cast<std::int64_t>(bytes / 4);
+    of.w = part("parameters", Region::parameters, 0);
+    of.gradients = part("gradients", Region::gradients, 0);
+    std::size_t before = 0;  // each kept value is as large as all parameters
+    for (std::size_t i = 0; i < kept.size(); ++i) {
+      if (!kept[i].name) continue;
+      of.kept[i] = part(optimizer_value(kept[i]).c_str(), Region::optimizer, before);
+      before += all_parameters_;
+    }
+    if (const auto k = std::ranges::find(factors, run.rule.rate); k != factors.end())
+      of.rates = rates[static_cast<std::size_t>(k - factors.begin())];
+    if (run.rule.weight_decay) std::visit([&](auto& o) { o.weight_decay = *run.rule.weight_decay; }, of.optimizer);
+    emit("optimizer", of);
+  }
+}
+
+bool Lowering::frozen_statistics(std::size_t i) const {
+  return std::ranges::any_of(std::array{"weight", "bias", "running_mean", "running_var", "num_batches_tracked"}, [&](const char* what) {
+    return parameter(i, what).value && rule_of(options_.groups, parameter_name(i, what)).frozen_statistics;
+  });
+}
+
+ValueId Lowering::gradient_of(std::size_t i, const char* what) {
+  const Parameter p = parameter(i, what);
+  if (p.gradient || !p.value) return p.gradient;
+  return flat(parameter_name(i, what) + ".unused", plan_[p.value].shape.elements(), DType::f32);
 }
 
 Shape transformed(const Shape& sample, const std::optional<Size2>& resize) {

@@ -1,6 +1,10 @@
 // lower: from a graph to a Plan. Forward Calls in node order; the loss; each node's adjoint in reverse order; the update.
 #pragma once
 #include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
 
 #include "norma/graph.h"
 #include "norma/optimizer.h"
@@ -26,6 +30,7 @@ struct LowerOptions {
   std::optional<InputData> data;
   std::optional<Loss> loss;  // value "loss", a LossResult
   std::optional<Optimizer> optimizer;
+  std::vector<ParameterGroup> groups{};
   Precision precision = Precision::fp32;
   bool move_running_statistics = true;  // of batch norms, in training
   bool by_pack = false;                 // schedule the Calls pack by pack of samples
@@ -53,6 +58,21 @@ constexpr const char* name_of(DataSlot slot) {
 // a gradient is "<name>.grad". The rest is "state" (StepState), "loss", those of DataSlot, and what the optimizer keeps.
 // Throws Error(usage) naming the layer that cannot be trained (one value per channel before a batch norm).
 Plan lower(const Graph& graph, const LowerOptions& options);
+
+// What groups say of a parameter or buffer.
+struct ParameterRule {
+  double rate = 1;
+  std::optional<double> weight_decay{};
+  bool frozen_statistics = false;
+
+  bool frozen() const { return rate == 0; }
+};
+ParameterRule rule_of(std::span<const ParameterGroup> groups, std::string_view name);
+// Throws Error(usage) for a group that fits no parameter or buffer, or has numbers that none can have.
+void validate(std::span<const ParameterGroup> groups, std::span<const ParameterInfo> parameters, const Optimizer& optimizer);
+// Other factors of the rate than 1 and 0, each once. The rates of number k are the value rates_value(k).
+std::vector<double> rate_factors(std::span<const ParameterGroup> groups, std::span<const ParameterInfo> parameters);
+std::string rates_value(std::size_t k);
 
 // "optimizer/exp_avg": the name of n floats that the optimizer keeps.
 std::string optimizer_value(const kernels::Kept& kept);

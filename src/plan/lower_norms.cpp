@@ -15,11 +15,16 @@ ValueId Lowering::batch_variances(std::size_t i, std::int64_t channels, bool tra
   return flat(node(i).path + ".var", channels, DType::f32, checked ? Region::gradients : Region::activations);
 }
 
+// Whether it normalises by the batch's statistics.
+bool Lowering::by_batch(std::size_t i, const BatchNormNode& n) const {
+  return !n.options.track_running_stats || (training() && !frozen_statistics(i));
+}
+
 void Lowering::forward(std::size_t i, const BatchNormNode& n) {
   const Dims d = dims(input(i));
   const std::string& path = node(i).path;
   Saved& s = saved_[i];
-  const bool batch_statistics = training() || !n.options.track_running_stats;
+  const bool batch_statistics = by_batch(i, n);
   if (batch_statistics) {
     if (d.n * d.plane() == 1)
       throw Error(ErrorKind::usage,
@@ -70,16 +75,16 @@ void Lowering::forward(std::size_t i, const BatchNormNode& n) {
 void Lowering::backward(std::size_t i, const BatchNormNode& n) {
   const Dims d = dims(input(i));
   const Saved& s = saved_[i];
-  const bool batch_statistics = training() || !n.options.track_running_stats, gives_dx = needs_gradient_[input(i)];
+  const bool batch_statistics = by_batch(i, n), gives_dx = needs_gradient_[input(i)];
   Activation act = n.act;
   ValueId dy = gradient_[i], y = act == Activation::none ? ValueId{} : value_[i];
   // g = dy * act'(y) is r's gradient. Once made, it stands for dy, without an activation.
   const bool gives_dr = n.residual && needs_gradient_[input(i, 1)], makes_g = gives_dr && y;
   const ValueId g = makes_g ? make_gradient(input(i, 1), i) : dy;
   ValueId dgamma = parameter(i, "weight").gradient, dbeta = parameter(i, "bias").gradient;
-  if (!dgamma && batch_statistics && gives_dx) {  // not affine: the sums are still needed for dx
-    dgamma = flat(node(i).path + ".dgamma", d.c, DType::f32);
-    dbeta = flat(node(i).path + ".dbeta", d.c, DType::f32);
+  if (dgamma || dbeta || (batch_statistics && gives_dx)) {  // not affine, or frozen: the sums are still needed for dx
+    if (!dgamma) dgamma = flat(node(i).path + ".dgamma", d.c, DType::f32);
+    if (!dbeta) dbeta = flat(node(i).path + ".dbeta", d.c, DType::f32);
   }
   if (dgamma) {  // of a fused pooling only the elements that won have a gradient
     BatchNormBackwardReduce call{.dgamma = dgamma,
@@ -145,8 +150,8 @@ void Lowering::group_norm(std::size_t i, const Norm& n) {
 
 void Lowering::group_norm_backward(std::size_t i, const NormShape& shape) {
   const Saved& s = saved_[i];
-  const ValueId dx = needs_gradient_[input(i)] ? make_gradient(input(i), i) : ValueId{}, dgamma = parameter(i, "weight").gradient;
-  if (dgamma) {
+  const ValueId dx = needs_gradient_[input(i)] ? make_gradient(input(i), i) : ValueId{};
+  if (const ValueId dgamma = gradient_of(i, "weight")) {
     GroupNormBackward call{.dx = dx,
                            .dgamma = dgamma,
                            .dbeta = parameter(i, "bias").gradient,
@@ -167,7 +172,7 @@ void Lowering::group_norm_backward(std::size_t i, const NormShape& shape) {
 void Lowering::forward(std::size_t i, const nn::LayerNorm& n) { group_norm(i, n); }
 
 void Lowering::forward(std::size_t i, const nn::InstanceNorm& n) {
-  if (n.track_running_stats && !training()) return forward(i, in_evaluation(n));
+  if (n.track_running_stats && (!training() || frozen_statistics(i))) return forward(i, in_evaluation(n));
   if (dims(input(i)).plane() == 1) throw Error(ErrorKind::usage, "[" + printable(node(i).path) + "] " + single_elements(node_shape(i)));
   group_norm(i, n);
 }
@@ -177,7 +182,7 @@ void Lowering::forward(std::size_t i, const nn::GroupNorm& n) { group_norm(i, n)
 void Lowering::backward(std::size_t i, const nn::LayerNorm& n) { group_norm_backward(i, norm_shape_of(n, dims(input(i)))); }
 void Lowering::backward(std::size_t i, const nn::GroupNorm& n) { group_norm_backward(i, norm_shape_of(n, dims(input(i)))); }
 void Lowering::backward(std::size_t i, const nn::InstanceNorm& n) {
-  if (n.track_running_stats && !training()) backward(i, in_evaluation(n));
+  if (n.track_running_stats && (!training() || frozen_statistics(i))) backward(i, in_evaluation(n));
   else group_norm_backward(i, norm_shape_of(n, dims(input(i))));
 }
 

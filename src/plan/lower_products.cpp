@@ -40,8 +40,9 @@ void Lowering::forward(std::size_t i, const nn::Conv2d& c) {
 void Lowering::backward(std::size_t i, const nn::Conv2d& c) {
   const ValueId dy = gradient_[i];
   const ConvShape shape{dims(input(i)), dims(i), window_of(c), c.groups};
-  weight_gradient(i, "weight",
-                  {.dw = parameter(i, "weight").gradient, .db = parameter(i, "bias").gradient, .dy = dy, .x = x(i), .shape = shape});
+  if (!frozen(i))
+    weight_gradient(i, "weight",
+                    {.dw = gradient_of(i, "weight"), .db = parameter(i, "bias").gradient, .dy = dy, .x = x(i), .shape = shape});
   if (!needs_gradient_[input(i)]) return;
   const ValueId dx = make_gradient(input(i), i);
   emit(i, Conv2dBackwardInput{.dx = dx, .dy = dy, .w = parameter(i, "weight").value, .shape = shape, .precision = options_.precision});
@@ -61,7 +62,7 @@ void Lowering::forward(std::size_t i, const nn::ConvTranspose2d& c) {
 void Lowering::backward(std::size_t i, const nn::ConvTranspose2d& c) {
   const ValueId dy = gradient_[i];
   const ConvShape shape{dims(i), dims(input(i)), window_of(c), c.groups};
-  weight_gradient(i, "weight", {.dw = parameter(i, "weight").gradient, .dy = x(i), .x = dy, .shape = shape});
+  if (const ValueId dw = parameter(i, "weight").gradient) weight_gradient(i, "weight", {.dw = dw, .dy = x(i), .x = dy, .shape = shape});
   if (const ValueId db = parameter(i, "bias").gradient) {  // the sums over dy come with those of its squares, which nothing reads
     const ConvShape depthwise{dims(i), dims(i), {1, 1, 1, 1, 0, 0, 1, 1}, c.out};
     weight_gradient(i, "bias",
@@ -85,13 +86,14 @@ void Lowering::forward(std::size_t i, const nn::Linear&) {
 
 void Lowering::backward(std::size_t i, const nn::Linear&) {
   const ValueId dy = gradient_[i];
-  emit(i, LinearBackwardWeight{.dw = parameter(i, "weight").gradient,
-                               .db = parameter(i, "bias").gradient,
-                               .dy = dy,
-                               .x = x(i),
-                               .x_dims = dims(input(i)),
-                               .y_dims = dims(i),
-                               .precision = options_.precision});
+  if (!frozen(i))
+    emit(i, LinearBackwardWeight{.dw = gradient_of(i, "weight"),
+                                 .db = parameter(i, "bias").gradient,
+                                 .dy = dy,
+                                 .x = x(i),
+                                 .x_dims = dims(input(i)),
+                                 .y_dims = dims(i),
+                                 .precision = options_.precision});
   if (!needs_gradient_[input(i)]) return;
   const ValueId dx = make_gradient(input(i), i);
   emit(i, LinearBackwardInput{.dx = dx,

@@ -103,6 +103,11 @@ class Lowering {
     std::replace(text.begin(), text.end(), '/', '.');
     return text + "." + what;
   }
+  // Whether none of a node's parameters is trained; whether its running statistics stay as they are.
+  bool frozen(std::size_t i) const { return !trained_[i]; }
+  bool frozen_statistics(std::size_t i) const;
+  // The gradient of a node's parameter. One that is frozen has memory that nothing reads, for Calls that make it with others.
+  ValueId gradient_of(std::size_t i, const char* what);
   Parameter parameter(std::size_t i, const char* what) const {
     const auto it = parameters_.find(parameter_name(i, what));
     return it == parameters_.end() ? Parameter{} : it->second;
@@ -131,6 +136,7 @@ class Lowering {
   void group_norm(std::size_t i, const Norm& n);
   // Evaluation treats an instance norm with running statistics as this batch norm.
   static BatchNormNode in_evaluation(const nn::InstanceNorm& n) { return {.options = {.eps = n.eps, .affine = n.affine}}; }
+  bool by_batch(std::size_t i, const BatchNormNode& n) const;
   // A batch's variances, (C).
   ValueId batch_variances(std::size_t i, std::int64_t channels, bool tracked);
   void forward(std::size_t i, const nn::MaxPool2d& p);
@@ -173,11 +179,12 @@ class Lowering {
   ValueId lower_loss();
   // Everything that outlives the step comes last, after the check that the step was finite.
   void update(ValueId loss);
+  void update_parameters(ValueId gradients);
 
   const Graph& graph_;
   const LowerOptions& options_;
   Plan plan_;
-  std::vector<bool> live_, needs_gradient_;
+  std::vector<bool> live_, trained_, needs_gradient_;
   std::vector<ValueId> value_, gradient_;  // per node
   std::vector<Saved> saved_;
   std::map<std::string, Parameter> parameters_;

@@ -25,7 +25,7 @@ struct PlanValue {
   Region region = Region::activations;
   std::size_t bytes = 0;       // stored; 0 in Region::data, whose size is that of the data set bound to it
   std::size_t pack_bytes = 0;  // of them, for one pack of L samples, where it holds something for every sample; else 0
-  bool whole = false;          // stands for all of its region, padding included: the optimizer's flat pass
+  bool whole = false;          // stands for all of its region, or a part from `offset` on, padding included: the optimizer's flat pass
   std::size_t offset = 0;      // in its region, set by assign
   int first = -1, last = -1;   // when it is touched first and last, in steps of the schedule; set by assign
 

@@ -48,6 +48,7 @@ Plan lowered(const Graph& graph, const TrainerOptions& options, std::int64_t bat
                                          training && options.shuffle && order == Trainer::State::Order::epoch},
                        .loss = options.loss,
                        .optimizer = training ? std::optional(options.optimizer) : std::nullopt,
+                       .groups = options.groups,
                        .precision = options.precision,
                        .by_pack = traits.by_pack(batch),
                        .join = options.fuse && traits.joins,
@@ -63,6 +64,8 @@ Trainer::State::State(Module n, TrainerOptions o, std::unique_ptr<Executor> e)
   check_output(*graph, options.loss);  // as it was asked for, not as the first Plan has it
   affine = Affine(options.transform, options.input[0], stored);
   parameters = graph->parameters();
+  validate(options.groups, parameters, options.optimizer);
+  factors = rate_factors(options.groups, parameters);
   base = &plan(Mode::train, std::min(options.batch, base_batch));
   initialise();
 }
@@ -103,7 +106,7 @@ void Trainer::State::bind(const Plan& p, const BoundData& of, std::span<const fl
   if (data.labels.empty()) unlabelled.resize(static_cast<std::size_t>(data.size()));
   const std::span<const std::int32_t> labels = data.labels.empty() ? unlabelled : data.labels;
   set(DataSlot::labels, labels.data(), labels.size_bytes(), of.promise);
-  set(DataSlot::rates, rates.data(), rates.size_bytes());
+  if (p.has(name_of(DataSlot::rates))) bind_rates(p, rates);
   if (!takes_targets(options.loss)) return;
   if (!data.targets.empty()) {
     set(DataSlot::targets, data.targets.data(), data.targets.size_bytes(), of.promise);
@@ -112,6 +115,16 @@ void Trainer::State::bind(const Plan& p, const BoundData& of, std::span<const fl
     targets.assign(labels.size() * classes, 0.0f);
     for (std::size_t i = 0; i < labels.size(); ++i) targets[i * classes + static_cast<std::size_t>(labels[i])] = 1.0f;
     set(DataSlot::targets, targets.data(), targets.size() * sizeof(float));
+  }
+}
+
+void Trainer::State::bind_rates(const Plan& p, std::span<const float> rates) {
+  executor->bind(p, p.find(name_of(DataSlot::rates)).index, rates.data(), rates.size_bytes());
+  scaled_rates.resize(factors.size());
+  for (std::size_t k = 0; k < factors.size(); ++k) {
+    scaled_rates[k].clear();
+    for (const float rate : rates) scaled_rates[k].push_back(static_cast<float>(static_cast<double>(rate) * factors[k]));
+    executor->bind(p, p.find(rates_value(k)).index, scaled_rates[k].data(), rates.size_bytes());
   }
 }
 
@@ -381,6 +394,8 @@ std::int64_t Trainer::parameter_count() const {
 
 std::shared_ptr<const Plan> compile(const Module& net, const TrainerOptions& options, Mode mode) {
   const DType stored = checked(options);
+  const Graph graph = traced(net, options, options.batch);
+  validate(options.groups, graph.parameters(), options.optimizer);
   return std::make_shared<const Plan>(lowered(traced(net, options, options.batch), options, options.batch, stored, mode,
                                               Trainer::State::Order::epoch, traits_of(options.device, options.executor)));
 }

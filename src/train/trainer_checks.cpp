@@ -7,6 +7,7 @@
 #include "norma/loss.h"
 #include "norma/text.h"
 #include "src/data/label_range.h"
+#include "src/plan/lower.h"
 #include "src/train/saved_counters.h"
 #include "src/train/trainer_state.h"
 
@@ -125,8 +126,7 @@ void Trainer::State::check_training(const SetView& train, std::int64_t epochs) c
   if (const std::int64_t batches = std::max<std::int64_t>(1, EpochBatches(train.size(), options).count()); epochs > most_steps / batches)
     throw Error(ErrorKind::usage, "epochs must leave at most 2^53 steps in all, got " + std::to_string(epochs) + " epochs of " +
                                       std::to_string(batches) + " batches");
-  if (std::all_of(parameters.begin(), parameters.end(), [](const ParameterInfo& p) { return p.buffer; }))
-    throw Error(ErrorKind::usage, "the net has no parameters: there is nothing to train");
+  require_trained();
   if (options.total_steps && epochs > epochs_done) {
     const kernels::StepState at = counters();
     const std::int64_t end = at.step - at.batch + (epochs - epochs_done) * EpochBatches(train.size(), options).count();
@@ -141,6 +141,13 @@ void Trainer::State::check_training(const SetView& train, std::int64_t epochs) c
                                       " epochs in total, this fit is for " + std::to_string(epochs) +
                                       ": give the same total, and stop in between by on_step");
   check_classes(train);
+}
+
+void Trainer::State::require_trained() const {
+  if (std::ranges::all_of(parameters, [](const ParameterInfo& p) { return p.buffer; }))
+    throw Error(ErrorKind::usage, "the net has no parameters: there is nothing to train");
+  if (std::ranges::all_of(parameters, [&](const ParameterInfo& p) { return p.buffer || rule_of(options.groups, p.name).frozen(); }))
+    throw Error(ErrorKind::usage, "the groups freeze all parameters: there is nothing to train");
 }
 
 void Trainer::State::check_classes(const SetView& data) const {

@@ -42,6 +42,8 @@ Trainer::State::State(Network n, std::map<std::string, Shape> i, TrainerOptions 
   validate(options.schedule);
   graph = network_graph(base_batch);
   parameters = graph->parameters();
+  validate(options.groups, parameters, options.optimizer);
+  factors = rate_factors(options.groups, parameters);
   base = &parts_of(base_batch).forward;
   initialise();
 }

@@ -57,12 +57,15 @@ const Trainer::State::ObservedPlan& Trainer::State::observed(Mode mode, std::int
   auto it = observed_plans.find(key);
   if (it == observed_plans.end()) {
     Graph of_samples = unfused(samples);
+    std::vector<ParameterGroup> groups = options.groups;  // all gradients are made; statistics are as in training
+    for (ParameterGroup& g : groups) g.rate = g.weight_decay = {};
     Plan lowered = lower(of_samples, {.mode = mode,
                                       .lanes = executor->traits().lanes,
                                       .backward = mode == Mode::train,
                                       .data = InputData{options.input, stored, options.transform.resize, false},
                                       .loss = options.loss,
                                       .optimizer = {},
+                                      .groups = std::move(groups),
                                       .precision = options.precision,
                                       .move_running_statistics = false,
                                       .assign = {.reuse = false}});

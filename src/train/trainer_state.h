@@ -110,6 +110,8 @@ struct Trainer::State {
   void check(const SetView& data, bool labelled = true) const;
   // The net's outputs can stand for the set's classes: for them all, and with one-hot labels for no more.
   void check_classes(const SetView& data) const;
+  // Throws where no parameter would move.
+  void require_trained() const;
   // Throws unless the set can be trained on, for `epochs` epochs in total.
   void check_training(const SetView& train, std::int64_t epochs) const;
   // Throws Error(data) naming sample and feature that are not finite. It looks at sets stored as floats.
@@ -137,6 +139,8 @@ struct Trainer::State {
   void bind(const Plan& plan, const BoundData& data, std::span<const float> rates);
   // Of a step of one's own, at this rate.
   void bind_rate(const Plan& plan, double rate);
+  // With those of the groups.
+  void bind_rates(const Plan& plan, std::span<const float> rates);
   void bind_own(const Plan& plan, const SetView& data, double rate);
   // Runs steps of an epoch whose first `full` batches run `whole` and whose last runs `last`.
   void run_steps(const SetView& train, kernels::Range batches, std::int64_t full, const Plan& whole, const Plan& last);
@@ -223,10 +227,12 @@ struct Trainer::State {
   const void* bound = nullptr;  // samples of the set in Region::data, once one was bound; only to compare
   std::int64_t promises = 0;    // promise() so far
   std::vector<EpochMetrics> history;
-  std::optional<double> fixed_rate;      // Trainer::set_rate
-  float own_rate = 0;                    // of a step of one's own
-  std::vector<float> targets;            // one-hot labels, for MeanSquared
-  std::vector<std::int32_t> unlabelled;  // stands for the labels of a set without labels
+  std::optional<double> fixed_rate;              // Trainer::set_rate
+  float own_rate = 0;                            // of a step of one's own
+  std::vector<double> factors;                   // of the groups' rates
+  std::vector<std::vector<float>> scaled_rates;  // by these
+  std::vector<float> targets;                    // one-hot labels, for MeanSquared
+  std::vector<std::int32_t> unlabelled;          // stands for the labels of a set without labels
 };
 
 }  // namespace norma

@@ -63,11 +63,6 @@ class OwnStep {
                                        s.remedy(step.number() - 1));
 }
 
-void require_parameters(const Trainer::State& s) {
-  if (std::all_of(s.parameters.begin(), s.parameters.end(), [](const ParameterInfo& p) { return p.buffer; }))
-    throw Error(ErrorKind::usage, "the net has no parameters: there is nothing to train");
-}
-
 }  // namespace
 
 double Trainer::State::rate_of(std::int64_t step, std::int64_t batches, std::int64_t total) const {
@@ -96,7 +91,7 @@ void Trainer::set_rate(std::optional<double> rate) {
 
 void Trainer::State::bind_rate(const Plan& p, double rate) {
   own_rate = static_cast<float>(rate);
-  executor->bind(p, p.find(name_of(DataSlot::rates)).index, &own_rate, sizeof own_rate);
+  bind_rates(p, {&own_rate, 1});
 }
 
 void Trainer::State::bind_own(const Plan& p, const SetView& data, double rate) {
@@ -119,7 +114,7 @@ StepResult Trainer::step(const Batch& batch, const StepOptions& options) {
   State& s = *use;
   s.refuse_within_step("step");
   const SetView data(batch, s.options.input);
-  require_parameters(s);
+  s.require_trained();
   s.check(data);
   s.check_counted(data);
   const double rate = s.rate_of_next(options);
@@ -148,13 +143,15 @@ const Trainer::State::Parts& Trainer::State::parts_of(std::int64_t samples) {
                          .data = network ? std::nullopt : std::optional(InputData{options.input, stored, options.transform.resize, false}),
                          .loss = {},
                          .optimizer = options.optimizer,
+                         .groups = options.groups,
                          .precision = options.precision,
                          .by_pack = by_pack,
                          .assign = {.reuse = false}});
-  const std::size_t update = whole.calls.size() - 1;  // the optimizer's comes last
+  std::size_t update = whole.calls.size();  // the optimizer's come last
+  while (update > whole.backward_from && std::holds_alternative<kernels::Update>(whole.calls[update - 1].call)) --update;
   const Parts made{.forward = cut(whole, 0, whole.backward_from, by_pack),
                    .backward = cut(whole, whole.backward_from, update, by_pack),
-                   .update = cut(whole, update, update + 1, by_pack)};
+                   .update = cut(whole, update, whole.calls.size(), by_pack)};
   const Parts& kept = parts.emplace(samples, made).first->second;
   went_forward = nullptr;  // memory may move
   try {
@@ -188,7 +185,7 @@ void Trainer::State::go_forward(const Parts& of) {
 
 void Trainer::State::check_backward(bool accumulate) const {
   refuse_within_step("backward");
-  require_parameters(*this);
+  require_trained();
   if (!went_forward)
     throw Error(ErrorKind::usage, "backward comes after forward, and nothing of this Trainer may run between: its values are gone");
   if (accumulate && !went_backward) throw Error(ErrorKind::usage, "there are no gradients of a backward to which this one could be added");

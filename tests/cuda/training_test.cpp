@@ -221,6 +221,29 @@ TEST(CudaTraining, StepsOfOnesOwn) {
   }
 }
 
+// Several updates at the end of a step, layers without a backward, a batch norm by its running statistics.
+TEST(CudaTraining, GroupsTrainAsOnTheCpu) {
+  const Dataset data = bars(60);
+  TrainerOptions o = on_gpu();
+  o.batch = 30;
+  o.groups = {{.pattern = "conv1.*", .rate = 0},
+              {.pattern = "bn1.*", .frozen_statistics = true},
+              {.pattern = "*.bias", .weight_decay = 0},
+              {.pattern = "fc2.*", .rate = 3}};
+  Trainer gpu(net, o);
+  o.executor.capture = Capture::off;
+  Trainer launched(net, o);
+  o.device = Device::cpu();
+  Trainer cpu(net, o);
+  for (Trainer* t : {&gpu, &launched, &cpu}) t->fit(data, nullptr, {.epochs = 2});
+  EXPECT_EQ(state_of(gpu), state_of(launched));
+  for (const ParameterInfo& p : cpu.graph().parameters()) {
+    if (p.dtype != DType::f32) continue;
+    const std::vector<float> a = gpu.read(p.name), b = cpu.read(p.name);
+    for (std::size_t i = 0; i < a.size(); ++i) EXPECT_NEAR(a[i], b[i], 2e-3f * std::max(1.0f, std::abs(b[i]))) << p.name << " " << i;
+  }
+}
+
 TEST(CudaTraining, RunsGiveTheSameBits) {
   const Dataset train = bars(100), test = bars(50, 9);
   const auto run = [&](TrainerOptions o) {
