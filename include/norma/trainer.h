@@ -119,7 +119,7 @@ struct RecalibratedBatchNorm {
 using Network = std::function<std::map<std::string, Value>(Builder& b, const std::map<std::string, Value>& inputs)>;
 
 // The Trainer serves one thread at a time: a call while another thread's runs throws Error(usage). So does any call of a Trainer that was
-// moved from. A callback may call the Trainer that calls it.
+// moved from. A callback may call the Trainer that calls it; a loss or an operation of one's own may only read from it.
 class Trainer {
  public:
   struct State;  // src/train/trainer_state.h

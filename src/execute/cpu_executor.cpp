@@ -193,7 +193,8 @@ class CpuExecutor final : public Executor {
         of_pack.push_back(cut(c.call, plan.lanes));
         of_last_pack.push_back(cut(c.call, last));
         whole_scratch = std::max(whole_scratch, kernels::cpu::scratch_bytes(c.call, threads));
-        pack_scratch = std::max(pack_scratch, kernels::cpu::scratch_bytes(of_pack.back(), 1));
+        if (!std::visit([](const auto& call) { return kernels::on_host<std::decay_t<decltype(call)>>; }, c.call))  // those run whole
+          pack_scratch = std::max(pack_scratch, kernels::cpu::scratch_bytes(of_pack.back(), 1));
       }
       for (const Phase& phase : plan.phases) {
         std::vector<std::size_t>& values = cut_values.emplace_back();
@@ -244,6 +245,7 @@ class CpuExecutor final : public Executor {
       const Phase& phase = plan.phases[p];
       for (Counter& c : taken_) c.packs.store(0, std::memory_order_relaxed);
       if (!phase.packs.empty() && threads == 1) {
+        const kernels::cpu::TeamScope alone(nullptr);  // a pack is one thread's
         run_packs(plan, prepared, p, 0, 1, f);
       } else if (!phase.packs.empty()) {
         pool_->run(threads, [&](int thread) { run_packs(plan, prepared, p, thread, threads, f); });

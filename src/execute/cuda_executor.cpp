@@ -218,6 +218,7 @@ class CudaExecutor final : public Executor {
   void for_each_call(const Plan& plan, const Prepared& p, F then) const {
     for (std::size_t i = 0; i < plan.calls.size(); ++i) {
       queue(plan, i, p, stream_);
+      if (p.on_host) use_device();  // a function of the host may have chosen another
       then(i);
     }
   }

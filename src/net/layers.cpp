@@ -125,6 +125,7 @@ class Inference {
 
   Shape operator()(const nn::Operation& o) const {
     check(o.forward && o.backward, "needs its functions forward and backward");
+    check(o.inputs >= 1, "needs at least one input, got " + std::to_string(o.inputs));
     constexpr std::size_t most = 6;
     check(in_.size() + o.parameters.size() <= most, "has " + std::to_string(in_.size()) + " inputs and " +
                                                         std::to_string(o.parameters.size()) + " parameters, more than " +

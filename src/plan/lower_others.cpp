@@ -179,7 +179,7 @@ void Lowering::backward(std::size_t i, const nn::Operation& o) {
   call.inputs[k] = gradient_[i], call.input_dims[k] = dims(i);
   for (k = 0; k < inputs; ++k) {
     if (!needs_gradient_[input(i, k)]) continue;
-    const std::string text = node(i).path + ".input" + std::to_string(k) + ".grad";
+    const std::string text = node(i).path + ".d_input" + std::to_string(k);
     call.outputs[k] = activation(text, dims(input(i, k)), node_shape(input(i, k)));
     call.output_dims[k] = dims(input(i, k));
   }

@@ -79,6 +79,9 @@ std::string to_string(const GradientCheck& c) {
 GradientCheck check_gradients(const Module& module, const Shape& x, const GradientCheckOptions& options) {
   check(options);
   ModuleRunner runner(module, x, {});
+  for (const Node& node : runner.graph().nodes)
+    if (const auto* d = std::get_if<nn::Dropout>(&node.op); d && d->p > 0)
+      throw Error(ErrorKind::usage, "[" + printable(node.path) + "] draws other masks in each step: check the module without its dropout");
   Draws draws(options.seed);
   std::vector<std::pair<std::string, std::vector<float>>> values{{"x", draws.normals(x.elements())}};
   for (const ParameterInfo& p : runner.graph().parameters()) {
@@ -115,6 +118,9 @@ GradientCheck check_gradient(const CustomLoss& loss, const Shape& outputs, const
   Draws draws(options.seed);
   const auto samples = static_cast<std::size_t>(outputs[0]);
   const bool labelled = loss.against == CustomLoss::Against::labels;
+  if ((outputs.rank() != 2 && (labelled || outputs.rank() != 4)) || outputs.elements() == 0)
+    throw Error(ErrorKind::usage,
+                std::string("a loss is of outputs (N,C)") + (labelled ? "" : " or (N,C,H,W)") + ", got " + to_string(outputs));
   std::vector<float> x = draws.normals(outputs.elements()), targets = draws.normals(labelled ? 0 : outputs.elements());
   std::vector<std::int32_t> labels;
   for (std::size_t i = 0; i < samples && labelled; ++i)

@@ -29,15 +29,6 @@ Graph traced(const Module& net, const TrainerOptions& options, std::int64_t batc
   return options.fuse ? fuse(std::move(graph)) : graph;
 }
 
-// True for as long as it lives.
-struct Within {
-  explicit Within(bool& f) : flag(f) { flag = true; }
-  ~Within() { flag = false; }
-  Within(const Within&) = delete;
-  Within& operator=(const Within&) = delete;
-  bool& flag;
-};
-
 Plan lowered(const Graph& graph, const TrainerOptions& options, std::int64_t batch, DType stored, Mode mode, Trainer::State::Order order,
              const DeviceTraits& traits) {
   const bool training = mode == Mode::train;

@@ -144,6 +144,7 @@ std::vector<std::string> Trainer::load_model(const Checkpoint& model) {
   if (!uncounted.empty()) notes.push_back("the checkpoint has no " + listed(uncounted) + ", read as 0");
   if (!begun_anew.empty()) notes.push_back("training will begin the cumulative averages of " + listed(begun_anew) + " anew");
   s.write_model(matched.tensors);
+  s.went_forward = s.went_backward = nullptr;
   return notes;
 }
 
@@ -168,6 +169,7 @@ void Trainer::load_training(const Checkpoint& training) {
   s.write_optimizer(matched.tensors);
   s.set(counters);
   s.schedule_epochs = 0;
+  s.went_forward = s.went_backward = nullptr;
 }
 
 }  // namespace norma

@@ -83,8 +83,7 @@ void Trainer::State::check(const SetView& data, bool labelled) const {
   const auto fail = [&](const std::string& message) { throw Error(ErrorKind::usage, "data set " + printable(data.name) + ": " + message); };
   const bool no_values = data.bytes.empty() && data.floats.empty(), against_targets = takes_targets(options.loss);
   const bool one_hot = std::holds_alternative<MeanSquared>(options.loss) && data.targets.empty();
-  if (data.labels.empty() && data.targets.empty() && no_values)
-    throw Error(ErrorKind::data, "data set " + printable(data.name) + " is empty");
+  if (data.labels.empty() && no_values) throw Error(ErrorKind::data, "data set " + printable(data.name) + " is empty");
   if (labelled && against_targets && !one_hot && data.targets.empty())
     throw Error(ErrorKind::data, "data set " + printable(data.name) + " has no targets, and the loss is against them: Dataset::targets");
   if (labelled && data.labels.empty() && (!against_targets || one_hot))
@@ -101,9 +100,9 @@ void Trainer::State::check(const SetView& data, bool labelled) const {
   if (given != wanted)
     fail(std::string(bytes ? "bytes" : "floats") + " hold " + std::to_string(given) + " values, " + std::to_string(data.size()) +
          " samples need " + std::to_string(wanted));
-  if (labelled && against_targets && !one_hot) {
+  if (against_targets && !data.targets.empty()) {  // labels do not count
     const auto wanted_targets = static_cast<std::size_t>(data.size() * output_elements());
-    if (data.targets.size() != wanted_targets)
+    if (labelled && data.targets.size() != wanted_targets)
       fail("targets hold " + std::to_string(data.targets.size()) + " values, " + std::to_string(data.size()) + " samples need " +
            std::to_string(wanted_targets) + ", the net's output being " + to_string((*graph)[graph->outputs[0]].shape));
     check_features(data);
@@ -175,6 +174,9 @@ void Trainer::State::refuse_within_step(const char* what) const {
 }
 
 void Trainer::State::refuse_within_evaluation(const char* what) const {
+  if (within_run)
+    throw Error(ErrorKind::usage,
+                std::string(what) + " cannot run within a loss or an operation of the same Trainer, in the middle of a step");
   if (within_evaluation)
     throw Error(ErrorKind::usage,
                 std::string(what) + " cannot run within go_on, in the middle of an evaluation: let it stop the fit first, or use on_epoch");

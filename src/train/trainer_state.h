@@ -35,6 +35,15 @@ struct Affine {
 // Returns the type in which samples are stored. Throws Error(usage) for options that no net can have.
 DType checked(const TrainerOptions& options);
 
+// True for as long as it lives.
+struct Within {
+  explicit Within(bool& f) : flag(f) { flag = true; }
+  ~Within() { flag = false; }
+  Within(const Within&) = delete;
+  Within& operator=(const Within&) = delete;
+  bool& flag;
+};
+
 // A data set, or the samples of a step, in its owner's memory.
 struct SetView {
   SetView(const Dataset& d)  // NOLINT: sets convert
@@ -92,6 +101,7 @@ struct Trainer::State {
   void run(const Plan& p, std::int64_t times = 1, bool check_each = false) {
     went_forward = nullptr;
     if (p.mode == Mode::train) went_backward = nullptr;
+    const Within within(within_run);
     executor->run(p, times, check_each);
   }
   // Runs a step that was not finite again, looking at each Call's outputs; says what was the first fault.
@@ -132,6 +142,8 @@ struct Trainer::State {
   double rate_of(std::int64_t step, std::int64_t batches, std::int64_t total) const;
   // The same outside of fit. Throws Error(usage) for a rate that no step can have, and without total_steps, where the schedule needs them.
   double rate_of_next(const StepOptions& o) const;
+  // Throws Error(usage) for a rate that no step can have, or no group.
+  void check_rate(double rate) const;
   // Suggests a remedy if training diverges in the step after `steps` steps.
   std::string remedy(std::int64_t steps) const;
   // A parameter, a buffer, or a gradient once there are any; throws Error(usage).
@@ -190,6 +202,7 @@ struct Trainer::State {
   // A step in three parts, over the same values.
   struct Parts {
     Plan forward, backward, update;
+    bool prepared = false;
   };
   std::map<std::int64_t, Parts> parts;  // by samples
   const Parts& parts_of(std::int64_t samples);
@@ -223,6 +236,7 @@ struct Trainer::State {
   bool has_gradients = false;                       // a step has run here
   bool within_step = false;                         // on_step is running
   bool within_evaluation = false;                   // go_on is running
+  bool within_run = false;                          // a Plan is running, perhaps a function of the user's in it
   std::int64_t ahead = 1;       // steps queued at a time: as many as take about 20 ms, so that somebody who watches is served
   const void* bound = nullptr;  // samples of the set in Region::data, once one was bound; only to compare
   std::int64_t promises = 0;    // promise() so far

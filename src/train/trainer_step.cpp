@@ -13,12 +13,6 @@ using kernels::StepState;
 
 namespace {
 
-float checked_rate(double rate) {
-  if (!(rate >= 0) || !fits_float(rate))
-    throw Error(ErrorKind::usage, "a learning rate must be 0 or a float above it, got " + std::to_string(rate));
-  return static_cast<float>(rate);
-}
-
 // The Calls of a Plan from one number to another. The values stay where they are.
 Plan cut(const Plan& plan, std::size_t begin, std::size_t end, bool by_pack) {
   Plan part = plan;
@@ -71,8 +65,17 @@ double Trainer::State::rate_of(std::int64_t step, std::int64_t batches, std::int
                                                                     options.total_steps ? options.total_steps : total);
 }
 
+void Trainer::State::check_rate(double rate) const {
+  if (!(rate >= 0) || !fits_float(rate))
+    throw Error(ErrorKind::usage, "a learning rate must be 0 or a float above it, got " + std::to_string(rate));
+  for (const double factor : factors)
+    if (!fits_float(rate * factor))
+      throw Error(ErrorKind::usage,
+                  "a learning rate of " + std::to_string(rate) + " times a group's " + std::to_string(factor) + " is no float");
+}
+
 double Trainer::State::rate_of_next(const StepOptions& o) const {
-  if (o.rate) return checked_rate(*o.rate), *o.rate;
+  if (o.rate) return check_rate(*o.rate), *o.rate;
   if (fixed_rate) return *fixed_rate;
   const bool warms_up = options.schedule.warmup_epochs > 0, constant = options.schedule.kind == Schedule::Kind::constant && !warms_up;
   if (constant) return learning_rate(options.optimizer);
@@ -85,7 +88,7 @@ double Trainer::State::rate_of_next(const StepOptions& o) const {
 
 void Trainer::set_rate(std::optional<double> rate) {
   const Use s(state_, "Trainer");
-  if (rate) checked_rate(*rate);
+  if (rate) s->check_rate(*rate);
   s->fixed_rate = rate;
 }
 
@@ -131,36 +134,36 @@ StepResult Trainer::step(const Batch& batch, const StepOptions& options) {
 
 // The net without a loss, and without reuse of memory, so that its values outlast the forward part.
 const Trainer::State::Parts& Trainer::State::parts_of(std::int64_t samples) {
-  const auto known = parts.find(samples);
-  if (known != parts.end()) return known->second;
-  Graph of_samples = network ? network_graph(samples) : unfused(samples);
-  if (options.fuse) of_samples = fuse(std::move(of_samples));
-  const bool by_pack = executor->traits().by_pack(samples);
-  const Plan whole =
-      lower(of_samples, {.mode = Mode::train,
-                         .lanes = executor->traits().lanes,
-                         .backward = true,
-                         .data = network ? std::nullopt : std::optional(InputData{options.input, stored, options.transform.resize, false}),
-                         .loss = {},
-                         .optimizer = options.optimizer,
-                         .groups = options.groups,
-                         .precision = options.precision,
-                         .by_pack = by_pack,
-                         .assign = {.reuse = false}});
-  std::size_t update = whole.calls.size();  // the optimizer's come last
-  while (update > whole.backward_from && std::holds_alternative<kernels::Update>(whole.calls[update - 1].call)) --update;
-  const Parts made{.forward = cut(whole, 0, whole.backward_from, by_pack),
-                   .backward = cut(whole, whole.backward_from, update, by_pack),
-                   .update = cut(whole, update, whole.calls.size(), by_pack)};
-  const Parts& kept = parts.emplace(samples, made).first->second;
-  went_forward = nullptr;  // memory may move
-  try {
-    for (const Plan* p : {&kept.forward, &kept.backward, &kept.update}) executor->prepare(*p);
-  } catch (...) {
-    parts.erase(samples);
-    throw;
+  auto known = parts.find(samples);
+  if (known != parts.end() && known->second.prepared) return known->second;
+  if (known == parts.end()) {
+    Graph of_samples = network ? network_graph(samples) : unfused(samples);
+    if (options.fuse) of_samples = fuse(std::move(of_samples));
+    const bool by_pack = executor->traits().by_pack(samples);
+    const Plan whole = lower(
+        of_samples, {.mode = Mode::train,
+                     .lanes = executor->traits().lanes,
+                     .backward = true,
+                     .data = network ? std::nullopt : std::optional(InputData{options.input, stored, options.transform.resize, false}),
+                     .loss = {},
+                     .optimizer = options.optimizer,
+                     .groups = options.groups,
+                     .precision = options.precision,
+                     .by_pack = by_pack,
+                     .assign = {.reuse = false}});
+    std::size_t update = whole.calls.size();  // the optimizer's come last
+    while (update > whole.backward_from && std::holds_alternative<kernels::Update>(whole.calls[update - 1].call)) --update;
+    known = parts
+                .emplace(samples, Parts{.forward = cut(whole, 0, whole.backward_from, by_pack),
+                                        .backward = cut(whole, whole.backward_from, update, by_pack),
+                                        .update = cut(whole, update, whole.calls.size(), by_pack)})
+                .first;
   }
-  return kept;
+  Parts& made = known->second;  // stays where it is, also if there is no memory for all of it: the Executor knows some
+  went_forward = nullptr;       // memory may move
+  for (const Plan* p : {&made.forward, &made.backward, &made.update}) executor->prepare(*p);
+  made.prepared = true;
+  return made;
 }
 
 std::vector<float> Trainer::forward(const Batch& batch) {
@@ -245,7 +248,11 @@ void Trainer::set_gradient(std::string_view parameter, std::span<const float> va
   State& s = *use;
   s.refuse_within_step("set_gradient");
   if (!s.went_backward) throw Error(ErrorKind::usage, "set_gradient comes after backward and before update");
-  write_tensor(*s.executor, *s.base, s.readable(std::string(parameter) + ".grad"), values);
+  const std::string name(parameter);
+  const ValueId gradient = s.readable(name + ".grad");
+  if (rule_of(s.options.groups, name).frozen())
+    throw Error(ErrorKind::usage, "\"" + printable(name) + "\" is frozen: no update reads its gradient");
+  write_tensor(*s.executor, *s.base, gradient, values);
 }
 
 }  // namespace norma

@@ -102,6 +102,7 @@ std::vector<TimedStep> Trainer::time_calls(Mode mode, const Dataset& data, std::
     rehearsal.make_room(1);
     const Clock::time_point start = Clock::now();
     s.went_forward = s.went_backward = nullptr;
+    const Within within(s.within_run);
     TimedStep step{s.executor->run_timed(p), 0};
     step.seconds = since(start);
     timed.push_back(std::move(step));

@@ -211,6 +211,13 @@ TEST(Groups, MisuseIsNamed) {
   Trainer none{net, with({{.pattern = "*", .rate = 0}})};
   expect_error(usage, {"freeze all parameters"}, [&] { none.fit(bars(40), nullptr, {.epochs = 1}); });
   EXPECT_NO_THROW(none.evaluate(bars(40)));
+  Trainer t{net, with({{.pattern = "fc1.weight", .rate = 0}, {.pattern = "fc2.*", .rate = 100}})};
+  const Dataset data = bars(40);
+  t.backward(t.forward({.bytes = data.bytes}));
+  expect_error(usage, {"fc1.weight", "frozen"}, [&] { t.set_gradient("fc1.weight", std::vector<float>(12 * 60)); });
+  expect_error(usage, {"group's 100", "no float"}, [&] { t.update({.rate = 1e37}); });
+  expect_error(usage, {"group's 100", "no float"}, [&] { t.set_rate(1e37); });
+  EXPECT_NO_THROW(t.update());
 }
 
 }  // namespace

@@ -631,6 +631,66 @@ TEST(TrainerStep, MisuseIsNamed) {
   expect_error(usage, {"nothing to train"}, [&] { none.step({.floats = x, .targets = y}); });
 }
 
+// A loss sees its Trainer in the middle of a step, whose memory another run would take.
+TEST(TrainerLoss, RunsNothingOfItsOwnTrainer) {
+  const Dataset data = line(40);
+  Trainer* own = nullptr;
+  Trainer other{nn::Sequential{nn::Linear{.out = 2}}, {.input = {2}, .batch = 20, .loss = MeanSquared{}}};
+  int calls = 0;
+  const auto loss = [&](const LossInput& in, std::span<float> gradient) {
+    const std::vector<float> x(8, 1.0f);
+    expect_error(ErrorKind::usage, {"within a loss or an operation"}, [&] { own->evaluate(data); });
+    expect_error(ErrorKind::usage, {"within a loss or an operation"}, [&] { (void)own->predict(data); });
+    expect_error(ErrorKind::usage, {"within a loss or an operation"}, [&] { own->step({.floats = x, .targets = x}); });
+    expect_error(ErrorKind::usage, {"within a loss or an operation"}, [&] { own->load_model(other.model()); });
+    EXPECT_EQ(own->read("fc1.bias").size(), 2u);
+    other.evaluate(data);
+    ++calls;
+    return huber(in, gradient);
+  };
+  Trainer t{nn::Sequential{nn::Linear{.out = 2}}, {.input = {2}, .batch = 20, .loss = CustomLoss{loss}}};
+  Trainer plain{nn::Sequential{nn::Linear{.out = 2}}, {.input = {2}, .batch = 20, .loss = CustomLoss{huber}}};
+  own = &t;
+  t.fit(data, nullptr, {.epochs = 1});
+  plain.fit(data, nullptr, {.epochs = 1});
+  EXPECT_EQ(calls, 2);
+  EXPECT_EQ(t.parameters_hash(), plain.parameters_hash());
+  EXPECT_NO_THROW(plain.evaluate(data));
+}
+
+// Labels do not count where the loss is against targets.
+TEST(TrainerTargets, LabelsBesideThemAreNotLookedAt) {
+  Dataset data = line(20);
+  data.labels.assign(20, 7);
+  Trainer t{nn::Sequential{nn::Linear{.out = 2}}, {.input = {2}, .batch = 20, .loss = MeanSquared{}}};
+  t.fit(data, &data, {.epochs = 1});
+  EXPECT_EQ(t.predict(data).size(), 40u);
+  EXPECT_EQ(t.forward({.floats = data.floats, .labels = data.labels, .targets = data.targets}).size(), 40u);
+}
+
+TEST(TrainerStep, NewWeightsEndAForwardAndABackward) {
+  Trainer t{nn::Sequential{nn::Linear{.out = 2}}, {.input = {2}, .loss = MeanSquared{}}};
+  const Checkpoint weights = t.model();
+  const std::vector<float> x(8, 1.0f);
+  (void)t.forward({.floats = x});
+  t.load_model(weights);
+  expect_error(ErrorKind::usage, {"backward comes after forward"}, [&] { t.backward(x); });
+  (void)t.forward({.floats = x});
+  t.backward(x);
+  t.load_training(t.training());
+  expect_error(ErrorKind::usage, {"update comes after backward"}, [&] { t.update(); });
+}
+
+TEST(GradientCheck, RefusesWhatItCannotCheck) {
+  constexpr ErrorKind usage = ErrorKind::usage;
+  expect_error(usage, {"dropout1", "other masks"}, [] { check_gradients(nn::Sequential{nn::Linear{.out = 4}, nn::Dropout{}}, {8, 4}); });
+  const CustomLoss labelled{cross_entropy, CustomLoss::Against::labels};
+  for (const Shape& shape : {Shape{4, 0}, Shape{0, 4}, Shape{4}, Shape{4, 2, 1, 1}})
+    expect_error(usage, {"outputs (N,C)", to_string(shape)}, [&] { check_gradient(labelled, shape); });
+  EXPECT_TRUE(check_gradient(CustomLoss{huber}, {2, 3, 4, 5}).ok());
+  expect_error(usage, {"above 0"}, [] { check_gradient(CustomLoss{huber}, {2, 3}, {.step = 0}); });
+}
+
 TEST(Operation, MisuseIsNamed) {
   constexpr ErrorKind usage = ErrorKind::usage;
   const auto run = [](nn::Operation o) { return [o] { ModuleRunner{o, {2, 4}}; }; };
@@ -647,6 +707,11 @@ TEST(Operation, MisuseIsNamed) {
   o = affine();
   o.inputs = 2;
   expect_error(usage, {"affine"}, run(o));
+  for (const std::int64_t inputs : {0, -1}) {
+    o = affine();
+    o.inputs = inputs;
+    expect_error(usage, {"at least one input"}, run(o));
+  }
   o = affine();
   o.parameters.resize(7, {"more", {1}});
   expect_error(usage, {"more than 6"}, run(o));
