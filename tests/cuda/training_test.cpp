@@ -226,6 +226,8 @@ TEST(CudaTraining, GroupsTrainAsOnTheCpu) {
   const Dataset data = bars(60);
   TrainerOptions o = on_gpu();
   o.batch = 30;
+  // Adam would make steps of the rounding of gradients that are 0, those of biases before a batch norm.
+  o.optimizer = Sgd{.lr = 0.05, .momentum = 0.9, .weight_decay = 0.01};
   o.groups = {{.pattern = "conv1.*", .rate = 0},
               {.pattern = "bn1.*", .frozen_statistics = true},
               {.pattern = "*.bias", .weight_decay = 0},
@@ -240,7 +242,7 @@ TEST(CudaTraining, GroupsTrainAsOnTheCpu) {
   for (const ParameterInfo& p : cpu.graph().parameters()) {
     if (p.dtype != DType::f32) continue;
     const std::vector<float> a = gpu.read(p.name), b = cpu.read(p.name);
-    for (std::size_t i = 0; i < a.size(); ++i) EXPECT_NEAR(a[i], b[i], 2e-3f * std::max(1.0f, std::abs(b[i]))) << p.name << " " << i;
+    for (std::size_t i = 0; i < a.size(); ++i) EXPECT_NEAR(a[i], b[i], 1e-4f * std::max(1.0f, std::abs(b[i]))) << p.name << " " << i;
   }
 }
 
