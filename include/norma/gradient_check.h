@@ -27,12 +27,13 @@ struct GradientCheck {
 // "2 of 128 gradients are wrong; at worst dx[3] is 0.5 and differences give 0.25"
 std::string to_string(const GradientCheck& c);
 
-// Of a module's gradients by its input and parameters, in training mode on x of this shape (batch included), for a random upstream
+// Checks a module's gradients by its input and parameters, in training mode on x of this shape (batch included), for a random upstream
 // gradient. Differences are of the fourth order, over 4 steps. A function with a kink there, like ReLU's, may be called wrong in some
 // elements. Throws Error(usage) as ModuleRunner, for options that are no positive numbers, and for a module with dropout.
 GradientCheck check_gradients(const Module& module, const Shape& x, const GradientCheckOptions& options = {});
 
-// Of a loss, by outputs of this shape (batch included), for random targets or labels. Throws Error(usage) for a shape that no loss is of.
+// Checks the gradient of a loss by outputs of this shape (batch included), for random targets or labels. Throws Error(usage) for a shape
+// that no loss is of.
 GradientCheck check_gradient(const CustomLoss& loss, const Shape& outputs, const GradientCheckOptions& options = {});
 
 }  // namespace norma

@@ -25,7 +25,7 @@ struct MeanSquared {
   Reduction reduction = Reduction::mean;
 };
 
-// What a loss of one's own sees: a batch, in NCHW order.
+// A loss of one's own sees a batch in this form, in NCHW order.
 struct LossInput {
   std::int64_t samples = 0;
   std::span<const float> outputs{};        // (N,C) or (N,C,H,W)

@@ -126,7 +126,7 @@ class Trainer {
 
   // Traces and compiles the net, and initialises its parameters from the seed. Throws Error(usage) naming the layer at fault.
   Trainer(Module net, TrainerOptions options);
-  // The same for a net of several inputs and outputs. `inputs`: of one sample, (C,H,W) or (F). It takes floats as they are. forward,
+  // Does this for a net of several inputs and outputs. `inputs`: of one sample, (C,H,W) or (F). It takes floats as they are. forward,
   // backward, update and predict run it, in the forms with names; whatever takes a data set or a Batch throws Error(usage). Not used are
   // options.input, sample_type, batch, loss, transform and shuffle.
   Trainer(Network net, std::map<std::string, Shape> inputs, TrainerOptions options);

@@ -11,7 +11,7 @@ struct Team {
   void* pool = nullptr;
 };
 
-// Of the calling thread. Plain data, so that files for several instruction sets share no inline function.
+// Each thread has one. It is plain data, so that files for several instruction sets share no inline function.
 struct Place {
   const Team* team = nullptr;  // for its loops; null: they run on this thread alone
   int part = 0;                // of the work that it does for a team

@@ -27,7 +27,7 @@ struct Needs {
 // Depends on the Call alone, as does everything else about how its result is summed: the same bits on every GPU.
 Needs needs_of(const Call& call);
 
-// Whether a Call runs on the host. run() then waits for the stream, and nothing may be captured.
+// Tells if a Call runs on the host. run() then waits for the stream, and nothing may be captured.
 bool runs_on_host(const Call& call);
 
 // Queues the kernels of a Call; any number of lanes (1: NCHW). The error of a launch is left for cudaGetLastError(). Throws

@@ -140,7 +140,7 @@ struct Trainer::State {
   void refuse_within_evaluation(const char* what) const;
   // The learning rate of a step, counted from 0, of fit's `total` with `batches` an epoch. Throws Error(usage) beyond the schedule's end.
   double rate_of(std::int64_t step, std::int64_t batches, std::int64_t total) const;
-  // The same outside of fit. Throws Error(usage) for a rate that no step can have, and without total_steps, where the schedule needs them.
+  // Gives that of the next step outside of fit. Throws Error(usage) for a rate that no step can have, and without total_steps, where the schedule needs them.
   double rate_of_next(const StepOptions& o) const;
   // Throws Error(usage) for a rate that no step can have, or no group.
   void check_rate(double rate) const;
@@ -149,9 +149,9 @@ struct Trainer::State {
   // A parameter, a buffer, or a gradient once there are any; throws Error(usage).
   ValueId readable(std::string_view name) const;
   void bind(const Plan& plan, const BoundData& data, std::span<const float> rates);
-  // Of a step of one's own, at this rate.
+  // Binds the rate of a step of one's own.
   void bind_rate(const Plan& plan, double rate);
-  // With those of the groups.
+  // Binds rates, and with them those of the groups.
   void bind_rates(const Plan& plan, std::span<const float> rates);
   void bind_own(const Plan& plan, const SetView& data, double rate);
   // Runs steps of an epoch whose first `full` batches run `whole` and whose last runs `last`.
