@@ -113,7 +113,7 @@ job_example() {
     cmake -S apps/examples -B "$scratch/examples" -DCMAKE_PREFIX_PATH="$scratch/prefix" -DCMAKE_BUILD_TYPE=Release \
       -DCMAKE_CXX_FLAGS='-Wall -Wextra -Wpedantic -Wshadow -Werror' &&
     cmake --build "$scratch/examples" &&
-    (cd "$scratch" && examples/module_alone && examples/own_step && examples/train_lenet && prefix/bin/norma inspect lenet.safetensors)
+    (cd "$scratch" && examples/module_alone && examples/own_step && examples/serve && examples/train_lenet && prefix/bin/norma inspect lenet.safetensors)
 }
 
 # A script that ends with 77 was skipped and said why.

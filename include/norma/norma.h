@@ -14,6 +14,7 @@
 #include "norma/module_runner.h"     // IWYU pragma: export
 #include "norma/optimizer.h"         // IWYU pragma: export
 #include "norma/plan.h"              // IWYU pragma: export
+#include "norma/predictor.h"         // IWYU pragma: export
 #include "norma/shape.h"             // IWYU pragma: export
 #include "norma/text.h"              // IWYU pragma: export
 #include "norma/trainer.h"           // IWYU pragma: export

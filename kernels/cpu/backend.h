@@ -1,6 +1,7 @@
 // The CPU kernels as the executor sees them: the same sources compiled once per instruction-set level, all with the same bits.
 #pragma once
 #include <span>
+#include <type_traits>
 
 #include "kernels/calls.h"
 #include "kernels/cpu/scratch.h"
@@ -23,10 +24,20 @@ struct Probes {
   float (*read)(const float* x, std::int64_t n);
 };
 
+template <class C, class... Of>
+inline constexpr bool one_of = (std::is_same_v<C, Of> || ...);
+// Calls that also have a kernel for samples one by one, (N,C,H,W): those of inference (sample/).
+template <class C>
+inline constexpr bool serves_samples =
+    one_of<C, Gather, Resize, Conv2dForward, Conv2dBackwardInput, LinearForward, BatchNormRstd, BatchNormApply, BatchNormMaxPool,
+           GroupNormForward, ActivationForward, Add, MaxPoolForward, AvgPoolForward, HostFunction>;
+
 struct Backend {
   const char* isa;  // "avx512"
   // With scratch_bytes(call, threads) at memory.scratch (scratch.h). Runs on the calling thread's team (team.h).
   void (*run)(const Call& call, Part part, const Memory& memory);
+  // Of a Call of one lane that serves_samples, with sample_scratch_bytes(call). Runs on the calling thread.
+  void (*run_sample)(const Call& call, const Memory& memory);
   Probes probes{};
 };
 

@@ -5,6 +5,7 @@
 #include "kernels/chunks.h"
 #include "kernels/cpu/calls.h"
 #include "kernels/cpu/parallel.h"
+#include "kernels/cpu/resize_filter.h"
 #include "simd.h"
 
 namespace norma::kernels::cpu::NORMA_ISA {
@@ -123,64 +124,20 @@ void run(const Gather& call, const Memory& memory) {
   if (call.targets_out) gather_targets(call, memory, order);
 }
 
-namespace {
-
-// The triangle filter of every output position along one side: y[i] = sum over k < count[i] of weight[i*taps + k] * x[first[i] + k]. It is
-// no std::vector. That has inline functions which, compiled here for one instruction set, could be linked into the whole program.
-class Filter {
- public:
-  // PIL's precompute_coeffs with the bilinear filter, in double.
-  Filter(std::int64_t inputs, std::int64_t outputs) {
-    const double scale = static_cast<double>(inputs) / static_cast<double>(outputs), support = scale > 1 ? scale : 1;
-    taps_ = static_cast<std::int64_t>(2 * support) + 2;
-    weight_ = new float[static_cast<std::size_t>(outputs * taps_)];
-    span_ = new Range[static_cast<std::size_t>(outputs)];
-    for (std::int64_t i = 0; i < outputs; ++i) {
-      const double centre = (static_cast<double>(i) + 0.5) * scale;
-      const std::int64_t low = static_cast<std::int64_t>(centre - support + 0.5), high = static_cast<std::int64_t>(centre + support + 0.5);
-      const Range span{low > 0 ? low : 0, high < inputs ? high : inputs};
-      const auto triangle = [&](std::int64_t at) {
-        const double d = (static_cast<double>(at) + 0.5 - centre) / support;
-        return d < -1 || d > 1 ? 0.0 : 1 - (d < 0 ? -d : d);
-      };
-      double sum = 0;
-      for (std::int64_t at = span.begin; at < span.end; ++at) sum += triangle(at);
-      for (std::int64_t at = span.begin; at < span.end; ++at) weight_[i * taps_ + at - span.begin] = static_cast<float>(triangle(at) / sum);
-      span_[i] = span;
-    }
-  }
-  ~Filter() {
-    delete[] weight_;
-    delete[] span_;
-  }
-  Filter(const Filter&) = delete;
-  Filter& operator=(const Filter&) = delete;
-
-  Range span(std::int64_t i) const { return span_[i]; }
-  const float* weights(std::int64_t i) const { return weight_ + i * taps_; }
-
- private:
-  std::int64_t taps_;
-  float* weight_;
-  Range* span_;
-};
-
-}  // namespace
-
 void run(const Resize& call, const Memory& memory) {
   const Dims &in = call.x_dims, &out = call.y_dims;
   float* const y = memory.at<float>(call.y);
   const float* const x = memory.at<float>(call.x);
-  const Filter vertical(in.h, out.h), horizontal(in.w, out.w);
+  const Filters filters(call, memory.scratch);
   // A row is weighted across before rows are weighted down, as two separate passes would. Doing both at once needs no image in between. The
   // filters are short (two supports): this costs at most four multiply-adds for every element of x, or nine of y.
-  parallel_for(out.packs() * out.c * out.h, [=, &vertical, &horizontal, &in, &out](std::int64_t row) {
+  parallel_for(out.packs() * out.c * out.h, [=, &filters, &in, &out](std::int64_t row) {
     const std::int64_t plane = row / out.h;
-    const Range rows = vertical.span(row % out.h);
-    const float* const down = vertical.weights(row % out.h);
+    const Range rows = filters.vertical.span(row % out.h);
+    const float* const down = filters.vertical.weights(row % out.h);
     for (std::int64_t q = 0; q < out.w; ++q) {
-      const Range columns = horizontal.span(q);
-      const float* const across = horizontal.weights(q);
+      const Range columns = filters.horizontal.span(q);
+      const float* const across = filters.horizontal.weights(q);
       V sum = zero();
       for (std::int64_t r = rows.begin; r < rows.end; ++r) {
         const float* const line = x + ((plane * in.h + r) * in.w + columns.begin) * 16;

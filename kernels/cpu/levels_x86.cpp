@@ -5,15 +5,18 @@ namespace norma::kernels::cpu {
 
 namespace avx512 {
 void run_call(const Call& call, Part part, const Memory& memory);
+void run_sample_call(const Call& call, const Memory& memory);
 extern const Probes probes;
 }  // namespace avx512
 namespace avx2 {
 void run_call(const Call& call, Part part, const Memory& memory);
+void run_sample_call(const Call& call, const Memory& memory);
 extern const Probes probes;
 }  // namespace avx2
 
 std::span<const Backend> backends() {
-  static const Backend all[] = {{"avx512", avx512::run_call, avx512::probes}, {"avx2", avx2::run_call, avx2::probes}};
+  static const Backend all[] = {{"avx512", avx512::run_call, avx512::run_sample_call, avx512::probes},
+                                {"avx2", avx2::run_call, avx2::run_sample_call, avx2::probes}};
   // __builtin_cpu_supports also asks the operating system whether it keeps the registers.
   static const std::size_t usable_from = [] {
     __builtin_cpu_init();

@@ -50,17 +50,6 @@ inline void max_backward(const MaxPoolBackward& call, const Memory& memory) {
   });
 }
 
-// Returns the divisor of a window's sum. It is a product of the two sides' counts of taps inside x, or inside x and its padding.
-inline std::int64_t counted_taps(const Side& side, std::int64_t out, bool include_pad) {
-  const Side padded{side.size + 2 * side.pad, side.kernel, side.stride, 0, side.dilation};
-  const Range taps = include_pad ? padded.taps(out) : side.taps(out);
-  return taps.end - taps.begin;
-}
-inline float divisor(const Geometry& g, std::int64_t p, std::int64_t q, bool include_pad) {
-  const std::int64_t taps = counted_taps(g.h, p, include_pad) * counted_taps(g.w, q, include_pad);
-  return taps > 0 ? static_cast<float>(taps) : 1.0f;  // an empty window's sum is 0
-}
-
 template <bool disjoint>
 inline void avg_backward(const AvgPoolBackward& call, const Memory& memory) {
   const Geometry g(call.shape);

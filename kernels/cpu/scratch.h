@@ -6,6 +6,7 @@
 
 #include "kernels/calls.h"
 #include "kernels/cpu/buffers.h"
+#include "kernels/cpu/sample_weights.h"
 
 namespace norma::kernels::cpu {
 
@@ -50,6 +51,18 @@ constexpr std::size_t scratch_bytes(const HostFunction& call, int) {
 constexpr std::size_t scratch_bytes(const HostLoss& call, int) {
   return whole_lines(3 * static_cast<std::size_t>(call.dims.count()) * sizeof(float));
 }
+// The filters of Resize along one side: the positions that each output reads, then their weights.
+static constexpr std::int64_t filter_taps(std::int64_t inputs, std::int64_t outputs) {
+  const std::int64_t support = inputs > outputs ? 2 * inputs / outputs : 2;
+  return support + 2;
+}
+static constexpr std::size_t filter_bytes(std::int64_t inputs, std::int64_t outputs) {
+  return whole_lines(static_cast<std::size_t>(outputs) *
+                     (2 * sizeof(std::int64_t) + static_cast<std::size_t>(filter_taps(inputs, outputs)) * sizeof(float)));
+}
+constexpr std::size_t scratch_bytes(const Resize& call, int) {
+  return filter_bytes(call.x_dims.h, call.y_dims.h) + filter_bytes(call.x_dims.w, call.y_dims.w);
+}
 template <class... C>
 constexpr std::size_t scratch_bytes(const Together<C...>& together, int threads) {
   std::size_t most = 0;
@@ -59,6 +72,22 @@ constexpr std::size_t scratch_bytes(const Together<C...>& together, int threads)
 }
 inline std::size_t scratch_bytes(const Call& call, int threads) {
   return std::visit([&](const auto& c) { return scratch_bytes(c, threads); }, call);
+}
+
+// Returns the bytes for a Call's kernel for samples one by one (sample/).
+template <class C>
+constexpr std::size_t sample_scratch_bytes(const C& call) {
+  if constexpr (std::is_same_v<C, Conv2dForward>) {
+    const ConvShape& s = call.shape;
+    return padded(s.window) ? whole_lines(static_cast<std::size_t>(s.x.c * reached_rows(s) * reached_columns(s)) * sizeof(float)) + 64 : 0;
+  } else if constexpr (std::is_same_v<C, Resize> || std::is_same_v<C, HostFunction>) {
+    return scratch_bytes(call, 1);
+  } else {
+    return 0;
+  }
+}
+inline std::size_t sample_scratch_bytes(const Call& call) {
+  return std::visit([](const auto& c) { return sample_scratch_bytes(c); }, call);
 }
 
 }  // namespace norma::kernels::cpu

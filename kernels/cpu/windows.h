@@ -137,6 +137,17 @@ NORMA_INLINE Largest first_largest(const Geometry& g, const T& taps, const float
   return best;
 }
 
+// Returns the divisor of a window's sum. It is a product of the two sides' counts of taps inside x, or inside x and its padding.
+inline std::int64_t counted_taps(const Side& side, std::int64_t out, bool include_pad) {
+  const Side padded{side.size + 2 * side.pad, side.kernel, side.stride, 0, side.dilation};
+  const Range taps = include_pad ? padded.taps(out) : side.taps(out);
+  return taps.end - taps.begin;
+}
+inline float divisor(const Geometry& g, std::int64_t p, std::int64_t q, bool include_pad) {
+  const std::int64_t taps = counted_taps(g.h, p, include_pad) * counted_taps(g.w, q, include_pad);
+  return taps > 0 ? static_cast<float>(taps) : 1.0f;  // an empty window's sum is 0
+}
+
 // with dx the plane's: clears what scatter() will not write.
 template <bool disjoint>
 NORMA_INLINE void clear(const Geometry& g, float* dx) {

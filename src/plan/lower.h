@@ -20,6 +20,7 @@ struct InputData {
   DType type = DType::u8;  // u8 or f32
   std::optional<Size2> resize;
   bool shuffle = false;
+  bool labels = true;  // gathered too
 };
 
 struct LowerOptions {

@@ -24,8 +24,10 @@ void Lowering::forward(std::size_t i, const InputNode&) {
     g.targets = data(DataSlot::targets, DType::f32, {g.target_dims.features()});
     g.targets_out = targets_ = activation("targets", g.target_dims, node_shape(output_index()));
   }
-  g.labels = data(DataSlot::labels, DType::i32, {});
-  g.labels_out = labels_ = per_sample("labels", g.dims.n, DType::i32);
+  if (d.labels) {
+    g.labels = data(DataSlot::labels, DType::i32, {});
+    g.labels_out = labels_ = per_sample("labels", g.dims.n, DType::i32);
+  }
   if (d.resize) {
     g.y = activation("samples", g.dims, stored);
     emit("data", g);

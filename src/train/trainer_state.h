@@ -14,6 +14,7 @@
 
 #include "kernels/chunks.h"
 #include "norma/trainer.h"
+#include "src/data/affine.h"
 #include "src/execute/one_thread.h"
 #include "src/execute/tensor_io.h"
 #include "src/plan/plan.h"
@@ -23,14 +24,6 @@ namespace norma {
 
 using Clock = std::chrono::steady_clock;
 inline double since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }  // seconds
-
-// Per-channel x -> scale * x + offset of a Transform.
-struct Affine {
-  std::vector<float> scale, offset;
-
-  Affine() = default;
-  Affine(const Transform& t, std::int64_t channels, DType stored);
-};
 
 // Returns the type in which samples are stored. Throws Error(usage) for options that no net can have.
 DType checked(const TrainerOptions& options);
@@ -140,7 +133,8 @@ struct Trainer::State {
   void refuse_within_evaluation(const char* what) const;
   // The learning rate of a step, counted from 0, of fit's `total` with `batches` an epoch. Throws Error(usage) beyond the schedule's end.
   double rate_of(std::int64_t step, std::int64_t batches, std::int64_t total) const;
-  // Gives that of the next step outside of fit. Throws Error(usage) for a rate that no step can have, and without total_steps, where the schedule needs them.
+  // Gives that of the next step outside of fit. Throws Error(usage) for a rate that no step can have, and without total_steps, where the
+  // schedule needs them.
   double rate_of_next(const StepOptions& o) const;
   // Throws Error(usage) for a rate that no step can have, or no group.
   void check_rate(double rate) const;

@@ -108,6 +108,8 @@ void showValue(const RandomNet& r, std::ostream& out) {
   for (int l : r.layers) out << " " << l;
 }
 
+Module module_of(const RandomNet& r, bool smooth) { return Net{r, smooth}; }
+
 Plan make_plan(const RandomNet& r, const Way& way, AssignOptions assign, std::optional<Optimizer> optimizer) {
   const Shape input{way.n ? way.n : r.n, r.c, r.h, r.w};
   Graph graph = trace(Net{r, way.smooth}, input);

@@ -26,6 +26,9 @@ inline constexpr int layer_kinds = 19;
 
 void showValue(const RandomNet& r, std::ostream& out);
 
+// smooth: no kinks, so that rounding cannot choose another branch. Four outputs.
+Module module_of(const RandomNet& r, bool smooth = false);
+
 struct Way {
   Mode mode = Mode::train;
   bool fused = true, reuse = true, by_pack = false;

@@ -49,9 +49,20 @@ struct LatencyRequest {
   bool json = false, quiet = false;
 };
 
+struct PredictBenchRequest {
+  std::string recipe;
+  std::vector<Override> overrides;
+  std::vector<std::int64_t> samples{1, 4, 16, 256};
+  std::string isa = "auto";
+  std::int64_t rounds = 7;
+  double seconds = 0.2;  // of a number of samples in a round
+  bool json = false, quiet = false;
+};
+
 int bench_step(const BenchRequest& request);
 int bench_calls(const BenchRequest& request);
 int bench_epoch(const EpochRequest& request);
 int bench_latency(const LatencyRequest& request);
+int bench_predict(const PredictBenchRequest& request);
 
 }  // namespace norma::app

@@ -13,7 +13,8 @@ namespace norma::app {
 
 Command add_bench(CLI::App& norma) {
   auto request = std::make_shared<BenchRequest>();
-  CLI::App& app = *norma.add_subcommand("bench", "Measure: a step, its kernel calls, epochs, batch norm, single operations, launches");
+  CLI::App& app =
+      *norma.add_subcommand("bench", "Measure: a step, its kernel calls, epochs, inference, batch norm, single operations, launches");
   app.require_subcommand(1);
   CLI::App& step = *app.add_subcommand("step", "A recipe's training step and evaluation, for several threads and batch sizes");
   CLI::App& calls = *app.add_subcommand("calls", "Each kernel call of a step: time, GB/s, GFLOP/s, share of the roofline");
@@ -104,6 +105,26 @@ Command add_bench(CLI::App& norma) {
   ops_app.add_flag("--json", ops->json, "One JSON object on stdout");
   ops_app.add_flag("--quiet", ops->quiet, "Show only warnings");
 
+  auto predict = std::make_shared<PredictBenchRequest>();
+  CLI::App& predict_app = *app.add_subcommand("predict", "Inference of a recipe's net, for several numbers of samples at a time");
+  predict_app.add_option("recipe", predict->recipe, "A recipe's name, or the path of a TOML file")->default_val("mnist-lenet-bn");
+  predict_app.add_option("--samples", predict->samples, "Samples of a call, such as 1,16")
+      ->type_name("LIST")
+      ->delimiter(',')
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1 << 20));
+  predict_app.add_option("--isa", predict->isa, "auto, or a level that norma doctor lists")->type_name("NAME");
+  predict_app.add_option("--rounds", predict->rounds, "Rounds over all numbers of samples")
+      ->type_name("N")
+      ->capture_default_str()
+      ->check(positive);
+  predict_app.add_option("--seconds", predict->seconds, "Time for each number of samples in a round; at least 5 calls are timed")
+      ->type_name("X")
+      ->capture_default_str()
+      ->check(CLI::Range(0.0, 3600.0));
+  output(predict_app, predict->json, predict->quiet);
+  add_recipe_flags(predict_app, FlagScope::bench, predict->overrides);
+
   auto exported = std::make_shared<ExportRequest>();
   CLI::App& export_app = *app.add_subcommand("export", "Write a recipe's initial weights and order of samples, for other programs");
   export_app.add_option("folder", exported->folder, "Folder for weights.safetensors and order.safetensors")->required();
@@ -111,12 +132,13 @@ Command add_bench(CLI::App& norma) {
   export_app.add_flag("--quiet", exported->quiet, "Show only warnings");
   add_recipe_flags(export_app, FlagScope::all, exported->overrides);
 
-  return {&app, [=, &step, &calls, &epoch_app, &bn_app, &latency_app, &ops_app] {
+  return {&app, [=, &step, &calls, &epoch_app, &bn_app, &latency_app, &ops_app, &predict_app] {
             if (step.parsed()) return bench_step(*request);
             if (calls.parsed()) return bench_calls(*request);
             if (epoch_app.parsed()) return bench_epoch(*epoch);
             if (bn_app.parsed()) return bench_bn(*bn);
             if (latency_app.parsed()) return bench_latency(*latency);
+            if (predict_app.parsed()) return bench_predict(*predict);
             return ops_app.parsed() ? bench_ops(*ops) : bench_export(*exported);
           }};
 }

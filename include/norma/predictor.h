@@ -1,0 +1,58 @@
+// Inference alone: a trained net that many threads may ask at once.
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "norma/checkpoint.h"
+#include "norma/dataset.h"
+#include "norma/module.h"
+#include "norma/shape.h"
+#include "norma/types.h"
+
+namespace norma {
+
+struct PredictorOptions {
+  Shape input{};                       // one stored sample: (C,H,W) or (F), before the transform
+  std::optional<DType> sample_type{};  // u8 or f32, as stored; default u8 for (C,H,W), f32 for (F)
+  Transform transform{};
+  bool fold = true;          // batch norms become part of the layers before them (fold_batch_norms): faster, rounded otherwise
+  std::string isa = "auto";  // as ExecutorOptions::isa
+};
+
+// A net in evaluation mode on the CPU. It never changes: any number of threads may call it at the same time, and none waits for another.
+// Each call works on its own thread, in memory that earlier calls left behind. Once there is memory for as many calls as run at a time,
+// and at most 64, nothing is allocated. Copies share the net and its memory.
+// Outputs have the bits of Trainer::predict (a zero's sign excepted), however many samples are given at a time. With `fold` these are the
+// bits of the folded net.
+class Predictor {
+ public:
+  // model: parameters and buffers under their state_dict names, as Trainer::model gives and load_safetensors reads them;
+  // Trainer::load_model says what else is read. It is copied. Throws Error(usage) naming the layer or option at fault, also for a batch
+  // norm without running statistics, whose outputs depend on other samples. Throws Error(data) for tensors that are missing, unknown or of
+  // another shape. Throws Error(diverged) naming a value of the model that is not finite.
+  Predictor(const Module& net, const Checkpoint& model, PredictorOptions options);
+
+  // Writes the net's output for each sample, one after the other: outputs has samples * output().elements() floats, (N,F) or (N,C,H,W).
+  // samples: [N][C][H][W] or [N][F], as stored.
+  // Throws Error(usage) for samples of the other type and for wrong sizes; Error(data) naming sample and feature that are not finite;
+  // Error(diverged) naming sample and output that are not finite. An nn::Operation in the net is called on this thread.
+  void predict(std::span<const std::uint8_t> samples, std::span<float> outputs) const;
+  void predict(std::span<const float> samples, std::span<float> outputs) const;
+  std::vector<float> predict(std::span<const std::uint8_t> samples) const;
+  std::vector<float> predict(std::span<const float> samples) const;
+
+  const Shape& input() const;   // of one sample, as stored
+  const Shape& output() const;  // of one sample
+  // Changes in reading the model, a sentence each: see Trainer::load_model.
+  const std::vector<std::string>& notes() const;
+
+ private:
+  struct State;
+  std::shared_ptr<const State> state_;
+};
+
+}  // namespace norma
