@@ -29,13 +29,14 @@
 
 namespace norma::kernels {
 
-using Call = std::variant<Gather, Resize, Conv2dForward, Conv2dBackwardInput, Conv2dBackwardWeight, LinearForward, LinearBackwardInput,
-                          LinearBackwardWeight, BatchNormStatistics, BatchNormRstd, BatchNormApply, BatchNormBackwardReduce,
-                          BatchNormBackwardApply, BatchNormMaxPool, BatchNormMaxPoolBackwardApply, BatchNormRunningUpdate, GroupNormForward,
-                          GroupNormBackward, GroupNormBackwardInput, InstanceNormAverage, ActivationForward, ActivationBackward, Add,
-                          Dropout, MaxPoolForward, MaxPoolBackward, AvgPoolForward, AvgPoolBackward, SoftmaxCrossEntropy, MeanSquaredError,
-                          HostFunction, HostLoss, CheckFinite, Update, Advance, Fill, Conv2dForwardStatistics, LinearForwardStatistics,
-                          Conv2dBackwardInputReduce, LinearBackwardInputReduce, BatchNormForward, BatchNormBackward, EndOfStep>;
+using Call =
+    std::variant<Gather, Resize, Conv2dForward, Conv2dBackwardInput, Conv2dBackwardWeight, LinearForward, LinearBackwardInput,
+                 LinearBackwardWeight, BatchNormStatistics, BatchNormRstd, BatchNormApply, BatchNormBackwardReduce, BatchNormBackwardApply,
+                 BatchNormMaxPool, BatchNormMaxPoolBackwardApply, BatchNormRunningUpdate, GroupNormForward, GroupNormBackward,
+                 GroupNormBackwardInput, InstanceNormAverage, ActivationForward, ActivationBackward, Add, Dropout, MaxPoolForward,
+                 MaxPoolBackward, AvgPoolForward, AvgPoolBackward, SoftmaxCrossEntropy, MeanSquaredError, HostFunction, HostLoss,
+                 CheckFinite, ClipGradients, Update, Advance, Fill, Conv2dForwardStatistics, LinearForwardStatistics,
+                 Conv2dBackwardInputReduce, LinearBackwardInputReduce, BatchNormForward, BatchNormBackward, EndOfStep>;
 
 // A Call of the host, for which a GPU's values travel: no capture can hold it.
 template <class C>

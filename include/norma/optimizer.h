@@ -51,6 +51,14 @@ struct ParameterGroup {
   std::optional<bool> frozen_statistics{};
 };
 
+// Clips the gradients of all parameters together, before the update reads them. First each to -value .. value, as PyTorch's
+// clip_grad_value_; then all by one factor to an L2 norm of `norm`, as clip_grad_norm_.
+struct Clip {
+  std::optional<double> norm{}, value{};  // none: not
+};
+// Throws Error(usage) for a bound that is not above 0 or no float.
+void validate(const Clip& c);
+
 // The learning rate of every step, as a factor of the optimizer's lr. warm-up (linear from warmup_start) comes first and
 // takes its steps from the same total.
 struct Schedule {

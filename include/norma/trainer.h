@@ -28,6 +28,7 @@ struct TrainerOptions {
   std::int64_t batch = 256;
   Optimizer optimizer = Sgd{};
   std::vector<ParameterGroup> groups{};  // a pattern that fits no name is refused, naming the nearest
+  Clip clip{};                           // of gradients
   Schedule schedule{};
   Loss loss = CrossEntropy{};
   Transform transform{};
@@ -164,7 +165,7 @@ class Trainer {
   // not given is 0. Throws Error(usage) for a name that is none, naming the nearest; Error(data) for an input that is not finite.
   std::map<std::string, std::vector<float>> forward(const std::map<std::string, std::span<const float>>& inputs);
   void backward(const std::map<std::string, std::span<const float>>& output_gradients, bool accumulate = false);
-  // Writes a parameter's gradient, for the next update: clipped, say. Throws Error(usage) as read, and for a wrong number of elements.
+  // Writes a parameter's gradient, for the next update. Throws Error(usage) as read, and for a wrong number of elements.
   void set_gradient(std::string_view parameter, std::span<const float> values);
 
   // Sets the learning rate of all steps from now on, within fit, too: after on_step. None: the schedule's again. Checkpoints do not hold
@@ -216,7 +217,8 @@ class Trainer {
   // The order in which fit takes a set's samples in an epoch, counted from 0: depends on size, seed and options.shuffle alone.
   std::vector<std::int32_t> sample_order(std::int64_t samples, std::int64_t epoch) const;
 
-  // model: parameters and buffers under their state_dict names; training: optimizer state and counters.
+  // model: parameters and buffers under their state_dict names; its metadata say what Predictor::load needs to know (norma/model_file.h).
+  // training: optimizer state and counters.
   Checkpoint model() const;
   Checkpoint training() const;
   // Both throw Error(data) naming tensors that are missing, unknown, of another shape, or hold impossible values; nothing is changed then.

@@ -1,9 +1,11 @@
 // Calls: the end of a step.
 #pragma once
+#include <limits>
 #include <utility>
 #include <variant>
 
 #include "kernels/calls/operand.h"
+#include "kernels/chunks.h"
 #include "norma/optimizer.h"
 
 namespace norma::kernels {
@@ -18,6 +20,24 @@ struct CheckFinite {
     return {{{state, Access::update, "state"}, {loss, Access::read, "loss"}, {values, Access::read, "values"}}};
   }
   constexpr Cost cost() const { return {n * f32_bytes, 0}; }
+};
+
+// Gradients clipped as PyTorch's clip_grad_value_ does, then as clip_grad_norm_. Infinity: not at all. NaN stays.
+// g = min(max(g, -max_value), max_value); g *= min(1, max_norm / (norm + 1e-6)), where norm^2 is the sum of all g*g.
+// partial: f64, that sum for each flat_chunk elements. Sums are in double; the chunks' are added in index order. Nothing if state.status.
+struct ClipGradients {
+  static constexpr const char* name = "clip_gradients";
+  ValueId gradients{}, partial{}, state{};
+  std::int64_t n = 0;
+  float max_value = std::numeric_limits<float>::infinity();
+  double max_norm = std::numeric_limits<double>::infinity();
+
+  constexpr bool by_norm() const { return max_norm < std::numeric_limits<double>::infinity(); }
+  constexpr std::int64_t chunks() const { return (n + flat_chunk - 1) / flat_chunk; }
+  constexpr std::array<Operand, 3> operands() const {
+    return {{{gradients, Access::update, "gradients"}, {partial, Access::write, "partial"}, {state, Access::read, "state"}}};
+  }
+  constexpr Cost cost() const { return {2.0 * n * f32_bytes, (by_norm() ? 5.0 : 2.0) * n}; }
 };
 
 // A float that an optimizer keeps of every parameter from step to step, under PyTorch's name. Without a name it keeps none.

@@ -33,6 +33,7 @@ void run(const MeanSquaredError& call, const Memory& memory);
 void run(const HostFunction& call, const Memory& memory);
 void run(const HostLoss& call, const Memory& memory);
 void run(const CheckFinite& call, const Memory& memory);
+void run(const ClipGradients& call, const Memory& memory);
 void run(const Update& call, const Memory& memory);
 void run(const Advance& call, const Memory& memory);
 void run(const Fill& call, const Memory& memory);

@@ -26,6 +26,37 @@ void run(const CheckFinite& call, const Memory& memory) {
     if (!finite[part]) state.status = 1;
 }
 
+// Squares are summed in 16 chains of double, one a lane.
+void run(const ClipGradients& call, const Memory& memory) {
+  if (memory.at<StepState>(call.state)->status != 0) return;
+  float* const gradients = memory.at<float>(call.gradients);
+  double* const partial = memory.at<double>(call.partial);
+  const V high = set1(call.max_value), low = set1(-call.max_value);
+  const bool by_norm = call.by_norm();
+  const std::int64_t n = call.n, chunks = call.chunks();
+  parallel_for(chunks, [=](std::int64_t k) {
+    double squares[16] = {};
+    const std::int64_t begin = k * flat_chunk, end = begin + flat_chunk < n ? begin + flat_chunk : n;
+    for_vectors(begin, end, [&](std::int64_t i, auto access) {
+      const V g = access.load(gradients + i), clipped = min(high, max(low, g));  // a NaN stays
+      access.store(gradients + i, clipped);
+      alignas(64) float lane[16];
+      store(lane, clipped);
+      for (int l = 0; l < 16; ++l) squares[l] += static_cast<double>(lane[l]) * static_cast<double>(lane[l]);
+    });
+    for (int width = 8; width > 0; width /= 2)
+      for (int l = 0; l < width; ++l) squares[l] += squares[l + width];
+    if (by_norm) partial[k] = squares[0];
+  });
+  if (!by_norm) return;
+  double sum = 0;
+  for (std::int64_t k = 0; k < chunks; ++k) sum += partial[k];
+  const double factor = call.max_norm / (std::sqrt(sum) + 1e-6);
+  if (!(factor < 1)) return;
+  const V scale = set1(static_cast<float>(factor));
+  parallel_for_vectors(n, [=](std::int64_t i, auto access) { access.store(gradients + i, access.load(gradients + i) * scale); });
+}
+
 namespace {
 
 void update(const Sgd& o, const Update& call, const StepState& state, const Memory& memory) {

@@ -38,6 +38,7 @@ void enqueue(const MeanSquaredError& call, const Memory& memory, const Queue& qu
 void enqueue(const HostFunction& call, const Memory& memory, const Queue& queue);
 void enqueue(const HostLoss& call, const Memory& memory, const Queue& queue);
 void enqueue(const CheckFinite& call, const Memory& memory, const Queue& queue);
+void enqueue(const ClipGradients& call, const Memory& memory, const Queue& queue);
 void enqueue(const Update& call, const Memory& memory, const Queue& queue);
 void enqueue(const Advance& call, const Memory& memory, const Queue& queue);
 void enqueue(const Fill& call, const Memory& memory, const Queue& queue);

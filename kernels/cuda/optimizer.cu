@@ -25,6 +25,46 @@ __global__ void __launch_bounds__(update_threads)
   if (sum != sum) state->status = 1;
 }
 
+// Clips by value; a block sums the squares of flat_chunk elements.
+template <int n>
+__global__ void __launch_bounds__(update_threads)
+    clip_values(std::int64_t size, const StepState* state, float* gradients, float max_value, double* partial) {
+  if (state->status != 0) return;
+  const std::int64_t begin = static_cast<std::int64_t>(blockIdx.x) * flat_chunk;
+  double squares = 0;
+  for (std::int64_t i = begin + static_cast<std::int64_t>(threadIdx.x) * n; i < begin + flat_chunk && i < size; i += update_threads * n) {
+    float g[n];
+    load(gradients + i, g);
+#pragma unroll
+    for (int k = 0; k < n; ++k) {
+      g[k] = g[k] > max_value ? max_value : g[k] < -max_value ? -max_value : g[k];
+      squares = fma(static_cast<double>(g[k]), static_cast<double>(g[k]), squares);
+    }
+    store(gradients + i, g);
+  }
+  if (!partial) return;
+  squares = block_sum<update_threads>(squares);
+  if (threadIdx.x == 0) partial[blockIdx.x] = squares;
+}
+
+// Every block adds up the chunks' sums in the same order.
+template <int n>
+__global__ void __launch_bounds__(update_threads) clip_norm(std::int64_t size, const StepState* state, float* gradients, double max_norm,
+                                                            const double* __restrict__ partial, std::int64_t chunks) {
+  if (state->status != 0) return;
+  double sum = 0;
+  for (std::int64_t k = threadIdx.x; k < chunks; k += update_threads) sum += partial[k];
+  const double factor = max_norm / (sqrt(block_sum<update_threads>(sum)) + 1e-6);
+  const std::int64_t i = (static_cast<std::int64_t>(blockIdx.x) * update_threads + threadIdx.x) * n;
+  if (!(factor < 1) || i >= size) return;
+  const float scale = static_cast<float>(factor);
+  float g[n];
+  load(gradients + i, g);
+#pragma unroll
+  for (int k = 0; k < n; ++k) g[k] = g[k] * scale;
+  store(gradients + i, g);
+}
+
 // An optimizer. All threads of a block call prepare(state), which gives the values common to all elements of a step. apply<n>(that, i) does
 // elements i and after.
 struct SgdUpdate {
@@ -254,6 +294,21 @@ void enqueue(const CheckFinite& call, const Memory& memory, const Queue& queue) 
                memory.at<LossResult>(call.loss), values);
       },
       values);
+}
+
+void enqueue(const ClipGradients& call, const Memory& memory, const Queue& queue) {
+  float* const gradients = memory.at<float>(call.gradients);
+  const StepState* const state = memory.at<StepState>(call.state);
+  double* const partial = call.by_norm() ? memory.at<double>(call.partial) : nullptr;
+  with_vectors(
+      call.n,
+      [&]<int n>() {
+        launch(named<clip_values<n>>(), call.chunks(), update_threads, queue.stream, call.n, state, gradients, call.max_value, partial);
+        if (partial)
+          launch(named<clip_norm<n>>(), ceil_div(call.n, std::int64_t{update_threads} * n), update_threads, queue.stream, call.n, state,
+                 gradients, call.max_norm, static_cast<const double*>(partial), call.chunks());
+      },
+      gradients);
 }
 
 void enqueue(const Update& call, const Memory& memory, const Queue& queue) {

@@ -14,6 +14,23 @@ void run(const CheckFinite& call, const Memory<T>& m) {
   if (!finite) m.state(call.state)->status = 1;
 }
 
+// Which side of a bound a number lies on is the number's, not its error's.
+template <class T>
+void run(const ClipGradients& call, const Memory<T>& m) {
+  if (m.state(call.state)->status != 0) return;
+  T* const gradients = m.floats(call.gradients);
+  const double bound = static_cast<double>(call.max_value);
+  for (std::int64_t i = 0; i < call.n; ++i)
+    if (std::abs(value(gradients[i])) > bound) gradients[i] = scalar<T>(std::copysign(bound, value(gradients[i])));
+  if (!call.by_norm()) return;
+  using std::sqrt;
+  T squares = scalar<T>(0);
+  for (std::int64_t i = 0; i < call.n; ++i) squares += gradients[i] * gradients[i];
+  const T factor = scalar<T>(call.max_norm) / (sqrt(squares) + scalar<T>(1e-6));
+  if (!(value(factor) < 1)) return;
+  for (std::int64_t i = 0; i < call.n; ++i) gradients[i] = gradients[i] * factor;
+}
+
 namespace {
 
 template <class T>
@@ -102,6 +119,8 @@ void run(const Advance& call, const Memory<T>& m) {
 
 template void run(const CheckFinite&, const Memory<double>&);
 template void run(const CheckFinite&, const Memory<Tracked>&);
+template void run(const ClipGradients&, const Memory<double>&);
+template void run(const ClipGradients&, const Memory<Tracked>&);
 template void run(const Update&, const Memory<double>&);
 template void run(const Update&, const Memory<Tracked>&);
 template void run(const Advance&, const Memory<double>&);

@@ -111,6 +111,8 @@ void run(const kernels::HostLoss& call, const Memory<T>& memory);
 template <class T>
 void run(const kernels::CheckFinite& call, const Memory<T>& memory);
 template <class T>
+void run(const kernels::ClipGradients& call, const Memory<T>& memory);
+template <class T>
 void run(const kernels::Update& call, const Memory<T>& memory);
 template <class T>
 void run(const kernels::Advance& call, const Memory<T>& memory);

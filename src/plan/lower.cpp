@@ -249,9 +249,18 @@ void Lowering::update(ValueId loss) {
     }
     emit("batch_norm", call);
   }
+  if (options_.optimizer && (options_.clip.value || options_.clip.norm)) clip(gradients);
   if (options_.optimizer) update_parameters(gradients);
   if (loss)
     emit("loss", Advance{.state = state_, .loss = loss, .samples = dims(output_index()).n, .training = options_.optimizer.has_value()});
+}
+
+void Lowering::clip(ValueId gradients) {
+  ClipGradients call{.gradients = gradients, .state = state_, .n = static_cast<std::int64_t>(all_parameters_ / 4)};
+  if (options_.clip.value) call.max_value = static_cast<float>(*options_.clip.value);
+  if (options_.clip.norm) call.max_norm = *options_.clip.norm;
+  call.partial = flat("gradients.squares", call.chunks() * 8, DType::bytes);
+  emit("optimizer", call);
 }
 
 // One Call, or with groups one for each run of parameters that are trained alike.

@@ -32,6 +32,7 @@ struct LowerOptions {
   std::optional<Loss> loss;  // value "loss", a LossResult
   std::optional<Optimizer> optimizer;
   std::vector<ParameterGroup> groups{};
+  Clip clip{};
   Precision precision = Precision::fp32;
   bool move_running_statistics = true;  // of batch norms, in training
   bool by_pack = false;                 // schedule the Calls pack by pack of samples

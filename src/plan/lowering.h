@@ -179,6 +179,7 @@ class Lowering {
   ValueId lower_loss();
   // Everything that outlives the step comes last, after the check that the step was finite.
   void update(ValueId loss);
+  void clip(ValueId gradients);
   void update_parameters(ValueId gradients);
 
   const Graph& graph_;

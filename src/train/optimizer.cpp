@@ -78,6 +78,14 @@ void validate(const Optimizer& o) {
   std::visit([](const auto& x) { check(x); }, o);
 }
 
+void validate(const Clip& c) {
+  for (const auto& [what, bound] : {std::pair{"clip: norm", c.norm}, std::pair{"clip: value", c.value}})
+    if (bound) {
+      require(*bound > 0, what, "be above 0", *bound);
+      fits(what, *bound);
+    }
+}
+
 void validate(const Schedule& s) {
   if (s.kind > Schedule::Kind::one_cycle)
     throw Error(ErrorKind::usage, "schedule: kind " + std::to_string(static_cast<int>(s.kind)) + " is no Schedule::Kind");

@@ -40,6 +40,7 @@ Plan lowered(const Graph& graph, const TrainerOptions& options, std::int64_t bat
                        .loss = options.loss,
                        .optimizer = training ? std::optional(options.optimizer) : std::nullopt,
                        .groups = options.groups,
+                       .clip = options.clip,
                        .precision = options.precision,
                        .by_pack = traits.by_pack(batch),
                        .join = options.fuse && traits.joins,
@@ -301,6 +302,7 @@ bool Trainer::fit(const Dataset& train, const Dataset* test, const FitOptions& o
     s.plan(Mode::train, epoch.tail ? epoch.tail : epoch.batch);  // an epoch's last batch fails now, not after an epoch
   if (const std::int64_t tail = test ? test->size() % evaluation_batch : 0; tail) s.plan(Mode::eval, tail);  // so does the test set's
   const std::int64_t promise = s.promise();
+  s.class_names = train.classes;
   if (s.epochs_done < options.epochs) s.schedule_epochs = options.epochs;
   bool stopped = false;
   while (s.epochs_done < options.epochs) {

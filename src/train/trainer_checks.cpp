@@ -40,6 +40,7 @@ DType checked(const TrainerOptions& options) {
                                       " and " + std::to_string(options.steps_per_epoch));
   validate(options.device, options.executor);
   validate(options.optimizer);
+  validate(options.clip);
   validate(options.schedule);
   if (const auto* ce = std::get_if<CrossEntropy>(&options.loss); ce && !(ce->label_smoothing >= 0 && ce->label_smoothing <= 1))
     throw Error(ErrorKind::usage, "label_smoothing must lie in 0..1, got " + std::to_string(ce->label_smoothing));

@@ -39,6 +39,7 @@ Trainer::State::State(Network n, std::map<std::string, Shape> i, TrainerOptions 
     if ((shape.rank() != 1 && shape.rank() != 3) || shape.elements() == 0)
       throw Error(ErrorKind::usage, "input \"" + printable(name) + "\" must be (C, H, W) or (F), got " + to_string(shape));
   validate(options.optimizer);
+  validate(options.clip);
   validate(options.schedule);
   graph = network_graph(base_batch);
   parameters = graph->parameters();

@@ -148,11 +148,15 @@ const Trainer::State::Parts& Trainer::State::parts_of(std::int64_t samples) {
                      .loss = {},
                      .optimizer = options.optimizer,
                      .groups = options.groups,
+                     .clip = options.clip,
                      .precision = options.precision,
                      .by_pack = by_pack,
                      .assign = {.reuse = false}});
     std::size_t update = whole.calls.size();  // the optimizer's come last
-    while (update > whole.backward_from && std::holds_alternative<kernels::Update>(whole.calls[update - 1].call)) --update;
+    const auto moves = [](const Call& c) {
+      return std::holds_alternative<kernels::Update>(c) || std::holds_alternative<kernels::ClipGradients>(c);
+    };
+    while (update > whole.backward_from && moves(whole.calls[update - 1].call)) --update;
     known = parts
                 .emplace(samples, Parts{.forward = cut(whole, 0, whole.backward_from, by_pack),
                                         .backward = cut(whole, whole.backward_from, update, by_pack),

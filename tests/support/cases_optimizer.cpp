@@ -22,6 +22,17 @@ CallCase check_finite(std::int64_t n, std::int64_t at, double bad, double loss, 
   return c.call(call);
 }
 
+// Gradients of normal numbers, of which every 100th is 30 times as large.
+CallCase clip_gradients(std::int64_t n, double max_value, double max_norm, std::int64_t status, int lanes) {
+  CallCase c(lanes);
+  ClipGradients call{.n = n, .max_value = static_cast<float>(max_value), .max_norm = max_norm};
+  call.gradients = c.flat("gradients", n, [](std::int64_t e, Random& r) { return (e % 100 == 99 ? 30 : 1) * r.normal(); });
+  call.partial = c.scratch("partial", call.chunks() * 8);
+  call.state = c.add_state();
+  c.state.status = status;
+  return c.call(call);
+}
+
 // Kept values are ordinary numbers, kept squares positive ones. At the first step both are 0.
 CallCase update(const Optimizer& optimizer, std::int64_t n, std::int64_t step, std::int64_t status, int lanes) {
   CallCase c(lanes);
@@ -97,10 +108,25 @@ void add_check_finite_cases(std::vector<Case>& table) {
   check("stays_stopped", 17, -1, 0, 1, true, true, 1);
 }
 
+void add_clip_cases(std::vector<Case>& table) {
+  const auto add = [&](const char* name, std::int64_t n, double max_value, double max_norm, std::int64_t status = 0) {
+    table.push_back(
+        {std::string("clip_gradients_") + name, [=](int lanes) { return clip_gradients(n, max_value, max_norm, status, lanes); }});
+  };
+  add("by_norm", 20011, inf, 2.5);
+  add("by_norm_a_chunk", 8192, inf, 1);
+  add("by_norm_few", 3, inf, 0.1);
+  add("within_the_norm", 1000, inf, 1e6);
+  add("by_value", 20011, 1.25, inf);
+  add("by_both", 44426, 2, 10);
+  add("stopped", 33, 0.5, 1, 1);
+}
+
 }  // namespace
 
 void add_optimizer_cases(std::vector<Case>& table) {
   add_check_finite_cases(table);
+  add_clip_cases(table);
   const auto add = [&](const std::string& name, std::int64_t n, const Optimizer& optimizer, std::int64_t step = 3,
                        std::int64_t status = 0) {
     table.push_back({"update_" + name, [=](int lanes) { return update(optimizer, n, step, status, lanes); }});

@@ -334,6 +334,8 @@ void fields(V& v, T& t) {
   v.integer("batch_size", t.batch_size, 1, 1 << 24, "Samples per step");
   v.integer("save_every", t.save_every, 1, 1'000'000, "Epochs between checkpoints");
   v.integer("log_every", t.log_every, 1, 1'000'000, "Epochs between two progress lines");
+  v.number_or_none("clip_norm", t.clip.norm, above_zero, "Largest norm of all gradients together, to which they are scaled down");
+  v.number_or_none("clip_value", t.clip.value, above_zero, "Largest gradient; larger ones become this, with their sign");
   v.choice("precision", t.precision, precision_names, "Precision of the factors in convolutions and linear layers");
   v.seed("seed", t.seed, any_seed, "Seed of initial weights, order of samples and dropout");
   v.boolean("shuffle", t.shuffle, "Shuffle the samples in each epoch");

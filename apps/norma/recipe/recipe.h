@@ -143,6 +143,7 @@ struct ModelSection {
 };
 
 struct TrainSection {
+  Clip clip{};
   std::int64_t epochs = 1, batch_size = 256, save_every = 1;
   std::int64_t log_every = 1;  // epochs between two lines of the progress, in addition to the last one's
   Precision precision = Precision::fp32;
