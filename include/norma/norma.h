@@ -10,6 +10,7 @@
 #include "norma/files.h"             // IWYU pragma: export
 #include "norma/graph.h"             // IWYU pragma: export
 #include "norma/loss.h"              // IWYU pragma: export
+#include "norma/model_file.h"        // IWYU pragma: export
 #include "norma/module.h"            // IWYU pragma: export
 #include "norma/module_runner.h"     // IWYU pragma: export
 #include "norma/optimizer.h"         // IWYU pragma: export

@@ -1,10 +1,12 @@
 // Inference alone: a trained net that many threads may ask at once.
 #pragma once
 #include <cstdint>
+#include <filesystem>
 #include <memory>
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "norma/checkpoint.h"
@@ -36,6 +38,11 @@ class Predictor {
   // another shape. Throws Error(diverged) naming a value of the model that is not finite.
   Predictor(const Module& net, const Checkpoint& model, PredictorOptions options);
 
+  // A net from the file that save_safetensors wrote of Trainer::model(), or from a run directory of `norma train`, in which it reads
+  // model.safetensors. Net, input, transform and classes are the file's, not the options'.
+  // Throws Error(data) naming a file that is missing, damaged or does not say what its net is, as that of an nn::Operation.
+  static Predictor load(const std::filesystem::path& model, PredictorOptions options = {});
+
   // Writes the net's output for each sample, one after the other: outputs has samples * output().elements() floats, (N,F) or (N,C,H,W).
   // samples: [N][C][H][W] or [N][F], as stored.
   // Throws Error(usage) for samples of the other type and for wrong sizes; Error(data) naming sample and feature that are not finite;
@@ -45,13 +52,15 @@ class Predictor {
   std::vector<float> predict(std::span<const std::uint8_t> samples) const;
   std::vector<float> predict(std::span<const float> samples) const;
 
-  const Shape& input() const;   // of one sample, as stored
-  const Shape& output() const;  // of one sample
+  const Shape& input() const;                       // of one sample, as stored
+  const Shape& output() const;                      // of one sample
+  const std::vector<std::string>& classes() const;  // names that the file gave; else empty
   // Changes in reading the model, a sentence each: see Trainer::load_model.
   const std::vector<std::string>& notes() const;
 
  private:
   struct State;
+  explicit Predictor(std::shared_ptr<const State> state) : state_(std::move(state)) {}
   std::shared_ptr<const State> state_;
 };
 

@@ -15,6 +15,7 @@
 #include "kernels/cpu/scratch.h"
 #include "norma/batch_norm_tools.h"
 #include "norma/error.h"
+#include "norma/model_file.h"
 #include "norma/text.h"
 #include "src/data/affine.h"
 #include "src/execute/cpu_executor.h"
@@ -256,7 +257,7 @@ struct Predictor::State {
   DType stored;
   const kernels::cpu::Backend& backend;
   Affine affine;
-  std::vector<std::string> notes;
+  std::vector<std::string> notes, classes;
   Shape output;
   Route ones, packs;
   std::vector<std::vector<kernels::Call>> cut_calls;  // of packs, for most_one_by_one + 1 .. 15 samples; empty if it cannot be cut
@@ -266,6 +267,26 @@ struct Predictor::State {
 
 Predictor::Predictor(const Module& net, const Checkpoint& model, PredictorOptions options)
     : state_(std::make_shared<const State>(net, model, std::move(options))) {}
+
+Predictor Predictor::load(const std::filesystem::path& model, PredictorOptions options) {
+  std::error_code ignored;
+  const std::filesystem::path file = std::filesystem::is_directory(model, ignored) ? model / "model.safetensors" : model;
+  const Checkpoint weights = load_safetensors(file);
+  const std::optional<Module> net = read_model_net(weights.metadata, file.string());
+  const std::optional<ModelInput> input = read_model_input(weights.metadata, file.string());
+  if (!net || !input)
+    throw Error(ErrorKind::data, printable(file.string()) + " does not say what its " + (net ? "input" : "net") +
+                                     " is: an older norma or another program wrote it, or the net holds an nn::Operation; give the net "
+                                     "to Predictor's constructor");
+  options.input = input->sample, options.sample_type = input->stored, options.transform = input->transform;
+  try {
+    auto state = std::make_shared<State>(*net, weights, std::move(options));
+    state->classes = input->classes;
+    return Predictor(std::shared_ptr<const State>(std::move(state)));
+  } catch (const Error& e) {
+    throw Error(e.kind() == ErrorKind::usage ? ErrorKind::data : e.kind(), printable(file.string()) + ": " + e.what());
+  }
+}
 
 namespace {
 
@@ -293,6 +314,7 @@ std::vector<float> Predictor::predict(std::span<const float> samples) const {
 
 const Shape& Predictor::input() const { return there(state_).options.input; }
 const Shape& Predictor::output() const { return there(state_).output; }
+const std::vector<std::string>& Predictor::classes() const { return there(state_).classes; }
 const std::vector<std::string>& Predictor::notes() const { return there(state_).notes; }
 
 }  // namespace norma

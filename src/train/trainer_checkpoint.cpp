@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "norma/error.h"
+#include "norma/model_file.h"
 #include "src/files/safetensors_header.h"
 #include "src/net/match_tensors.h"
 #include "src/plan/lower.h"
@@ -63,7 +64,18 @@ bool cumulative(const Node& node) {
 
 }  // namespace
 
-Checkpoint Trainer::model() const { return Use(state_, "Trainer")->saved_model(); }
+Checkpoint Trainer::model() const {
+  const Use s(state_, "Trainer");
+  Checkpoint model = s->saved_model();
+  if (s->network) return model;
+  if (!s->plain) s->plain = s->unfused(s->options.batch);
+  write_model_net(*s->plain, model.metadata);
+  write_model_input(
+      {.data = {}, .sample = s->options.input, .stored = s->stored, .transform = s->options.transform, .classes = s->class_names},
+      model.metadata);
+  return model;
+}
+
 Checkpoint Trainer::training() const {
   const Use s(state_, "Trainer");
   s->refuse_within_evaluation("training");

@@ -240,6 +240,7 @@ struct Trainer::State {
   std::vector<double> factors;                   // of the groups' rates
   std::vector<std::vector<float>> scaled_rates;  // by these
   std::vector<float> targets;                    // one-hot labels, for MeanSquared
+  std::vector<std::string> class_names;          // of the set of the last fit
   std::vector<std::int32_t> unlabelled;          // stands for the labels of a set without labels
 };
 

@@ -65,6 +65,12 @@ ordered_json to_json(const Evaluation& e) { return {{"loss", e.loss}, {"accuracy
   throw Error(ErrorKind::usage, fmt::format("{}: {}", saved.weights.string(), why));
 }
 
+// The description of the input that the model was read with; the net is described anew.
+void keep_metadata(const Checkpoint& read, Checkpoint& model) {
+  for (const auto& [key, value] : read.metadata)
+    if (key != "norma.net") model.metadata[key] = value;
+}
+
 bool has_batch_norms(const Graph& graph) { return !batch_norms(graph).empty(); }
 
 // ---- bn-recalibrate
@@ -89,7 +95,7 @@ int recalibrate(const ToolRequest& request) {
   Checkpoint model = trainer.model();
   if (const std::string fault = first_fault(model); !fault.empty())
     throw Error(ErrorKind::diverged, fmt::format("nothing saved: {}", fault));
-  model.metadata = saved.model.metadata;
+  keep_metadata(saved.model, model);
   if (!saved.input) write_model_input(model_input(saved.recipe.data, data.train), model.metadata);
   make_folder(folder, "the folder");
   const FolderLock lock(folder);
@@ -190,7 +196,7 @@ int fold(const ToolRequest& request) {
   for (const FoldedBatchNorms::Folded& f : result.folded) norms.insert(f.norm), biased.insert(f.into);
   SavedModel folded{saved.weights, saved.recipe, result.model, saved.device, saved.input};
   folded.recipe.model = without_norms(saved.recipe.model, norms, biased);
-  folded.model.metadata = saved.model.metadata;
+  keep_metadata(saved.model, folded.model);
   if (!saved.input) write_model_input(model_input(saved.recipe.data, set), folded.model.metadata);
   Trainer without = load_trainer(folded, set.sample);
   Evaluation before, after;

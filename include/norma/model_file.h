@@ -1,0 +1,41 @@
+// What a model file says besides its weights: the net, the input it takes, the names of its classes. All is JSON in the file's metadata.
+#pragma once
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "norma/dataset.h"
+#include "norma/graph.h"
+#include "norma/module.h"
+#include "norma/shape.h"
+#include "norma/types.h"
+
+namespace norma {
+
+// Plain values: one thread at a time may change one, any number may read it.
+struct ModelInput {
+  std::string data;          // name of what it was trained on; may be empty
+  Shape sample;              // (C,H,W) or (F), as stored, before the transform
+  DType stored = DType::u8;  // u8 or f32
+  Transform transform;
+  std::vector<std::string> classes;
+};
+
+// Writes JSON under "norma.input" and "norma.classes". Writes nothing if the samples are larger than a reader accepts.
+void write_model_input(const ModelInput& input, std::map<std::string, std::string>& metadata);
+
+// Nothing where the file says nothing, as those of norma's first edition. Throws Error(data) naming `file`, key and field where a value
+// cannot be one that write_model_input wrote.
+std::optional<ModelInput> read_model_input(const std::map<std::string, std::string>& metadata, const std::string& file);
+
+// Writes JSON under "norma.net": the nodes of a graph that is not fused, with options, inputs and paths, without initialisers. Takes the
+// key away, and returns false, for a net that a file cannot hold: one with an nn::Operation, several inputs or outputs, or beyond 2 MB of
+// text.
+bool write_model_net(const Graph& graph, std::map<std::string, std::string>& metadata);
+
+// A net that gives this graph, for any batch. Nothing where the file says nothing. Throws Error(data) naming `file` and node for a net that
+// write_model_net never wrote. Options that no layer can have are refused when it is traced.
+std::optional<Module> read_model_net(const std::map<std::string, std::string>& metadata, const std::string& file);
+
+}  // namespace norma
