@@ -82,6 +82,6 @@ clean "bf16 and a schedule" \
   "$norma" train "$scratch/tiny.toml" --threads 4 --precision bf16 --schedule one_cycle --quiet --out "$scratch/bf16"
 clean "a comparison, two runs at once" "$norma" compare "$scratch/tiny.toml" --vary optimizer.lr=0.01,0.05 --seeds 2 --jobs 2 --epochs 1 \
   --quiet --out "$scratch/comparison"
-clean "four Trainers in four threads" "$build/tests/tsan/tsan_trainers"
+clean "four Trainers in four threads, and a Predictor asked by four" "$build/tests/tsan/tsan_trainers"
 echo "$count runs, $failed failed"
 [ $failed = 0 ]

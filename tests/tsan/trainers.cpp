@@ -1,5 +1,8 @@
-// Four Trainers in four threads at once, two OpenMP threads each; then each net alone, which must come to the same bits.
+// Four Trainers in four threads at once, two threads each; then each net alone, which must come to the same bits. Then one Predictor that
+// four threads ask at once.
+#include <algorithm>
 #include <cstdio>
+#include <span>
 #include <string>
 #include <thread>
 #include <vector>
@@ -30,6 +33,25 @@ std::string trained(int which, const norma::DatasetPair& data) {
          std::to_string(trainer.predict(data.test).size());
 }
 
+// Whether each of four threads gets what one alone gets, samples one by one and in packs.
+bool predicted_together(const norma::DatasetPair& data) {
+  norma::Trainer trainer(net(0), options(0));
+  trainer.fit(data, {.epochs = 1});
+  const norma::Predictor predictor(net(0), trainer.model(), {.input = data.test.sample});
+  const std::vector<float> alone = predictor.predict(data.test.bytes);
+  std::vector<int> wrong(4);
+  std::vector<std::thread> threads;
+  for (std::size_t t = 0; t < 4; ++t)
+    threads.emplace_back([&, t] {
+      for (std::size_t n = 1; n <= 20; ++n) {
+        const std::vector<float> y = predictor.predict(std::span(data.test.bytes).first(n * 28 * 28));
+        wrong[t] += !std::equal(y.begin(), y.end(), alone.begin());
+      }
+    });
+  for (std::thread& t : threads) t.join();
+  return wrong == std::vector<int>(4);
+}
+
 }  // namespace
 
 int main() {
@@ -40,7 +62,7 @@ int main() {
   for (std::thread& t : threads) t.join();
   for (int i = 0; i < 4; ++i) alone.push_back(trained(i, data));
   for (const std::string& s : together) std::printf("%s\n", s.c_str());
-  if (together == alone) return 0;
-  std::fprintf(stderr, "together other bits than alone\n");
-  return 1;
+  if (together != alone) return std::fprintf(stderr, "together other bits than alone\n"), 1;
+  if (!predicted_together(data)) return std::fprintf(stderr, "a Predictor gave threads other bits than one alone\n"), 1;
+  return 0;
 }
