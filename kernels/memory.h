@@ -51,17 +51,18 @@ struct Memory {
 // Counters of a run, kept with the data, so that a Plan never changes from step to step. The host writes them before an epoch; Advance
 // moves them. A checkpoint holds all but population and epoch, which the host knows.
 struct StepState {
-  std::uint64_t seed = 0;       // keys Philox, with step and layer
-  std::int64_t step = 0;        // optimizer steps done since the start of training
-  std::int64_t population = 0;  // samples of the set
-  std::int64_t epoch = 0;       // counted from 0: orders the samples
-  std::int64_t position = 0;    // in that order, of the next sample
-  std::int64_t batch = 0;       // index into `rates` of the next step: batches done this epoch
-  std::int64_t status = 0;      // 0, or 1 once a loss or gradient was not finite: from then on nothing is updated
-  std::int64_t samples = 0;     // samples seen since the host cleared it
-  std::int64_t correct = 0;     // of them, with the label on top
-  std::int64_t counted = 0;     // of them, not ignored by the loss
-  double loss_sum = 0;          // sum of the samples' losses
+  std::uint64_t seed = 0;           // keys Philox, with step and layer
+  std::int64_t step = 0;            // optimizer steps done since the start of training
+  std::int64_t optimizer_from = 0;  // the step at which the optimizer began: 0, or where it was reset
+  std::int64_t population = 0;      // samples of the set
+  std::int64_t epoch = 0;           // counted from 0: orders the samples
+  std::int64_t position = 0;        // in that order, of the next sample
+  std::int64_t batch = 0;           // index into `rates` of the next step: batches done this epoch
+  std::int64_t status = 0;          // 0, or 1 once a loss or gradient was not finite: from then on nothing is updated
+  std::int64_t samples = 0;         // samples seen since the host cleared it
+  std::int64_t correct = 0;         // of them, with the label on top
+  std::int64_t counted = 0;         // of them, not ignored by the loss
+  double loss_sum = 0;              // sum of the samples' losses
 };
 
 // Result of one loss Call.

@@ -229,6 +229,9 @@ class Trainer {
   // A missing num_batches_tracked is read as 0. The checkpoint's own notes follow.
   std::vector<std::string> load_model(const Checkpoint& model);
   void load_training(const Checkpoint& training);
+  // Makes the optimizer a new one: all that it keeps is 0, and its next step counts as its first. Parameters, running statistics, gradients
+  // and all other counters stay, so the schedule, the samples' order and dropout go on. Throws Error(usage) within on_step and go_on.
+  void reset_optimizer();
 
   // One tensor by name: parameters ("conv1.weight"), buffers, and after a step gradients ("conv1.weight.grad"). Activations share memory
   // within a step: observe reads those. Throws Error(usage) for any other name, and for a gradient before the first step.

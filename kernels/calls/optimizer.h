@@ -49,7 +49,7 @@ inline constexpr std::size_t most_kept = 3;
 static_assert(most_kept == 3, "Update::operands() lists them");
 
 // Update's arithmetic, what it keeps, and its floating-point operations for a parameter. g is the parameter's gradient, lr is
-// rates[state.batch], t = state.step + 1.
+// rates[state.batch], t = state.step - state.optimizer_from + 1.
 //
 // SGD: g += weight_decay*w; with momentum: buffer = t == 1 ? g : momentum*buffer + (1-dampening)*g;
 // d = nesterov ? g + momentum*buffer : buffer; w -= lr*d

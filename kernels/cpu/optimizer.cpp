@@ -72,7 +72,7 @@ void update(const Sgd& o, const Update& call, const StepState& state, const Memo
   }
   float* const buffer = memory.at<float>(call.kept[0]);
   const V momentum = set1(static_cast<float>(o.momentum)), damped = set1(static_cast<float>(1 - o.dampening));
-  const bool first_step = state.step == 0, nesterov = o.nesterov;
+  const bool first_step = state.step == state.optimizer_from, nesterov = o.nesterov;
   parallel_for_vectors(call.n, [=](std::int64_t i, auto access) {
     const V old = access.load(w + i), g = fma(decay, old, access.load(gradients + i));
     const V v = first_step ? g : fma(damped, g, momentum * access.load(buffer + i));
@@ -86,7 +86,8 @@ void update(const Adam& o, const Update& call, const StepState& state, const Mem
   float* const m = memory.at<float>(call.kept[0]);
   float* const v = memory.at<float>(call.kept[1]);
   const float* const gradients = memory.at<float>(call.gradients);
-  const double t = static_cast<double>(state.step + 1), rate = static_cast<double>(memory.at<float>(call.rates)[state.batch]);
+  const double t = static_cast<double>(state.step - state.optimizer_from + 1);
+  const double rate = static_cast<double>(memory.at<float>(call.rates)[state.batch]);
   const auto broadcast = [](double x) { return set1(static_cast<float>(x)); };
   const V shrink = broadcast(o.decoupled ? 1 - rate * o.weight_decay : 1), decay = broadcast(o.decoupled ? 0 : o.weight_decay);
   const V beta1 = broadcast(o.beta1), beta2 = broadcast(o.beta2), rest1 = broadcast(1 - o.beta1), rest2 = broadcast(1 - o.beta2);

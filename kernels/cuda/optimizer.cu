@@ -78,7 +78,7 @@ struct SgdUpdate {
     float rate;
     bool is_first;
   };
-  __device__ __forceinline__ Step prepare(const StepState& state) const { return {rates[state.batch], state.step == 0}; }
+  __device__ __forceinline__ Step prepare(const StepState& state) const { return {rates[state.batch], state.step == state.optimizer_from}; }
   template <int n>
   __device__ __forceinline__ void apply(const Step& step, std::int64_t i) const {
     float old[n], g[n], d[n] = {};
@@ -110,7 +110,7 @@ struct AdamUpdate {
   __device__ __forceinline__ const Step& prepare(const StepState& state) const {
     Step& step = shared<Step>();
     if (threadIdx.x == 0) {
-      const double t = static_cast<double>(state.step + 1), rate = static_cast<double>(rates[state.batch]);
+      const double t = static_cast<double>(state.step - state.optimizer_from + 1), rate = static_cast<double>(rates[state.batch]);
       step = {static_cast<float>(decoupled ? 1 - rate * weight_decay : 1),
               static_cast<float>(decoupled ? 0 : weight_decay),
               static_cast<float>(beta1),

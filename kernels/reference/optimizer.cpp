@@ -41,7 +41,7 @@ void update(const Sgd& o, const Update& call, const StepState& state, const Memo
     if (o.weight_decay != 0) d += scalar<T>(o.weight_decay) * w;
     if (o.momentum != 0) {
       T& buffer = m.floats(call.kept[0])[i];
-      buffer = state.step == 0 ? d : momentum * buffer + scalar<T>(1 - o.dampening) * d;
+      buffer = state.step == state.optimizer_from ? d : momentum * buffer + scalar<T>(1 - o.dampening) * d;
       d = o.nesterov ? d + momentum * buffer : buffer;
     }
     w -= rate * d;
@@ -52,7 +52,7 @@ template <class T>
 void update(const Adam& o, const Update& call, const StepState& state, const Memory<T>& m) {
   using std::sqrt;
   const T rate = m.floats(call.rates)[state.batch];
-  const double t = static_cast<double>(state.step + 1);
+  const double t = static_cast<double>(state.step - state.optimizer_from + 1);
   const T correction1 = scalar<T>(1 - std::pow(o.beta1, t)), correction2 = scalar<T>(std::sqrt(1 - std::pow(o.beta2, t)));
   for (std::int64_t i = 0; i < call.n; ++i) {
     T &w = m.floats(call.w)[i], &mean = m.floats(call.kept[0])[i], &square = m.floats(call.kept[1])[i];

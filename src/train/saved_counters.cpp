@@ -11,6 +11,8 @@ namespace {
 
 using kernels::StepState;
 
+constexpr const char* optimizer_from_name = "optimizer_from";
+
 // Every scalar but the checksum, in the file's order.
 template <class Counters, class F>
 void for_each_scalar(Counters&& c, F f) {
@@ -25,13 +27,22 @@ void for_each_scalar(Counters&& c, F f) {
   f("correct", c.at.correct);
   f("counted", c.at.counted);
   f("loss_sum_bits", c.at.loss_sum);
+  f(optimizer_from_name, c.at.optimizer_from);
 }
 
 constexpr const char* checksum_name = "counters_checksum";
 
+// Only a file whose optimizer was reset has this scalar, so that all others are as they always were.
+template <class T>
+bool left_out(std::string_view name, T value) {
+  return name == optimizer_from_name && value == 0;
+}
+
 std::int64_t checksum(const SavedCounters& c) {
   Sha256 sha;
-  for_each_scalar(c, [&](const char*, const auto& v) { sha.update(&v, sizeof v); });
+  for_each_scalar(c, [&](const char* name, const auto& v) {
+    if (!left_out(name, v)) sha.update(&v, sizeof v);
+  });
   return static_cast<std::int64_t>(std::stoull(sha.hex().substr(0, 16), nullptr, 16));
 }
 
@@ -88,7 +99,9 @@ void append(const SavedCounters& counters, Checkpoint& training) {
   const auto add = [&](const char* name, std::int64_t v) {
     training.tensors.push_back(StoredTensor::from(name, {}, std::span<const std::int64_t>{&v, 1}));
   };
-  for_each_scalar(counters, [&](const char* name, const auto& v) { add(name, std::bit_cast<std::int64_t>(v)); });
+  for_each_scalar(counters, [&](const char* name, const auto& v) {
+    if (!left_out(name, v)) add(name, std::bit_cast<std::int64_t>(v));
+  });
   add(checksum_name, checksum(counters));
 }
 
@@ -104,13 +117,16 @@ SavedCounters read_counters(const Checkpoint& training, const TrainerOptions& op
   for_each_scalar(c, [&]<class T>(const char* name, T& v) {
     const StoredTensor* const t = scalar(training, name);
     if (t) v = std::bit_cast<T>(t->integers().at(0));
-    else if (sum || std::string_view(name) != "epoch_batch") throw Error(ErrorKind::data, std::string("training state: no ") + name);
+    else if (!left_out(name, v) && (sum || std::string_view(name) != "epoch_batch"))
+      throw Error(ErrorKind::data, std::string("training state: no ") + name);
   });
   if (!sum) c.epoch_batch = c.epoch_samples > 0 ? EpochBatches(c.epoch_samples, options).batch : 0;  // not saved before the checksum was
 
   constexpr std::int64_t most = std::int64_t{1} << 53;
   const StepState& at = c.at;
   require_range("step", at.step, 0, most, "");
+  if (training.find(optimizer_from_name))
+    require_range(optimizer_from_name, at.optimizer_from, 1, at.step, ", as step is " + number(at.step));
   require_range("epochs_done", c.epochs_done, 0, at.step, ", as step is " + number(at.step));
   require_range("epoch_samples", c.epoch_samples, 0, most, "");
   require_range("epoch_batch", c.epoch_batch, 0, c.epoch_samples, ", the samples of the epoch");

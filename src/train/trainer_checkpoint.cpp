@@ -184,4 +184,18 @@ void Trainer::load_training(const Checkpoint& training) {
   s.went_forward = s.went_backward = nullptr;
 }
 
+void Trainer::reset_optimizer() {
+  const Use use(state_, "Trainer");
+  State& s = *use;
+  s.refuse_within_step("reset_optimizer");
+  for (const kernels::Kept& value : s.kept()) {
+    const int index = s.id(optimizer_value(value)).index;
+    const std::vector<std::byte> zeros((*s.base)[ValueId{index}].bytes);
+    s.executor->write(*s.base, index, zeros.data(), zeros.size());
+  }
+  kernels::StepState at = s.counters();
+  at.optimizer_from = at.step;
+  s.set_counters(at);
+}
+
 }  // namespace norma

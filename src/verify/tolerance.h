@@ -65,6 +65,7 @@ template <class F>
 void for_each_member(const kernels::StepState& actual, const kernels::StepState& expected, F f) {
   f("seed", actual.seed, expected.seed);
   f("step", actual.step, expected.step);
+  f("optimizer_from", actual.optimizer_from, expected.optimizer_from);
   f("population", actual.population, expected.population);
   f("epoch", actual.epoch, expected.epoch);
   f("position", actual.position, expected.position);

@@ -33,20 +33,21 @@ CallCase clip_gradients(std::int64_t n, double max_value, double max_norm, std::
   return c.call(call);
 }
 
-// Kept values are ordinary numbers, kept squares positive ones. At the first step both are 0.
-CallCase update(const Optimizer& optimizer, std::int64_t n, std::int64_t step, std::int64_t status, int lanes) {
+// Kept values are ordinary numbers, kept squares positive ones. At the optimizer's first step, which is `from`, both are 0.
+CallCase update(const Optimizer& optimizer, std::int64_t n, std::int64_t step, std::int64_t status, int lanes, std::int64_t from = 0) {
   CallCase c(lanes);
   Update call{.n = n, .optimizer = optimizer};
   call.w = c.flat("w", n, normal());
   const auto kept = kept_values(optimizer);
   for (std::size_t i = 0; i < kept.size(); ++i)
     if (kept[i].name)
-      call.kept[i] = c.flat(kept[i].name, n, step == 0 ? constant(0) : kept[i].never_negative ? uniform(0.01, 0.1) : normal(0, 0.1));
+      call.kept[i] = c.flat(kept[i].name, n, step == from ? constant(0) : kept[i].never_negative ? uniform(0.01, 0.1) : normal(0, 0.1));
   // Every 5th gradient is 0: an adaptive optimizer's first step then divides by eps alone.
   call.gradients = c.flat("gradients", n, [](std::int64_t e, Random& r) { return e % 5 == 4 ? 0 : r.normal(); });
   call.state = c.add_state();
   call.rates = c.flat("rates", 3, uniform(0.0005, 0.1));
   c.state.step = step;
+  c.state.optimizer_from = from;
   c.state.status = status;
   return c.call(call);
 }
@@ -127,9 +128,9 @@ void add_clip_cases(std::vector<Case>& table) {
 void add_optimizer_cases(std::vector<Case>& table) {
   add_check_finite_cases(table);
   add_clip_cases(table);
-  const auto add = [&](const std::string& name, std::int64_t n, const Optimizer& optimizer, std::int64_t step = 3,
-                       std::int64_t status = 0) {
-    table.push_back({"update_" + name, [=](int lanes) { return update(optimizer, n, step, status, lanes); }});
+  const auto add = [&](const std::string& name, std::int64_t n, const Optimizer& optimizer, std::int64_t step = 3, std::int64_t status = 0,
+                       std::int64_t from = 0) {
+    table.push_back({"update_" + name, [=](int lanes) { return update(optimizer, n, step, status, lanes, from); }});
   };
   for (const std::int64_t n : {1, 15, 4096, 44426}) {
     add("sgd_n" + std::to_string(n), n, Sgd{});
@@ -150,6 +151,10 @@ void add_optimizer_cases(std::vector<Case>& table) {
   add("adamw_first_step", 17, adamw(1e-3, 0.1), 0);
   add("adam_other_betas", 17, Adam{.beta1 = 0.5, .beta2 = 0.9, .eps = 1e-3}, 5);
   add("adam_stopped", 33, adamw(), 3, 1);
+  add("sgd_momentum_reset", 33, Sgd{.momentum = 0.9, .dampening = 0.5}, 7, 0, 7);
+  add("sgd_momentum_after_reset", 33, Sgd{.momentum = 0.9, .dampening = 0.5}, 8, 0, 7);
+  add("adam_reset", 33, Adam{}, 20000, 0, 20000);
+  add("adam_after_reset", 33, Adam{}, 20003, 0, 20000);
   add("rmsprop_first_step", 33, RMSprop{}, 0);
   add("rmsprop_decay", 33, RMSprop{.weight_decay = 0.01});
   add("rmsprop_momentum", 8193, RMSprop{.momentum = 0.9});

@@ -181,7 +181,7 @@ void train(Choices& r, Counts& counts) {
     bool may_train = false;
     const auto one = [&](int nested, const auto& self) -> void {
       const Dataset& d = any_set();
-      switch (r.below(nested ? 11 : 14)) {
+      switch (r.below(nested ? 11 : 15)) {
         case 0: (void)t.evaluate(d); break;
         case 1: (void)t.predict(d); break;
         case 2: (void)t.read(any_name(r, t.unfused_graph())); break;
@@ -198,6 +198,7 @@ void train(Choices& r, Counts& counts) {
         case 10: (void)fold_batch_norms(r.one_in(2) ? t.unfused_graph() : t.graph(), model); break;
         case 11: may_train = true, (void)t.recalibrate(d, small()); break;
         case 12: may_train = true, t.load_model(model), t.load_training(training); break;
+        case 13: t.reset_optimizer(); break;
         default: {
           may_train = true;
           const bool nest = r.one_in(4);

@@ -104,6 +104,7 @@ TEST(Misuse, Training) {
       {"a gradient before a step", usage, {"fc1.weight.grad", "none"}, [&] { t.read("fc1.weight.grad"); }},
       {"fit within on_step", usage, {"fit", "on_step"}, in_step([&] { t.fit(data, nullptr, {.epochs = 20}); })},
       {"loading within on_step", usage, {"load_training", "on_step"}, in_step([&] { t.load_training(before); })},
+      {"a reset within on_step", usage, {"reset_optimizer", "on_step"}, in_step([&] { t.reset_optimizer(); })},
       {"an activation", usage, {"\"relu1\"", "observe"}, [&] { t.read("relu1"); }},
       {"one that is folded away", usage, {"\"bn1\"", "observe"}, [&] { t.read("bn1"); }},
       {"its gradient", usage, {"\"fc1.grad\"", "observe"}, [&] { t.read("fc1.grad"); }},
@@ -151,6 +152,7 @@ TEST(Misuse, WithinGoOn) {
       [&] { (void)t.training(); },
       [&] { t.load_training(training); },
       [&] { t.load_model(model); },
+      [&] { t.reset_optimizer(); },
   };
   int refused = 0;
   const auto go_on = [&] {
@@ -159,7 +161,7 @@ TEST(Misuse, WithinGoOn) {
   };
   EXPECT_TRUE(t.fit(data, &test, {.epochs = 2, .go_on = go_on}));
   plain.fit(data, &test, {.epochs = 2});
-  EXPECT_GE(refused, 22);
+  EXPECT_GE(refused, 24);
   EXPECT_EQ(t.parameters_hash(), plain.parameters_hash());
   for (std::size_t e = 0; e < 2; ++e) EXPECT_EQ(t.history()[e].test_loss, plain.history()[e].test_loss);
 }

@@ -29,12 +29,13 @@ using test::expect_error;
 using test::net;
 using test::options;
 
-// Stopped before the first step, after the second of an epoch of three, and after an epoch.
+// Stopped before the first step, after the second of an epoch of three, and after an epoch; one with an optimizer that was reset.
 std::vector<Checkpoint> states() {
   std::vector<Checkpoint> all;
   for (const std::int64_t steps : {0, 2, 3, 5}) {
     Trainer t{net, options()};
     if (steps) t.fit(bars(95), nullptr, {.epochs = 3, .on_step = [&](const Progress&) { return t.steps_done() < steps; }});
+    if (steps == 5) t.reset_optimizer(), t.fit(bars(95), nullptr, {.epochs = 3, .on_step = [&](const Progress&) { return false; }});
     all.push_back(t.training());
   }
   return all;
@@ -58,6 +59,7 @@ Checkpoint with_checksum(Checkpoint c) {
   std::size_t i = 0;
   for (const char* name : {"epochs_done", "epoch_samples", "epoch_batch"}) counters.*own[i++] = c.find(name)->integers()[0];
   using kernels::StepState;
+  if (const StoredTensor* from = c.find("optimizer_from")) counters.at.optimizer_from = from->integers()[0];
   std::int64_t StepState::*const of_epoch[] = {&StepState::step,    &StepState::position, &StepState::batch,
                                                &StepState::samples, &StepState::correct,  &StepState::counted};
   i = 0;
@@ -74,6 +76,7 @@ Checkpoint with_checksum(Checkpoint c) {
 void for_each_forgery(const Checkpoint& state, const std::function<void(const std::string&, std::int64_t)>& f) {
   constexpr std::int64_t largest = std::numeric_limits<std::int64_t>::max(), least = std::numeric_limits<std::int64_t>::min();
   for (const std::string& name : counter_names()) {
+    if (!state.find(name)) continue;  // of an optimizer that was not reset
     const std::int64_t own = state.find(name)->integers().at(0);
     for (const std::int64_t v : {std::int64_t{-1}, std::int64_t{0}, own == largest ? least : own + 1, own == least ? largest : own - 1,
                                  std::int64_t{1} << 31, std::int64_t{1} << 40, largest, least})
@@ -146,6 +149,10 @@ TEST(TrainerCounters, WhatIsWrongIsNamed) {
   refused("correct", 81, {"correct is 81"});
   refused("loss_sum_bits", std::bit_cast<std::int64_t>(std::nan("")), {"loss_sum"});
   refused("counters_checksum", 1, {"checksum"});
+  const Checkpoint reset = states()[3];
+  for (const std::int64_t v : {0, 7})
+    expect_error(ErrorKind::data, {"optimizer_from is " + std::to_string(v), "1..6", "step is 6"},
+                 [&] { t.load_training(with_counter(reset, "optimizer_from", v)); });
 }
 
 TEST(TrainerCounters, OfAnotherBatchSizeTheyGoOnBetweenEpochsOnly) {

@@ -43,6 +43,7 @@ TEST(Tolerance, EveryMemberOfStateAndLossIsCompared) {
     EXPECT_EQ(off(s, StepState{}), std::vector<std::string>{name});
   };
   state("seed", &StepState::seed), state("step", &StepState::step), state("population", &StepState::population);
+  state("optimizer_from", &StepState::optimizer_from);
   state("epoch", &StepState::epoch), state("position", &StepState::position), state("batch", &StepState::batch);
   state("status", &StepState::status), state("samples", &StepState::samples), state("correct", &StepState::correct);
   state("counted", &StepState::counted), state("loss_sum", &StepState::loss_sum);
