@@ -1,5 +1,6 @@
 // The activations: one row each, which all of norma reads. To add one: an enumerator and its row here, its formulas in
 // kernels/activation.h, its module in norma/module.h, and its layer in a recipe (apps/norma/recipe/recipe.h).
+// Its types are plain values: one thread at a time may change one, any number may read it.
 #pragma once
 #include <cstddef>
 #include <cstdint>

@@ -1,4 +1,5 @@
 // Mending a trained net's batch norms. Running statistics made anew: Trainer::recalibrate.
+// Its types are plain values: one thread at a time may change one, any number may read it.
 #pragma once
 #include <string>
 #include <vector>

@@ -1,4 +1,5 @@
 // safetensors files (https://huggingface.co/docs/safetensors: u64 header length, JSON header, tensors).
+// Its types are plain values: one thread at a time may change one, any number may read it.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -31,7 +32,7 @@ struct Checkpoint {
   std::map<std::string, std::string> metadata;
   std::vector<std::string> notes{};  // load_safetensors' changes in reading the file, a sentence each; not saved
 
-  const StoredTensor* find(std::string_view name) const;  // null if absent
+  const StoredTensor* find(std::string_view name) const;  // null if absent; good until `tensors` changes
 };
 
 // Names the first value that no trained net holds: "conv1.weight is nan at element 3". That is a float that is not finite or a running

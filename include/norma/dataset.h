@@ -1,4 +1,5 @@
 // Data sets in memory: images as uint8 or features as float, with integer labels or float targets.
+// Its types are plain values: one thread at a time may change one, any number may read it.
 #pragma once
 #include <cstdint>
 #include <filesystem>

@@ -1,4 +1,5 @@
 // Devices: which there are, and what of this machine can be used.
+// Its types are plain values: one thread at a time may change one, any number may read it.
 #pragma once
 #include <cstddef>
 #include <cstdint>

@@ -17,6 +17,7 @@ enum class ErrorKind : int {
   verification = 6,  // results of two backends differ
 };
 
+// A plain value: one thread at a time may change it, any number may read it.
 class Error : public std::runtime_error {
  public:
   Error(ErrorKind kind, const std::string& message) : std::runtime_error(message), kind_(kind) {}

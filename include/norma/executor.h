@@ -1,4 +1,5 @@
 // The Executor: one device's memory, and the running of Plans on it.
+// Its structs are plain values: one thread at a time may change one, any number may read it.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -23,18 +24,20 @@ struct ExecutorOptions {
   Capture capture = Capture::branches;
   std::int64_t graph_calls = 2048;  // most Calls in a captured graph, in whole steps; one step at least
   // The CPU's loops run on these threads of the host instead of norma's own. Calls work(i) once for each i < n, at the same time or one
-  // after the other, and returns when all are done. `threads` is then the number of parts at a time. The bits are the same.
+  // after the other, and returns when all are done. `threads` is then the number of parts at a time. The bits are the same. What it refers
+  // to must live as long as the Executor.
   std::function<void(int n, const std::function<void(int)>& work)> parallel_for{};
 };
 
+// One thread at a time may call an Executor, which does not check it. Each thread may have its own.
 class Executor {
  public:
   virtual ~Executor() = default;
   // "cpu (avx512, 2 threads)"
   virtual std::string description() const = 0;
-  virtual const DeviceTraits& traits() const = 0;
+  virtual const DeviceTraits& traits() const = 0;  // good as long as the Executor
   // Makes memory for the Plan. Its persistent regions are those of the Plans prepared before, and keep their contents; new
-  // memory is zero. The Plan must outlive the Executor's use of it.
+  // memory is zero. The Plan must live until the last call of this Executor.
   virtual void prepare(const Plan& plan) = 0;
   // Binds a value of Region::data to these bytes of the host, in every Plan that has a value of that name. The CPU reads them in place, a
   // GPU copies them. They must stay until the next bind or the Executor's end. A GPU that already has this source under this version, other

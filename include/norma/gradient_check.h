@@ -1,4 +1,5 @@
 // Checks gradients that somebody wrote by hand against differences of the function itself.
+// Its types are plain values: one thread at a time may change one, any number may read it.
 #pragma once
 #include <cstdint>
 #include <string>

@@ -1,5 +1,6 @@
 // The graph of a net: nodes in the order they were built (so inputs precede users), each with its inferred shape and module path.
 // A Builder is what modules write to. Errors name the path: "[block2/bn] expects ...".
+// Its structs are plain values: one thread at a time may change one, any number may read it.
 #pragma once
 #include <cstdint>
 #include <map>
@@ -43,7 +44,7 @@ struct Graph {
   std::vector<Node> nodes;
   std::vector<Value> outputs;
 
-  // Throws Error(usage) for a Value that is not one of its nodes.
+  // Throws Error(usage) for a Value that is not one of its nodes. The reference is good until `nodes` changes.
   const Node& operator[](Value v) const;
   // Parameters and buffers of all nodes in node order; names are unique. PyTorch's state_dict names and shapes, '.' between path parts.
   std::vector<ParameterInfo> parameters() const;
@@ -51,6 +52,7 @@ struct Graph {
   std::string print() const;
 };
 
+// One thread at a time uses a Builder, which does not check it, for one net. Each thread may have its own.
 class Builder {
   // One more of something within itself, for its lifetime. Throws Error(usage) beyond 200.
   class Level {
@@ -75,11 +77,11 @@ class Builder {
   Value activation(Activation act, Value x) { return emit(ActivationNode{act}, {x}); }
   // option: what the activation's row in norma/activation.h says, negative_slope or alpha.
   Value activation(Activation act, Value x, double option) { return emit(ActivationNode{act, option}, {x}); }
-  const Shape& shape(Value v) const;
+  const Shape& shape(Value v) const;  // good until the next node
   // Throws Error(usage) naming the current path unless the Value is one of this net. what: "a module returns".
   void check(Value v, const std::string& what) const;
 
-  // Path parts are pushed for the lifetime of a Scope, at most 200 of them.
+  // Path parts are pushed for the lifetime of a Scope, at most 200 of them. A Scope ends before its Builder, the latest first.
   class Scope {
    public:
     Scope(Builder& b, std::string_view name);

@@ -1,4 +1,5 @@
 // Instruments: measure how fast a device, modules and Calls are, and check that results are right.
+// Its types are plain values: one thread at a time may change one, any number may read it.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -44,6 +45,7 @@ Roofline measure_roofline(const Device& device, const ExecutorOptions& options =
 // both. On the CPU it is the streaming copy.
 // Each call copies `copies` arrays of `array_bytes` bytes (rounded up), one after the other. With enough of them none is in a cache. A GPU
 // repeats that for 5 ms. The call returns bytes per second, reads and writes together. Throws Error(device) if the device cannot be used.
+// One thread at a time may call it or a copy of it.
 std::function<double()> copy_probe(const Device& device, const ExecutorOptions& options, std::size_t array_bytes, std::int64_t copies = 1);
 
 // Returns the size of the largest cache that the whole device shares: a GPU's L2. On the CPU it is the size that the system tells, else 0.

@@ -1,4 +1,5 @@
 // A Plan on a GPU that need not be there: the kernels that its Calls queue.
+// Its types are plain values: one thread at a time may change one, any number may read it.
 #pragma once
 #include <cstdint>
 #include <optional>

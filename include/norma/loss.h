@@ -1,4 +1,5 @@
 // Losses: one number that a net's output and its targets give.
+// Its types are plain values: one thread at a time may change one, any number may read it.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -25,7 +26,7 @@ struct MeanSquared {
   Reduction reduction = Reduction::mean;
 };
 
-// A loss of one's own sees a batch in this form, in NCHW order.
+// A loss of one's own sees a batch in this form, in NCHW order. The spans are good until it returns.
 struct LossInput {
   std::int64_t samples = 0;
   std::span<const float> outputs{};        // (N,C) or (N,C,H,W)
@@ -38,6 +39,7 @@ struct LossInput {
 // The function returns the loss of the batch, and fills its gradient by each output. The gradient is 0 before, and empty in an evaluation.
 // One thread calls it, the one that trains. What it throws leaves the step undone. The loss of an epoch or a set is the mean over its
 // batches, weighted by their samples. Accuracy is that of labels, else 0. check_gradient (norma/gradient_check.h) tests it.
+// Copies share the function, so several Trainers may call it at the same time. What it refers to must live as long as they do.
 struct CustomLoss {
   using Function = std::function<double(const LossInput& in, std::span<float> gradient)>;
   enum class Against : std::uint8_t { targets, labels };

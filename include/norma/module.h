@@ -3,6 +3,7 @@
 // It returns the Value its last layer gave, or the one it was given. Channels and input sizes are inferred. Options and defaults are
 // PyTorch's. A parameter's name comes from its place in the net. nn::Sequential names its children by kind and number (conv1, bn1, relu1,
 // pool1, fc1, ...) unless given names.
+// All types here are plain values: one thread at a time may change one, any number may read it.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -56,7 +57,8 @@ struct Init {
   static constexpr Init he_normal(double gain = 1.4142135623730951) { return {Kind::he_normal, gain, 0}; }
 };
 
-// Any module, held by value.
+// Any module, held by value. Any number of threads may call it at the same time, if its operator() only reads. A Trainer calls it anew for
+// a new batch size, so what it refers to must live as long as the Trainer.
 class Module {
  public:
   // Throws Error(usage) for an empty std::function or a null pointer.
@@ -266,6 +268,8 @@ struct Flatten {
 
 // An operation of one's own. Its functions run on the CPU, on one thread, and see floats in NCHW order, without padding; on a GPU values
 // travel there and back. What they throw leaves the step undone. check_gradients (norma/gradient_check.h) tests them.
+// Several threads call them at the same time where several predict with one Predictor. What they refer to must outlive all that runs the
+// net.
 struct Operation {
   struct Parameter {
     std::string name;  // "slope"; of the operation "act": "act.slope"

@@ -19,7 +19,8 @@
 
 namespace norma {
 
-// One thread at a time; a call while another thread's runs, or of a runner that was moved from, throws Error(usage).
+// One thread at a time; a call while another thread's runs, or of a runner that was moved from, throws Error(usage). References that it
+// returns are good as long as it.
 class ModuleRunner {
  public:
   struct Options {

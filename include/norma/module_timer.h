@@ -14,7 +14,7 @@
 
 namespace norma {
 
-// One thread at a time, as ModuleRunner.
+// One thread at a time, as ModuleRunner. References that it returns are good as long as it.
 class ModuleTimer {
  public:
   struct Options {

@@ -1,4 +1,5 @@
 // Optimizers and learning-rate schedules: plain descriptions, PyTorch's options, defaults and arithmetic.
+// Its types are plain values: one thread at a time may change one, any number may read it.
 #pragma once
 #include <cstdint>
 #include <optional>

@@ -1,6 +1,8 @@
 // A Plan is a net compiled for one batch size and mode: an ordered list of Calls over one preallocated arena.
 // Trainer and ModuleRunner build it for a device's traits: 16 or 32 lanes, joined Calls or not. It holds no device memory and can be
 // printed.
+// Its structs are plain values: one thread at a time may change one, any number may read it. A compiled Plan never changes: any number of
+// threads may read it. That of an object, such as a Trainer, lives as long as the object.
 #pragma once
 #include <array>
 #include <cstddef>

@@ -1,4 +1,5 @@
 // Inference alone: a trained net that many threads may ask at once.
+// Its structs are plain values: one thread at a time may change one, any number may read it.
 #pragma once
 #include <cstdint>
 #include <filesystem>
@@ -27,7 +28,7 @@ struct PredictorOptions {
 
 // A net in evaluation mode on the CPU. It never changes: any number of threads may call it at the same time, and none waits for another.
 // Each call works on its own thread, in memory that earlier calls left behind. Once there is memory for as many calls as run at a time,
-// and at most 64, nothing is allocated. Copies share the net and its memory.
+// and at most 64, nothing is allocated. Copies share the net and its memory. References that it returns are good as long as one of them.
 // Outputs have the bits of Trainer::predict (a zero's sign excepted), however many samples are given at a time. With `fold` these are the
 // bits of the folded net.
 class Predictor {

@@ -1,5 +1,6 @@
 // A tensor's logical shape, at most four dimensions: (N), (N,F) or (N,C,H,W). Plain data, usable in constant expressions. More dimensions,
 // negative ones, and a product beyond 64 bits throw Error(usage), or do not compile where the shape is a constant.
+// Its types are plain values: one thread at a time may change one, any number may read it.
 #pragma once
 #include <cstddef>
 #include <cstdint>

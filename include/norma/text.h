@@ -1,5 +1,6 @@
 // Makes text from elsewhere (names in files, paths, words of a command line) fit for a terminal, a log or a shell. Finds the known name
 // nearest to an unknown one. Writes figures with decimal prefixes.
+// Its types are plain values: one thread at a time may change one, any number may read it.
 #pragma once
 #include <cstddef>
 #include <span>

@@ -1,4 +1,5 @@
 // Training, evaluation and checkpoints of one net on one device.
+// Its structs are plain values: one thread at a time may change one, any number may read it.
 #pragma once
 #include <cstdint>
 #include <filesystem>
@@ -121,6 +122,7 @@ using Network = std::function<std::map<std::string, Value>(Builder& b, const std
 
 // The Trainer serves one thread at a time: a call while another thread's runs throws Error(usage). So does any call of a Trainer that was
 // moved from. A callback may call the Trainer that calls it; a loss or an operation of one's own may only read from it.
+// References that it returns are good as long as it. What its net and options refer to must live so long, too.
 class Trainer {
  public:
   struct State;  // src/train/trainer_state.h
@@ -239,7 +241,7 @@ class Trainer {
 
   std::int64_t epochs_done() const;
   std::int64_t steps_done() const;
-  const std::vector<EpochMetrics>& history() const;
+  const std::vector<EpochMetrics>& history() const;  // grows in fit
   std::string parameters_hash() const;
   std::string device_description() const;
   std::int64_t parameter_count() const;

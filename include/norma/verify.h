@@ -1,4 +1,5 @@
 // Verifies that devices compute correctly. It checks every kernel call of a net's Plans against a reference in double, and whole steps.
+// Its types are plain values: one thread at a time may change one, any number may read it.
 #pragma once
 #include <cstdint>
 #include <functional>
