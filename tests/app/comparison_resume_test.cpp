@@ -76,6 +76,7 @@ class ComparisonsResumed : public testing::Test {
 TEST_F(ComparisonsResumed, ResultsMustBeThoseOfItsRuns) {
   ComparisonDirectory::open(out_).check_results(runs_);
   const std::string line = (out_ / "results.jsonl").string() + ":1: ", again = "remove its line, --resume then makes it anew";
+  refused([](ordered_json& j) { j["schema"] = 2; }, {line, "its schema is 2, and this norma knows 1"});
   refused([](ordered_json& j) { j["note"] = "mine"; }, {line, "keys or values that norma does not write"});
   refused([](ordered_json& j) { j["status"] = "good"; }, {line, "keys or values that norma does not write"});
   refused([](ordered_json& j) { j["epochs"] = -1; }, {line});

@@ -230,6 +230,30 @@ TEST(RunDirectory, ADamagedLineOfMetricsIsNamed) {
   expect_error(ErrorKind::data, file + ":1: train_loss: expected a number", [&] { run.epochs(); });
 }
 
+// Every line begins with the schema's number. Lines from before it have none.
+TEST(RunDirectory, LinesOfAnOlderNormaAreReadAndThoseOfANewerOneNamed) {
+  const TemporaryFolder folder;
+  RunDirectory run = RunDirectory::create(folder.path());
+  run.append(epoch(1), "cpu");
+  const std::string line = contents(folder / "metrics.jsonl"), begin = "{\"schema\":1,";
+  ASSERT_TRUE(line.starts_with(begin + "\"epoch\":1,")) << line;
+  const auto with = [&](const std::string& schema) { return "{" + schema + line.substr(begin.size()); };
+  put(folder / "metrics.jsonl", with(""));
+  run.append(epoch(2), "cpu");
+  run.keep_epochs(2);
+  EXPECT_EQ(epoch_numbers(run), (std::vector<std::int64_t>{1, 2}));
+  const std::string file = (folder / "metrics.jsonl").string();
+  for (const auto& [schema, words] : {std::pair("2", "its schema is 2, and this norma knows 1: a newer norma wrote it"),
+                                      std::pair("0", "schema: expected a whole number from 1"), std::pair("1.0", "schema: expected"),
+                                      std::pair("null", "schema: expected"), std::pair("[{}]", "schema: expected")}) {
+    const std::string changed = with("\"schema\":" + std::string(schema) + ",");
+    put(folder / "metrics.jsonl", changed);
+    expect_error(ErrorKind::data, file + ":1: " + words, [&] { run.epochs(); });
+    expect_error(ErrorKind::data, file + ":1: " + words, [&] { run.keep_epochs(1); });
+    EXPECT_EQ(contents(folder / "metrics.jsonl"), changed);
+  }
+}
+
 TEST(Metrics, KeysInOrderAndNullForWhatJsonHasNot) {
   EpochMetrics m = epoch(3);
   m.train_loss = std::numeric_limits<double>::infinity();
@@ -280,6 +304,14 @@ TEST(Environment, IsWrittenOnceAndGrowsWithEveryResume) {
   ASSERT_EQ(j["resumed"].size(), 2u);
   EXPECT_EQ(j["resumed"][1]["threads"], 4);
 
+  const std::string written = contents(folder / "environment.json"), begin = "{\n  \"schema\": 1,\n";
+  ASSERT_TRUE(written.starts_with(begin)) << written;
+  EXPECT_FALSE(j["resumed"][1].contains("schema"));
+  const std::string newer = "{\n  \"schema\": 2,\n" + written.substr(begin.size());
+  put(folder / "environment.json", newer);
+  expect_error(ErrorKind::data, "environment.json: its schema is 2", [&] { run.write_environment(e); });
+  EXPECT_EQ(contents(folder / "environment.json"), newer);
+
   put(folder / "environment.json", "[");
   expect_error(ErrorKind::data, "environment.json", [&] { run.write_environment(e); });
   EXPECT_EQ(contents(folder / "environment.json"), "[");
@@ -288,6 +320,13 @@ TEST(Environment, IsWrittenOnceAndGrowsWithEveryResume) {
   e.data = "idx (/odd/\xff): 4 + 2 samples";
   run.write_environment(e);
   EXPECT_EQ(json::parse(contents(folder / "environment.json"))["data"], "idx (/odd/\\xff): 4 + 2 samples");
+
+  const TemporaryFolder older;  // from before there was a schema
+  put(older / "config.toml", "a = 1\n");
+  put(older / "environment.json", "{\n" + written.substr(begin.size()));
+  RunDirectory::open(older.path()).write_environment(e);
+  EXPECT_TRUE(contents(older / "environment.json").starts_with(begin));
+  EXPECT_EQ(json::parse(contents(older / "environment.json"))["resumed"].size(), 3U);
 }
 
 // ---- lines

@@ -127,6 +127,18 @@ TEST(Text, JsonHoldsEveryName) {
   }
 }
 
+TEST(Text, ADocumentBeginsWithTheSchema) {
+  EXPECT_EQ(json_schema, 1);
+  EXPECT_EQ(json_document({{"a", 1}}), "{\"schema\":1,\"a\":1}\n");
+  EXPECT_EQ(json_document({{"a", {{"b", 1}}}}, 1), "{\n \"schema\": 1,\n \"a\": {\n  \"b\": 1\n }\n}\n");
+  EXPECT_EQ(json_document(ordered_json::array({{{"a", 1}}, {{"b", 2}}})), "[{\"schema\":1,\"a\":1},{\"schema\":1,\"b\":2}]\n");
+  EXPECT_EQ(json_document(ordered_json::object()), "{\"schema\":1}\n");
+  EXPECT_EQ(json_document(ordered_json::array()), "[]\n");
+  ordered_json older{{"a", 1}};
+  take_schema(older);
+  EXPECT_EQ(older.dump(), "{\"a\":1}");
+}
+
 TEST(Text, TheLogCannotBeMadeToSayMore) {
   set_up_log({}, false);
   testing::internal::CaptureStderr();

@@ -4,6 +4,7 @@
 
 #include "apps/norma/compare/comparison_runs.h"
 #include "apps/norma/compare/verdict.h"
+#include "apps/norma/files/json_lines.h"
 #include "apps/norma/health/health.h"
 #include "apps/norma/report/run_page.h"
 #include "apps/norma/run/metrics.h"
@@ -72,7 +73,7 @@ void metrics_seeds(const std::function<void(const std::string&)>& add) {
   health.activations.push_back(activation);
   health.findings = {"bn1: one channel is dead"};
   std::string lines;
-  for (const std::int64_t epoch : {1, 2}) lines += app::to_json(an_epoch(epoch), "cpu").dump() + "\n";
+  for (const std::int64_t epoch : {1, 2}) lines += app::json_document(app::to_json(an_epoch(epoch), "cpu"));
   add(lines);
   add(lines + '\0' + app::to_json(health).dump() + "\n");
 }

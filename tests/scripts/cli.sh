@@ -107,7 +107,7 @@ fi
 check "... never speaks of what there is not yet" "$("$norma" doctor | grep -ci 'no CUDA backend')" 0
 
 # ---- bench
-expect "bench without a subcommand" 2 "a command is needed: step, calls, epoch, bn, latency, ops, export" bench
+expect "bench without a subcommand" 2 "a command is needed: step, calls, epoch, bn, latency, ops, predict, export" bench
 expect "bench step: no threads" 2 "--threads" bench step tiny.toml --threads 0
 expect "bench step: threads that are no number" 2 "--threads" bench step tiny.toml --threads 1,many
 expect "bench step: an unknown level" 2 '"sse9"' bench step tiny.toml --isa sse9
@@ -129,7 +129,7 @@ expect "bench: a set that is missing" 3 "norma data fetch mnist" bench step mnis
 
 "$norma" plan tiny.toml --json >plan.json
 "$norma" bench calls tiny.toml --threads 1 --steps 3 --json --quiet >calls.json
-check "bench calls --json: one object" "$? $(grep -c '^{"recipe":"tiny","mode":"train","tables":\[{"batch":32,"threads":1,.*}$' calls.json)" "0 1"
+check "bench calls --json: one object" "$? $(grep -c '^{"schema":1,"recipe":"tiny","mode":"train","tables":\[{"batch":32,"threads":1,.*}$' calls.json)" "0 1"
 check "... every call of the plan, in its order" "$(tr ',' '\n' <calls.json | sed '/"groups"/,$d' | sed -n 's/.*"call":"\(.*\)"/\1/p')" \
   "$(tr ',' '\n' <plan.json | sed -n 's/.*"call":"\(.*\)"/\1/p')"
 for field in seconds bytes flops share_of_roofline flops_per_second copy_bytes_per_second calls_seconds step_seconds; do
@@ -170,7 +170,7 @@ check "... training, an epoch's last batch and evaluation as they really run" "$
 check "... in 80 columns" "$(awk 'length($0) > 80' verify.txt)" ""
 check "... the level and the data in the log" "$(grep -cE 'device: cpu \(|data: digits/train' verify.err)" 2
 "$norma" verify tiny.toml --device cpu --json --quiet >verify.json 2>verify.err
-check "verify --json: one object, and nothing else" "$? $(grep -c '^{"recipe":"tiny",.*"passed":true,.*}$' verify.json) $(wc -l <verify.json) $(wc -c <verify.err)" "0 1 1 0"
+check "verify --json: one object, and nothing else" "$? $(grep -c '^{"schema":1,"recipe":"tiny",.*"passed":true,.*}$' verify.json) $(wc -l <verify.json) $(wc -c <verify.err)" "0 1 1 0"
 for level in $(sed -n '/^  "isa"/,/]/s/^    "\(.*\)".*/\1/p' doctor.json); do
   "$norma" verify tiny.toml --device cpu --isa "$level" >verify.txt 2>/dev/null
   check "verify --isa $level" "$? $(grep -c "^cpu .*($level, " verify.txt)" "0 1"
@@ -192,9 +192,9 @@ expect "explain: an unknown topic" 2 'did you mean "batchnorm"?' explain batchnr
 "$norma" explain batchnorm >explain.txt
 check "explain batchnorm" "$? $(grep -c '0.4000  1.3000  2.2000$' explain.txt) $(grep -c 'tanh(x) *0.9999  1.0000$' explain.txt)" "0 1 1"
 check "... in 80 columns" "$(awk 'length($0) > 80' explain.txt)" ""
-check "... --json: one object" "$("$norma" explain batchnorm --json | grep -c '^{"topic":"batchnorm",.*}$')" 1
+check "... --json: one object" "$("$norma" explain batchnorm --json | grep -c '^{"schema":1,"topic":"batchnorm",.*}$')" 1
 check "explain recipe: a table of each section" "$("$norma" explain recipe | grep -cE '^## `(data|model|optimizer|schedule|loss|train|device)`$')" 7
-check "... --json: one object" "$("$norma" explain recipe --json | grep -c '^{"topic":"recipe","tables":\[{"of":"section",.*}$')" 1
+check "... --json: one object" "$("$norma" explain recipe --json | grep -c '^{"schema":1,"topic":"recipe","tables":\[{"of":"section",.*}$')" 1
 check "train --help: one line for a flag and the page" "$("$norma" train --help | grep -c 'Optimizer, with its own defaults: sgd, adam, adamw')" 1
 
 # ---- the shipped recipes at reduced size
@@ -216,7 +216,7 @@ check "... long before circles does" "$(awk -v a="$(key circles-bn.json train_lo
 check "a run exits with 0" $? 0
 check "--json: a line an epoch and a final one" "$(wc -l <whole.json)" 13
 check "--json: nothing but objects" "$(grep -cvE '^\{.*\}$' whole.json)" 0
-check "the final object" "$(tail -n 1 whole.json | grep -c '^{"final":true,"epoch":12,')" 1
+check "the final object" "$(tail -n 1 whole.json | grep -c '^{"schema":1,"final":true,"epoch":12,')" 1
 for k in epoch train_loss train_accuracy test_loss test_accuracy seconds train_seconds samples_per_second learning_rate parameters_hash device; do
   check "--json: $k in every line" "$(grep -c "\"$k\":" whole.json)" 13
 done
@@ -278,7 +278,7 @@ else
   expect "plan for a GPU, by a build without its kernels" 4 "no CUDA" plan tiny.toml --device cuda
 fi
 expect "plan --card without a GPU's plan" 2 "add --device cuda" plan tiny.toml --device cpu --card h200
-check "plan --json" "$("$norma" plan tiny.toml --json --quiet | head -c 17)" '{"recipe":"tiny",'
+check "plan --json" "$("$norma" plan tiny.toml --json --quiet | head -c 28)" '{"schema":1,"recipe":"tiny",'
 mkdir here && (cd here && "$norma" train ../tiny.toml --epochs 1 --quiet >summary)
 check "the default run directory" "$(ls here/runs | grep -cE '^tiny-[0-9]{8}-[0-9]{6}$')" 1
 check "the summary names it and its pictures" "$(grep -cE '^(run directory|pictures) +runs/tiny-' here/summary)" 2

@@ -233,7 +233,7 @@ int bench_bn(const BnRequest& request) {
     for (const NetPass& n : by_net(passes)) nets.push_back(to_json(n));
     ordered_json all{{"device", description}, {"cache_bytes", cache}, {"batch", request.batch}, {"passes", rows}, {"nets", nets}};
     if (cub) add_json(all, statistics, cub->library());
-    print_result(json_text(all) + "\n");
+    print_result(json_document(all));
     return 0;
   }
   print_result(fmt::format("batch norm: {}, cache {:.0f} MB\n{}{}{}", description, static_cast<double>(cache) / 1e6, bn_notes, text(passes),

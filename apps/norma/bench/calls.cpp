@@ -149,7 +149,7 @@ int bench_calls(const BenchRequest& request) {
   if (request.json) {
     ordered_json all = ordered_json::array();
     for (const Table& t : tables) all.push_back(to_json(t));
-    print_result(json_text({{"recipe", first.name}, {"mode", request.eval ? "eval" : "train"}, {"tables", all}}) + "\n");
+    print_result(json_document({{"recipe", first.name}, {"mode", request.eval ? "eval" : "train"}, {"tables", all}}));
     return 0;
   }
   std::string out =

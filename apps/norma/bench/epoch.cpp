@@ -146,7 +146,7 @@ int bench_epoch(const EpochRequest& request) {
     if (last.test_accuracy) j["test_accuracy"] = *last.test_accuracy;
     j["parameters_hash"] = last.parameters_hash;
     j["process_seconds"] = processes.empty() ? ordered_json(nullptr) : to_json(summarise(processes));
-    print_result(json_text(j) + "\n");
+    print_result(json_document(j));
     return 0;
   }
   std::string out =

@@ -32,7 +32,7 @@ int bench_latency(const LatencyRequest& request) {
       else row["seconds"] = nullptr, row["missing"] = f.missing;
       rows.push_back(row);
     }
-    print_result(json_text({{"device", description}, {"latencies", rows}}) + "\n");
+    print_result(json_document({{"device", description}, {"latencies", rows}}));
     return 0;
   }
   std::string out = fmt::format("{}\n{}{:<34}{:>7}{:>9}{:>9}{:>7}\n", description, latency_notes, "", "blocks", "us", "least", "+-");

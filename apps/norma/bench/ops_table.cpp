@@ -178,7 +178,7 @@ int bench_ops(const OpsRequest& asked) {
     j["onednn"] = yardstick.present() ? ordered_json(yardstick.library()) : ordered_json(nullptr);
     j["operations"] = rows, j["nets"] = summaries;
     if (!differing.empty()) j["largest_difference"] = difference;
-    print_result(json_text(j) + "\n");
+    print_result(json_document(j));
   } else {
     std::string out = fmt::format("{}; {}\n  {}\n{}", roof.device, yardstick.present() ? yardstick.library() : "oneDNN: not installed",
                                   describe(roof), ops_notes);

@@ -74,7 +74,7 @@ int bench_predict(const PredictBenchRequest& request) {
       const Summary s = summarise(c.seconds);
       rows.push_back({{"samples", c.samples}, {"seconds", to_json(s)}, {"samples_per_second", static_cast<double>(c.samples) / s.median}});
     }
-    print_result(json_text({{"recipe", recipe.name}, {"isa", isa}, {"calls", rows}}) + "\n");
+    print_result(json_document({{"recipe", recipe.name}, {"isa", isa}, {"calls", rows}}));
     return 0;
   }
   std::string out = fmt::format("{}: cpu ({})\n{}{:>8}{:>11}{:>11}{:>6}{:>12}{:>12}\n", recipe.name, isa, predict_notes, "samples",

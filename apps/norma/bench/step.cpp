@@ -114,12 +114,11 @@ int bench_step(const BenchRequest& request) {
     ordered_json all = ordered_json::array(), roofs = ordered_json::array();
     for (const Variant& v : variants) all.push_back(to_json(v, roofline_of(v, rooflines)));
     for (const Roofline& r : rooflines) roofs.push_back(app::to_json(r));
-    print_result(json_text({{"recipe", first.name},
-                            {"device_seconds", device_seconds},
-                            {"data_seconds", load_seconds},
-                            {"rooflines", roofs},
-                            {"variants", all}}) +
-                 "\n");
+    print_result(json_document({{"recipe", first.name},
+                                {"device_seconds", device_seconds},
+                                {"data_seconds", load_seconds},
+                                {"rooflines", roofs},
+                                {"variants", all}}));
     return 0;
   }
   std::string out = fmt::format("{}: {}, {} training samples, {} test samples\n", first.name, variants[0].trainer->device_description(),

@@ -107,10 +107,8 @@ int recalibrate(const ToolRequest& request) {
     ordered_json list = ordered_json::array();
     for (const RecalibratedBatchNorm& l : layers)
       list.push_back({{"layer", l.layer}, {"mean_change", l.mean_change}, {"variance_ratio", l.variance_ratio}});
-    print_result(
-        json_text(
-            {{"model", file.string()}, {"samples", samples}, {"before", to_json(before)}, {"after", to_json(after)}, {"layers", list}}) +
-        "\n");
+    print_result(json_document(
+        {{"model", file.string()}, {"samples", samples}, {"before", to_json(before)}, {"after", to_json(after)}, {"layers", list}}));
     return 0;
   }
   std::size_t width = 10;
@@ -211,15 +209,14 @@ int fold(const ToolRequest& request) {
     ordered_json done = ordered_json::array(), kept = ordered_json::array();
     for (const FoldedBatchNorms::Folded& f : result.folded) done.push_back({{"norm", f.norm}, {"into", f.into}});
     for (const FoldedBatchNorms::Kept& k : result.kept) kept.push_back({{"norm", k.norm}, {"reason", k.reason}});
-    print_result(json_text({{"model", (request.out / "model.safetensors").string()},
-                            {"folded", done},
-                            {"kept", kept},
-                            {"before", yardstick.is_data ? to_json(before) : ordered_json()},
-                            {"after", yardstick.is_data ? to_json(after) : ordered_json()},
-                            {"compared_on", set.name},
-                            {"largest_difference", difference.absolute},
-                            {"largest_relative_difference", difference.relative}}) +
-                 "\n");
+    print_result(json_document({{"model", (request.out / "model.safetensors").string()},
+                                {"folded", done},
+                                {"kept", kept},
+                                {"before", yardstick.is_data ? to_json(before) : ordered_json()},
+                                {"after", yardstick.is_data ? to_json(after) : ordered_json()},
+                                {"compared_on", set.name},
+                                {"largest_difference", difference.absolute},
+                                {"largest_relative_difference", difference.relative}}));
     return 0;
   }
   std::string text;

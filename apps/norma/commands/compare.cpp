@@ -194,7 +194,7 @@ class CompareCommand {
         for (const MeasureInfo& m : measures)
           if (std::isfinite(r.measured[m.measure])) j[m.name] = r.measured[m.measure];
         j["parameters_hash"] = r.parameters_hash;
-        stdout_.print(json_text(j) + "\n");
+        stdout_.print(json_document(j));
       }
     };
     options.on_wait = [&] {
@@ -226,7 +226,7 @@ class CompareCommand {
       j["verdict"] = found.words;
       for (const Results::Variant& v : results.variants()) j["variants"].push_back(to_json(v, c));
       j["directory"] = out.string();
-      stdout_.print(json_text(j) + "\n");
+      stdout_.print(json_document(j));
       return;
     }
     std::string text = comparison_table(results);

@@ -134,7 +134,7 @@ int verify(const DataRequest& request) {
     }
     sets.push_back({{"name", name}, {"folder", folder->string()}, {"ok", complete(files)}, {"files", rows}});
   }
-  print_result(request.json ? json_text(sets) + "\n" : text);
+  print_result(request.json ? json_document(sets) : text);
   if (!wrong.empty()) throw Error(ErrorKind::data, wrong);
   return 0;
 }

@@ -175,7 +175,7 @@ int run(bool json) {
       j[f.name] = f.value;
       if (!f.fix.empty()) j["fixes"][f.name] = f.fix;
     }
-    print_result(json_text(j, 2) + "\n");
+    print_result(json_document(j, 2));
     return 0;
   }
   std::string out;

@@ -35,7 +35,7 @@ int run(const EvalRequest& request) {
                                    {"seconds", result.seconds},
                                    {"parameters_hash", trainer.parameters_hash()},
                                    {"device", trainer.device_description()}};
-    print_result(json_text(j) + "\n");
+    print_result(json_document(j));
   } else {
     print_result(fmt::format("accuracy  {:.2f}%\nloss      {}\ndata      {}, {} samples in {}\nmodel     {}, hash {}\n",
                              100 * result.accuracy, short_loss(result.loss), printable(split.name), result.samples,

@@ -43,7 +43,7 @@ std::string reference_json() {
     for (const FieldReference& f : t.fields) fields.push_back(json_of(f));
     tables.push_back({{"of", name_of(t.of)}, {"name", t.name}, {"fields", fields}});
   }
-  return json_text({{"topic", "recipe"}, {"tables", tables}}) + "\n";
+  return json_document({{"topic", "recipe"}, {"tables", tables}});
 }
 
 int run(const ExplainRequest& request) {

@@ -161,7 +161,8 @@ void print_numbers(const StoredTensor* t, Output& out) {
 }
 
 void print_json(const Checkpoint& model, const std::function<bool(const std::string&)>& wanted, const fs::path& file, Output& out) {
-  out << "{\"file\":" << json_text(file.string()) << ",\"tensors\":[";
+  // Piece by piece, since a model may be large; json_document would need all at once.
+  out << fmt::format(R"({{"schema":{},"file":{},"tensors":[)", json_schema, json_text(file.string()));
   const char* between = "";
   for (const StoredTensor& t : model.tensors) {
     const Summary s = summarize(t);

@@ -92,7 +92,7 @@ int run(const PlanRequest& request) {
     return 0;
   }
   const auto plan = compile(build_model(recipe.model), trainer_options(recipe, sample_shape(recipe.data), device), request.mode);
-  print_result(request.json ? json_text(to_json(*plan, recipe, request.mode, gpu ? &*gpu : nullptr)) + "\n" : print(*plan));
+  print_result(request.json ? json_document(to_json(*plan, recipe, request.mode, gpu ? &*gpu : nullptr)) : print(*plan));
   return 0;
 }
 

@@ -101,7 +101,7 @@ int run(const PredictRequest& request) {
       nlohmann::ordered_json predictions = nlohmann::ordered_json::array();
       for (const std::size_t c : best)
         predictions.push_back({{"class", name(c)}, {"index", c}, {probabilities ? "probability" : "output", scores[c]}});
-      text += json_text({{"image", request.images[i].string()}, {"predictions", predictions}}) + "\n";
+      text += json_document({{"image", request.images[i].string()}, {"predictions", predictions}});
       continue;
     }
     text += printable(request.images[i].string());

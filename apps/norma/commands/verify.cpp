@@ -64,7 +64,7 @@ int run(const VerifyRequest& request) {
   if (request.json) {
     nlohmann::ordered_json j{{"recipe", recipe.name}, {"data", data.name}, {"batch_size", recipe.train.batch_size}};
     j.update(app::to_json(report));
-    print_result(json_text(j) + "\n");
+    print_result(json_document(j));
   } else {
     print_result(app::text(report));
   }

@@ -179,7 +179,7 @@ void ComparisonDirectory::claim_run(const std::string& name) {
 void ComparisonDirectory::append(const RunResult& result) {
   if (!files_.names(results_name) && there(path_ / results_name)) refuse_other(path_ / results_name, "move it away");
   files_.add_lines(results_name);
-  append_line(path_ / results_name, json_text(to_json(result)) + "\n");
+  append_line(path_ / results_name, json_document(to_json(result)));
   sync_file(path_ / results_name);
 }
 

@@ -24,6 +24,8 @@ using json = nlohmann::ordered_json;
 
 namespace {
 
+constexpr const char* schema_key = "schema";
+
 [[noreturn]] void cannot_write(const fs::path& file, int error) {
   throw Error(ErrorKind::failure, fmt::format("cannot write {}: {}", file.string(), std::generic_category().message(error)));
 }
@@ -45,7 +47,7 @@ bool scan(const fs::path& file, const std::function<void(const std::string&, con
     const std::size_t end = std::min(text.find('\n', next), text.size());
     const std::string line = text.substr(next, end - next);
     next = end + 1;
-    const json value = json::parse(line, nullptr, false);
+    json value = json::parse(line, nullptr, false);
     if (end == text.size()) {  // no line feed; an object without its end is no JSON
       whole = false;
       if (!value.is_object()) break;
@@ -55,6 +57,7 @@ bool scan(const fs::path& file, const std::function<void(const std::string&, con
     };
     if (value.is_discarded()) refuse("not valid JSON");
     try {
+      take_schema(value);
       f(line, value);
     } catch (const json::exception&) {
       refuse("not a line as norma writes it");
@@ -76,6 +79,28 @@ std::string json_text(const json& value, int indent) {
   text = whole.dump(indent, ' ', true);
   for (std::size_t at; (at = text.find(del)) != std::string::npos;) text.replace(at, 1, "\\u007f");
   return text;
+}
+
+std::string json_document(const json& value, int indent) {
+  const auto with_schema = [](const json& object) {
+    json all{{schema_key, json_schema}};
+    all.update(object);
+    return all;
+  };
+  if (value.is_object()) return json_text(with_schema(value), indent) + "\n";
+  json list = json::array();
+  for (const json& object : value) list.push_back(with_schema(object));
+  return json_text(list, indent) + "\n";
+}
+
+void take_schema(json& object) {
+  if (!object.is_object() || !object.contains(schema_key)) return;
+  const json schema = object[schema_key];
+  object.erase(schema_key);
+  if (!schema.is_number_integer() || schema < 1) throw Error(ErrorKind::data, "schema: expected a whole number from 1");
+  if (schema > json_schema)
+    throw Error(ErrorKind::data,
+                fmt::format("its schema is {}, and this norma knows {}: a newer norma wrote it", schema.dump(), json_schema));
 }
 
 void for_each_json_line(const fs::path& file, const std::function<void(const json&)>& f) {

@@ -171,9 +171,14 @@ void RunDirectory::write_environment(const Environment& e) {
     all = ordered_json::parse(*text, nullptr, false);
     if (!all.is_object() || (all.contains("resumed") && !all["resumed"].is_array()))
       throw Error(ErrorKind::data, file.string() + ": not an environment as norma writes it");
+    try {
+      take_schema(all);
+    } catch (const Error& fault) {
+      throw Error(ErrorKind::data, fmt::format("{}: {}; name another folder with --out", file.string(), fault.what()));
+    }
     all["resumed"].push_back(to_json(e));
   }
-  files_.write(environment_name, json_text(all, 2) + "\n");
+  files_.write(environment_name, json_document(all, 2));
 }
 
 void RunDirectory::write_report(std::string_view html, std::string_view svg) {
@@ -206,8 +211,8 @@ void RunDirectory::append(const char* name, std::string_view line) {
   files_.add_lines(name);
   append_line(path_ / name, line);
 }
-void RunDirectory::append(const EpochMetrics& m, std::string_view device) { append(metrics_name, json_text(to_json(m, device)) + "\n"); }
-void RunDirectory::append(const EpochHealth& h) { append(health_name, json_text(to_json(h)) + "\n"); }
+void RunDirectory::append(const EpochMetrics& m, std::string_view device) { append(metrics_name, json_document(to_json(m, device))); }
+void RunDirectory::append(const EpochHealth& h) { append(health_name, json_document(to_json(h))); }
 
 void RunDirectory::keep_epochs(std::int64_t last) const {
   for (const char* name : {metrics_name, health_name})

@@ -188,7 +188,7 @@ void TrainingRun::finish_epoch(const EpochMetrics& m) {
   if (last || m.epoch % recipe_.train.save_every == 0) save();
   told_ = m.epoch;
   if (logged) progress_.epoch(m, recipe_.train.epochs);
-  if (request_.json) results_.print(json_text(to_json(m, environment_.device)) + "\n");
+  if (request_.json) results_.print(json_document(to_json(m, environment_.device)));
 }
 
 int TrainingRun::run() {
@@ -331,7 +331,7 @@ void TrainingRun::print_summary() {
     j["parameters"] = trainer_->parameter_count();
     j["run_directory"] = out;
     j["pictures"] = {out + "/report.html", out + "/curves.svg"};
-    results_.print(json_text(j) + "\n");
+    results_.print(json_document(j));
     return;
   }
   double seconds = 0, training = 0, samples = 0;
