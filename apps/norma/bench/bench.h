@@ -1,6 +1,7 @@
 // norma bench: what its subcommands share. Times are medians over steps; variants are run in turn, so that noise meets all alike.
 #pragma once
 #include <cstdint>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
@@ -59,10 +60,20 @@ struct PredictBenchRequest {
   bool json = false, quiet = false;
 };
 
+struct ExportRequest {
+  std::filesystem::path folder;
+  std::string recipe;
+  std::vector<Override> overrides;
+  bool quiet = false;
+};
+
 int bench_step(const BenchRequest& request);
 int bench_calls(const BenchRequest& request);
 int bench_epoch(const EpochRequest& request);
 int bench_latency(const LatencyRequest& request);
 int bench_predict(const PredictBenchRequest& request);
+// weights.safetensors: parameters and buffers before the first step. order.safetensors: "order", i32 (epochs, samples), the index of the
+// stored sample that comes k-th in each epoch.
+int bench_export(const ExportRequest& request);
 
 }  // namespace norma::app

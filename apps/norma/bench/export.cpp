@@ -1,4 +1,5 @@
-#include "apps/norma/bench/export.h"
+// norma bench export: where a run of a recipe starts, written down for a program that is to repeat it.
+#include "apps/norma/bench/bench.h"
 
 #include <fmt/format.h>
 

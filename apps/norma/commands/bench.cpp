@@ -4,7 +4,6 @@
 #include <CLI/CLI.hpp>
 
 #include "apps/norma/bench/bn.h"
-#include "apps/norma/bench/export.h"
 #include "apps/norma/bench/ops.h"
 #include "apps/norma/commands.h"
 #include "apps/norma/recipe/flags.h"
