@@ -90,7 +90,8 @@ struct FakeCub {
 };
 constexpr NormaCub fake_cub{norma_cub_version, "CUB 0.0", FakeCub::create, FakeCub::run, FakeCub::read, FakeCub::destroy};
 
-constexpr BnShape cub_shape{"t", "b", 1, 64, 32, 64, 64};  // 34 MB: few copies
+constexpr BnShape cub_shape{"t", "b", 1, 64, 32, 64, 64};  // 34 MB
+constexpr std::size_t small_cache = std::size_t{1} << 20;  // so that few copies are needed
 
 TEST(BenchCub, TensorsAreThoseOfNorma) {
   const auto expect = [](const Shape& shape, BnLayout layout, const NormaCubTensor& wanted) {
@@ -107,14 +108,14 @@ TEST(BenchCub, TensorsAreThoseOfNorma) {
 }
 
 TEST(BenchCub, FiguresAreRatiosRoundByRound) {
-  const BnRequest request{.threads = 1, .seconds = 0};
+  const BnRequest request{.threads = 1, .seconds = 0, .cache_bytes = small_cache};
   const Cub cub(fake_cub);
   const int made = FakeCub::made, destroyed = FakeCub::destroyed;
   const BnFigures figures = measure(cub_shape, BnLayout::lanes, Device::cpu(), request, &cub);
   EXPECT_EQ(FakeCub::made - made, 1);
   EXPECT_EQ(FakeCub::destroyed - destroyed, 1);
   EXPECT_EQ(FakeCub::tensor.channels, 32);
-  const std::size_t cache = cache_bytes(Device::cpu());
+  const std::size_t cache = small_cache;
   EXPECT_EQ(FakeCub::copies, copies_for({64, 32, 64, 64}, cache));  // pairs of tensors
   EXPECT_EQ(figures.passes[0].copies, copies_for({64, 32, 64, 64}, cache, 1));
   ASSERT_EQ(figures.passes.size(), 2U);
@@ -134,7 +135,7 @@ TEST(BenchCub, FiguresAreRatiosRoundByRound) {
 TEST(BenchCub, WithoutItNormaIsMeasured) {
   TemporaryFolder empty;
   const Cub none(empty.path());
-  const BnFigures figures = measure(cub_shape, BnLayout::lanes, Device::cpu(), {.threads = 1, .seconds = 0}, &none);
+  const BnFigures figures = measure(cub_shape, BnLayout::lanes, Device::cpu(), {.threads = 1, .seconds = 0, .cache_bytes = small_cache}, &none);
   ASSERT_TRUE(figures.statistics);
   EXPECT_FALSE(figures.statistics->cub);
   EXPECT_GT(figures.statistics->seconds.median, 0);

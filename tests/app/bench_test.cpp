@@ -250,8 +250,8 @@ TEST(BenchBn, NothingIsMeasuredFromACache) {
 }
 
 TEST(BenchBn, FiguresAreWhole) {
-  const BnShape shape{"t", "b", 1, 64, 32, 64, 64};  // 34 MB: few copies
-  const BnRequest request{.threads = 1, .seconds = 0};
+  const BnShape shape{"t", "b", 1, 64, 32, 64, 64};                                          // 34 MB
+  const BnRequest request{.threads = 1, .seconds = 0, .cache_bytes = std::size_t{1} << 20};  // few copies
   const BnFigures figures = measure(shape, BnLayout::lanes, Device::cpu(), request);
   EXPECT_FALSE(figures.statistics);
   const std::vector<BnPass>& passes = figures.passes;

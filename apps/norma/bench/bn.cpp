@@ -130,7 +130,7 @@ class StatisticsInTurn {
 }  // namespace
 
 BnFigures measure(const BnShape& s, BnLayout layout, const Device& device, const BnRequest& request, const Cub* cub) {
-  const std::size_t cache = cache_bytes(device);
+  const std::size_t cache = request.cache_bytes ? request.cache_bytes : cache_bytes(device);
   const Shape shape = shape_of(s, request.batch, cache);
   const std::int64_t copies = copies_for(shape, cache, cub ? 1 : 2);  // statistics alone touch x alone
   const ExecutorOptions executor{.threads = request.threads, .isa = request.isa};

@@ -17,6 +17,7 @@ struct BnRequest {
   std::int64_t batch = 32;             // of ResNet-50's
   std::vector<std::string> layouts{};  // empty: all that the device has
   double seconds = 0.4;                // for each shape and layout; at least 5 rounds
+  std::size_t cache_bytes = 0;         // that no tensor may be read from; 0: the device's
   bool json = false, quiet = false;
 };
 
