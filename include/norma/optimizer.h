@@ -3,7 +3,9 @@
 #pragma once
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
+#include <string_view>
 #include <variant>
 
 namespace norma {
@@ -50,6 +52,7 @@ struct ParameterGroup {
   // Batch norms with such a parameter or buffer normalise by their running statistics in training too, and do not move them. So do
   // instance norms that have running statistics. None: as the groups before say, else false.
   std::optional<bool> frozen_statistics{};
+  std::string origin{};  // errors about the group begin with it: a file and line, or nothing
 };
 
 // Clips the gradients of all parameters together, before the update reads them. First each to -value .. value, as PyTorch's
@@ -59,6 +62,19 @@ struct Clip {
 };
 // Throws Error(usage) for a bound that is not above 0 or no float.
 void validate(const Clip& c);
+
+// True where the group's pattern fits the name.
+bool fits(const ParameterGroup& g, std::string_view name);
+
+// The groups' joint word about a parameter or buffer.
+struct ParameterRule {
+  double rate = 1;
+  std::optional<double> weight_decay{};
+  bool frozen_statistics = false;
+
+  bool frozen() const { return rate == 0; }
+};
+ParameterRule rule_of(std::span<const ParameterGroup> groups, std::string_view name);
 
 // The learning rate of every step, as a factor of the optimizer's lr. warm-up (linear from warmup_start) comes first and
 // takes its steps from the same total.

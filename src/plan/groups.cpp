@@ -9,8 +9,13 @@
 namespace norma {
 namespace {
 
+std::string named(const ParameterGroup& g) { return begin_of_error(g) + "group \"" + printable(g.pattern) + '"'; }
+
+}  // namespace
+
 // '*' stands for any text.
-bool fits(std::string_view pattern, std::string_view name) {
+bool fits(const ParameterGroup& g, std::string_view name) {
+  const std::string_view pattern = g.pattern;
   std::size_t star = std::string_view::npos, retry = 0, p = 0, n = 0;
   while (n < name.size()) {
     if (p < pattern.size() && pattern[p] == '*') star = p++, retry = n;
@@ -21,12 +26,12 @@ bool fits(std::string_view pattern, std::string_view name) {
   return pattern.find_first_not_of('*', p) == std::string_view::npos;
 }
 
-}  // namespace
+std::string begin_of_error(const ParameterGroup& g) { return g.origin.empty() ? "" : g.origin + ": "; }
 
 ParameterRule rule_of(std::span<const ParameterGroup> groups, std::string_view name) {
   ParameterRule rule;
   for (const ParameterGroup& g : groups) {
-    if (!fits(g.pattern, name)) continue;
+    if (!fits(g, name)) continue;
     rule.rate = g.rate.value_or(rule.rate);
     if (g.weight_decay) rule.weight_decay = g.weight_decay;
     rule.frozen_statistics = g.frozen_statistics.value_or(rule.frozen_statistics);
@@ -35,12 +40,17 @@ ParameterRule rule_of(std::span<const ParameterGroup> groups, std::string_view n
 }
 
 void validate(std::span<const ParameterGroup> groups, std::span<const ParameterInfo> parameters, const Optimizer& optimizer) {
-  std::vector<std::string> names;
-  for (const ParameterInfo& p : parameters) names.push_back(p.name);
+  std::vector<std::string> names, layers;  // layers: "conv1.*"
+  for (const ParameterInfo& p : parameters) {
+    names.push_back(p.name);
+    layers.push_back(p.name.substr(0, p.name.rfind('.')) + ".*");
+  }
   for (const ParameterGroup& g : groups) {
-    const std::string of = "group \"" + printable(g.pattern) + "\"";
-    if (std::ranges::none_of(names, [&](const std::string& name) { return fits(g.pattern, name); }))
-      throw Error(ErrorKind::usage, of + " fits no parameter" + did_you_mean(g.pattern, names) + "; each '*' stands for any text");
+    const std::string of = named(g);
+    if (std::ranges::none_of(names, [&](const std::string& name) { return fits(g, name); })) {
+      const std::string near = did_you_mean(g.pattern, g.pattern.ends_with(".*") ? layers : names);
+      throw Error(ErrorKind::usage, of + " fits no parameter" + (near.empty() ? "; each '*' stands for any text" : near));
+    }
     const auto check = [&](const char* what, const std::optional<double>& v) {
       if (v && (!(*v >= 0) || !fits_float(*v)))
         throw Error(ErrorKind::usage, of + ": " + what + " must be 0 or a float above it, got " + std::to_string(*v));

@@ -61,15 +61,8 @@ constexpr const char* name_of(DataSlot slot) {
 // Throws Error(usage) naming the layer that cannot be trained (one value per channel before a batch norm).
 Plan lower(const Graph& graph, const LowerOptions& options);
 
-// What groups say of a parameter or buffer.
-struct ParameterRule {
-  double rate = 1;
-  std::optional<double> weight_decay{};
-  bool frozen_statistics = false;
-
-  bool frozen() const { return rate == 0; }
-};
-ParameterRule rule_of(std::span<const ParameterGroup> groups, std::string_view name);
+// The group's origin and a colon, if it has one.
+std::string begin_of_error(const ParameterGroup& g);
 // Throws Error(usage) for a group that fits no parameter or buffer, or has numbers that none can have.
 void validate(std::span<const ParameterGroup> groups, std::span<const ParameterInfo> parameters, const Optimizer& optimizer);
 // Other factors of the rate than 1 and 0, each once. The rates of number k are the value rates_value(k).

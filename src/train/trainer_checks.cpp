@@ -116,8 +116,11 @@ void Trainer::State::check_training(const SetView& train, std::int64_t epochs) c
 void Trainer::State::require_trained() const {
   if (std::ranges::all_of(parameters, [](const ParameterInfo& p) { return p.buffer; }))
     throw Error(ErrorKind::usage, "the net has no parameters: there is nothing to train");
-  if (std::ranges::all_of(parameters, [&](const ParameterInfo& p) { return p.buffer || rule_of(options.groups, p.name).frozen(); }))
-    throw Error(ErrorKind::usage, "the groups freeze all parameters: there is nothing to train");
+  if (!std::ranges::all_of(parameters, [&](const ParameterInfo& p) { return p.buffer || rule_of(options.groups, p.name).frozen(); }))
+    return;
+  const auto last =
+      std::ranges::find_if(options.groups.rbegin(), options.groups.rend(), [](const ParameterGroup& g) { return g.rate == 0; });
+  throw Error(ErrorKind::usage, begin_of_error(*last) + "the groups freeze all parameters: there is nothing to train");
 }
 
 void Trainer::State::check_classes(const SetView& data) const {

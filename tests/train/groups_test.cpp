@@ -204,6 +204,7 @@ TEST(Groups, MisuseIsNamed) {
   constexpr ErrorKind usage = ErrorKind::usage;
   const auto made = [](std::vector<ParameterGroup> groups) { return [groups] { Trainer{net, with(groups)}; }; };
   expect_error(usage, {"group \"conv1.weigth\" fits no parameter", "conv1.weight"}, made({{.pattern = "conv1.weigth", .rate = 0}}));
+  expect_error(usage, {"group \"conv9.*\" fits no parameter; did you mean \"conv1.*\"?"}, made({{.pattern = "conv9.*", .rate = 0}}));
   expect_error(usage, {"group \"\" fits no parameter"}, made({{.pattern = "", .rate = 0}}));
   expect_error(usage, {"group \"conv1.*\": rate", "-1"}, made({{.pattern = "conv1.*", .rate = -1}}));
   expect_error(usage, {"weight_decay", "nan"}, made({{.pattern = "*", .weight_decay = std::nan("")}}));
@@ -211,6 +212,9 @@ TEST(Groups, MisuseIsNamed) {
   Trainer none{net, with({{.pattern = "*", .rate = 0}})};
   expect_error(usage, {"freeze all parameters"}, [&] { none.fit(bars(40), nullptr, {.epochs = 1}); });
   EXPECT_NO_THROW(none.evaluate(bars(40)));
+  expect_error(usage, {"here:3: group \"nothing\" fits no parameter"}, made({{.pattern = "nothing", .origin = "here:3"}}));
+  Trainer placed{net, with({{.pattern = "*", .rate = 0, .origin = "here:4"}, {.pattern = "fc1.*", .weight_decay = 1, .origin = "here:5"}})};
+  expect_error(usage, {"here:4: the groups freeze all parameters"}, [&] { placed.fit(bars(40), nullptr, {.epochs = 1}); });
   Trainer t{net, with({{.pattern = "fc1.weight", .rate = 0}, {.pattern = "fc2.*", .rate = 100}})};
   const Dataset data = bars(40);
   t.backward(t.forward({.bytes = data.bytes}));
