@@ -96,6 +96,20 @@ TEST(Health, LookingChangesNothingAndTheFiguresAreTheNets) {
   EXPECT_EQ(to_json(health_from_json(nlohmann::ordered_json::parse(j.dump()))), j);
 }
 
+// A norm that trains by its running statistics has none of the batch.
+TEST(Health, FrozenStatisticsAreNotCompared) {
+  const Dataset data = bars(95);
+  TrainerOptions frozen = options();
+  frozen.groups = {{.pattern = "bn*", .frozen_statistics = true}, {.pattern = "bn2.*", .frozen_statistics = false}};
+  Trainer watched{net, frozen};
+  const EpochHealth h = HealthProbe(watched, data, 40, frozen.groups).look(1);
+  ASSERT_EQ(h.norms.size(), 2u);
+  EXPECT_FALSE(h.norms[0].updates || h.norms[0].momentum || h.norms[0].mean_drift || h.norms[0].variance_ratio);
+  EXPECT_TRUE(h.norms[0].gamma);
+  EXPECT_EQ(total(h.norms[0].gradient_after) + h.norms[0].gradient_after.zeros, total(h.norms[0].after));
+  EXPECT_TRUE(h.norms[1].updates && h.norms[1].mean_drift && h.norms[1].variance_ratio);
+}
+
 // A net of two batch norms that do well.
 EpochHealth healthy() {
   EpochHealth h{.epoch = 3, .samples = 128, .train_loss = 0.5, .train_accuracy = 0.9, .evaluation_loss = 0.52, .evaluation_accuracy = 0.89};

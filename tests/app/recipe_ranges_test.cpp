@@ -31,6 +31,12 @@ class NumberSetter {
   void number_or_none(const char* key, std::optional<double>& value, Range, const char*) {
     meet(key, [&] { value = value_; });
   }
+  void number(const char* key, std::optional<double>& value, Range, const char*) {
+    meet(key, [&] { value = value_; });
+  }
+  void groups(const char* key, std::vector<ParameterGroup>& value, const char*) {
+    for (std::size_t i = 0; i < value.size(); ++i) within(std::string(key) + "." + std::to_string(i), "train.groups", value[i]);
+  }
   template <class S>
   void section(const char* key, S& value, const char*) {
     within(key, path_.empty() ? key : path_ + "." + key, value);
@@ -119,7 +125,8 @@ const std::string norms = R"(
 // Together they have every number of a recipe.
 std::vector<std::string> recipes() {
   std::vector<std::string> all{
-      "[data]\nname = \"digits\"\n[model]\nlayers = [" + norms + "\nnorm = \"batch\"\n[schedule]\nkind = \"step\"\n",
+      "[data]\nname = \"digits\"\n[model]\nlayers = [" + norms + "\nnorm = \"batch\"\n[schedule]\nkind = \"step\"\n" +
+          "[train]\ngroups = [{ pattern = \"*\" }]\n",
       "[data]\nname = \"digits\"\n[model]\nlayers = [" + norms + "\nnorm = \"layer\"\n[schedule]\nkind = \"cosine\"\n",
       "[data]\nname = \"digits\"\n[model]\nlayers = [" + norms +
           "\nnorm = \"instance\"\n[model.instance_norm]\ntrack_running_stats = true\n" + "[schedule]\nkind = \"one_cycle\"\n",

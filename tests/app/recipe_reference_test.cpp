@@ -85,6 +85,8 @@ TEST(RecipeReference, AlternativesAreToldApart) {
   EXPECT_TRUE(rows(data, "train_images").at(0).required);
   EXPECT_TRUE(rows(table(TableReference::Of::layer, "group_norm"), "groups").at(0).required);
   EXPECT_EQ(rows(table(TableReference::Of::section, "model.group_norm"), "groups").at(0).otherwise, "2");
+  EXPECT_TRUE(rows(table(TableReference::Of::section, "train.groups"), "pattern").at(0).required);
+  EXPECT_EQ(rows(table(TableReference::Of::section, "train.groups"), "rate").at(0).values, "a number of at least 0");
   EXPECT_EQ(rows(table(TableReference::Of::layer, "conv2d"), "kernel").at(0).values, "an integer of at least 1, or [height, width]");
 }
 

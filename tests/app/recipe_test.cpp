@@ -84,6 +84,7 @@ log_every = 3
 seed = 9007199254740993
 shuffle = false
 drop_last = true
+groups = [{ pattern = "stem.*", rate = 0.25 }, { pattern = "*.bias", weight_decay = 0, frozen_statistics = false }]
 [device]
 kind = "cpu"
 threads = 3

@@ -30,7 +30,7 @@ void run_recipe(Bytes input) {
 void recipe_seeds(const std::function<void(const std::string&)>& add) {
   for (const app::EmbeddedRecipe& r : app::embedded_recipes()) add(std::string(r.text));
   using namespace std::string_literals;
-  const std::string overrides = "\0optimizer.kind=adamw\0model.layers.0.out=3\0data.mean=[0.5]"s;
+  const std::string overrides = "\0optimizer.kind=adamw\0model.layers.0.out=3\0data.mean=[0.5]\0train.groups=[{pattern=\"*\",rate=0.5}]"s;
   for (const app::EmbeddedRecipe& r : app::embedded_recipes().first(1)) add(std::string(r.text) + overrides);
 }
 

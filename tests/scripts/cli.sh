@@ -278,6 +278,17 @@ else
   expect "plan for a GPU, by a build without its kernels" 4 "no CUDA" plan tiny.toml --device cuda
 fi
 expect "plan --card without a GPU's plan" 2 "add --device cuda" plan tiny.toml --device cpu --card h200
+{ cat tiny.toml && printf '[[train.groups]]\npattern = "conv1.*"\nrate = 0\n'; } >frozen.toml
+expect "plan with groups" 0 "" plan frozen.toml
+check "... leaves out the backward of a frozen layer" "$(grep -c 'conv2d_backward' stdout)" 0
+check "... says what they save" "$(grep -cE '^groups: [0-9]+ calls, .*B, .*FLOP; without them [0-9]+ calls, .*B, .*FLOP$' stdout)" 1
+check "... in JSON too" "$("$norma" plan frozen.toml --json --quiet | grep -cE '"without_groups":\{"calls":[0-9]+,"bytes":[0-9.]+,"flops":[0-9.]+\}')" 1
+check "... and nothing of them in evaluation" "$("$norma" plan frozen.toml --mode eval --quiet | grep -c '^groups')" 0
+for command in "train frozen.toml --out none" "plan frozen.toml"; do
+  expect "${command%% *}: a group that fits nothing" 2 '--set train.groups.0.pattern: group "conv2.*" fits no parameter; did you mean' $command --set 'train.groups.0.pattern=conv2.*'
+done
+sed 's/"conv1/"conv9/' frozen.toml >conv9.toml
+expect "... in the file: line and column" 2 'conv9.toml:18:11: train.groups.0.pattern: group "conv9.*" fits no parameter' plan conv9.toml
 check "plan --json" "$("$norma" plan tiny.toml --json --quiet | head -c 28)" '{"schema":1,"recipe":"tiny",'
 mkdir here && (cd here && "$norma" train ../tiny.toml --epochs 1 --quiet >summary)
 check "the default run directory" "$(ls here/runs | grep -cE '^tiny-[0-9]{8}-[0-9]{6}$')" 1

@@ -197,6 +197,11 @@ int fold(const ToolRequest& request) {
   keep_metadata(saved.model, folded.model);
   if (!saved.input) write_model_input(model_input(saved.recipe.data, set), folded.model.metadata);
   Trainer without = load_trainer(folded, set.sample);
+  // A group of folded norms alone would be refused.
+  const std::vector<ParameterInfo> left = without.unfused_graph().parameters();
+  std::erase_if(folded.recipe.train.groups, [&](const ParameterGroup& g) {
+    return std::ranges::none_of(left, [&](const ParameterInfo& p) { return fits(g, p.name); });
+  });
   Evaluation before, after;
   if (yardstick.is_data) before = trainer.evaluate(set), after = without.evaluate(set);
   const OutputDifference difference = largest_difference(trainer.predict(set), without.predict(set));

@@ -1,5 +1,7 @@
 // norma plan: the ordered Calls that a net is compiled to, and the memory they need. For a GPU also its kernels and their predicted times.
 // It needs neither data nor the GPU.
+#include <fmt/format.h>
+
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
@@ -12,6 +14,7 @@
 #include "apps/norma/system/machine.h"
 #include "apps/norma/system/terminal.h"
 #include "norma/error.h"
+#include "norma/text.h"
 
 namespace norma::app {
 namespace {
@@ -37,8 +40,34 @@ ordered_json to_json(const PlanOperand& o) {
           {"written", o.written}};
 }
 
-// gpu: the same Plan's kernels, or null.
-ordered_json to_json(const Plan& plan, const Recipe& recipe, Mode mode, const GpuPlan* gpu) {
+// The number of Calls in a step, and their cost.
+struct StepCost {
+  std::size_t calls = 0;
+  double bytes = 0, flops = 0;
+};
+
+StepCost cost_of(const std::vector<PlanLine>& plan) {
+  StepCost cost;
+  for (const PlanLine& line : plan) ++cost.calls, cost.bytes += line.bytes, cost.flops += line.flops;
+  return cost;
+}
+
+// The cost of a training step without the groups; nothing if there are none.
+std::optional<StepCost> cost_without_groups(const Module& model, TrainerOptions options, Mode mode) {
+  if (options.groups.empty() || mode != Mode::train) return {};
+  options.groups.clear();
+  return cost_of(describe(*compile(model, options, mode)));
+}
+
+std::string groups_line(const StepCost& with, const StepCost& without) {
+  const auto text = [](const StepCost& c) {
+    return fmt::format("{} calls, {}, {}", c.calls, with_prefix(c.bytes, "B"), with_prefix(c.flops, "FLOP"));
+  };
+  return fmt::format("groups: {}; without them {}\n", text(with), text(without));
+}
+
+// gpu: the same Plan's kernels, or null. without_groups: see cost_without_groups().
+ordered_json to_json(const Plan& plan, const Recipe& recipe, Mode mode, const GpuPlan* gpu, const std::optional<StepCost>& without_groups) {
   ordered_json calls = ordered_json::array(), regions = ordered_json::object();
   double bytes = 0, flops = 0;
   for (const PlanLine& line : describe(plan)) {
@@ -68,6 +97,7 @@ ordered_json to_json(const Plan& plan, const Recipe& recipe, Mode mode, const Gp
                    {"flops", flops},
                    {"memory", regions},
                    {"activations_without_reuse", report.activations_without_reuse}};
+  if (const auto& w = without_groups) all["without_groups"] = {{"calls", w->calls}, {"bytes", w->bytes}, {"flops", w->flops}};
   if (gpu) all["prediction"] = prediction_json(*gpu);
   return all;
 }
@@ -87,12 +117,17 @@ int run(const PlanRequest& request) {
     gpu = predict_plan(recipe, request.mode, device, choose_card(request.card, device));
     if (request.measure) measure(*gpu, recipe, device);
   }
+  const Module model = build_model(recipe.model);
+  const TrainerOptions options = trainer_options(recipe, sample_shape(recipe.data), device);
+  const std::optional<StepCost> without = cost_without_groups(model, options, request.mode);
+  const auto groups = [&](const std::vector<PlanLine>& lines) { return without ? groups_line(cost_of(lines), *without) : std::string(); };
   if (gpu && !request.json) {
-    print_result(print(*gpu));
+    print_result(print(*gpu) + groups(gpu->lines));
     return 0;
   }
-  const auto plan = compile(build_model(recipe.model), trainer_options(recipe, sample_shape(recipe.data), device), request.mode);
-  print_result(request.json ? json_document(to_json(*plan, recipe, request.mode, gpu ? &*gpu : nullptr)) : print(*plan));
+  const auto plan = compile(model, options, request.mode);
+  print_result(request.json ? json_document(to_json(*plan, recipe, request.mode, gpu ? &*gpu : nullptr, without))
+                            : print(*plan) + groups(describe(*plan)));
   return 0;
 }
 

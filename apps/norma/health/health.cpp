@@ -109,6 +109,14 @@ std::vector<bool> with_gradient(const Graph& graph) {
   return has;
 }
 
+// True where a norm's training pass takes the batch's statistics, though it keeps running ones.
+bool moves_statistics(const Graph& graph, Value norm, std::span<const ParameterGroup> groups) {
+  if (!std::get<BatchNormNode>(graph[norm].op).options.track_running_stats) return false;
+  for (const ParameterInfo& p : graph.parameters())
+    if (p.node == norm.id && rule_of(groups, p.name).frozen_statistics) return false;
+  return true;
+}
+
 }  // namespace
 
 Histogram histogram(std::span<const float> values) {
@@ -145,11 +153,10 @@ Histogram coarsen(const Histogram& h, double width) {
   return c;
 }
 
-HealthProbe::HealthProbe(Trainer& trainer, const Dataset& train, std::int64_t batch)
+HealthProbe::HealthProbe(Trainer& trainer, const Dataset& train, std::int64_t batch, std::span<const ParameterGroup> groups)
     : trainer_(trainer), train_(train), samples_(std::min({batch, largest_probe, train.size()})) {
   const Graph& graph = trainer.unfused_graph();
   context_.batch = std::min(batch, train.size());
-  sites_ = batch_norms(graph);
   const std::vector<bool> has_gradient = with_gradient(graph);
   std::vector<bool> dropped(graph.nodes.size(), false);  // a dropout comes before
   std::map<std::string, std::int64_t> wanted;            // a value to samples, 0: all
@@ -167,43 +174,45 @@ HealthProbe::HealthProbe(Trainer& trainer, const Dataset& train, std::int64_t ba
     want_all(node.path);
     if (!norm_before(graph, node)) want_some(graph[node.inputs[0]].path, node.shape);
   }
-  for (const BatchNormSite& site : sites_) {
+  for (const BatchNormSite& site : batch_norms(graph)) {
     const std::string &input = graph[site.input].path, &norm = graph[site.norm].path;
     for (const std::string& name : {input, norm, norm + ".grad"}) want_some(name, graph[site.norm].shape);
     if (has_gradient[static_cast<std::size_t>(site.input.id)]) want_some(input + ".grad", graph[site.norm].shape);
-    for (const char* statistic : {".mean", ".var"}) want_all(norm + statistic);
-    after_dropout_.push_back(dropped[static_cast<std::size_t>(site.input.id)]);
-    if (after_dropout_.back()) in_evaluation_.push_back({input});
+    sites_.push_back({site, moves_statistics(graph, site.norm, groups), dropped[static_cast<std::size_t>(site.input.id)]});
+    if (sites_.back().running)
+      for (const char* statistic : {".mean", ".var"}) want_all(norm + statistic);
+    if (sites_.back().after_dropout) in_evaluation_.push_back({input});
   }
   for (const auto& [name, samples] : wanted) in_training_.push_back({name, samples});
 }
 
-NormHealth HealthProbe::norm(const BatchNormSite& site, bool after_dropout, const Observation& train, const Observation& evaluation) const {
+NormHealth HealthProbe::norm(const Site& of, const Observation& train, const Observation& evaluation) const {
   const Graph& graph = trainer_.unfused_graph();
+  const BatchNormSite& site = of.at;
   const Node& node = graph[site.norm];
   const nn::BatchNorm& options = std::get<BatchNormNode>(node.op).options;
   NormHealth h{.layer = node.path, .input = graph[site.input].path, .channels = node.shape[1]};
   if (site.activation) h.activation = graph[*site.activation].path;
   const ObservedValue& y = train.values.at(h.layer);
-  if (options.track_running_stats) {
+  if (of.running) {
     h.updates = std::llround(trainer_.read(parameter_name(h.layer, "num_batches_tracked")).at(0));
     h.momentum = options.momentum;
     const std::vector<float> mean = trainer_.read(parameter_name(h.layer, "running_mean")),
                              var = trainer_.read(parameter_name(h.layer, "running_var"));
     const std::vector<float>&batch_mean = train.values.at(h.layer + ".mean").values, &batch_var = train.values.at(h.layer + ".var").values;
     const double n = static_cast<double>(samples_) * static_cast<double>(plane(y.shape)), unbias = n > 1 ? n / (n - 1) : 1;
-    const std::vector<double> in_evaluation = after_dropout ? moments(evaluation.values.at(h.input)).variance : std::vector<double>{};
+    const std::vector<double> in_evaluation = of.after_dropout ? moments(evaluation.values.at(h.input)).variance : std::vector<double>{};
     double off = 0, ratio = 0, ratio_in_evaluation = 0;
     for (std::size_t c = 0; c < mean.size(); ++c) {
       const double running = static_cast<double>(var[c]) + options.eps;
       off += std::abs(static_cast<double>(batch_mean[c]) - static_cast<double>(mean[c])) / std::sqrt(running);
       ratio += std::log((static_cast<double>(batch_var[c]) * unbias + options.eps) / running);
-      if (after_dropout) ratio_in_evaluation += std::log((in_evaluation[c] + options.eps) / running);
+      if (of.after_dropout) ratio_in_evaluation += std::log((in_evaluation[c] + options.eps) / running);
     }
     const auto channels = static_cast<double>(mean.size());
     h.mean_drift = off / channels;
     h.variance_ratio = std::exp(ratio / channels);
-    if (after_dropout) h.evaluation_variance_ratio = std::exp(ratio_in_evaluation / channels);
+    if (of.after_dropout) h.evaluation_variance_ratio = std::exp(ratio_in_evaluation / channels);
   }
   if (options.affine) {
     const std::vector<float> gamma = trainer_.read(parameter_name(h.layer, "weight"));
@@ -243,7 +252,7 @@ EpochHealth HealthProbe::look(std::int64_t epoch) const {
                 .train_accuracy = train.accuracy,
                 .evaluation_loss = evaluation.loss,
                 .evaluation_accuracy = evaluation.accuracy};
-  for (std::size_t i = 0; i < sites_.size(); ++i) h.norms.push_back(norm(sites_[i], after_dropout_[i], train, evaluation));
+  for (const Site& site : sites_) h.norms.push_back(norm(site, train, evaluation));
   for (const std::int32_t i : activations_)
     h.activations.push_back(activation(trainer_.unfused_graph().nodes[static_cast<std::size_t>(i)], train));
   h.findings = findings(h, context_);

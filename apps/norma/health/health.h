@@ -36,7 +36,7 @@ struct ChannelSpread {
 struct NormHealth {
   std::string layer{}, input{}, activation{};  // paths; activation: what alone reads its output, may be empty
   std::int64_t channels = 0;
-  // Updates of its running statistics, absent without them; momentum, absent for the cumulative average.
+  // Updates of its running statistics, absent without them and where they are frozen; momentum, absent for the cumulative average.
   std::optional<std::int64_t> updates{};
   std::optional<double> momentum{};
   // The probe's batch statistics against the running ones. mean_drift: the mean over the channels of |mean - running_mean| /
@@ -94,20 +94,25 @@ inline constexpr std::int64_t largest_probe = 128;
 
 class HealthProbe {
  public:
-  // The probe: the first min(batch, largest_probe, all) samples of `train` in stored order. Both must outlive it.
-  HealthProbe(Trainer& trainer, const Dataset& train, std::int64_t batch);
+  // The probe: the first min(batch, largest_probe, all) samples of `train` in stored order. Both must outlive it. groups: the trainer's.
+  HealthProbe(Trainer& trainer, const Dataset& train, std::int64_t batch, std::span<const ParameterGroup> groups = {});
   EpochHealth look(std::int64_t epoch) const;
 
  private:
-  NormHealth norm(const BatchNormSite& site, bool after_dropout, const Observation& train, const Observation& evaluation) const;
+  // A batch norm, and what comes with it.
+  struct Site {
+    BatchNormSite at;
+    bool running = false;        // it keeps running statistics, and groups do not freeze them
+    bool after_dropout = false;  // a dropout comes before it
+  };
+  NormHealth norm(const Site& site, const Observation& train, const Observation& evaluation) const;
   ActivationHealth activation(const Node& node, const Observation& train) const;
 
   Trainer& trainer_;
   const Dataset& train_;
   std::int64_t samples_;
   HealthContext context_;
-  std::vector<BatchNormSite> sites_;
-  std::vector<bool> after_dropout_;  // of each site
+  std::vector<Site> sites_;
   std::vector<std::int32_t> activations_;
   std::vector<ObserveRequest> in_training_, in_evaluation_;
 };

@@ -328,6 +328,18 @@ void fields(V& v, L& l) {
   }
 }
 
+template <class V, Is<ParameterGroup> G>
+void fields(V& v, G& g) {
+  v.require("pattern");
+  v.text("pattern", g.pattern, "Names of parameters, such as conv1.weight; each * stands for any text");
+  v.check("pattern", [&] {
+    if (g.pattern.empty()) throw Error(ErrorKind::usage, "must fit names of parameters, such as \"conv1.*\"; got an empty string");
+  });
+  v.number("rate", g.rate, at_least_zero, "Factor of the learning rate; 0 freezes");
+  v.number("weight_decay", g.weight_decay, at_least_zero, "Weight decay in place of the optimizer's");
+  v.boolean("frozen_statistics", g.frozen_statistics, "Batch norms normalise by their running statistics, which stay");
+}
+
 template <class V, Is<TrainSection> T>
 void fields(V& v, T& t) {
   v.integer("epochs", t.epochs, 1, 1'000'000, "Epochs in total");
@@ -342,6 +354,7 @@ void fields(V& v, T& t) {
   v.boolean("drop_last", t.drop_last, "Leave out an epoch's last batch if it is not full");
   v.boolean("health", t.health, "Write health.jsonl: the state of norms and activations");
   v.boolean("log_loss", t.log_loss, "Logarithmic axis of the loss; false: where it spans a factor of 10");
+  v.groups("groups", t.groups, "Parameters that are trained otherwise; the last group that says something of one counts");
 }
 
 template <class V, Is<DeviceSection> D>

@@ -138,6 +138,7 @@ TrainerOptions trainer_options(const Recipe& recipe, const Shape& sample, const 
   return {.input = sample,
           .batch = recipe.train.batch_size,
           .optimizer = recipe.optimizer,
+          .groups = recipe.train.groups,
           .clip = recipe.train.clip,
           .schedule = recipe.schedule,
           .loss = recipe.loss,

@@ -9,6 +9,7 @@
 #include "norma/file_kind.h"
 #include "norma/files.h"
 #include "norma/text.h"
+#include "norma/types.h"
 
 namespace norma::app {
 namespace fs = std::filesystem;
@@ -128,18 +129,30 @@ bool selects_kind(const Override& o) { return o.key.ends_with(".kind") || o.key 
 
 }  // namespace
 
-void RecipeReader::layers(const char* key, std::vector<LayerSpec>& value, std::size_t least, const char*) {
+template <class T>
+const toml::array* RecipeReader::tables(const char* key, std::vector<T>& value, const char* of) {
   const toml::node* n = find(key);
-  if (!n) return;
+  if (!n) return nullptr;
   const toml::array* a = n->as_array();
-  if (!a) fail(key, *n, "must be an array of layers, got " + describe(*n));
-  if (a->size() < least) fail(key, *n, "must hold at least one layer");
+  if (!a) fail(key, *n, fmt::format("must be an array of {}, got {}", of, describe(*n)));
   value.clear();
   for (std::size_t i = 0; i < a->size(); ++i) {
     RecipeReader inner = table_reader(fmt::format("{}.{}", key, i), *a->get(i));
     fields(inner, value.emplace_back());
     inner.finish();
   }
+  return a;
+}
+
+void RecipeReader::layers(const char* key, std::vector<LayerSpec>& value, std::size_t least, const char*) {
+  const toml::array* a = tables(key, value, "layers");
+  if (a && a->size() < least) fail(key, *a, "must hold at least one layer");
+}
+
+void RecipeReader::groups(const char* key, std::vector<ParameterGroup>& value, const char*) {
+  const toml::array* a = tables(key, value, "groups");
+  for (std::size_t i = 0; a && i < a->size(); ++i)
+    value[i].origin = origin_.place(fmt::format("{}.{}.pattern", path_of(key), i), (*a)[i].as_table()->get("pattern")->source());
 }
 
 RecipeSource find_recipe(const std::string& path_or_name) {
@@ -187,6 +200,15 @@ std::int64_t count_layers(const std::vector<LayerSpec>& layers) {
   }
   return all;
 }
+
+// The library finds this too, but not the key.
+void check_rates(const Recipe& recipe, const toml::table& table, const RecipeOrigin& origin) {
+  const double lr = learning_rate(recipe.optimizer);
+  for (std::size_t i = 0; i < recipe.train.groups.size(); ++i)
+    if (const std::optional<double> rate = recipe.train.groups[i].rate; rate && !fits_float(*rate * lr))
+      origin.fail(fmt::format("train.groups.{}.rate", i), table["train"]["groups"][i]["rate"].node()->source(),
+                  fmt::format("{} times the learning rate {} is no float", *rate, lr));
+}
 }  // namespace
 
 Recipe parse_recipe(const RecipeSource& source, std::span<const Override> overrides) {
@@ -208,6 +230,7 @@ Recipe parse_recipe(const RecipeSource& source, std::span<const Override> overri
   if (const std::int64_t layers = count_layers(recipe.model.layers); layers > most_layers)
     origin.fail("model.layers", table["model"]["layers"].node()->source(),
                 fmt::format("{} layers with all repetitions, and at most {} are allowed", layers, most_layers));
+  check_rates(recipe, table, origin);
   for (const Override& o : overrides)
     if (o.key == "model.norm" && recipe.model.norm != NormKind::none && !has_norm_slot(recipe.model.layers))
       throw Error(ErrorKind::usage, fmt::format("{}: no layer of {} is {{ type = \"norm\" }}, which this field sets", o.flag, recipe.name));

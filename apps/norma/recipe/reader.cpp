@@ -19,10 +19,10 @@ std::string shown(const std::string& text) {
 // Keys people bring from elsewhere.
 const std::map<std::string, std::string, std::less<>>& synonyms() {
   static const std::map<std::string, std::string, std::less<>> table{
-      {"learning_rate", "lr"},  {"batch", "batch_size"},  {"type", "kind"},   {"kind", "type"},          {"out_channels", "out"},
-      {"filters", "out"},       {"out_features", "out"},  {"units", "out"},   {"kernel_size", "kernel"}, {"stddev", "std"},
-      {"num_epochs", "epochs"}, {"dataset", "name"},      {"betas", "beta1"}, {"epsilon", "eps"},        {"optim", "optimizer"},
-      {"training", "train"},    {"scheduler", "schedule"}};
+      {"learning_rate", "lr"},  {"batch", "batch_size"},   {"type", "kind"},   {"kind", "type"},          {"out_channels", "out"},
+      {"filters", "out"},       {"out_features", "out"},   {"units", "out"},   {"kernel_size", "kernel"}, {"stddev", "std"},
+      {"num_epochs", "epochs"}, {"dataset", "name"},       {"betas", "beta1"}, {"epsilon", "eps"},        {"optim", "optimizer"},
+      {"training", "train"},    {"scheduler", "schedule"}, {"lr", "rate"}};
   return table;
 }
 
@@ -120,14 +120,17 @@ const std::string* RecipeOrigin::flag(std::string_view path) const {
   }
 }
 
+std::string RecipeOrigin::place(const std::string& path, const toml::source_region& where) const {
+  if (const std::string* f = flag(path)) return *f;
+  std::string text = file;
+  if (where.begin.line > 0) text += fmt::format(":{}:{}", where.begin.line, where.begin.column);
+  return path.empty() ? text : text + ": " + path;
+}
+
 void RecipeOrigin::fail(const std::string& path, const toml::source_region& where, const std::string& message) const {
-  if (const std::string* f = flag(path)) {
-    const bool says_so = f->find(path) != std::string::npos;  // --set optimizer.lr
-    throw Error(ErrorKind::usage, *f + ": " + message + (says_so ? "" : " (" + path + ")"));
-  }
-  std::string place = file;
-  if (where.begin.line > 0) place += fmt::format(":{}:{}", where.begin.line, where.begin.column);
-  throw Error(ErrorKind::usage, place + ": " + (path.empty() ? "" : path + ": ") + message);
+  const std::string* f = flag(path);
+  const bool says_so = !f || f->find(path) != std::string::npos;  // --set optimizer.lr
+  throw Error(ErrorKind::usage, place(path, where) + ": " + message + (says_so ? "" : " (" + path + ")"));
 }
 
 const toml::node* RecipeReader::find(const char* key) {
@@ -188,6 +191,12 @@ void RecipeReader::boolean(const char* key, bool& value, const char*) {
   value = **n->as_boolean();
 }
 
+void RecipeReader::boolean(const char* key, std::optional<bool>& value, const char* help) {
+  bool given = false;
+  boolean(key, given, help);
+  if (table_.contains(key)) value = given;
+}
+
 void RecipeReader::text(const char* key, std::string& value, const char*) {
   const toml::node* n = find(key);
   if (!n) return;
@@ -208,6 +217,10 @@ void RecipeReader::path(const char* key, std::filesystem::path& value, const cha
 }
 
 void RecipeReader::number(const char* key, double& value, Range range, const char*) {
+  if (const toml::node* n = find(key)) value = number_of(key, *n, range);
+}
+
+void RecipeReader::number(const char* key, std::optional<double>& value, Range range, const char*) {
   if (const toml::node* n = find(key)) value = number_of(key, *n, range);
 }
 

@@ -24,6 +24,8 @@ struct RecipeOrigin {
 
   // The flag that set `path` or a part that holds it; null: it stands in the file.
   const std::string* flag(std::string_view path) const;
+  // The start of a message about `path`: the flag that set it, or file, line, column and `path`.
+  std::string place(const std::string& path, const toml::source_region& where) const;
   // Throws Error(usage).
   [[noreturn]] void fail(const std::string& path, const toml::source_region& where, const std::string& message) const;
 };
@@ -48,9 +50,11 @@ class RecipeReader {
     (require_one(keys), ...);
   }
   void boolean(const char* key, bool& value, const char* help);
+  void boolean(const char* key, std::optional<bool>& value, const char* help);
   void text(const char* key, std::string& value, const char* help);
   void path(const char* key, std::filesystem::path& value, const char* help);
   void number(const char* key, double& value, Range range, const char* help);
+  void number(const char* key, std::optional<double>& value, Range range, const char* help);
   void number_or_none(const char* key, std::optional<double>& value, Range range, const char* help);
   void numbers(const char* key, std::vector<double>& values, Range range, const char* help);
   template <class I>
@@ -62,6 +66,7 @@ class RecipeReader {
   void size(const char* key, std::optional<Size2>& value, std::int64_t low, std::int64_t high, const char* help);
   void init(const char* key, Init& value, const char* help);
   void layers(const char* key, std::vector<LayerSpec>& value, std::size_t least, const char* help);
+  void groups(const char* key, std::vector<ParameterGroup>& value, const char* help);
   template <class E, std::size_t N>
   void choice(const char* key, E& value, const Names<E, N>& names, const char*) {
     std::array<std::string, N> known;
@@ -101,6 +106,9 @@ class RecipeReader {
   const toml::node* find(const char* key);
   void require_one(const char* key) const;
   RecipeReader table_reader(const std::string& key, const toml::node& node) const;
+  // Reads an array of tables into `value`; of: what they are, in the plural.
+  template <class T>
+  const toml::array* tables(const char* key, std::vector<T>& value, const char* of);
   double number_of(const std::string& key, const toml::node& node, Range range) const;
   std::int64_t integer_of(const std::string& key, const toml::node& node, std::int64_t low, std::int64_t high) const;
   std::size_t choice_of(const std::string& key, const toml::node& node, std::span<const std::string> known) const;

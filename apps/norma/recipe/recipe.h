@@ -151,6 +151,7 @@ struct TrainSection {
   bool shuffle = true, drop_last = false;
   bool health = true;     // health.jsonl: with every line of the progress, how the batch norms and activations do
   bool log_loss = false;  // the pictures' loss axis is logarithmic; false: only where the losses span a factor of 10
+  std::vector<ParameterGroup> groups;
 };
 
 // Device and way of running: nothing here changes the result.

@@ -40,12 +40,16 @@ class RecipeDescriber {
   void boolean(const char* key, bool value, const char* help) {
     add(key, Field::Kind::boolean, "true or false", value ? "true" : "false", help);
   }
+  void boolean(const char* key, const std::optional<bool>&, const char* help) { add(key, Field::Kind::boolean, "true or false", "", help); }
   void text(const char* key, const std::string& value, const char* help) {
     add(key, Field::Kind::word, "a string", value.empty() ? "" : toml_string(value), help);
   }
   void path(const char* key, const std::filesystem::path&, const char* help) { add(key, Field::Kind::path, "a path", "", help); }
   void number(const char* key, double value, Range range, const char* help) {
     add(key, Field::Kind::number, describe(range), decimal(value), help);
+  }
+  void number(const char* key, const std::optional<double>&, Range range, const char* help) {
+    add(key, Field::Kind::number, describe(range), "", help);
   }
   void number_or_none(const char* key, const std::optional<double>& value, Range range, const char* help) {
     add(key, Field::Kind::number, describe(range) + ", or \"none\"", value ? decimal(*value) : "\"none\"", help);
@@ -68,6 +72,12 @@ class RecipeDescriber {
   }
   void layers(const char* key, const std::vector<LayerSpec>&, std::size_t least, const char* help) {
     add(key, Field::Kind::compound, least ? "an array of layers, at least one" : "an array of layers", "", help);
+  }
+  void groups(const char* key, const std::vector<ParameterGroup>&, const char* help) {
+    add(key, Field::Kind::compound, "an array of groups", "", help);
+    if (tables_)
+      describe_section(ParameterGroup{}, path_ + "." + key,
+                       "A group: a table of the array, such as `groups = [{ pattern = \"conv1.*\", rate = 0 }]`", *tables_);
   }
   template <class E, std::size_t N>
   void choice(const char* key, E& value, const Names<E, N>& names, const char* help) {

@@ -20,11 +20,17 @@ class RecipeWriter {
   template <class F>
   void check(const char*, F) {}
   void boolean(const char* key, bool value, const char*) { leaf(key, value ? "true" : "false"); }
+  void boolean(const char* key, const std::optional<bool>& value, const char* help) {
+    if (value) boolean(key, *value, help);
+  }
   void text(const char* key, const std::string& value, const char*) {
     if (!value.empty()) leaf(key, toml_string(value));
   }
   void path(const char* key, const std::filesystem::path& value, const char* help) { text(key, value.string(), help); }
   void number(const char* key, double value, Range, const char*) { leaf(key, decimal(value)); }
+  void number(const char* key, const std::optional<double>& value, Range range, const char* help) {
+    if (value) number(key, *value, range, help);
+  }
   void number_or_none(const char* key, const std::optional<double>& value, Range, const char*) {
     leaf(key, value ? decimal(*value) : "\"none\"");
   }
@@ -53,15 +59,11 @@ class RecipeWriter {
     leaf(key, inner.inline_table());
   }
   void layers(const char* key, const std::vector<LayerSpec>& value, std::size_t, const char*) {
-    const std::string indent(static_cast<std::size_t>(2 * depth_), ' ');
-    std::string list;
     flat_[path_of(key)] = fmt::format("{} layers", value.size());
-    for (std::size_t i = 0; i < value.size(); ++i) {
-      RecipeWriter inner(fmt::format("{}.{}", path_of(key), i), flat_, depth_ + 1);
-      fields(inner, value[i]);
-      list += indent + inner.inline_table() + ",\n";
-    }
-    lines_.emplace_back(key, value.empty() ? "[]" : "[\n" + list + indent.substr(2) + "]");
+    tables(key, value);
+  }
+  void groups(const char* key, const std::vector<ParameterGroup>& value, const char*) {
+    if (!value.empty()) tables(key, value);
   }
   template <class S>
   void section(const char* key, const S& value, const char*) {
@@ -82,6 +84,17 @@ class RecipeWriter {
   }
 
  private:
+  template <class T>
+  void tables(const char* key, const std::vector<T>& value) {
+    const std::string indent(static_cast<std::size_t>(2 * depth_), ' ');
+    std::string list;
+    for (std::size_t i = 0; i < value.size(); ++i) {
+      RecipeWriter inner(fmt::format("{}.{}", path_of(key), i), flat_, depth_ + 1);
+      fields(inner, value[i]);
+      list += indent + inner.inline_table() + ",\n";
+    }
+    lines_.emplace_back(key, value.empty() ? "[]" : "[\n" + list + indent.substr(2) + "]");
+  }
   std::string path_of(const std::string& key) const { return path_.empty() ? key : path_ + "." + key; }
   void leaf(const char* key, std::string value) {
     flat_[path_of(key)] = value;

@@ -72,7 +72,9 @@ Trainer load_trainer(const SavedModel& saved, const Shape& sample) {
   if (saved.input && !(saved.input->sample == sample))
     log_warning(
         fmt::format("{} was trained on samples {}, not {}", saved.weights.string(), to_string(saved.input->sample), to_string(sample)));
-  Trainer trainer(build_model(saved.recipe.model), trainer_options(saved.recipe, sample, saved.device));
+  TrainerOptions options = trainer_options(saved.recipe, sample, saved.device);
+  options.groups.clear();  // they affect training only
+  Trainer trainer(build_model(saved.recipe.model), std::move(options));
   try {
     for (const std::string& note : trainer.load_model(saved.model)) log_warning(saved.weights.string() + ": " + note);
   } catch (const Error& e) {

@@ -125,7 +125,7 @@ void TrainingRun::begin() {
   if (recipe_.train.epochs < trainer_->epochs_done())
     throw Error(ErrorKind::usage,
                 fmt::format("--epochs {}: the run in {} has done {} already", recipe_.train.epochs, out.string(), trainer_->epochs_done()));
-  if (recipe_.train.health) health_.emplace(*trainer_, data_->train, recipe_.train.batch_size);
+  if (recipe_.train.health) health_.emplace(*trainer_, data_->train, recipe_.train.batch_size, recipe_.train.groups);
   write_config(resumes);
   run_->write_environment(environment_);
   say("run: " + out.string());
