@@ -12,6 +12,7 @@ import statistics
 import subprocess
 import sys
 import time
+import warnings
 
 import torch
 from torch import nn
@@ -71,6 +72,7 @@ def times(call):
 
 def main(norma):
     torch.set_num_threads(1)
+    warnings.simplefilter("ignore", FutureWarning)  # traces are deprecated, and the fastest
     print(f"PyTorch {torch.__version__}, one thread; us a call, medians of {ROUNDS} rounds in turn")
     print(f"{'net':<10}{'samples':>8}{'norma':>10}{'eager':>10}{'frozen':>10}{'optimized':>11}{'ratio to the best':>19}")
     with torch.inference_mode():
