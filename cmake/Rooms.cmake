@@ -27,3 +27,11 @@ function(norma_compile_rooms target)
     set_source_files_properties(${source} PROPERTIES UNITY_GROUP ${room}_${part})
   endforeach()
 endfunction()
+
+# Headers that most of a target's rooms read are compiled once. Not where each file is compiled alone, which shows the headers that it lacks.
+#   norma_precompile_headers(<target> <header>...)
+function(norma_precompile_headers target)
+  if(norma_rooms)
+    target_precompile_headers(${target} PRIVATE ${ARGN})
+  endif()
+endfunction()
