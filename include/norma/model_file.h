@@ -1,4 +1,4 @@
-// What a model file says besides its weights: the net, the input it takes, the names of its classes. All is JSON in the file's metadata.
+// A model file also describes the net, the input it takes and the names of its classes. All is JSON in the file's metadata.
 #pragma once
 #include <map>
 #include <optional>
@@ -22,16 +22,17 @@ struct ModelInput {
   std::vector<std::string> classes;
 };
 
-// Writes JSON under "norma.input" and "norma.classes". Writes nothing if the samples are larger than a reader accepts.
+// Writes JSON under "norma.input" and "norma.classes". Leaves out what a reader does not accept: samples of more than 2^26 values, 64 KB of
+// text about them, 4 MB of names.
 void write_model_input(const ModelInput& input, std::map<std::string, std::string>& metadata);
 
 // Nothing where the file says nothing, as those of norma's first edition. Throws Error(data) naming `file`, key and field where a value
 // cannot be one that write_model_input wrote.
 std::optional<ModelInput> read_model_input(const std::map<std::string, std::string>& metadata, const std::string& file);
 
-// Writes JSON under "norma.net": the nodes of a graph that is not fused, with options, inputs and paths, without initialisers. Takes the
-// key away, and returns false, for a net that a file cannot hold: one with an nn::Operation, several inputs or outputs, or beyond 2 MB of
-// text.
+// Writes JSON under "norma.net": the nodes of a graph that is not fused, with options, inputs and paths, without initialisers.
+// Some nets no file can hold: those with an nn::Operation, several inputs or outputs, paths of over 150 parts, or 2 MB of text. For these
+// it takes the key away and returns false.
 bool write_model_net(const Graph& graph, std::map<std::string, std::string>& metadata);
 
 // A net that gives this graph, for any batch. Nothing where the file says nothing. Throws Error(data) naming `file` and node for a net that

@@ -29,8 +29,8 @@ struct PredictorOptions {
 // A net in evaluation mode on the CPU. It never changes: any number of threads may call it at the same time, and none waits for another.
 // Each call works on its own thread, in memory that earlier calls left behind. Once there is memory for as many calls as run at a time,
 // and at most 64, nothing is allocated. Copies share the net and its memory. References that it returns are good as long as one of them.
-// Outputs have the bits of Trainer::predict (a zero's sign excepted), however many samples are given at a time. With `fold` these are the
-// bits of the folded net.
+// Outputs have the bits of Trainer::predict on the CPU in fp32 (a zero's sign excepted), however many samples are given at a time. With
+// `fold` these are the bits of the folded net.
 class Predictor {
  public:
   // model: parameters and buffers under their state_dict names, as Trainer::model gives and load_safetensors reads them;
@@ -55,7 +55,7 @@ class Predictor {
 
   const Shape& input() const;                       // of one sample, as stored
   const Shape& output() const;                      // of one sample
-  const std::vector<std::string>& classes() const;  // names that the file gave; else empty
+  const std::vector<std::string>& classes() const;  // names that the file gave, at most one an output; else empty
   // Changes in reading the model, a sentence each: see Trainer::load_model.
   const std::vector<std::string>& notes() const;
 

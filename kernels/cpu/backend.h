@@ -36,7 +36,7 @@ struct Backend {
   const char* isa;  // "avx512"
   // With scratch_bytes(call, threads) at memory.scratch (scratch.h). Runs on the calling thread's team (team.h).
   void (*run)(const Call& call, Part part, const Memory& memory);
-  // Of a Call of one lane that serves_samples, with sample_scratch_bytes(call). Runs on the calling thread.
+  // Runs a Call of one lane that serves_samples, with sample_scratch_bytes(call) at memory.scratch, on the calling thread.
   void (*run_sample)(const Call& call, const Memory& memory);
   Probes probes{};
 };

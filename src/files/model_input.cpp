@@ -20,7 +20,8 @@ constexpr std::size_t most_input_text = std::size_t{1} << 16, most_classes_text 
 // A key's text, every value of which is checked.
 class InputReader {
  public:
-  InputReader(const std::string& file, const char* key, const std::string& text, std::size_t most) : file_(file), key_(key) {
+  InputReader(const std::string& file, const char* key, const std::string& text, std::size_t most)
+      : file_(file), key_(key), short_(text.size() < 300) {
     if (text.size() > most) fail("holds " + std::to_string(text.size()) + " bytes");
     try {
       json_ = ordered_json::parse(text);
@@ -46,7 +47,7 @@ class InputReader {
   // Reads sizes: one of `counts` numbers, whose product is no larger than any sample.
   std::vector<std::int64_t> sizes(const char* field, std::initializer_list<std::size_t> counts) const {
     const ordered_json& list = at(field);
-    const auto wrong = [&]() { fail(std::string("has a ") + field + " that cannot be: " + list.dump().substr(0, 100)); };
+    const auto wrong = [&]() { fail(std::string("has a ") + field + " that cannot be" + (short_ ? ": " + list.dump() : "")); };
     if (!list.is_array() || std::ranges::find(counts, list.size()) == counts.end()) wrong();
     std::vector<std::int64_t> all;
     std::int64_t product = 1;
@@ -73,6 +74,7 @@ class InputReader {
  private:
   const std::string& file_;
   const char* key_;
+  bool short_;  // enough to be shown, and not deep
   ordered_json json_;
 };
 
@@ -100,8 +102,10 @@ void write_model_input(const ModelInput& input, std::map<std::string, std::strin
                  {"std", t.stddev}};
   if (t.resize) j["resize"] = {t.resize->h, t.resize->w};
   const auto text = [](const ordered_json& of) { return of.dump(-1, ' ', false, ordered_json::error_handler_t::replace); };
-  metadata[input_key] = text(j);
-  metadata[classes_key] = text(input.classes);
+  const std::string described = text(j), names = text(input.classes);
+  if (described.size() > most_input_text) return;
+  metadata[input_key] = described;
+  if (names.size() <= most_classes_text) metadata[classes_key] = names;
 }
 
 std::optional<ModelInput> read_model_input(const std::map<std::string, std::string>& metadata, const std::string& file) {

@@ -20,6 +20,7 @@ using nlohmann::ordered_json;
 
 constexpr const char* net_key = "norma.net";
 constexpr std::size_t most_net_text = std::size_t{1} << 21, most_nodes = std::size_t{1} << 20;
+constexpr std::ptrdiff_t most_parts = 150;  // of a path, less one
 
 // The name of each kind of node, and v(key, option) for its options. A kind without does not compile.
 template <class Op>
@@ -238,7 +239,7 @@ class NetReader {
       fail("does nothing that this norma knows; a later one may");
     if (!path || !path->is_string() || path->get<std::string>().empty()) fail("has no path");
     n.path = n.output_path = path->get<std::string>();
-    if (std::ranges::count(n.path, '/') > 150) fail("has a path of too many parts");
+    if (std::ranges::count(n.path, '/') > most_parts) fail("has a path of too many parts");
     const std::size_t wanted = std::holds_alternative<InputNode>(n.op) ? 0 : std::holds_alternative<AddNode>(n.op) ? 2 : 1;
     if (!inputs || !inputs->is_array() || inputs->size() != wanted) fail("has no valid inputs");
     for (const ordered_json& in : *inputs) {
@@ -261,7 +262,9 @@ bool write_model_net(const Graph& graph, std::map<std::string, std::string>& met
   ordered_json nodes = ordered_json::array();
   for (std::size_t i = 0; i < graph.nodes.size(); ++i) {
     const Node& n = graph.nodes[i];
-    if (std::holds_alternative<nn::Operation>(n.op) || std::holds_alternative<InputNode>(n.op) != (i == 0)) return false;
+    if (std::ranges::count(n.path, '/') > most_parts || std::holds_alternative<nn::Operation>(n.op) ||
+        std::holds_alternative<InputNode>(n.op) != (i == 0))
+      return false;
     ordered_json inputs = ordered_json::array();
     for (const Value v : n.inputs) inputs.push_back(v.id);
     ordered_json j{{"op", nullptr}, {"path", n.path}, {"inputs", inputs}};

@@ -1,12 +1,16 @@
 // Memory for calls that run at the same time: each takes an arena and gives it back. Nothing waits.
 #pragma once
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstddef>
 #include <memory>
 #include <new>
+#include <string>
 #include <utility>
 #include <vector>
+
+#include "norma/error.h"
 
 namespace norma {
 
@@ -14,7 +18,9 @@ namespace norma {
 class AlignedBytes {
  public:
   AlignedBytes() = default;
-  explicit AlignedBytes(std::size_t bytes) : data_(static_cast<std::byte*>(::operator new(bytes, alignment_of_lines))) {
+  // Throws Error(failure) where memory runs out.
+  explicit AlignedBytes(std::size_t bytes) : data_(static_cast<std::byte*>(::operator new(bytes, alignment_of_lines, std::nothrow))) {
+    if (!data_) throw Error(ErrorKind::failure, "out of memory: " + std::to_string(bytes) + " bytes to predict in; use a smaller net");
     std::fill_n(data_.get(), bytes, std::byte{});
   }
   std::byte* data() const { return data_.get(); }
@@ -27,7 +33,7 @@ class AlignedBytes {
   std::unique_ptr<std::byte, Free> data_;
 };
 
-// What one call works in.
+// Memory that one call works in.
 struct Arena {
   AlignedBytes memory;
   std::vector<std::byte*> packs, ones;  // addresses of the values of both Plans

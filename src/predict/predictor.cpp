@@ -13,6 +13,7 @@
 #include "kernels/cpu/backend.h"
 #include "kernels/cpu/sample_weights.h"
 #include "kernels/cpu/scratch.h"
+#include "kernels/cpu/team.h"
 #include "norma/batch_norm_tools.h"
 #include "norma/error.h"
 #include "norma/model_file.h"
@@ -36,9 +37,29 @@ constexpr std::size_t slack = 64;
 // 13 for ResNet-20, with AVX2 10 and 16.
 constexpr std::int64_t most_one_by_one = 8;
 
+constexpr double most_elements = 0x1p52;  // of a pack
+
+// Throws where a convolution's sample with its padding, which the kernel for one sample lays out, is larger.
+void check_padding(const PlanCall& c) {
+  const auto* conv = std::get_if<kernels::Conv2dForward>(&c.call);
+  if (!conv || !kernels::cpu::padded(conv->shape.window)) return;
+  const kernels::ConvShape& s = conv->shape;
+  const auto reached = [](std::int64_t outputs, std::int64_t stride, std::int64_t kernel, std::int64_t dilation) {
+    return static_cast<double>(outputs) * static_cast<double>(stride) + static_cast<double>(kernel) * static_cast<double>(dilation);
+  };
+  const double elements = static_cast<double>(s.x.c) * reached(s.y.h, s.window.stride_h, s.window.kernel_h, s.window.dilation_h) *
+                          reached(s.y.w, s.window.stride_w, s.window.kernel_w, s.window.dilation_w);
+  if (elements > most_elements)
+    throw Error(ErrorKind::usage, "[" + printable(c.path) + "] a sample with its padding has more than 2^52 elements");
+}
+
 DType checked(const PredictorOptions& options) {
   if (options.input.rank() != 1 && options.input.rank() != 3)
     throw Error(ErrorKind::usage, "input must be (C, H, W) or (F), got " + to_string(options.input));
+  double elements = lanes;
+  for (const std::int64_t d : options.input) elements *= static_cast<double>(d);
+  if (!(elements > 0) || elements > most_elements)
+    throw Error(ErrorKind::usage, "input " + to_string(options.input) + " has no elements, or more than 2^48");
   const DType stored = options.sample_type.value_or(options.input.rank() == 3 ? DType::u8 : DType::f32);
   if (stored != DType::u8 && stored != DType::f32)
     throw Error(ErrorKind::usage, std::string("sample_type must be u8 or f32, got ") + name_of(stored));
@@ -89,6 +110,7 @@ Route make_route(const Module& net, const PredictorOptions& options, DType store
                                         "Trainer::predict takes a whole set");
     const bool served = std::visit([](const auto& call) { return kernels::cpu::serves_samples<std::decay_t<decltype(call)>>; }, c.call);
     if (!served) throw Error(ErrorKind::failure, "no kernel for one sample: " + name_of(c.call));  // every Call of inference has one
+    check_padding(c);
     route.calls.push_back(c.call);
     route.scratch =
         std::max(route.scratch, with_lanes == 1 ? kernels::cpu::sample_scratch_bytes(c.call) : kernels::cpu::scratch_bytes(c.call, 1));
@@ -126,6 +148,7 @@ struct Predictor::State {
       set(*route, name_of(DataSlot::scale), affine.scale.data());
       set(*route, name_of(DataSlot::offset), affine.offset.data());
     }
+    arenas.give(make_arena());
     // Packs of fewer samples. A function of the user's sees no others than the caller's, so that one is called for each sample.
     const bool can_cut = std::ranges::all_of(packs.calls, [](const kernels::Call& call) {
       return !std::visit([](const auto& c) { return kernels::on_host<std::decay_t<decltype(c)>>; }, call);
@@ -217,6 +240,7 @@ struct Predictor::State {
         throw Error(ErrorKind::data, "sample " + std::to_string(at / features) + ", feature " + std::to_string(at % features) + " is " +
                                          std::to_string(*bad));
       }
+    const kernels::cpu::TeamScope alone(nullptr);  // a loss or an operation may ask on a thread that has a team
     std::unique_ptr<Arena> arena = arenas.take([&] { return make_arena(); });
     for (std::size_t first = 0; first < count;) {
       const auto left = static_cast<std::int64_t>(count - first);
@@ -278,10 +302,14 @@ Predictor Predictor::load(const std::filesystem::path& model, PredictorOptions o
     throw Error(ErrorKind::data, printable(file.string()) + " does not say what its " + (net ? "input" : "net") +
                                      " is: an older norma or another program wrote it, or the net holds an nn::Operation; give the net "
                                      "to Predictor's constructor");
+  (void)choose_cpu_backend(options.isa);  // the caller's own
   options.input = input->sample, options.sample_type = input->stored, options.transform = input->transform;
   try {
     auto state = std::make_shared<State>(*net, weights, std::move(options));
     state->classes = input->classes;
+    if (static_cast<std::int64_t>(state->classes.size()) > state->output.elements())
+      throw Error(ErrorKind::data, "it names " + std::to_string(state->classes.size()) + " classes and its net has " +
+                                       std::to_string(state->output.elements()) + " outputs");
     return Predictor(std::shared_ptr<const State>(std::move(state)));
   } catch (const Error& e) {
     throw Error(e.kind() == ErrorKind::usage ? ErrorKind::data : e.kind(), printable(file.string()) + ": " + e.what());

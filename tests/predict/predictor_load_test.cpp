@@ -117,8 +117,12 @@ TEST(Predictor, LoadRefusesFilesByName) {
     refused(ErrorKind::data, {"model.safetensors", what});
   }
   save("norma.net", std::string(3 << 20, ' '));
-  refused(ErrorKind::data, {"model.safetensors"});
-  // Of an operation of one's own a file says nothing.
+  refused(ErrorKind::data, {"model.safetensors", "holds 3145728 bytes"});
+  save("norma.classes", R"(["a","b","c","d"])");
+  refused(ErrorKind::data, {"model.safetensors", "names 4 classes and its net has 3 outputs"});
+  save("norma.net", text);
+  expect_error(ErrorKind::usage, "\"sse\" is not available", [&] { Predictor::load(file, {.isa = "sse"}); });
+  // A file says nothing of an operation of one's own.
   nn::Operation own;
   own.forward = [](const auto& v) { v.output[0] = v.inputs[0][0]; };
   own.backward = [](const auto&) {};

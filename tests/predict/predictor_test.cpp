@@ -1,4 +1,4 @@
-// Predictor: the bits of Trainer::predict for any number of samples, threads, no allocation, misuse.
+// Predictor: the bits of Trainer::predict for any number of samples, threads, misuse.
 #include "norma/predictor.h"
 
 #include <gtest/gtest.h>
@@ -146,12 +146,14 @@ TEST(Predictor, LayersOfManyShapesGiveTheBitsOfTrainer) {
     const Checkpoint model = random_model(trace(module, input.prepend(2)), 3);
     Trainer trainer{module, {.input = input, .sample_type = DType::f32}};
     trainer.load_model(model);
-    const Predictor predictor{module, model, {.input = input, .sample_type = DType::f32, .fold = false}};
     const std::vector<float> expected = trainer.predict(data);
-    for (const std::int64_t n : {1, 20})
-      expect_same(predictor.predict(std::span(data.floats).first(static_cast<std::size_t>(n * input.elements()))),
-                  std::span(expected).first(expected.size() / 20 * static_cast<std::size_t>(n)),
-                  std::string(what) + ", " + std::to_string(n) + " samples");
+    for (const std::string& isa : cpu_isa_levels()) {
+      const Predictor predictor{module, model, {.input = input, .sample_type = DType::f32, .fold = false, .isa = isa}};
+      for (const std::int64_t n : {1, 11, 20})
+        expect_same(predictor.predict(std::span(data.floats).first(static_cast<std::size_t>(n * input.elements()))),
+                    std::span(expected).first(expected.size() / 20 * static_cast<std::size_t>(n)),
+                    std::string(what) + ", " + std::to_string(n) + " samples");
+    }
   }
 }
 
@@ -213,6 +215,35 @@ TEST(Predictor, ManyThreadsAskAtOnce) {
   EXPECT_EQ(wrong, 0);
 }
 
+// A loss runs on a thread that has the Trainer's team; the Predictor must not work on it.
+TEST(Predictor, ATeacherIsAskedWithinALoss) {
+  const nn::Sequential wide{nn::Conv2d{.out = 16, .kernel = 3, .padding = 1},
+                            nn::Conv2d{.out = 16, .kernel = 3, .padding = 1},
+                            nn::ConvTranspose2d{.out = 32, .kernel = 3},
+                            nn::GlobalAvgPool2d{},
+                            nn::Flatten{},
+                            nn::Linear{.out = 3}};
+  const Shape input{2, 9, 8};
+  const Predictor teacher{wide, random_model(trace(wide, input.prepend(2)), 5), {.input = input}};
+  const Dataset data = bars(40);
+  const std::vector<float> expected = teacher.predict(data.bytes);
+  int asked = 0;
+  const CustomLoss distilled{[&](const LossInput& in, std::span<float> gradient) {
+    const std::vector<float> wanted = teacher.predict(first(data, in.samples));
+    EXPECT_TRUE(std::ranges::equal(wanted, std::span(expected).first(wanted.size())));
+    ++asked;
+    for (std::size_t i = 0; i < gradient.size(); ++i) gradient[i] = in.outputs[i] - wanted[i];
+    return 0.0;
+  }};
+  TrainerOptions o = options();
+  o.loss = distilled, o.executor.threads = 4, o.shuffle = false;
+  Dataset targets = data;
+  targets.targets.assign(40 * 3, 0.0f);
+  Trainer student{net, o};
+  student.fit(targets, nullptr, {.epochs = 1});
+  EXPECT_GT(asked, 0);
+}
+
 TEST(Predictor, ReadsModelsOfOthersAsTrainerDoes) {
   Checkpoint wrapped = trained();
   std::erase_if(wrapped.tensors, [](const StoredTensor& t) { return t.name.ends_with("num_batches_tracked"); });
@@ -230,6 +261,8 @@ TEST(Predictor, RefusesBadInputByName) {
   PredictorOptions o = predictor_options();
   o.input = {3, 3};
   expect_error(ErrorKind::usage, "input must be (C, H, W) or (F), got (3, 3)", make(o, model));
+  o.input = {std::int64_t{1} << 61, 1, 1};
+  expect_error(ErrorKind::usage, "more than 2^48", make(o, model));
   o = predictor_options(), o.sample_type = DType::i32;
   expect_error(ErrorKind::usage, "sample_type must be u8 or f32", make(o, model));
   o = predictor_options(), o.transform.stddev = {0};
@@ -259,6 +292,11 @@ TEST(Predictor, RefusesBadInputByName) {
   Predictor moved = predictor, to = std::move(moved);
   expect_error(ErrorKind::usage, "this Predictor was moved from", [&] { moved.predict(bytes); });  // NOLINT
   EXPECT_EQ(to.predict(bytes).size(), 6u);
+
+  const nn::Sequential far{nn::Conv2d{.out = 4, .kernel = 2, .stride = (1 << 23) - 1, .padding = 1 << 23}};
+  expect_error(ErrorKind::usage, "[conv1] a sample with its padding has more than 2^52 elements", [&] {
+    Predictor{far, random_model(trace(far, {2, 16384, 1, 1}), 1), {.input = {16384, 1, 1}}};
+  });
 
   const nn::Sequential large{nn::Linear{.out = 2}};
   Checkpoint huge{

@@ -28,8 +28,10 @@ TrainerOptions clipped(Clip clip, double rate = 0.5) {
 }
 
 // The update of plain SGD at rate 1 is the gradient: w - g.
-std::vector<float> moved(const Dataset& data, Clip clip) {
-  Trainer trainer{test::net, clipped(clip, 1)};
+std::vector<float> moved(const Dataset& data, Clip clip, const std::vector<ParameterGroup>& groups = {}) {
+  TrainerOptions o = clipped(clip, 1);
+  o.groups = groups;
+  Trainer trainer{test::net, o};
   std::vector<float> before, all;
   const auto read = [&](std::vector<float>& to) {
     for (const ParameterInfo& p : trainer.graph().parameters())
@@ -58,6 +60,15 @@ TEST(Clip, ByNormScalesAllGradientsAlike) {
   for (std::size_t i = 0; i < plain.size(); ++i) ASSERT_NEAR(half[i], plain[i] / 2, 1e-6) << i;
 }
 
+TEST(Clip, FrozenLayersAreNotOfTheNorm) {
+  const Dataset data = bars(40);
+  for (const char* pattern : {"conv1.*", "*.bias"}) {
+    const std::vector<ParameterGroup> groups{{.pattern = pattern, .rate = 0}};
+    const std::vector<float> plain = moved(data, {}, groups), half = moved(data, {.norm = norm(plain) / 2}, groups);
+    for (std::size_t i = 0; i < plain.size(); ++i) ASSERT_NEAR(half[i], plain[i] / 2, 1e-6) << pattern << " " << i;
+  }
+}
+
 TEST(Clip, ByValueBoundsEachGradient) {
   const Dataset data = bars(40);
   const std::vector<float> plain = moved(data, {});
@@ -74,7 +85,7 @@ TEST(Clip, ByValueBoundsEachGradient) {
   for (std::size_t i = 0; i < plain.size(); ++i) ASSERT_NEAR(both[i], some[i] / 4, 1e-6) << i;
 }
 
-TEST(Clip, StepsOfOnesOwnAndTheirPartsGiveTheBitsOfFit) {
+TEST(Clip, StepsOfOnesOwnGiveTheBitsOfFit) {
   const Dataset data = bars(80);
   const TrainerOptions o = clipped({.norm = 0.2, .value = 0.05});
   Trainer fitted{test::net, o}, stepped{test::net, o}, unclipped{test::net, clipped({})};
