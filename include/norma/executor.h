@@ -24,8 +24,8 @@ struct ExecutorOptions {
   Capture capture = Capture::branches;
   std::int64_t graph_calls = 2048;  // most Calls in a captured graph, in whole steps; one step at least
   // The CPU's loops run on these threads of the host instead of norma's own. Calls work(i) once for each i < n, at the same time or one
-  // after the other, and returns when all are done. `threads` is then the number of parts at a time. The bits are the same. What it refers
-  // to must live as long as the Executor.
+  // after the other, and returns when all are done. `threads` is then the number of parts at a time. The bits are the same. All that it
+  // refers to must live as long as the Executor.
   std::function<void(int n, const std::function<void(int)>& work)> parallel_for{};
 };
 

@@ -39,7 +39,7 @@ struct LossInput {
 // The function returns the loss of the batch, and fills its gradient by each output. The gradient is 0 before, and empty in an evaluation.
 // One thread calls it, the one that trains. What it throws leaves the step undone. The loss of an epoch or a set is the mean over its
 // batches, weighted by their samples. Accuracy is that of labels, else 0. check_gradient (norma/gradient_check.h) tests it.
-// Copies share the function, so several Trainers may call it at the same time. What it refers to must live as long as they do.
+// Copies share the function, so several Trainers may call it at the same time. All that it refers to must live as long as they do.
 struct CustomLoss {
   using Function = std::function<double(const LossInput& in, std::span<float> gradient)>;
   enum class Against : std::uint8_t { targets, labels };

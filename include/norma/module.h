@@ -268,8 +268,8 @@ struct Flatten {
 
 // An operation of one's own. Its functions run on the CPU, on one thread, and see floats in NCHW order, without padding; on a GPU values
 // travel there and back. What they throw leaves the step undone. check_gradients (norma/gradient_check.h) tests them.
-// Several threads call them at the same time where several predict with one Predictor. What they refer to must outlive all that runs the
-// net.
+// Several threads call them at the same time where several predict with one Predictor. All that they refer to must outlive whatever
+// runs the net.
 struct Operation {
   struct Parameter {
     std::string name;  // "slope"; of the operation "act": "act.slope"

@@ -122,7 +122,7 @@ using Network = std::function<std::map<std::string, Value>(Builder& b, const std
 
 // The Trainer serves one thread at a time: a call while another thread's runs throws Error(usage). So does any call of a Trainer that was
 // moved from. A callback may call the Trainer that calls it; a loss or an operation of one's own may only read from it.
-// References that it returns are good as long as it. What its net and options refer to must live so long, too.
+// References that it returns are good as long as it. All that its net and options refer to must live so long, too.
 class Trainer {
  public:
   struct State;  // src/train/trainer_state.h

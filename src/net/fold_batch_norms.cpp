@@ -1,7 +1,5 @@
 #include <algorithm>
 #include <cmath>
-#include <functional>
-#include <memory>
 #include <set>
 
 #include "norma/batch_norm_tools.h"
