@@ -39,6 +39,8 @@ struct Prefixed {
   const char* prefix = "";
 };
 Prefixed prefixed(double figure);
+// "0.1", "1e-50": six digits at most.
+std::string in_short(double v);
 // "512 B", "47.0 MB"; without a unit "12.3 M".
 std::string with_prefix(double figure, std::string_view unit);
 

@@ -1,22 +1,22 @@
+// Samples as they are stored, and the Transform that the kernels apply to them.
 #include "src/data/affine.h"
 
 #include <cmath>
 #include <exception>
-#include <sstream>
 #include <string>
 
 #include "norma/error.h"
+#include "norma/text.h"
 
 namespace norma {
-namespace {
 
-std::string briefly(double v) {
-  std::ostringstream text;
-  text << v;
-  return text.str();
+DType stored_type(const Shape& sample, const std::optional<DType>& type) {
+  if (sample.rank() != 1 && sample.rank() != 3) throw Error(ErrorKind::usage, "input must be (C, H, W) or (F), got " + to_string(sample));
+  const DType stored = type.value_or(sample.rank() == 3 ? DType::u8 : DType::f32);
+  if (stored != DType::u8 && stored != DType::f32)
+    throw Error(ErrorKind::usage, std::string("sample_type must be u8 or f32, got ") + name_of(stored));
+  return stored;
 }
-
-}  // namespace
 
 Affine::Affine(const Transform& t, std::int64_t channels, DType stored) {
   const auto per_channel = [&](const std::vector<double>& v, double otherwise, std::int64_t c, const char* what) {
@@ -39,10 +39,10 @@ Affine::Affine(const Transform& t, std::int64_t channels, DType stored) {
     const double factor = 1 / (unit * deviation), shift = -mean / deviation;
     for (const double v : {mean, deviation, factor, shift})
       if (!fits_float(v))
-        throw Error(ErrorKind::usage, "transform: (x - mean) / stddev has no floats for mean " + briefly(mean) + " and stddev " +
-                                          briefly(deviation) + (unit > 1 ? " of bytes in [0, 1]" : ""));
+        throw Error(ErrorKind::usage, "transform: (x - mean) / stddev has no floats for mean " + in_short(mean) + " and stddev " +
+                                          in_short(deviation) + (unit > 1 ? " of bytes in [0, 1]" : ""));
     if (stored == DType::u8 && static_cast<float>(255 * factor + shift) == static_cast<float>(shift))
-      throw Error(ErrorKind::usage, "transform: the mean " + briefly(mean) + " is so large that bytes 0 and 255 become the same float");
+      throw Error(ErrorKind::usage, "transform: the mean " + in_short(mean) + " is so large that bytes 0 and 255 become the same float");
     scale.push_back(static_cast<float>(factor));
     offset.push_back(static_cast<float>(shift));
   }

@@ -1,6 +1,5 @@
-
+// A model's description of its input, as JSON in the metadata of its file.
 #include <algorithm>
-#include <cmath>
 #include <limits>
 #include <nlohmann/json.hpp>
 

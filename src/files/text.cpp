@@ -115,6 +115,12 @@ Prefixed prefixed(double figure) {
   return {figure, prefixes[p]};
 }
 
+std::string in_short(double v) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%g", v);
+  return text;
+}
+
 std::string with_prefix(double figure, std::string_view unit) {
   const Prefixed f = prefixed(figure);
   char digits[32];

@@ -54,15 +54,11 @@ void check_padding(const PlanCall& c) {
 }
 
 DType checked(const PredictorOptions& options) {
-  if (options.input.rank() != 1 && options.input.rank() != 3)
-    throw Error(ErrorKind::usage, "input must be (C, H, W) or (F), got " + to_string(options.input));
+  const DType stored = stored_type(options.input, options.sample_type);
   double elements = lanes;
   for (const std::int64_t d : options.input) elements *= static_cast<double>(d);
   if (!(elements > 0) || elements > most_elements)
     throw Error(ErrorKind::usage, "input " + to_string(options.input) + " has no elements, or more than 2^48");
-  const DType stored = options.sample_type.value_or(options.input.rank() == 3 ? DType::u8 : DType::f32);
-  if (stored != DType::u8 && stored != DType::f32)
-    throw Error(ErrorKind::usage, std::string("sample_type must be u8 or f32, got ") + name_of(stored));
   return stored;
 }
 

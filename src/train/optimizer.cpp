@@ -4,9 +4,10 @@
 #include <algorithm>
 #include <cmath>
 #include <numbers>
-#include <sstream>
+#include <string>
 
 #include "norma/error.h"
+#include "norma/text.h"
 #include "norma/types.h"
 
 namespace norma {
@@ -14,9 +15,7 @@ namespace {
 
 void require(bool ok, const char* option, const char* rule, double value) {
   if (ok) return;
-  std::ostringstream text;
-  text << option << " must " << rule << ", got " << value;
-  throw Error(ErrorKind::usage, text.str());
+  throw Error(ErrorKind::usage, std::string(option) + " must " + rule + ", got " + in_short(value));
 }
 
 void fits(const char* option, double v) { require(fits_float(v), option, "be 0 or fit a float, 1.2e-38 to 3.4e38", v); }

@@ -1,7 +1,6 @@
 // A Trainer's refusals before it computes anything: options, data sets, schedules, calls at the wrong time.
 #include <algorithm>
 #include <cmath>
-#include <sstream>
 
 #include "norma/error.h"
 #include "norma/loss.h"
@@ -12,29 +11,16 @@
 #include "src/train/trainer_state.h"
 
 namespace norma {
-namespace {
-
-std::string in_short(double v) {
-  std::ostringstream text;
-  text << v;
-  return text.str();
-}
-
-}  // namespace
 
 DType checked(const TrainerOptions& options) {
   if (options.batch <= 0) throw Error(ErrorKind::usage, "batch must be at least 1, got " + std::to_string(options.batch));
-  if (options.input.rank() != 1 && options.input.rank() != 3)
-    throw Error(ErrorKind::usage, "input must be (C, H, W) or (F), got " + to_string(options.input));
+  const DType stored = stored_type(options.input, options.sample_type);
   // A net is traced, and its elements are counted, after the samples are resized.
   double elements = static_cast<double>(options.batch);
   for (const std::int64_t d : options.input) elements *= static_cast<double>(d);
   if (options.transform.resize && elements > 0x1p52)
     throw Error(ErrorKind::usage,
                 "input " + to_string(options.input) + " in batches of " + std::to_string(options.batch) + " has more than 2^52 elements");
-  const DType stored = options.sample_type.value_or(options.input.rank() == 3 ? DType::u8 : DType::f32);
-  if (stored != DType::u8 && stored != DType::f32)
-    throw Error(ErrorKind::usage, std::string("sample_type must be u8 or f32, got ") + name_of(stored));
   if (options.total_steps < 0 || options.steps_per_epoch < 0)
     throw Error(ErrorKind::usage, "total_steps and steps_per_epoch must not be negative, got " + std::to_string(options.total_steps) +
                                       " and " + std::to_string(options.steps_per_epoch));

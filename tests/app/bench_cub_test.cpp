@@ -135,7 +135,8 @@ TEST(BenchCub, FiguresAreRatiosRoundByRound) {
 TEST(BenchCub, WithoutItNormaIsMeasured) {
   TemporaryFolder empty;
   const Cub none(empty.path());
-  const BnFigures figures = measure(cub_shape, BnLayout::lanes, Device::cpu(), {.threads = 1, .seconds = 0, .cache_bytes = small_cache}, &none);
+  const BnFigures figures =
+      measure(cub_shape, BnLayout::lanes, Device::cpu(), {.threads = 1, .seconds = 0, .cache_bytes = small_cache}, &none);
   ASSERT_TRUE(figures.statistics);
   EXPECT_FALSE(figures.statistics->cub);
   EXPECT_GT(figures.statistics->seconds.median, 0);

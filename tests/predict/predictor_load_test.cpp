@@ -3,6 +3,7 @@
 
 #include <array>
 #include <initializer_list>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,19 +20,22 @@ using test::expect_error;
 using test::net;
 using test::options;
 
-// A net with every kind of node that a file holds.
+// A net with every kind of node that a file holds. Options are not the defaults, so that one that is lost is seen.
 Module every_node() {
   return nn::Sequential{
-      nn::Conv2d{.out = 6, .kernel = {3, 2}, .stride = {1, 2}, .padding = 1, .bias = false},
-      nn::BatchNorm{.eps = 1e-4},
+      nn::Conv2d{.out = 6, .kernel = {3, 2}, .stride = {1, 2}, .padding = 1, .dilation = {2, 1}, .groups = 2, .bias = false},
+      nn::BatchNorm{.eps = 1e-2, .momentum = 0.5, .affine = false},
       nn::LeakyReLU{.negative_slope = 0.2},
-      nn::ConvTranspose2d{.out = 4, .kernel = 3, .stride = 2, .output_padding = 1, .groups = 2},
-      nn::Residual{nn::Sequential{nn::Conv2d{.out = 4, .kernel = 3, .padding = 1}, nn::InstanceNorm{.track_running_stats = true}}},
-      nn::GroupNorm{.groups = 2},
-      nn::MaxPool2d{.kernel = 3, .stride = 2, .padding = 1, .ceil_mode = true},
+      nn::ConvTranspose2d{
+          .out = 4, .kernel = 3, .stride = 2, .padding = 1, .output_padding = 1, .dilation = {1, 2}, .groups = 2, .bias = false},
+      nn::Residual{nn::Sequential{nn::Conv2d{.out = 4, .kernel = 3, .padding = 1},
+                                  nn::InstanceNorm{.eps = 1e-2, .momentum = 0.5, .affine = true, .track_running_stats = true}}},
+      nn::GroupNorm{.groups = 2, .eps = 1e-2, .affine = false},
+      nn::MaxPool2d{.kernel = 3, .stride = 2, .padding = 1, .dilation = {2, 1}, .ceil_mode = true},
       nn::GELU{nn::GELU::Approximate::tanh},
-      nn::AvgPool2d{.kernel = 2, .count_include_pad = false},
-      nn::LayerNorm{.bias = false},
+      nn::AvgPool2d{.kernel = 3, .stride = Size2{2, 1}, .padding = 1, .ceil_mode = true, .count_include_pad = false},
+      nn::LayerNorm{.eps = 1e-2, .bias = false},
+      nn::LayerNorm{.elementwise_affine = false},
       nn::Dropout{.p = 0.25},
       {"end", nn::Sequential{nn::GlobalAvgPool2d{}, nn::Flatten{}, nn::Linear{.out = 3, .bias = false}}}};
 }
@@ -45,6 +49,9 @@ TEST(Predictor, LoadsWhatTrainerSaved) {
     Trainer trainer{every_node(), o};
     trainer.fit(data, nullptr, {.epochs = 1});
     save_safetensors(folder / "model.safetensors", trainer.model());
+    const std::optional<Module> read = read_model_net(trainer.model().metadata, "m");
+    ASSERT_TRUE(read);
+    EXPECT_EQ(trace(*read, {o.batch, 2, 11, 12}).print(), trainer.unfused_graph().print());
     for (const auto& path : {folder / "model.safetensors", folder / "."}) {
       const Predictor predictor = Predictor::load(path, {.fold = fold});
       EXPECT_EQ(to_string(predictor.input()), "(2, 9, 8)");

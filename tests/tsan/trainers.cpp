@@ -33,7 +33,7 @@ std::string trained(int which, const norma::DatasetPair& data) {
          std::to_string(trainer.predict(data.test).size());
 }
 
-// Whether each of four threads gets what one alone gets, samples one by one and in packs.
+// Returns true if four threads get what one alone gets, samples one by one and in packs.
 bool predicted_together(const norma::DatasetPair& data) {
   norma::Trainer trainer(net(0), options(0));
   trainer.fit(data, {.epochs = 1});

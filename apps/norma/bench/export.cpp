@@ -1,8 +1,7 @@
 // norma bench export: where a run of a recipe starts, written down for a program that is to repeat it.
-#include "apps/norma/bench/bench.h"
-
 #include <fmt/format.h>
 
+#include "apps/norma/bench/bench.h"
 #include "apps/norma/files/file_list.h"
 #include "apps/norma/files/folders.h"
 #include "apps/norma/system/log.h"
