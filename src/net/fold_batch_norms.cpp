@@ -91,15 +91,7 @@ class Folding {
 }  // namespace
 
 FoldedBatchNorms fold_batch_norms(const Graph& graph, const Checkpoint& model) {
-  check(graph);
-  const auto inputs =
-      std::count_if(graph.nodes.begin(), graph.nodes.end(), [](const Node& n) { return std::holds_alternative<InputNode>(n.op); });
-  if (inputs != 1 || graph.outputs.size() != 1)
-    throw Error(ErrorKind::usage, "batch norms are folded in a graph of one input and output, this one has " + std::to_string(inputs) +
-                                      " and " + std::to_string(graph.outputs.size()));
-  for (const Node& n : graph.nodes)
-    if (const auto* norm = std::get_if<BatchNormNode>(&n.op); norm && (norm->residual || norm->act != Activation::none || norm->pool))
-      throw Error(ErrorKind::usage, "[" + printable(n.path) + "] is fused: give the graph of trace() or Trainer::unfused_graph()");
+  check_plain(graph, "batch norms are folded in");
   const auto check_finite = [](const Checkpoint& c, const char* when) {
     if (const std::string fault = first_fault(c); !fault.empty()) throw Error(ErrorKind::diverged, when + fault);
   };

@@ -33,6 +33,18 @@ void check(const Graph& graph) {
   for (const Value v : graph.outputs) (void)graph[v];
 }
 
+void check_plain(const Graph& graph, const std::string& use) {
+  check(graph);
+  const auto inputs =
+      std::count_if(graph.nodes.begin(), graph.nodes.end(), [](const Node& n) { return std::holds_alternative<InputNode>(n.op); });
+  if (inputs != 1 || graph.outputs.size() != 1)
+    throw Error(ErrorKind::usage, use + " a graph of one input and output, this one has " + std::to_string(inputs) + " and " +
+                                      std::to_string(graph.outputs.size()));
+  for (const Node& n : graph.nodes)
+    if (const auto* norm = std::get_if<BatchNormNode>(&n.op); norm && (norm->residual || norm->act != Activation::none || norm->pool))
+      throw Error(ErrorKind::usage, "[" + printable(n.path) + "] is fused: give the graph of trace() or Trainer::unfused_graph()");
+}
+
 std::string parameter_name(std::string_view path, std::string_view what) {
   std::string name(path);
   std::replace(name.begin(), name.end(), '/', '.');

@@ -9,8 +9,10 @@ namespace fs = std::filesystem;
 fs::path program_folder() { return fs::read_symlink("/proc/self/exe").parent_path(); }
 
 const std::int32_t* load_module(const fs::path& folder, const ModuleFile& module, std::string& missing) {
-  const fs::path file = folder / (std::string(module.name) + ".so");
+  const std::string name = std::string(module.name) + ".so";
+  const fs::path beside = folder / name, installed = (folder / NORMA_MODULES / name).lexically_normal();
   std::error_code ignored;
+  const fs::path file = !fs::exists(beside, ignored) && fs::exists(installed, ignored) ? installed : beside;
   if (!fs::exists(file, ignored)) {
     missing = std::string(module.library) + " is not installed, or was not when norma was built: " + file.string() + " is missing" +
               module.advice;

@@ -1,4 +1,5 @@
-// Plugins: modules in the program's folder. They alone are linked against a library which the machine may lack.
+// Plugins: modules in the program's folder, or where `cmake --install` puts them. They alone are linked against a library which the machine
+// may lack.
 #pragma once
 #include <cstdint>
 #include <filesystem>
@@ -16,8 +17,8 @@ struct ModuleFile {
   const char* advice;    // what to do where it is missing: "; to compare: install ..."
 };
 
-// The table of the module in a folder. Null where it cannot be loaded: then `missing` says why and what to do. A module stays loaded: its
-// threads may outlive any use.
+// The table of the module in the program's folder, else where modules are installed. Null where it cannot be loaded: then `missing` says
+// why and what to do. A module stays loaded: its threads may outlive any use.
 const std::int32_t* load_module(const std::filesystem::path& folder, const ModuleFile& module, std::string& missing);
 
 template <class Table>
