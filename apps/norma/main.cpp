@@ -35,6 +35,7 @@ constexpr const char* footer = R"(Examples:
   norma inspect runs/try                      batch norm statistics, weight norms
   norma bn-recalibrate runs/try --out runs/exact   statistics of the whole set
   norma bn-fold runs/try --out runs/folded    no batch norms, the same outputs
+  norma export runs/try lenet.c --check       the net as one C file
   norma explain batchnorm                     what it does, step by step
   norma explain recipe                        every key: values, default, meaning
   norma data fetch mnist                      download a data set
@@ -100,9 +101,9 @@ int run(int argc, char** argv) {
   app.footer(footer);
   app.require_subcommand(1);
   app.failure_message(CLI::FailureMessage::simple);
-  const Command commands[] = {add_train(app),   add_eval(app),  add_predict(app), add_compare(app),        add_plan(app),
-                              add_verify(app),  add_bench(app), add_inspect(app), add_bn_recalibrate(app), add_bn_fold(app),
-                              add_explain(app), add_data(app),  add_doctor(app)};
+  const Command commands[] = {add_train(app),   add_eval(app),    add_predict(app), add_compare(app), add_plan(app),
+                              add_verify(app),  add_bench(app),   add_inspect(app), add_export(app),  add_bn_recalibrate(app),
+                              add_bn_fold(app), add_explain(app), add_data(app),    add_doctor(app)};
   refuse_flag_values(app);
   try {
     app.parse(argc, argv);

@@ -1,6 +1,7 @@
 // This header is for training and using nets; instruments.h is for measuring them.
 #pragma once
 #include "norma/batch_norm_tools.h"  // IWYU pragma: export
+#include "norma/c_source.h"          // IWYU pragma: export
 #include "norma/checkpoint.h"        // IWYU pragma: export
 #include "norma/dataset.h"           // IWYU pragma: export
 #include "norma/device.h"            // IWYU pragma: export

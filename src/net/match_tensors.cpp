@@ -178,4 +178,21 @@ MatchedTensors match_tensors(const Checkpoint& checkpoint, std::span<const Neede
   return matched;
 }
 
+Checkpoint matched_model(const Checkpoint& model, const Graph& graph, std::vector<std::string>& notes) {
+  const std::vector<NeededTensor> needed = needed_by(graph.parameters());
+  const MatchedTensors matched = match_tensors(model, needed, Names::wrapped);
+  notes.insert(notes.end(), model.notes.begin(), model.notes.end());
+  if (!matched.note.empty()) notes.push_back(matched.note);
+  Checkpoint all;
+  for (std::size_t i = 0; i < needed.size(); ++i) {
+    if (const StoredTensor* const t = matched.tensors[i]) {
+      all.tensors.push_back(*t);
+      all.tensors.back().name = needed[i].name;
+    } else {
+      all.tensors.push_back(StoredTensor::from(needed[i].name, needed[i].shape, std::vector<std::int64_t>{0}));
+    }
+  }
+  return all;
+}
+
 }  // namespace norma

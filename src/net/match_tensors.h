@@ -34,4 +34,8 @@ enum class Names { exact, wrapped };
 // Error(data) naming tensors that are missing, of another shape or type, or not needed.
 MatchedTensors match_tensors(const Checkpoint& checkpoint, std::span<const NeededTensor> needed, Names names);
 
+// The model's tensors under the net's own names, all of them; a count of batches that is absent is 0. Appends to `notes` what was changed
+// in reading the model, a sentence each. Throws as match_tensors.
+Checkpoint matched_model(const Checkpoint& model, const Graph& graph, std::vector<std::string>& notes);
+
 }  // namespace norma

@@ -62,25 +62,6 @@ DType checked(const PredictorOptions& options) {
   return stored;
 }
 
-// The model's tensors under the net's own names, all of them.
-Checkpoint exact(const Checkpoint& model, const Graph& graph, std::vector<std::string>& notes) {
-  const std::vector<NeededTensor> needed = needed_by(graph.parameters());
-  const MatchedTensors matched = match_tensors(model, needed, Names::wrapped);
-  notes = model.notes;
-  if (!matched.note.empty()) notes.push_back(matched.note);
-  Checkpoint all;
-  for (std::size_t i = 0; i < needed.size(); ++i) {
-    if (const StoredTensor* const t = matched.tensors[i]) {
-      all.tensors.push_back(*t);
-      all.tensors.back().name = needed[i].name;
-    } else {  // a count of batches, which inference does not read
-      all.tensors.push_back(StoredTensor::from(needed[i].name, needed[i].shape, std::vector<std::int64_t>{0}));
-    }
-  }
-  if (const std::string fault = first_fault(all); !fault.empty()) throw Error(ErrorKind::diverged, "the model cannot predict: " + fault);
-  return all;
-}
-
 // A net's Plan for a number of samples, with what running it needs.
 struct Route {
   Plan plan;
@@ -131,7 +112,9 @@ struct Predictor::State {
         affine(options.transform, options.input[0], stored) {
     const Shape input = transformed(options.input, options.transform.resize);
     const Graph graph = trace(net, input.prepend(lanes));
-    Checkpoint tensors = exact(model, graph, notes);
+    Checkpoint tensors = matched_model(model, graph, notes);
+    if (const std::string fault = first_fault(tensors); !fault.empty())
+      throw Error(ErrorKind::diverged, "the model cannot predict: " + fault);
     std::optional<FoldedBatchNorms> folded;
     if (options.fold) folded = fold_batch_norms(graph, tensors);
     const Module& used = folded ? folded->net : net;

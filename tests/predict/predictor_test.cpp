@@ -12,8 +12,9 @@
 #include <vector>
 
 #include "norma/norma.h"
-#include "src/net/initialise.h"
 #include "tests/support/expect_error.h"
+#include "tests/support/layer_shapes.h"
+#include "tests/support/random_model.h"
 #include "tests/support/random_nets.h"
 #include "tests/support/trainer_cases.h"
 
@@ -24,6 +25,7 @@ using test::bars;
 using test::expect_error;
 using test::net;
 using test::options;
+using test::random_model;
 
 PredictorOptions predictor_options(bool fold = true) { return {.input = options().input, .transform = options().transform, .fold = fold}; }
 
@@ -68,23 +70,6 @@ TEST(Predictor, OfNoSamplesThereIsNothing) {
   EXPECT_TRUE(predictor.predict(std::span<const std::uint8_t>{}).empty());
 }
 
-// The parameters of a net, from a seed; variances are positive.
-Checkpoint random_model(const Graph& graph, std::uint64_t seed) {
-  Checkpoint model;
-  for (const ParameterInfo& p : graph.parameters()) {
-    std::vector<std::int64_t> shape(p.shape.begin(), p.shape.end());
-    if (p.dtype == DType::i64) {
-      model.tensors.push_back(StoredTensor::from(p.name, {}, std::vector<std::int64_t>{3}));
-      continue;
-    }
-    ParameterInfo drawn = p;
-    drawn.init = Init::uniform(p.name.ends_with("running_var") ? 0.5 : -0.5, p.name.ends_with("running_var") ? 1.5 : 0.5);
-    model.tensors.push_back(
-        StoredTensor::from(p.name, shape, initial_values(drawn, seed, static_cast<std::int64_t>(model.tensors.size()))));
-  }
-  return model;
-}
-
 RC_GTEST_PROP(PredictorProperty, RandomNetsGiveTheBitsOfTrainer, (const test::RandomNet& random)) {
   const Module module = test::module_of(random);
   const Shape input{random.c, random.h, random.w};
@@ -110,38 +95,12 @@ RC_GTEST_PROP(PredictorProperty, RandomNetsGiveTheBitsOfTrainer, (const test::Ra
 
 // Every layer, with shapes that no tile or vector divides.
 TEST(Predictor, LayersOfManyShapesGiveTheBitsOfTrainer) {
-  const Shape input{3, 11, 13};
+  const Shape input = test::odd_input;
   Dataset data;
   data.sample = input;
   for (std::int64_t i = 0; i < 20 * input.elements(); ++i)
     data.floats.push_back(static_cast<float>(std::sin(static_cast<double>(i * i % 1000)) * 2));
-  const std::vector<std::pair<const char*, Module>> layers = {
-      {"many filters", nn::Conv2d{.out = 70, .kernel = 3, .padding = 1}},
-      {"filters of an odd number of vectors", nn::Conv2d{.out = 40, .kernel = 5, .stride = 2, .padding = 2}},
-      {"a larger padding than kernel", nn::Conv2d{.out = 9, .kernel = 2, .padding = 3, .dilation = 2}},
-      {"a window that leaves rows out", nn::Conv2d{.out = 6, .kernel = {3, 2}, .stride = {4, 5}}},
-      {"pointwise", nn::Conv2d{.out = 33}},
-      {"pointwise in strides", nn::Conv2d{.out = 33, .stride = 2}},
-      {"depthwise", nn::Conv2d{.out = 3, .kernel = 3, .padding = 1, .groups = 3}},
-      {"depthwise in strides", nn::Conv2d{.out = 6, .kernel = 3, .stride = 2, .groups = 3}},
-      {"groups", nn::Conv2d{.out = 30, .kernel = 3, .groups = 3}},
-      {"transposed", nn::ConvTranspose2d{.out = 4, .kernel = 3, .stride = 2, .padding = 1, .output_padding = 1}},
-      {"transposed groups", nn::ConvTranspose2d{.out = 6, .kernel = 4, .stride = 3, .dilation = 2, .groups = 3}},
-      {"max pooling", nn::MaxPool2d{.kernel = 3, .stride = 2, .padding = 1, .ceil_mode = true}},
-      {"max pooling of four", nn::MaxPool2d{.kernel = 2}},
-      {"average pooling", nn::AvgPool2d{.kernel = 3, .stride = 2, .padding = 1, .ceil_mode = true, .count_include_pad = false}},
-      {"global pooling", nn::GlobalAvgPool2d{}},
-      {"layer norm", nn::LayerNorm{}},
-      {"group norm", nn::Sequential{nn::Conv2d{.out = 6}, nn::GroupNorm{.groups = 2}}},
-      {"instance norm", nn::InstanceNorm{.affine = true}},
-      {"instance norm by statistics", nn::InstanceNorm{.affine = true, .track_running_stats = true}},
-      {"batch norm", nn::Sequential{nn::BatchNorm{}, nn::GELU{}}},
-      {"batch norm with an activation", nn::Sequential{nn::BatchNorm{}, nn::ReLU{}}},
-      {"batch norm with pooling", nn::Sequential{nn::BatchNorm{}, nn::Sigmoid{}, nn::MaxPool2d{.kernel = 3}}},
-      {"residual", nn::Residual{nn::Sequential{nn::Conv2d{.out = 3, .kernel = 3, .padding = 1}, nn::BatchNorm{}}}},
-      {"linear", nn::Sequential{nn::Flatten{}, nn::Linear{.out = 100}, nn::ELU{}, nn::Linear{.out = 17}, nn::Linear{.out = 1}}},
-  };
-  for (const auto& [what, layer] : layers) {
+  for (const auto& [what, layer] : test::layers_of_odd_shapes()) {
     const Module module = nn::Sequential{{"layer", layer}, {"end", nn::Flatten{}}};
     const Checkpoint model = random_model(trace(module, input.prepend(2)), 3);
     Trainer trainer{module, {.input = input, .sample_type = DType::f32}};

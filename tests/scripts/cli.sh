@@ -7,7 +7,7 @@
 # ---- help, version, usage
 check "--version" "$("$norma" --version | grep -c '^norma [0-9]')" 1
 check "--help names every command" "$("$norma" --help | sed -nE 's/^  ([a-z][a-z-]+) +[A-Z].*/\1/p' | tr '\n' ' ')" \
-  "train eval predict compare plan verify bench inspect bn-recalibrate bn-fold explain data doctor "
+  "train eval predict compare plan verify bench inspect export bn-recalibrate bn-fold explain data doctor "
 check "--help explains the exit codes" "$("$norma" --help | grep -c '5 diverged')" 1
 check "help of a command" "$("$norma" train --help | grep -c 'Usage: norma train')" 1
 expect "no command" 2 "a command is needed"

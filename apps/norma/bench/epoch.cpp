@@ -1,17 +1,12 @@
 // norma bench epoch: a recipe's whole epochs as norma train runs them. Also whole runs of it, from a process's start to its exit.
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <spawn.h>
-#include <stdlib.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <chrono>
-#include <cstring>
 #include <filesystem>
 
 #include "apps/norma/bench/bench.h"
 #include "apps/norma/files/json_lines.h"
+#include "apps/norma/files/process.h"
 #include "apps/norma/system/log.h"
 #include "apps/norma/system/terminal.h"
 #include "norma/checkpoint.h"
@@ -24,52 +19,15 @@ namespace fs = std::filesystem;
 using nlohmann::ordered_json;
 using Clock = std::chrono::steady_clock;
 
-// A folder that is gone with it.
-class Scratch {
- public:
-  Scratch() {
-    std::string pattern = (fs::temp_directory_path() / "norma-bench-XXXXXX").string();
-    if (!::mkdtemp(pattern.data()))
-      throw Error(ErrorKind::failure,
-                  fmt::format("cannot make a folder in {}: {}", fs::temp_directory_path().string(), std::strerror(errno)));
-    path_ = pattern;
-  }
-  Scratch(const Scratch&) = delete;
-  Scratch& operator=(const Scratch&) = delete;
-  ~Scratch() {
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
-  }
-  fs::path operator/(const char* name) const { return path_ / name; }
-
- private:
-  fs::path path_;
-};
-
 // Runs this program with these arguments, its output in files; the seconds from its start to its exit. Throws Error with its last words if
 // it fails.
-double run_process(std::vector<std::string> arguments, const fs::path& out, const fs::path& err) {
+double run_norma(std::vector<std::string> arguments, const fs::path& out, const fs::path& err) {
   const std::string program = fs::read_symlink("/proc/self/exe").string();
   arguments.insert(arguments.begin(), program);
-  std::vector<char*> argv;
-  for (std::string& a : arguments) argv.push_back(a.data());
-  argv.push_back(nullptr);
-  posix_spawn_file_actions_t actions;
-  posix_spawn_file_actions_init(&actions);
-  posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, out.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
-  posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, err.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
-  pid_t child = 0;
-  const Clock::time_point start = Clock::now();
-  const int failed = posix_spawn(&child, program.c_str(), &actions, nullptr, argv.data(), environ);
-  posix_spawn_file_actions_destroy(&actions);
-  if (failed) throw Error(ErrorKind::failure, fmt::format("cannot run {}: {}", program, std::strerror(failed)));
-  int status = 0;
-  while (waitpid(child, &status, 0) < 0)
-    if (errno != EINTR) throw Error(ErrorKind::failure, fmt::format("waiting for {}: {}", program, std::strerror(errno)));
-  const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
-  if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
-    throw Error(ErrorKind::failure, fmt::format("norma {} failed: {}", arguments[1], read_file(err)));
-  return seconds;
+  const std::optional<FinishedProcess> finished = run_process(arguments, out, err);
+  if (!finished) throw Error(ErrorKind::failure, fmt::format("cannot run {}: it is gone", program));
+  if (finished->exit_code != 0) throw Error(ErrorKind::failure, fmt::format("norma {} failed: {}", arguments[1], read_file(err)));
+  return finished->seconds;
 }
 
 // Whole runs of the recipe, as `norma train` in a process of its own. Each must end with these parameters.
@@ -77,10 +35,10 @@ std::vector<double> time_processes(const Recipe& recipe, std::int64_t runs, cons
   std::vector<double> seconds;
   for (std::int64_t r = 0; r < runs; ++r) {
     log_info(fmt::format("run {} of {} in a new process", r + 1, runs));
-    const Scratch folder;
+    const TemporaryFolder folder;
     const fs::path config = folder / "recipe.toml", out = folder / "stdout";
     write_file(config, write_toml(recipe));
-    seconds.push_back(run_process({"train", config, "--out", folder / "run", "--json", "--quiet"}, out, folder / "stderr"));
+    seconds.push_back(run_norma({"train", config, "--out", folder / "run", "--json", "--quiet"}, out, folder / "stderr"));
     const std::string printed = read_file(out);
     if (printed.find("\"parameters_hash\": \"" + hash) == std::string::npos &&
         printed.find("\"parameters_hash\":\"" + hash) == std::string::npos)

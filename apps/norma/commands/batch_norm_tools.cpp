@@ -44,16 +44,6 @@ void add_flags(CLI::App& app, ToolRequest& request, const char* out) {
   app.add_flag("--quiet", request.quiet, "Show only warnings");
 }
 
-// Throws Error(usage) where one of the files is there and was not asked to be replaced, or is not norma's.
-void refuse_replacement(const fs::path& folder, std::initializer_list<const char*> names, bool force) {
-  const FileList files(folder);
-  for (const char* name : names) {
-    if (!there(folder / name)) continue;
-    if (!force) throw Error(ErrorKind::usage, fmt::format("{} exists: --force replaces it, --out names another", (folder / name).string()));
-    if (!files.ours(name)) refuse_other(folder / name, "--force does not replace it; move it away, or name another with --out");
-  }
-}
-
 std::string before_and_after(const Evaluation& before, const Evaluation& after) {
   return fmt::format("accuracy   {:.2f}% before, {:.2f}% after\nloss       {} before, {} after\n", 100 * before.accuracy,
                      100 * after.accuracy, short_loss(before.loss), short_loss(after.loss));

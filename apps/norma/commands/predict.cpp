@@ -30,25 +30,6 @@ struct PredictRequest {
   bool json = false, quiet = false;
 };
 
-// The input that the model file describes. A file of the first edition describes none: its recipe does, for IDX files with their help.
-ModelInput input_of(const SavedModel& saved) {
-  if (saved.input) return *saved.input;
-  const DataSection& data = saved.recipe.data;
-  Dataset set;
-  try {
-    set.sample = sample_shape(data);
-  } catch (const Error& e) {
-    if (e.kind() != ErrorKind::data) throw;
-    throw Error(
-        ErrorKind::data,
-        fmt::format(
-            "{}\n  {} does not describe the net's input (an older norma or another program wrote it): its training images are needed",
-            e.what(), saved.weights.string()));
-  }
-  if (traits(data.source).published) set.classes = dataset_classes(name_of(data.source));
-  return model_input(data, set);
-}
-
 bool has_dark_ground(const std::string& data) {
   return std::ranges::any_of(data_sources, [&](const DataSource& s) { return s.dark_ground && data == s.name; });
 }
@@ -64,7 +45,7 @@ std::vector<std::size_t> ranking(const std::vector<double>& scores) {
 int run(const PredictRequest& request) {
   set_up_log(detect_terminal(fileno(stderr)), request.quiet);
   const SavedModel saved = open_model(request.model);
-  const ModelInput of = input_of(saved);
+  const ModelInput of = saved.input ? *saved.input : input_of(saved.recipe.data, saved.weights);
   Dataset set;
   set.name = "pictures";
   set.sample = of.sample;

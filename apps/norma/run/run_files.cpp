@@ -98,4 +98,15 @@ void refuse_run(const fs::path& run, const FileList& files, bool overwrite) {
                                               run.string(), found));
 }
 
+void refuse_replacement(const fs::path& folder, std::initializer_list<const char*> names, bool force, const char* other) {
+  const FileList files(folder);
+  for (const char* name : names) {
+    if (!there(folder / name)) continue;
+    if (!force)
+      throw Error(ErrorKind::usage, fmt::format("{} exists: --force replaces it, {} names another", (folder / name).string(), other));
+    if (!files.ours(name))
+      refuse_other(folder / name, fmt::format("--force does not replace it; move it away, or name another with {}", other));
+  }
+}
+
 }  // namespace norma::app

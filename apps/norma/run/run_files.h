@@ -3,6 +3,7 @@
 #include <array>
 #include <cstdint>
 #include <filesystem>
+#include <initializer_list>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
@@ -48,5 +49,10 @@ bool begun_without_a_list(const std::filesystem::path& run);
 bool is_ours(const std::filesystem::path& run, const FileList& files, const std::string& name);
 // Throws Error(usage) for an existing run, unless overwrite. Throws it in any case for files of a run's names that are not norma's.
 void refuse_run(const std::filesystem::path& run, const FileList& files, bool overwrite);
+
+// Throws Error(usage) where one of the files is there and was not asked to be replaced, or is not norma's. `other` is the flag or argument
+// that names another place.
+void refuse_replacement(const std::filesystem::path& folder, std::initializer_list<const char*> names, bool force,
+                        const char* other = "--out");
 
 }  // namespace norma::app

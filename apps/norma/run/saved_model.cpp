@@ -49,12 +49,37 @@ void add_saved_model_flags(CLI::App& command, SavedModelRequest& request) {
   add_recipe_flags(command, FlagScope::evaluation, request.overrides);
 }
 
+fs::path weights_file(const fs::path& model) {
+  std::error_code ec;
+  const fs::path weights = fs::is_directory(model, ec) ? model / "model.safetensors" : model;
+  if (!fs::exists(weights, ec)) throw Error(ErrorKind::data, weights.string() + ": no such file");
+  return weights;
+}
+
+Recipe read_recipe(const SavedModelRequest& request, const fs::path& weights) {
+  return parse_recipe(recipe_of(request, weights), request.overrides);
+}
+
+ModelInput input_of(const DataSection& data, const fs::path& weights) {
+  Dataset set;
+  try {
+    set.sample = sample_shape(data);
+  } catch (const Error& e) {
+    if (e.kind() != ErrorKind::data) throw;
+    throw Error(
+        ErrorKind::data,
+        fmt::format(
+            "{}\n  {} does not describe the net's input (an older norma or another program wrote it): its training images are needed",
+            e.what(), weights.string()));
+  }
+  if (traits(data.source).published) set.classes = dataset_classes(name_of(data.source));
+  return model_input(data, set);
+}
+
 SavedModel open_model(const SavedModelRequest& request) {
   refuse_without_effect(request.overrides);
-  std::error_code ec;
-  const fs::path weights = fs::is_directory(request.model, ec) ? request.model / "model.safetensors" : request.model;
-  if (!fs::exists(weights, ec)) throw Error(ErrorKind::data, weights.string() + ": no such file");
-  Recipe recipe = parse_recipe(recipe_of(request, weights), request.overrides);
+  const fs::path weights = weights_file(request.model);
+  Recipe recipe = read_recipe(request, weights);
   Checkpoint model = load_safetensors(weights);
   std::optional<ModelInput> input = read_model_input(model.metadata, weights.string());
   if (input && !gives_transform(request.overrides)) {

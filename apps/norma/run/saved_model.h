@@ -31,6 +31,13 @@ struct SavedModel {
   std::optional<ModelInput> input;  // nothing in a file of the first edition
 };
 
+// The file of a run directory or of the model itself. Throws Error(data) where it is missing.
+std::filesystem::path weights_file(const std::filesystem::path& model);
+// The recipe of a model. Throws Error(usage) where it is missing or wrong.
+Recipe read_recipe(const SavedModelRequest& request, const std::filesystem::path& weights);
+// The input of a model whose file does not describe it, as its recipe does; for IDX files with their help.
+ModelInput input_of(const DataSection& data, const std::filesystem::path& weights);
+
 // The transform is the one the model was trained with, if its file has one and no flag gives another. Throws Error(data) where the weights
 // are missing or no safetensors file. Throws Error(usage) where the recipe is missing or wrong, Error(device) where its device cannot be
 // used.
