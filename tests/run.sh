@@ -113,7 +113,8 @@ job_example() {
     cmake -S apps/examples -B "$scratch/examples" -DCMAKE_PREFIX_PATH="$scratch/prefix" -DCMAKE_BUILD_TYPE=Release \
       -DCMAKE_CXX_FLAGS='-Wall -Wextra -Wpedantic -Wshadow -Werror' &&
     cmake --build "$scratch/examples" &&
-    (cd "$scratch" && examples/module_alone && examples/own_step && examples/serve && examples/train_lenet && prefix/bin/norma inspect lenet.safetensors)
+    (cd "$scratch" && examples/module_alone && examples/own_step && examples/serve && examples/train_lenet && prefix/bin/norma inspect lenet.safetensors &&
+      prefix/bin/norma export lenet.safetensors lenet.c --check && cc -std=c99 -O3 -Wall -Wextra -Werror -I. "$root/apps/examples/lenet_in_c.c" -lm -o in_c && ./in_c)
 }
 
 # A script that ends with 77 was skipped and said why.

@@ -114,9 +114,9 @@ class Text {
       before = s.comment;
       std::string line = "  " + options_.name + "_" + s.function + "(";
       for (std::size_t i = 0; i < s.arguments.size(); ++i) {
-        const std::string argument = text(s.arguments[i]) + (i + 1 < s.arguments.size() ? ", " : ");\n");
-        if (line.size() - (line.rfind('\n') + 1) + argument.size() > 100) line += "\n      ";
-        line += argument;
+        const std::string argument = text(s.arguments[i]) + (i + 1 < s.arguments.size() ? "," : ");\n");
+        const bool fits = line.size() - (line.rfind('\n') + 1) + argument.size() < 100;  // rfind of none is -1
+        line += (i == 0 ? "" : fits ? " " : "\n      ") + argument;
         scratch = scratch || (s.arguments[i].buffer > 0 && s.arguments[i].buffer != program_.output);
       }
       t += line;
