@@ -22,19 +22,6 @@
 namespace norma {
 namespace {
 
-// The shape of a graph's one input and output. Throws Error(usage) where there are others.
-const Shape& checked_input(const Graph& graph) {
-  check(graph);
-  const Node* input = nullptr;
-  std::size_t inputs = 0;
-  for (const Node& n : graph.nodes)
-    if (std::holds_alternative<InputNode>(n.op)) input = &n, ++inputs;
-  if (inputs != 1 || graph.outputs.size() != 1)
-    throw Error(ErrorKind::usage, "a C file is written of a graph of one input and output, this one has " + std::to_string(inputs) +
-                                      " and " + std::to_string(graph.outputs.size()));
-  return input->shape;
-}
-
 Shape sample_of(const Shape& batch) { return batch.rank() == 4 ? Shape{batch[1], batch[2], batch[3]} : Shape{batch[1]}; }
 
 // What the file's input is.
@@ -147,7 +134,9 @@ CSource c_source(const Graph& graph, const Checkpoint& model, const std::optiona
   if (!is_c_name(options.name))
     throw Error(ErrorKind::usage,
                 "\"" + printable(options.name) + "\" is no name for C: a letter, then letters, digits and '_', at most 63");
-  const Shape one = checked_input(graph).with_batch(1);
+  check_plain(graph, "a C file is written of");
+  const auto is_input = [](const Node& n) { return std::holds_alternative<InputNode>(n.op); };
+  const Shape one = std::ranges::find_if(graph.nodes, is_input)->shape.with_batch(1);
   CSource source{.net = Module(Replay(graph, {}))};
   source.model_input = written_input(one, input, options.floats);
   source.input = source.model_input.sample, source.input_type = stored_type(source.input, source.model_input.stored);
