@@ -6,11 +6,24 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "norma/shape.h"
 
 namespace norma {
+
+// One split in its owner's memory, which must stay and not change while a call reads it. Members are as Dataset's.
+struct DatasetView {
+  std::string_view name{};
+  Shape sample{};
+  std::span<const std::uint8_t> bytes{};
+  std::span<const float> floats{};
+  std::span<const std::int32_t> labels{};
+  std::span<const std::string> classes{};
+  std::span<const float> targets{};
+  std::int64_t size() const;
+};
 
 // One split. Exactly one of bytes and floats holds the samples, [count][C][H][W] (or [count][F]). A set has labels, targets, both, or, to
 // predict, neither.
@@ -23,7 +36,8 @@ struct Dataset {
   std::vector<std::string> classes;  // names
   std::vector<float> targets{};      // [count], each of the shape of the net's output: for MeanSquared and CustomLoss
   // Samples: the number of labels; without labels as many as the samples' values make.
-  std::int64_t size() const;
+  std::int64_t size() const { return DatasetView(*this).size(); }
+  operator DatasetView() const;  // NOLINT: whatever reads a set takes a view of it
 };
 
 // Samples of one step, in the caller's memory until the call returns. Members are as Dataset's.

@@ -54,6 +54,7 @@ class Predictor {
   std::vector<float> predict(std::span<const float> samples) const;
 
   const Shape& input() const;                       // of one sample, as stored
+  DType sample_type() const;                        // u8 or f32, as stored
   const Shape& output() const;                      // of one sample
   const std::vector<std::string>& classes() const;  // names that the file gave, at most one an output; else empty
   // Changes in reading the model, a sentence each: see Trainer::load_model.

@@ -145,7 +145,11 @@ class Trainer {
   // Throws Error(data) naming the sample and feature that are not finite, or the set in which no label counts.
   // Throws Error(diverged) for a non-finite loss or gradient, naming layer and step; the state is the one before that step. At an epoch's
   // end it also names a non-finite parameter, running statistic, optimizer state or test loss. That state must not be kept.
-  bool fit(const Dataset& train, const Dataset* test, const FitOptions& options);
+  bool fit(const DatasetView& train, const DatasetView* test, const FitOptions& options);
+  bool fit(const Dataset& train, const Dataset* test, const FitOptions& options) {
+    const DatasetView view = test ? DatasetView(*test) : DatasetView{};
+    return fit(DatasetView(train), test ? &view : nullptr, options);
+  }
   bool fit(const DatasetPair& data, const FitOptions& options) { return fit(data.train, &data.test, options); }
 
   // ---- A step of one's own. None of these may be called within on_step or go_on, nor do they move the place in an epoch of fit.
@@ -175,9 +179,9 @@ class Trainer {
   void set_rate(std::optional<double> rate);
 
   // Throws Error(diverged) where the loss is not finite, naming the first parameter or module at fault; Error(data) as fit does.
-  Evaluation evaluate(const Dataset& data);
+  Evaluation evaluate(const DatasetView& data);
   // The net's output, (count, classes), in evaluation mode. Needs no labels. Throws Error(diverged) where one is not finite, as evaluate.
-  std::vector<float> predict(const Dataset& data);
+  std::vector<float> predict(const DatasetView& data);
   // The outputs of a net of several, for inputs as forward takes them, in evaluation mode.
   std::map<std::string, std::vector<float>> predict(const std::map<std::string, std::span<const float>>& inputs);
 
@@ -188,13 +192,14 @@ class Trainer {
   // the variance biased. Dropout draws the masks of the next step.
   // Throws Error(usage) for an unknown name, naming the nearest, and for too few samples to normalise. Throws Error(data) if the loss
   // ignores all their labels. Values and loss may be non-finite, since diverging nets are observed too.
-  Observation observe(Mode mode, const Dataset& data, std::span<const ObserveRequest> values, std::int64_t first = 0,
+  Observation observe(Mode mode, const DatasetView& data, std::span<const ObserveRequest> values, std::int64_t first = 0,
                       std::int64_t count = 0);
-  Observation observe(Mode mode, const Dataset& data, std::span<const std::string> names, std::int64_t first = 0, std::int64_t count = 0);
+  Observation observe(Mode mode, const DatasetView& data, std::span<const std::string> names, std::int64_t first = 0,
+                      std::int64_t count = 0);
 
   // The old name of observe.
   template <class Values>
-  [[deprecated("it is called observe")]] Observation tap(Mode mode, const Dataset& data, const Values& values, std::int64_t first = 0,
+  [[deprecated("it is called observe")]] Observation tap(Mode mode, const DatasetView& data, const Values& values, std::int64_t first = 0,
                                                          std::int64_t count = 0) {
     return observe(mode, data, values, first, count);
   }
@@ -205,17 +210,17 @@ class Trainer {
   // square of the number of batch norms.
   // Returns the batch norms that have running statistics, in order. Throws Error(usage) if a channel has one value. Throws Error(diverged)
   // naming the layer whose input is not finite, or its variance beyond float. The model is then as before.
-  std::vector<RecalibratedBatchNorm> recalibrate(const Dataset& data, std::int64_t samples = 0);
+  std::vector<RecalibratedBatchNorm> recalibrate(const DatasetView& data, std::int64_t samples = 0);
 
   // Runs plan(mode) `steps` times on samples of data, timing every Call, and puts parameters, optimizer and counters back as they were.
   // data holds at least options.batch samples.
-  std::vector<TimedStep> time_calls(Mode mode, const Dataset& data, std::int64_t steps);
+  std::vector<TimedStep> time_calls(Mode mode, const DatasetView& data, std::int64_t steps);
   // Queues `steps` steps of plan(train) on whole batches of data, then waits; repeats this `bursts` times. Returns the seconds per step of
   // each burst. On a GPU the very first step loads the kernels, and the first burst after it captures the graph of `steps` steps. An
   // epoch's whole batches are at least `steps`. Puts everything back as it was. Nothing is timed more than 10^9 times.
-  std::vector<double> time_steps(const Dataset& data, std::int64_t steps, std::int64_t bursts);
+  std::vector<double> time_steps(const DatasetView& data, std::int64_t steps, std::int64_t bursts);
   // Returns the seconds of evaluate(data), run `times` times in a row. The first may make Plans and bring the data to the device.
-  std::vector<double> time_evaluations(const Dataset& data, std::int64_t times);
+  std::vector<double> time_evaluations(const DatasetView& data, std::int64_t times);
   // The order in which fit takes a set's samples in an epoch, counted from 0: depends on size, seed and options.shuffle alone.
   std::vector<std::int32_t> sample_order(std::int64_t samples, std::int64_t epoch) const;
 

@@ -140,7 +140,11 @@ Dataset pair_up(std::string name, IdxFile images, const fs::path& images_path, I
 
 }  // namespace
 
-std::int64_t Dataset::size() const {
+Dataset::operator DatasetView() const {
+  return {.name = name, .sample = sample, .bytes = bytes, .floats = floats, .labels = labels, .classes = classes, .targets = targets};
+}
+
+std::int64_t DatasetView::size() const {
   const auto features = static_cast<std::size_t>(std::max<std::int64_t>(1, sample.elements()));
   return static_cast<std::int64_t>(labels.empty() ? std::max(bytes.size(), floats.size()) / features : labels.size());
 }

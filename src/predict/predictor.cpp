@@ -320,6 +320,7 @@ std::vector<float> Predictor::predict(std::span<const float> samples) const {
 }
 
 const Shape& Predictor::input() const { return there(state_).options.input; }
+DType Predictor::sample_type() const { return there(state_).stored; }
 const Shape& Predictor::output() const { return there(state_).output; }
 const std::vector<std::string>& Predictor::classes() const { return there(state_).classes; }
 const std::vector<std::string>& Predictor::notes() const { return there(state_).notes; }

@@ -86,8 +86,8 @@ const Plan& Trainer::State::plan(Mode mode, std::int64_t batch, Order order) {
 }
 
 void Trainer::State::bind(const Plan& p, const BoundData& of, std::span<const float> rates) {
-  const SetView& data = of.data;
-  bound = data.samples();
+  const DatasetView& data = of.data;
+  bound = identity_of(data);
   const auto set = [&](DataSlot slot, const void* source, std::size_t bytes, std::int64_t version = 0) {
     if (p.has(name_of(slot))) executor->bind(p, p.find(name_of(slot)).index, source, bytes, version);
   };
@@ -122,7 +122,7 @@ void Trainer::State::bind_rates(const Plan& p, std::span<const float> rates) {
 
 // Optimizer steps, one after the other. One that was not finite changes nothing but state.status, and so do those queued behind it: it is
 // run again, looking at each Call's outputs.
-void Trainer::State::run_steps(const SetView& train, kernels::Range batches, std::int64_t full, const Plan& whole, const Plan& last) {
+void Trainer::State::run_steps(const DatasetView& train, kernels::Range batches, std::int64_t full, const Plan& whole, const Plan& last) {
   std::string cause = "a loss, gradient or variance was not finite";
   StepState at;
   try {
@@ -149,7 +149,7 @@ void Trainer::State::run_steps(const SetView& train, kernels::Range batches, std
 }
 
 EpochMetrics Trainer::State::run_epoch(const BoundData& data, const FitOptions& fit, bool& stopped) {
-  const SetView& train = data.data;
+  const DatasetView& train = data.data;
   const Clock::time_point start = Clock::now();
   const EpochBatches epoch(train.size(), options);
   const std::int64_t batches = epoch.count();
@@ -194,7 +194,7 @@ EpochMetrics Trainer::State::run_epoch(const BoundData& data, const FitOptions& 
                             .accuracy = static_cast<double>(s.correct) / counted,
                             .samples_per_second = static_cast<double>(s.samples - samples_before) / seconds,
                             .seconds = seconds});
-    if (bound != train.samples() || fixed != fixed_rate) bind_from(b);  // on_step evaluated something, or set the rate
+    if (bound != identity_of(train) || fixed != fixed_rate) bind_from(b);  // on_step evaluated something, or set the rate
   }
   s = counters();
   if (s.batch < batches) return {};
@@ -221,7 +221,7 @@ void Trainer::State::reopen_epoch() {
 
 Evaluation Trainer::State::evaluate(const BoundData& of, const std::function<void(const Plan&)>& after_batch, bool labelled,
                                     bool check_each, const std::function<bool()>& go_on) {
-  const SetView& data = of.data;
+  const DatasetView& data = of.data;
   refuse_within_evaluation("another evaluation");
   check(data, labelled);
   if (labelled) check_classes(data);
@@ -283,14 +283,14 @@ Trainer::~Trainer() = default;
 Trainer::Trainer(Trainer&&) noexcept = default;
 Trainer& Trainer::operator=(Trainer&&) noexcept = default;
 
-bool Trainer::fit(const Dataset& train, const Dataset* test, const FitOptions& options) {
+bool Trainer::fit(const DatasetView& train, const DatasetView* test, const FitOptions& options) {
   const Use use(state_, "Trainer");
   State& s = *use;
   s.refuse_within_step("fit");
   s.check(train);
   s.check_training(train, options.epochs);
   if (test) s.check(*test), s.check_classes(*test);
-  for (const Dataset* set : {&train, test})
+  for (const DatasetView* set : {&train, test})
     if (set) s.check_counted(*set);
   if (const std::string fault = s.first_fault(); !fault.empty()) throw Error(ErrorKind::diverged, "this net cannot be trained: " + fault);
   const StepState at = s.counters();
@@ -302,7 +302,7 @@ bool Trainer::fit(const Dataset& train, const Dataset* test, const FitOptions& o
     s.plan(Mode::train, epoch.tail ? epoch.tail : epoch.batch);  // an epoch's last batch fails now, not after an epoch
   if (const std::int64_t tail = test ? test->size() % evaluation_batch : 0; tail) s.plan(Mode::eval, tail);  // so does the test set's
   const std::int64_t promise = s.promise();
-  s.class_names = train.classes;
+  s.class_names.assign(train.classes.begin(), train.classes.end());
   if (s.epochs_done < options.epochs) s.schedule_epochs = options.epochs;
   bool stopped = false;
   while (s.epochs_done < options.epochs) {
@@ -344,9 +344,9 @@ bool Trainer::fit(const Dataset& train, const Dataset* test, const FitOptions& o
   return true;
 }
 
-Evaluation Trainer::evaluate(const Dataset& data) { return Use(state_, "Trainer")->measure({data}); }
+Evaluation Trainer::evaluate(const DatasetView& data) { return Use(state_, "Trainer")->measure({data}); }
 
-std::vector<float> Trainer::predict(const Dataset& data) {
+std::vector<float> Trainer::predict(const DatasetView& data) {
   const Use s(state_, "Trainer");
   std::vector<float> all;
   const auto keep = [&](const Plan& p) {

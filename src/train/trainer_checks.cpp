@@ -35,7 +35,7 @@ DType checked(const TrainerOptions& options) {
   return stored;
 }
 
-void Trainer::State::check(const SetView& data, bool labelled) const {
+void Trainer::State::check(const DatasetView& data, bool labelled) const {
   refuse_network();
   const auto fail = [&](const std::string& message) { throw Error(ErrorKind::usage, "data set " + printable(data.name) + ": " + message); };
   const bool no_values = data.bytes.empty() && data.floats.empty(), against_targets = takes_targets(options.loss);
@@ -76,7 +76,7 @@ void Trainer::State::check(const SetView& data, bool labelled) const {
   check_features(data);
 }
 
-void Trainer::State::check_training(const SetView& train, std::int64_t epochs) const {
+void Trainer::State::check_training(const DatasetView& train, std::int64_t epochs) const {
   if (epochs < 0) throw Error(ErrorKind::usage, "epochs must not be negative, got " + std::to_string(epochs));
   constexpr std::int64_t most_steps = std::int64_t{1} << 53;
   if (const std::int64_t batches = std::max<std::int64_t>(1, EpochBatches(train.size(), options).count()); epochs > most_steps / batches)
@@ -109,7 +109,7 @@ void Trainer::State::require_trained() const {
   throw Error(ErrorKind::usage, begin_of_error(*last) + "the groups freeze all parameters: there is nothing to train");
 }
 
-void Trainer::State::check_classes(const SetView& data) const {
+void Trainer::State::check_classes(const DatasetView& data) const {
   if (takes_targets(options.loss) && !data.targets.empty()) return;
   const std::int64_t outputs = output_elements();
   const auto named = static_cast<std::int64_t>(data.classes.size());

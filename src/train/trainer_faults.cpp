@@ -55,7 +55,7 @@ std::string Trainer::State::first_fault() const {
   return fault.empty() ? norma::first_fault(saved_training()) : fault;
 }
 
-void Trainer::State::check_features(const SetView& data) const {
+void Trainer::State::check_features(const DatasetView& data) const {
   if (const std::size_t at = first_wrong(data.targets.data(), data.targets.size(), not_finite); at < data.targets.size())
     throw Error(ErrorKind::data, "data set " + printable(data.name) + ": target " + std::to_string(at) + " is " +
                                      std::to_string(data.targets[at]) + "; it must be finite");
@@ -67,7 +67,7 @@ void Trainer::State::check_features(const SetView& data) const {
                                    std::to_string(at / features) + " is " + std::to_string(data.floats[at]) + "; it must be finite");
 }
 
-void Trainer::State::check_counted(const SetView& data, kernels::Range samples) const {
+void Trainer::State::check_counted(const DatasetView& data, kernels::Range samples) const {
   const auto* ce = std::get_if<CrossEntropy>(&options.loss);
   if (!ce || data.labels.empty()) return;
   for (std::int64_t i = samples.begin; i < samples.end; ++i)
@@ -79,7 +79,7 @@ void Trainer::State::check_counted(const SetView& data, kernels::Range samples) 
                                    std::to_string(ce->ignore_index) + "), so that no sample counts");
 }
 
-void Trainer::State::check_counted(const SetView& train, std::int64_t epoch, std::int64_t first, std::int64_t end) const {
+void Trainer::State::check_counted(const DatasetView& train, std::int64_t epoch, std::int64_t first, std::int64_t end) const {
   const kernels::BatchOrder order({.seed = options.seed, .population = train.size(), .epoch = epoch}, options.shuffle);
   const auto* ce = std::get_if<CrossEntropy>(&options.loss);
   if (!ce || ce->reduction != Reduction::mean) return;
@@ -90,7 +90,7 @@ void Trainer::State::check_counted(const SetView& train, std::int64_t epoch, std
                                    "), so that its mean loss is none; a larger batch is needed, or a loss that is the sum");
 }
 
-void Trainer::State::fail_not_finite(const SetView& data, const std::string& what) {
+void Trainer::State::fail_not_finite(const DatasetView& data, const std::string& what) {
   std::string cause = norma::first_fault(saved_model());
   if (cause.empty()) try {
       evaluate({data}, {}, false, true);
@@ -103,7 +103,7 @@ void Trainer::State::fail_not_finite(const SetView& data, const std::string& wha
 
 // An infinite weight before a sigmoid gives a finite loss: the parameters are looked at in any case.
 Evaluation Trainer::State::measure(const BoundData& of, const std::function<bool()>& go_on) {
-  const SetView& data = of.data;
+  const DatasetView& data = of.data;
   check_counted(data);
   if (const std::string fault = norma::first_fault(saved_model()); !fault.empty())
     throw Error(ErrorKind::diverged, "data set " + printable(data.name) + ": there is nothing to evaluate: " + fault);

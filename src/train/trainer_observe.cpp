@@ -77,13 +77,14 @@ const Trainer::State::ObservedPlan& Trainer::State::observed(Mode mode, std::int
   return observed;
 }
 
-Observation Trainer::observe(Mode mode, const Dataset& data, std::span<const std::string> names, std::int64_t first, std::int64_t count) {
+Observation Trainer::observe(Mode mode, const DatasetView& data, std::span<const std::string> names, std::int64_t first,
+                             std::int64_t count) {
   std::vector<ObserveRequest> values;
   for (const std::string& name : names) values.push_back({.name = name});
   return observe(mode, data, values, first, count);
 }
 
-Observation Trainer::observe(Mode mode, const Dataset& data, std::span<const ObserveRequest> values, std::int64_t first,
+Observation Trainer::observe(Mode mode, const DatasetView& data, std::span<const ObserveRequest> values, std::int64_t first,
                              std::int64_t count) {
   const Use use(state_, "Trainer");
   State& s = *use;
@@ -100,7 +101,7 @@ Observation Trainer::observe(Mode mode, const Dataset& data, std::span<const Obs
 }
 
 Observation Trainer::State::look(Mode mode, const BoundData& of, std::span<const ObserveRequest> values, kernels::Range samples) {
-  const SetView& data = of.data;
+  const DatasetView& data = of.data;
   State& s = *this;
   const std::int64_t count = samples.end - samples.begin;
   const ObservedPlan& observed = s.observed(mode, count);

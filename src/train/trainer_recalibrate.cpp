@@ -28,7 +28,7 @@ struct Moments {
 
 }  // namespace
 
-std::vector<RecalibratedBatchNorm> Trainer::recalibrate(const Dataset& data, std::int64_t samples) {
+std::vector<RecalibratedBatchNorm> Trainer::recalibrate(const DatasetView& data, std::int64_t samples) {
   const Use use(state_, "Trainer");
   State& s = *use;
   s.refuse_within_evaluation("recalibrate");

@@ -37,30 +37,15 @@ struct Within {
   bool& flag;
 };
 
-// A data set, or the samples of a step, in its owner's memory.
-struct SetView {
-  SetView(const Dataset& d)  // NOLINT: sets convert
-      : name(d.name), sample(d.sample), bytes(d.bytes), floats(d.floats), labels(d.labels), targets(d.targets), classes(d.classes) {}
-  SetView(const Batch& b, const Shape& s)
-      : name("of this step"), sample(s), bytes(b.bytes), floats(b.floats), labels(b.labels), targets(b.targets) {}
+// The samples of a step as a data set.
+inline DatasetView view_of(const Batch& b, const Shape& sample) {
+  return {.name = "of this step", .sample = sample, .bytes = b.bytes, .floats = b.floats, .labels = b.labels, .targets = b.targets};
+}
 
-  std::string_view name;
-  Shape sample;
-  std::span<const std::uint8_t> bytes;
-  std::span<const float> floats;
-  std::span<const std::int32_t> labels;
-  std::span<const float> targets;
-  std::span<const std::string> classes{};
-
-  std::int64_t size() const {
-    return static_cast<std::int64_t>(labels.empty() ? std::max(bytes.size(), floats.size()) / features() : labels.size());
-  }
-  // Tells sets apart.
-  const void* samples() const { return bytes.empty() ? static_cast<const void*>(floats.data()) : bytes.data(); }
-
- private:
-  std::size_t features() const { return static_cast<std::size_t>(std::max<std::int64_t>(1, sample.elements())); }
-};
+// Tells sets apart.
+inline const void* identity_of(const DatasetView& d) {
+  return d.bytes.empty() ? static_cast<const void*>(d.floats.data()) : d.bytes.data();
+}
 
 // Evaluation keeps no activations for a backward pass, so that one batch size serves any set.
 inline constexpr std::int64_t evaluation_batch = 256;
@@ -72,8 +57,8 @@ inline constexpr std::int64_t base_batch = 2;
 struct Trainer::State {
   // A set for Calls to read. Who calls promise() may bind it many times: it does not change under that number, so a GPU copies it once.
   struct BoundData {
-    BoundData(const SetView& d, std::int64_t p = 0) : data(d), promise(p) {}  // 0: it may have changed since
-    SetView data;
+    BoundData(const DatasetView& d, std::int64_t p = 0) : data(d), promise(p) {}  // 0: it may have changed since
+    DatasetView data;
     std::int64_t promise;
   };
   std::int64_t promise() { return ++promises; }
@@ -110,23 +95,23 @@ struct Trainer::State {
   // Implements Trainer::observe. The loss may ignore all samples; there is no loss then.
   Observation look(Mode mode, const BoundData& data, std::span<const ObserveRequest> values, kernels::Range samples);
   // The set fits the net: sample shape, type, label range. labelled: labels are needed.
-  void check(const SetView& data, bool labelled = true) const;
+  void check(const DatasetView& data, bool labelled = true) const;
   // The net's outputs can stand for the set's classes: for them all, and with one-hot labels for no more.
-  void check_classes(const SetView& data) const;
+  void check_classes(const DatasetView& data) const;
   // Throws where no parameter would move.
   void require_trained() const;
   // Throws unless the set can be trained on, for `epochs` epochs in total.
-  void check_training(const SetView& train, std::int64_t epochs) const;
+  void check_training(const DatasetView& train, std::int64_t epochs) const;
   // Throws Error(data) naming sample and feature that are not finite. It looks at sets stored as floats.
-  void check_features(const SetView& data) const;
+  void check_features(const DatasetView& data) const;
   // Throws Error(data) where the loss ignores every label; of samples first .. end-1 of an epoch's order where their loss is a mean.
-  void check_counted(const SetView& data) const { check_counted(data, {0, data.size()}); }
-  void check_counted(const SetView& data, kernels::Range samples) const;
-  void check_counted(const SetView& train, std::int64_t epoch, std::int64_t first, std::int64_t end) const;
+  void check_counted(const DatasetView& data) const { check_counted(data, {0, data.size()}); }
+  void check_counted(const DatasetView& data, kernels::Range samples) const;
+  void check_counted(const DatasetView& train, std::int64_t epoch, std::int64_t first, std::int64_t end) const;
   // norma::first_fault of all that is saved.
   std::string first_fault() const;
   // Throws Error(diverged): `what` is not finite, and which tensor or module is at fault.
-  [[noreturn]] void fail_not_finite(const SetView& data, const std::string& what);
+  [[noreturn]] void fail_not_finite(const DatasetView& data, const std::string& what);
   // Throws Error(usage) in on_step, where an epoch is not whole, and in go_on.
   void refuse_within_step(const char* what) const;
   // Throws Error(usage) in go_on, where counters and bound data are those of an evaluation that is not done.
@@ -147,9 +132,9 @@ struct Trainer::State {
   void bind_rate(const Plan& plan, double rate);
   // Binds rates, and with them those of the groups.
   void bind_rates(const Plan& plan, std::span<const float> rates);
-  void bind_own(const Plan& plan, const SetView& data, double rate);
+  void bind_own(const Plan& plan, const DatasetView& data, double rate);
   // Runs steps of an epoch whose first `full` batches run `whole` and whose last runs `last`.
-  void run_steps(const SetView& train, kernels::Range batches, std::int64_t full, const Plan& whole, const Plan& last);
+  void run_steps(const DatasetView& train, kernels::Range batches, std::int64_t full, const Plan& whole, const Plan& last);
   EpochMetrics run_epoch(const BoundData& train, const FitOptions& options, bool& stopped);
   // As if the epoch that run_epoch() has counted still lacked all but its steps.
   void reopen_epoch();

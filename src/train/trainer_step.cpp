@@ -97,7 +97,7 @@ void Trainer::State::bind_rate(const Plan& p, double rate) {
   bind_rates(p, {&own_rate, 1});
 }
 
-void Trainer::State::bind_own(const Plan& p, const SetView& data, double rate) {
+void Trainer::State::bind_own(const Plan& p, const DatasetView& data, double rate) {
   own_rate = static_cast<float>(rate);
   bind(p, {data}, {&own_rate, 1});
 }
@@ -116,7 +116,7 @@ StepResult Trainer::step(const Batch& batch, const StepOptions& options) {
   const Use use(state_, "Trainer");
   State& s = *use;
   s.refuse_within_step("step");
-  const SetView data(batch, s.options.input);
+  const DatasetView data = view_of(batch, s.options.input);
   s.require_trained();
   s.check(data);
   s.check_counted(data);
@@ -174,7 +174,7 @@ std::vector<float> Trainer::forward(const Batch& batch) {
   const Use use(state_, "Trainer");
   State& s = *use;
   s.refuse_within_step("forward");
-  const SetView data(batch, s.options.input);
+  const DatasetView data = view_of(batch, s.options.input);
   s.check(data, false);
   const State::Parts& parts = s.parts_of(data.size());
   s.bind_own(parts.forward, data, 0);

@@ -38,7 +38,7 @@ void can_be_timed(const char* what, std::int64_t n) {
 // Whole batches of a set, as training takes them, until a step is not finite; then the Trainer is as it was before.
 class Rehearsal {
  public:
-  Rehearsal(Trainer& trainer, Trainer::State& state, const Dataset& data)
+  Rehearsal(Trainer& trainer, Trainer::State& state, const DatasetView& data)
       : state_(state), data_(data, state.promise()), batches_(data.size() / state.options.batch) {
     state.refuse_within_step("timing steps");
     state.check(data);
@@ -90,7 +90,7 @@ class Rehearsal {
 
 }  // namespace
 
-std::vector<TimedStep> Trainer::time_calls(Mode mode, const Dataset& data, std::int64_t steps) {
+std::vector<TimedStep> Trainer::time_calls(Mode mode, const DatasetView& data, std::int64_t steps) {
   can_be_timed("steps", steps);
   const Use use(state_, "Trainer");
   State& s = *use;
@@ -112,7 +112,7 @@ std::vector<TimedStep> Trainer::time_calls(Mode mode, const Dataset& data, std::
   return timed;
 }
 
-std::vector<double> Trainer::time_steps(const Dataset& data, std::int64_t steps, std::int64_t bursts) {
+std::vector<double> Trainer::time_steps(const DatasetView& data, std::int64_t steps, std::int64_t bursts) {
   can_be_timed("steps", steps), can_be_timed("bursts", bursts);
   const Use use(state_, "Trainer");
   State& s = *use;
@@ -136,7 +136,7 @@ std::vector<double> Trainer::time_steps(const Dataset& data, std::int64_t steps,
   return seconds;
 }
 
-std::vector<double> Trainer::time_evaluations(const Dataset& data, std::int64_t times) {
+std::vector<double> Trainer::time_evaluations(const DatasetView& data, std::int64_t times) {
   const Use use(state_, "Trainer");
   can_be_timed("times", times);
   use->refuse_within_evaluation("timing evaluations");

@@ -55,6 +55,7 @@ TEST(Predictor, LoadsWhatTrainerSaved) {
     for (const auto& path : {folder / "model.safetensors", folder / "."}) {
       const Predictor predictor = Predictor::load(path, {.fold = fold});
       EXPECT_EQ(to_string(predictor.input()), "(2, 9, 8)");
+      EXPECT_EQ(predictor.sample_type(), DType::u8);
       EXPECT_EQ(predictor.classes(), data.classes);
       const std::vector<float> expected = trainer.predict(data), y = predictor.predict(data.bytes);
       ASSERT_EQ(y.size(), expected.size());

@@ -126,6 +126,7 @@ TEST(Predictor, ImagesOfFloatsResizedAndOutputsThatAreImages) {
   Trainer trainer{picture, o};
   const Predictor predictor{picture, trainer.model(), {.input = data.sample, .sample_type = DType::f32, .transform = o.transform}};
   EXPECT_EQ(to_string(predictor.output()), "(4, 5, 12)");
+  EXPECT_EQ(predictor.sample_type(), DType::f32);
   const std::vector<float> expected = trainer.predict(data);
   for (const std::int64_t n : {1, 18})
     expect_same(predictor.predict(std::span(data.floats).first(static_cast<std::size_t>(n * 70))),

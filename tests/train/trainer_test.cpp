@@ -152,6 +152,22 @@ TEST(TrainerBatches, TailDropLastAndASetSmallerThanABatch) {
   EXPECT_EQ(small.steps_done(), 2);
 }
 
+TEST(TrainerBatches, AViewOfMemoryGivesTheBitsOfADataset) {
+  const Dataset data = bars(95);
+  Trainer whole{net, options()}, viewed{net, options()};
+  whole.fit(data, &data, {.epochs = 2});
+  const std::vector<std::uint8_t> pixels = data.bytes;
+  const std::vector<std::int32_t> labels = data.labels;
+  const DatasetView view{.name = "view", .sample = data.sample, .bytes = pixels, .labels = labels, .classes = data.classes};
+  EXPECT_EQ(view.size(), 95);
+  viewed.fit(view, &view, {.epochs = 2});
+  EXPECT_EQ(viewed.parameters_hash(), whole.parameters_hash());
+  EXPECT_EQ(viewed.history().back().test_loss, whole.history().back().test_loss);
+  EXPECT_EQ(viewed.predict(view), whole.predict(data));
+  const DatasetView cut{.name = "cut", .sample = data.sample, .bytes = std::span(pixels).first(100), .labels = labels};
+  expect_error(ErrorKind::usage, "data set cut: bytes hold 100 values", [&] { viewed.evaluate(cut); });
+}
+
 TEST(TrainerBatches, ALastBatchOfOneSampleIsRefusedBeforeTheFirstStep) {
   const Dataset data = bars(81);
   Trainer t{net, options()};
