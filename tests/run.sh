@@ -10,9 +10,10 @@
 #     asan      clang++; the unit tests, and the CUDA kernels on an emulated GPU, under AddressSanitizer and UndefinedBehaviorSanitizer;
 #               every public header compiled on its own
 #     fuzz      the readers of files, fed with any bytes for a minute (tests/scripts/fuzz.sh), in the build of the job asan
-#     accuracy  four recipes over seeds 0 to 4, against the accuracy they must reach
+#     accuracy  four recipes with seeds 0 and 1, against the accuracy they must reach
 #   sh tests/run.sh deep            jobs of half an hour to many hours, which are not among all jobs:
 #     alone     every source file compiled on its own: the other jobs compile a folder's files together (cmake/Rooms.cmake)
+#     seeds     as accuracy, over seeds 0 to 4
 #     long_fuzz as fuzz, for $NORMA_FUZZ_SECONDS (default 3600)
 #     faults    every kind of failing call at every call on files, and failing allocations (tests/scripts/faults.sh), which unit does at some
 #     tsan      training, evaluation and comparisons with several threads under ThreadSanitizer (tests/scripts/tsan.sh)
@@ -24,7 +25,7 @@ set -eu
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 cd "$root"
 all_jobs='unit cases example asan fuzz accuracy'
-deep_jobs='alone long_fuzz faults tsan mutants'
+deep_jobs='alone seeds long_fuzz faults tsan mutants'
 jobs=
 [ $# -gt 0 ] || jobs=$all_jobs
 for job in "$@"; do
@@ -113,8 +114,9 @@ job_example() {
     cmake -S apps/examples -B "$scratch/examples" -DCMAKE_PREFIX_PATH="$scratch/prefix" -DCMAKE_BUILD_TYPE=Release \
       -DCMAKE_CXX_FLAGS='-Wall -Wextra -Wpedantic -Wshadow -Werror' &&
     cmake --build "$scratch/examples" &&
-    (cd "$scratch" && examples/module_alone && examples/own_step && examples/serve && examples/train_lenet && prefix/bin/norma inspect lenet.safetensors &&
-      prefix/bin/norma export lenet.safetensors lenet.c --check && cc -std=c99 -O3 -Wall -Wextra -Werror -I. "$root/apps/examples/lenet_in_c.c" -lm -o in_c && ./in_c)
+    (cd "$scratch" && for example in module_alone own_step fine_tune guest serve train_lenet; do "examples/$example" || exit; done &&
+      prefix/bin/norma inspect lenet.safetensors && prefix/bin/norma export lenet.safetensors lenet.c --check &&
+      cc -std=c99 -O3 -Wall -Wextra -Werror -I. "$root/apps/examples/lenet_in_c.c" -lm -o in_c && ./in_c)
 }
 
 # A script that ends with 77 was skipped and said why.
@@ -145,9 +147,8 @@ job_asan() {
     ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1 UBSAN_OPTIONS=print_stacktrace=1 run_ctest asan build-asan
 }
 
-job_accuracy() {
-  sh cmake/build.sh tests && sh tests/scripts/accuracy.sh build
-}
+job_accuracy() { sh cmake/build.sh tests && NORMA_SEEDS='0 1' sh tests/scripts/accuracy.sh build; }
+job_seeds() { sh cmake/build.sh tests && sh tests/scripts/accuracy.sh build; }
 
 sh cmake/setup.sh tests
 summary=

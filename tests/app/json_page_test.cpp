@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "apps/norma/files/json_lines.h"
+#include "tests/support/sanitizers.h"
 #include "tests/support/temporary_folder.h"
 
 namespace norma::app {
@@ -171,9 +172,7 @@ void expect_documented(const std::string& text, const Documented& page) {
 class JsonPage : public ::testing::Test {
  protected:
   void SetUp() override {
-#ifdef NORMA_SANITIZED
-    GTEST_SKIP() << "under sanitizers cli.sh runs the commands, and the job unit holds their keys against the page";
-#endif
+    SLOW_UNDER_SANITIZERS("cli.sh runs these commands");
     if (!std::getenv("NORMA_PROGRAM") || !std::getenv("NORMA_SOURCE_DIR")) GTEST_SKIP() << "NORMA_PROGRAM or NORMA_SOURCE_DIR is not set";
     std::ofstream(folder_ / "tiny.toml") << recipe;
     std::ofstream(folder_ / "claim.toml") << "claim = \"The larger is better\"\nrecipe = \"tiny.toml\"\nseeds = 1\n[vary]\n"

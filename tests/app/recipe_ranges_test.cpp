@@ -10,6 +10,7 @@
 #include "apps/norma/recipe/reference.h"
 #include "norma/error.h"
 #include "tests/support/recipe_texts.h"
+#include "tests/support/sanitizers.h"
 
 namespace norma::app {
 namespace {
@@ -161,6 +162,7 @@ bool depends_on_samples(const std::string& path, double value) { return path == 
 bool only_recipes_refuse(const std::string& path, double value) { return path == "schedule.warmup_epochs" && value > 1e6; }
 
 TEST(RecipeRanges, AreTheLibrarys) {
+  SLOW_UNDER_SANITIZERS("it makes a Trainer for every bound of every option");
   std::set<std::pair<std::string, std::string>> tried;
   for (const std::string& text : recipes()) {
     Recipe plain = parse(text);

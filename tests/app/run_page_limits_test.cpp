@@ -11,6 +11,7 @@
 #include "apps/norma/draw/svg.h"
 #include "apps/norma/report/run_page.h"
 #include "tests/support/run_reports.h"
+#include "tests/support/sanitizers.h"
 #include "tests/support/text_checks.h"
 
 namespace norma::app {
@@ -85,6 +86,7 @@ TEST(Report, VeryLongNames) {
 
 // A page is read by people: it may not grow with every epoch.
 TEST(Report, OfManyEpochsIsBoundedAndTakesLinearTime) {
+  SLOW_UNDER_SANITIZERS("it measures time");
   const auto made = [](int epochs) {
     RunReport r = report(epochs);
     for (EpochMetrics& m : r.epochs) {

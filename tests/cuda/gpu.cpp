@@ -45,18 +45,19 @@ void run_on_gpu(const Call& call, std::span<std::byte* const> addresses, bool wa
   const kernels::cuda::Needs needs = kernels::cuda::needs_of(call);
   const std::size_t bytes = needs.workspace, beyond = watch_workspace ? guard : 0;
   const DeviceBytes workspace(bytes + beyond), counters(needs.counters * sizeof(unsigned));
-  cuda::check(cudaMemset(counters.data(), 0, counters.size()), "clearing the counters");
-  if (watch_workspace) cuda::check(cudaMemset(workspace.data(), static_cast<int>(poison), workspace.size()), "filling the workspace");
+  norma::cuda::check(cudaMemset(counters.data(), 0, counters.size()), "clearing the counters");
+  if (watch_workspace)
+    norma::cuda::check(cudaMemset(workspace.data(), static_cast<int>(poison), workspace.size()), "filling the workspace");
   int device = 0, multiprocessors = 0;
-  cuda::check(cudaGetDevice(&device), "asking for the device");
-  cuda::check(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, device), "counting multiprocessors");
+  norma::cuda::check(cudaGetDevice(&device), "asking for the device");
+  norma::cuda::check(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, device), "counting multiprocessors");
   kernels::cuda::run(call, kernels::Memory{addresses.data()},
                      {.stream = nullptr,
                       .workspace = workspace.data(),
                       .counters = reinterpret_cast<unsigned*>(counters.data()),
                       .multiprocessors = multiprocessors});
-  cuda::check(cudaGetLastError(), "launching " + name);
-  cuda::check(cudaDeviceSynchronize(), "running " + name);
+  norma::cuda::check(cudaGetLastError(), "launching " + name);
+  norma::cuda::check(cudaDeviceSynchronize(), "running " + name);
   std::vector<std::byte> left(counters.size());
   counters.read(left, 0);
   if (std::any_of(left.begin(), left.end(), [](std::byte b) { return b != std::byte{0}; }))

@@ -31,7 +31,7 @@ class GpuListener : public testing::EmptyTestEventListener {
 
   void OnTestEnd(const testing::TestInfo& test) override {
     if (const cudaError_t lost = has_context_ ? lasting_error() : cudaSuccess; lost != cudaSuccess) {
-      std::printf("the GPU's context is lost in %s: %s; this process ends\n", name_of(test).c_str(), cuda::text_of(lost).c_str());
+      std::printf("the GPU's context is lost in %s: %s; this process ends\n", name_of(test).c_str(), norma::cuda::text_of(lost).c_str());
       std::fflush(nullptr);
       std::_Exit(3);
     }

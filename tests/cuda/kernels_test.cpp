@@ -54,9 +54,9 @@ TEST_P(LargeCudaKernels, AgreeWithTheReference) {
   }
 }
 
-const auto name = [](const auto& entry) { return entry.param.name; };
-INSTANTIATE_TEST_SUITE_P(Cases, CudaKernels, testing::ValuesIn(cases()), name);
-INSTANTIATE_TEST_SUITE_P(Cases, LargeCudaKernels, testing::ValuesIn(large_cases()), name);
+const auto case_name = [](const auto& entry) { return entry.param.name; };
+INSTANTIATE_TEST_SUITE_P(Cases, CudaKernels, testing::ValuesIn(cases()), case_name);
+INSTANTIATE_TEST_SUITE_P(Cases, LargeCudaKernels, testing::ValuesIn(large_cases()), case_name);
 
 }  // namespace
 }  // namespace norma::test

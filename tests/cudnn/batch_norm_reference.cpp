@@ -32,12 +32,6 @@ Moments moments(const kernels::Dims& d, std::int64_t c, const std::vector<float>
   return {centre + sum / m, (squares - sum * sum / m) / m};
 }
 
-std::vector<float> numbers(std::int64_t count, Random& random, double mean, double deviation) {
-  std::vector<float> values(static_cast<std::size_t>(count));
-  for (float& v : values) v = static_cast<float>(random.normal(mean, deviation));
-  return values;
-}
-
 }  // namespace
 
 BatchNormInputs make_inputs(const BatchNormCase& c) {
@@ -45,8 +39,8 @@ BatchNormInputs make_inputs(const BatchNormCase& c) {
   in.of = c;
   Random random(20261122);
   const kernels::Dims& d = c.shape;
-  in.gamma = numbers(d.c, random, 1, 0.5);
-  in.beta = numbers(d.c, random, 0, 1);
+  in.gamma = random.normals(d.c, 1, 0.5);
+  in.beta = random.normals(d.c, 0, 1);
   in.x.resize(static_cast<std::size_t>(d.count()));
   for (std::int64_t channel = 0; channel < d.c; ++channel) {
     const double centre = c.mean + (c.offset ? 0 : c.deviation * random.normal());
@@ -58,7 +52,7 @@ BatchNormInputs make_inputs(const BatchNormCase& c) {
     in.given_var.push_back(static_cast<float>(s.var * random.uniform(0.8, 1.2)));
     in.given_rstd.push_back(static_cast<float>(1 / std::sqrt(static_cast<double>(in.given_var.back()) + c.eps)));
   }
-  in.dy = numbers(d.count(), random, 0, 1);
+  in.dy = random.normals(d.count(), 0, 1);
   return in;
 }
 

@@ -37,18 +37,18 @@ std::vector<float> residual_of(const BatchNormInputs& in) {
 
 ResidualOutputs cudnn_residual(const BatchNormInputs& in, const std::vector<float>& r) {
   constexpr cudnnBatchNormMode_t mode = CUDNN_BATCHNORM_SPATIAL_PERSISTENT;
-  constexpr cudnnBatchNormOps_t ops = CUDNN_BATCHNORM_OPS_BN_ADD_ACTIVATION;
+  constexpr cudnnBatchNormOps_t fused = CUDNN_BATCHNORM_OPS_BN_ADD_ACTIVATION;
   constexpr Layout layout = Layout::nhwc;
   const Dims& shape = in.of.shape;
   const TensorDescriptor tensor = tensor_descriptor(shape, layout), channels = channels_descriptor(tensor, mode);
   const auto relu = activation_descriptor(Activation::relu);
   std::size_t reserve_bytes = 0, forward_bytes = 0, backward_bytes = 0;
-  check(cudnnGetBatchNormalizationTrainingExReserveSpaceSize(cudnn(), mode, ops, relu, tensor, &reserve_bytes),
+  check(cudnnGetBatchNormalizationTrainingExReserveSpaceSize(cudnn(), mode, fused, relu, tensor, &reserve_bytes),
         "cudnnGetBatchNormalizationTrainingExReserveSpaceSize");
-  check(
-      cudnnGetBatchNormalizationForwardTrainingExWorkspaceSize(cudnn(), mode, ops, tensor, tensor, tensor, channels, relu, &forward_bytes),
-      "cudnnGetBatchNormalizationForwardTrainingExWorkspaceSize");
-  check(cudnnGetBatchNormalizationBackwardExWorkspaceSize(cudnn(), mode, ops, tensor, tensor, tensor, tensor, tensor, channels, relu,
+  check(cudnnGetBatchNormalizationForwardTrainingExWorkspaceSize(cudnn(), mode, fused, tensor, tensor, tensor, channels, relu,
+                                                                 &forward_bytes),
+        "cudnnGetBatchNormalizationForwardTrainingExWorkspaceSize");
+  check(cudnnGetBatchNormalizationBackwardExWorkspaceSize(cudnn(), mode, fused, tensor, tensor, tensor, tensor, tensor, channels, relu,
                                                           &backward_bytes),
         "cudnnGetBatchNormalizationBackwardExWorkspaceSize");
   const DeviceBuffer reserve("reserve", reserve_bytes), workspace("workspace", std::max(forward_bytes, backward_bytes));
@@ -60,11 +60,11 @@ ResidualOutputs cudnn_residual(const BatchNormInputs& in, const std::vector<floa
   const ValueId y = v.out("y", shape.count()), mean = v.out("mean", shape.c), rstd = v.out("rstd", shape.c);
   const ValueId dx = v.out("dx", shape.count()), dz = v.out("dz", shape.count());
   const ValueId dgamma = v.out("dgamma", shape.c), dbeta = v.out("dbeta", shape.c);
-  check(cudnnBatchNormalizationForwardTrainingEx(cudnn(), mode, ops, &one, &keep_none, tensor, at(x), tensor, at(z), tensor, at(y),
+  check(cudnnBatchNormalizationForwardTrainingEx(cudnn(), mode, fused, &one, &keep_none, tensor, at(x), tensor, at(z), tensor, at(y),
                                                  channels, at(gamma), at(beta), 1, nullptr, nullptr, in.of.eps, at(mean), at(rstd), relu,
                                                  workspace.data(), forward_bytes, reserve.data(), reserve_bytes),
         "cudnnBatchNormalizationForwardTrainingEx");
-  check(cudnnBatchNormalizationBackwardEx(cudnn(), mode, ops, &one, &keep_none, &one, &keep_none, tensor, at(x), tensor, at(y), tensor,
+  check(cudnnBatchNormalizationBackwardEx(cudnn(), mode, fused, &one, &keep_none, &one, &keep_none, tensor, at(x), tensor, at(y), tensor,
                                           at(dy), tensor, at(dz), tensor, at(dx), channels, at(gamma), at(beta), at(dgamma), at(dbeta),
                                           in.of.eps, at(mean), at(rstd), relu, workspace.data(), backward_bytes, reserve.data(),
                                           reserve_bytes),

@@ -54,12 +54,13 @@ class Sets {
     std::vector<float> drawn(std::size_t{1} << 20);
     Random random(20261125);
     for (float& v : drawn) v = static_cast<float>(random.normal());
-    const cuda::Block numbers(drawn.size() * sizeof(float), "random numbers");
-    cuda::check(cudaMemcpy(numbers.data(), drawn.data(), numbers.size(), cudaMemcpyHostToDevice), "copying to the GPU");
+    const norma::cuda::Block numbers(drawn.size() * sizeof(float), "random numbers");
+    norma::cuda::check(cudaMemcpy(numbers.data(), drawn.data(), numbers.size(), cudaMemcpyHostToDevice), "copying to the GPU");
     const auto add = [&](std::size_t size) -> void* {
-      const cuda::Block& b = blocks_.emplace_back(size, "a tensor");
+      const norma::cuda::Block& b = blocks_.emplace_back(size, "a tensor");
       for (std::size_t at = 0; at < size; at += numbers.size())
-        cuda::check(cudaMemcpy(b.data() + at, numbers.data(), std::min(numbers.size(), size - at), cudaMemcpyDeviceToDevice), "copying");
+        norma::cuda::check(cudaMemcpy(b.data() + at, numbers.data(), std::min(numbers.size(), size - at), cudaMemcpyDeviceToDevice),
+                           "copying");
       return b.data();
     };
     BatchNormArrays a;
@@ -70,13 +71,13 @@ class Sets {
       for (void** tensor : {&a.x, &a.y, &a.dy, &a.dx}) *tensor = add(bytes);
       arrays_.push_back(a);
     }
-    cuda::check(cudaDeviceSynchronize(), "copying");
+    norma::cuda::check(cudaDeviceSynchronize(), "copying");
   }
 
   const std::vector<BatchNormArrays>& arrays() const { return arrays_; }
 
  private:
-  std::vector<cuda::Block> blocks_;
+  std::vector<norma::cuda::Block> blocks_;
   std::vector<BatchNormArrays> arrays_;
 };
 
@@ -93,7 +94,7 @@ class Clock {
     const std::size_t calls = sets * ((8 + sets - 1) / sets);
     enqueue(0);  // what is loaded or compiled by the first call is not captured
     wait();
-    cuda::check(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeRelaxed), "capturing");
+    norma::cuda::check(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeRelaxed), "capturing");
     std::string failure;
     try {
       for (std::size_t i = 0; i < calls; ++i) enqueue(i % sets);
@@ -106,19 +107,19 @@ class Clock {
       if (recorded) (void)cudaGraphDestroy(recorded);
       throw std::runtime_error("captured: " + failure);
     }
-    cuda::check(ended, "capturing");
-    const cuda::Graph graph(recorded);
-    const std::vector<cuda::Event> events(replays + 1);
-    for (int i = 0; i < 2; ++i) cuda::check(cudaGraphLaunch(graph, stream_), "launching a graph");
-    for (const cuda::Event& event : events) {
-      cuda::check(cudaEventRecord(event, stream_), "recording an event");
-      cuda::check(cudaGraphLaunch(graph, stream_), "launching a graph");  // the last one's end is not timed
+    norma::cuda::check(ended, "capturing");
+    const norma::cuda::Graph graph(recorded);
+    const std::vector<norma::cuda::Event> events(replays + 1);
+    for (int i = 0; i < 2; ++i) norma::cuda::check(cudaGraphLaunch(graph, stream_), "launching a graph");
+    for (const norma::cuda::Event& event : events) {
+      norma::cuda::check(cudaEventRecord(event, stream_), "recording an event");
+      norma::cuda::check(cudaGraphLaunch(graph, stream_), "launching a graph");  // the last one's end is not timed
     }
     wait();
     std::vector<double> seconds;
     for (std::size_t i = 0; i < replays; ++i) {
       float milliseconds = 0;
-      cuda::check(cudaEventElapsedTime(&milliseconds, events[i], events[i + 1]), "timing");
+      norma::cuda::check(cudaEventElapsedTime(&milliseconds, events[i], events[i + 1]), "timing");
       seconds.push_back(static_cast<double>(milliseconds) / 1e3 / static_cast<double>(calls));
     }
     std::sort(seconds.begin(), seconds.end());
@@ -126,9 +127,9 @@ class Clock {
   }
 
  private:
-  void wait() const { cuda::check(cudaStreamSynchronize(stream_), "a batch norm of cuDNN"); }
+  void wait() const { norma::cuda::check(cudaStreamSynchronize(stream_), "a batch norm of cuDNN"); }
 
-  cuda::Stream stream_;
+  norma::cuda::Stream stream_;
 };
 
 // All ways of computing one shape in one layout.
@@ -142,7 +143,7 @@ class Measurements {
     for (bool backward : {false, true})
       add_row(path, backward, [&] {
         const LegacyBatchNorm calls(s_.shape, layout_, mode);
-        const cuda::Block workspace(calls.workspace_bytes(), "the workspace"), reserve(calls.reserve_bytes(), "the reserve");
+        const norma::cuda::Block workspace(calls.workspace_bytes(), "the workspace"), reserve(calls.reserve_bytes(), "the reserve");
         const auto training = [&](BatchNormArrays a) {
           a.workspace = workspace.data(), a.reserve = reserve.data();
           calls.training(a, static_cast<double>(momentum), static_cast<double>(eps));
@@ -201,7 +202,7 @@ class Measurements {
 
   template <class Move>
   ordered_json replayed(GraphOperation& operation, const Move& move) const {
-    const cuda::Block workspace(operation.workspace_bytes(), "the workspace");
+    const norma::cuda::Block workspace(operation.workspace_bytes(), "the workspace");
     std::vector<BackendDescriptor> packs;
     for (const BatchNormArrays& a : arrays_) {
       move(a);
@@ -225,9 +226,9 @@ int batch_norm_speed(const char* shapes_file) {
   }
   const std::vector<NamedShape> shapes = read_shapes(shapes_file);
   cudaDeviceProp device{};
-  cuda::check(cudaGetDeviceProperties(&device, 0), "asking for the GPU's properties");
+  norma::cuda::check(cudaGetDeviceProperties(&device, 0), "asking for the GPU's properties");
   int l2_bytes = 0;
-  cuda::check(cudaDeviceGetAttribute(&l2_bytes, cudaDevAttrL2CacheSize, 0), "asking for the size of the L2");
+  norma::cuda::check(cudaDeviceGetAttribute(&l2_bytes, cudaDevAttrL2CacheSize, 0), "asking for the size of the L2");
   const Clock clock;
   ordered_json rows = ordered_json::array();
   bool failed = false;

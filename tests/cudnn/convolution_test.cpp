@@ -43,12 +43,6 @@ struct Inputs {
   std::vector<float> x, w, b, dy;
 };
 
-std::vector<float> numbers(std::int64_t count, Random& random, double deviation) {
-  std::vector<float> values(static_cast<std::size_t>(count));
-  for (float& v : values) v = static_cast<float>(random.normal(0, deviation));
-  return values;
-}
-
 // cuDNN's side of one convolution.
 class CudnnSide {
  public:
@@ -117,8 +111,8 @@ TEST_P(ConvolutionParity, IsAsCloseToDoubleAsCudnn) {
   const std::int64_t terms = plain.channels_per_group() * plain.window.area(), pixels = plain.y.n * plain.y.plane();
   Random random(20261122);
   const double deviation = 1 / std::sqrt(static_cast<double>(terms));
-  const Inputs in{numbers(plain.x.count(), random, 1), numbers(plain.weights(), random, deviation), numbers(plain.y.c, random, deviation),
-                  numbers(plain.y.count(), random, 1)};
+  const Inputs in{random.normals(plain.x.count()), random.normals(plain.weights(), 0, deviation), random.normals(plain.y.c, 0, deviation),
+                  random.normals(plain.y.count())};
   CudnnSide cudnn(subject, plain, in);
   const CudnnSide::Result y = cudnn.forward(), dx = cudnn.backward_input(), dw = cudnn.backward_weight(), db = cudnn.backward_bias();
 

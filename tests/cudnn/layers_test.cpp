@@ -32,12 +32,6 @@ void PrintTo(const PoolCase& c, std::ostream* out) { *out << c.name; }
 
 namespace {
 
-std::vector<float> numbers(std::int64_t count, Random& random, double deviation = 1) {
-  std::vector<float> values(static_cast<std::size_t>(count));
-  for (float& v : values) v = static_cast<float>(random.normal(0, deviation));
-  return values;
-}
-
 const char* layout_name(int lanes) { return name_of(lanes == 1 ? Layout::nchw : Layout::lanes); }
 
 // Compares output `id` of norma with cuDNN's; both may be off by `floor`.
@@ -81,9 +75,9 @@ Pooled cudnn_pool(const PoolShape& s, cudnnPoolingMode_t mode, const std::vector
 TEST_P(PoolParity, MaximumIsCudnns) {
   const PoolCase& c = GetParam();
   Random random(20261122);
-  const std::vector<float> x = numbers(c.shape(1).x.count(), random), dy = numbers(c.shape(1).y.count(), random);
+  const std::vector<float> x = random.normals(c.shape(1).x.count()), dy = random.normals(c.shape(1).y.count());
   const Pooled cudnn = cudnn_pool(c.shape(1), CUDNN_POOLING_MAX_DETERMINISTIC, x, dy);
-  for (int lanes : {1, cuda::lanes}) {
+  for (int lanes : {1, kernels::cuda::lanes}) {
     const PoolShape s = c.shape(lanes);
     CallValues v;
     const ValueId argmax = v.out_argmax("argmax", s.y);
@@ -99,12 +93,12 @@ TEST_P(PoolParity, MaximumIsCudnns) {
 TEST_P(PoolParity, AverageIsAsCloseToDoubleAsCudnn) {
   const PoolCase& c = GetParam();
   Random random(20261122);
-  const std::vector<float> x = numbers(c.shape(1).x.count(), random), dy = numbers(c.shape(1).y.count(), random);
+  const std::vector<float> x = random.normals(c.shape(1).x.count()), dy = random.normals(c.shape(1).y.count());
   for (bool include_pad : {true, false}) {
     const std::string subject = (include_pad ? "avg_pool " : "avg_pool_without_pad ") + c.name;
     const Pooled cudnn = cudnn_pool(
         c.shape(1), include_pad ? CUDNN_POOLING_AVERAGE_COUNT_INCLUDE_PADDING : CUDNN_POOLING_AVERAGE_COUNT_EXCLUDE_PADDING, x, dy);
-    for (int lanes : {1, cuda::lanes}) {
+    for (int lanes : {1, kernels::cuda::lanes}) {
       const PoolShape s = c.shape(lanes);
       CallValues v;
       const AvgPoolForward forward{.y = v.out("y", s.y), .x = v.in("x", s.x, x), .shape = s, .include_pad = include_pad};
@@ -137,7 +131,7 @@ TEST_P(ActivationParity, IsAsCloseToDoubleAsCudnn) {
     const std::string subject =
         std::string(name_of(act)) + " " + std::to_string(shape.n) + "x" + std::to_string(shape.c) + "x" + std::to_string(shape.plane());
     Random random(20261122);
-    const std::vector<float> x = numbers(shape.count(), random, 3), dy = numbers(shape.count(), random);
+    const std::vector<float> x = random.normals(shape.count(), 0, 3), dy = random.normals(shape.count());
     std::vector<float> y;  // what backward starts from
     for (float value : x) y.push_back(static_cast<float>(reference::activate(act, static_cast<double>(value))));
 
@@ -152,7 +146,7 @@ TEST_P(ActivationParity, IsAsCloseToDoubleAsCudnn) {
                                   tensor, at(dx_out)),
           "cudnnActivationBackward");
 
-    for (int lanes : {1, cuda::lanes}) {
+    for (int lanes : {1, kernels::cuda::lanes}) {
       Dims d = shape;
       d.lanes = lanes;
       CallValues v;
@@ -191,7 +185,7 @@ TEST_P(SoftmaxParity, CrossEntropyIsAsCloseToDoubleAsCudnn) {
   const Dims shape{samples, classes};
   const std::string subject = "softmax " + std::to_string(samples) + "x" + std::to_string(classes) + " dev " + std::to_string(deviation);
   Random random(20261122);
-  const std::vector<float> logits = numbers(shape.count(), random, deviation);
+  const std::vector<float> logits = random.normals(shape.count(), 0, deviation);
   std::vector<std::int32_t> labels;
   for (int i = 0; i < samples; ++i) labels.push_back(static_cast<std::int32_t>(random.below(classes)));
 
@@ -207,7 +201,7 @@ TEST_P(SoftmaxParity, CrossEntropyIsAsCloseToDoubleAsCudnn) {
     }
   const std::vector<float> loss{static_cast<float>(sum / samples)};
 
-  for (int lanes : {1, cuda::lanes}) {
+  for (int lanes : {1, kernels::cuda::lanes}) {
     Dims d = shape;
     d.lanes = lanes;
     CallValues v;

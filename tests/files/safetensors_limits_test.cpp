@@ -14,6 +14,7 @@
 #include "norma/error.h"
 #include "src/files/safetensors_header.h"
 #include "tests/support/expect_error.h"
+#include "tests/support/sanitizers.h"
 #include "tests/support/temporary_folder.h"
 
 extern "C" [[gnu::weak]] int __asan_address_is_poisoned(const volatile void* address);  // null without AddressSanitizer
@@ -105,9 +106,7 @@ TEST(SafetensorsLimits, TheWriterHasTheReadersLimits) {
 }
 
 TEST(SafetensorsLimits, AHeaderOfExactlyTheFormatsLimit) {
-#ifdef NORMA_SANITIZED
-  GTEST_SKIP() << "100 MB take a minute under sanitizers, which see the other limits";
-#endif
+  SLOW_UNDER_SANITIZERS("it reads 100 MB");
   const TemporaryFolder folder;
   Checkpoint c;
   std::size_t header = std::string_view(R"({"__metadata__":{"z":""}})").size();

@@ -8,6 +8,8 @@
 #include <set>
 #include <vector>
 
+#include "tests/support/sanitizers.h"
+
 namespace norma::kernels {
 namespace {
 
@@ -55,6 +57,7 @@ TEST(BatchOrder, IsAsStoredWithoutShuffling) {
 
 // Every permutation of few samples equally often: chi squared within 4 standard deviations of its mean.
 TEST(BatchOrder, HasNoFavourites) {
+  SLOW_UNDER_SANITIZERS("it draws 240,000 orders");
   for (const int n : {2, 3, 4, 5}) {
     std::map<std::vector<std::int64_t>, int> count;
     constexpr int epochs = 300, seeds = 200;

@@ -11,6 +11,7 @@
 #include "kernels/cpu/backend.h"
 #include "src/execute/thread_pool.h"
 #include "tests/support/call_check.h"
+#include "tests/support/sanitizers.h"
 
 namespace norma::test {
 
@@ -143,9 +144,7 @@ TEST(Checks, CatchEveryFault) {
 // others in size alone, and would take most of the time.
 constexpr double most_flops = 1e7;
 TEST(Reference, DoesNotDependOnTheLayout) {
-#ifdef NORMA_SANITIZED
-  GTEST_SKIP() << "under sanitizers the reference runs in every case, on which the job unit tries this";
-#endif
+  SLOW_UNDER_SANITIZERS("the reference runs in every case");
   for (const Case& entry : cases()) {
     SCOPED_TRACE(entry.name);
     if (cost(entry.make(1).plan.calls[0].call).flops > most_flops) continue;

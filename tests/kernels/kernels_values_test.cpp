@@ -13,6 +13,7 @@
 #include "src/verify/reference.h"
 #include "tests/support/cases.h"
 #include "tests/support/plan_memory.h"
+#include "tests/support/sanitizers.h"
 
 namespace norma::test {
 namespace {
@@ -346,6 +347,7 @@ void expect_cut_calls_to_agree(const C& call, CallCase c, const std::string& out
 }
 
 TEST(BatchNormValues, LargeTensorsWrittenPastTheCaches) {
+  SLOW_UNDER_SANITIZERS("35 MB are written by several Calls");
   const Dims d{48, 2, 300, 300, cpu::lanes};  // 35 MB
   const auto some = [](double scale) -> Generator {
     return [=](std::int64_t e, Random&) { return scale * static_cast<double>(e % 97 - 48); };

@@ -12,6 +12,7 @@
 #include "src/execute/cpu_executor.h"
 #include "src/plan/lower.h"
 #include "tests/support/call_check.h"
+#include "tests/support/sanitizers.h"
 #include "tests/support/trainer_cases.h"
 
 namespace norma::test {
@@ -74,6 +75,7 @@ bool is_layer(const Case& c) {
 
 // Rounded factors in fp32 are what a lower precision makes of any, to the bit; and that is not what fp32 makes of these.
 TEST(Precision, MultipliesRoundedFactorsAndChangesNothingElse) {
+  SLOW_UNDER_SANITIZERS("it runs every layer twice more");
   int compared = 0, changed = 0;
   for (const Case& of : cases()) {
     if (!is_layer(of)) continue;

@@ -6,6 +6,7 @@
 
 #include "norma/norma.h"
 #include "tests/support/random_nets.h"
+#include "tests/support/sanitizers.h"
 
 namespace norma::test {
 namespace {
@@ -70,6 +71,7 @@ RC_GTEST_PROP(ScheduleOfStages, EveryStageIsInTheFirstPhaseThatItsOperandsAllow,
 
 // Three nodes each: 2,000 of them took hours where every stage looked at every other.
 TEST(ScheduleOfStages, TwoThousandLayersTakeNoMinute) {
+  SLOW_UNDER_SANITIZERS("it measures time");
   nn::Sequential net;
   for (int i = 0; i < 2000; ++i) net.append(nn::Linear{.out = 4}).append(nn::BatchNorm{}).append(nn::ReLU{});
   net.append(nn::Linear{.out = 3});
@@ -111,6 +113,7 @@ RC_GTEST_PROP(Memory, EveryValueLiesAtTheLowestPlaceThatIsFree, (const RandomNet
 
 // A search of all values for each would make it 64.
 TEST(Memory, OfEightTimesTheLayersIsPlannedInAboutEightTimesTheTime) {
+  SLOW_UNDER_SANITIZERS("it measures time");
   const auto seconds = [](int layers) {
     nn::Sequential net;
     for (int i = 0; i < layers; ++i) net.append(nn::Linear{.out = 4}).append(nn::ReLU{});

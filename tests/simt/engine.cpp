@@ -21,7 +21,7 @@ Draw draw_of(Order order, Draw random) {
 // Every block of a weak grid compares all device memory a few times. A grid for which that is more bytes runs as if it were not weak.
 constexpr std::size_t most_compared = std::size_t{1} << 28;
 
-Engine* running = nullptr;
+Engine* at_work = nullptr;
 
 // All engines' fibers.
 struct Fibers {
@@ -41,7 +41,7 @@ Fibers& fibers() {
 
 }  // namespace
 
-Engine& engine() { return *running; }
+Engine& engine() { return *at_work; }
 
 void run_grid(const Grid& grid, const std::function<void()>& thread) {
   static Engine one;  // keeps its memory
@@ -74,7 +74,7 @@ void Engine::begin(const Grid& grid, const std::function<void()>& thread, bool a
 }
 
 bool Engine::step() {
-  running = this;
+  at_work = this;
   try {
     if (!alive_) {
       if (groups_.empty()) {
@@ -151,7 +151,7 @@ void Engine::end_blocks() {
 
 // Unwinds the threads that wait, so that their fibers can be used again.
 void Engine::abandon() {
-  running = this;
+  at_work = this;
   cancelled_ = true;
   for (ThreadId t = 0; t < threads_.size(); ++t) {
     Fiber* fiber = std::exchange(threads_[t].fiber, nullptr);

@@ -26,6 +26,11 @@ class Random {
     const double radius = std::sqrt(-2 * std::log(1 - uniform())), angle = 6.283185307179586 * uniform();
     return mean + deviation * radius * std::cos(angle);
   }
+  std::vector<float> normals(std::int64_t count, double mean = 0, double deviation = 1) {
+    std::vector<float> values(static_cast<std::size_t>(count));
+    for (float& v : values) v = static_cast<float>(normal(mean, deviation));
+    return values;
+  }
   std::int64_t below(std::int64_t n) { return word() % n; }
 
  private:
