@@ -18,13 +18,15 @@ command -v "$python" >/dev/null || skip "no python3 here"
   skip "Python.h is missing (python3-dev)"
 [ -e "$build/libnorma.a" ] || { echo "python.sh: no library in $build" >&2; exit 2; }
 
-# What builds wheels, kept from run to run: nanobind, scikit-build-core, mypy.
-tools=$build/python/tools
+# What builds wheels, kept from run to run: nanobind, scikit-build-core, mypy; and the module's objects. Of each version of Python.
+kept=$build/python/$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+tools=$kept/tools
+mkdir -p "$kept"
 if ! "$tools/bin/python" -c 'import nanobind, scikit_build_core, mypy' 2>/dev/null; then
   rm -rf "$tools"
-  "$python" -m venv "$tools" >"$build/python.log" 2>&1 || skip "python3 makes no virtual environment (python3-venv)"
-  "$tools/bin/pip" install -q --disable-pip-version-check nanobind~=3.1 'scikit-build-core>=0.10' mypy >"$build/python.log" 2>&1 ||
-    skip "pip reaches no package index ($(tail -n 1 "$build/python.log"))"
+  "$python" -m venv "$tools" >"$kept/log" 2>&1 || skip "python3 makes no virtual environment (python3-venv)"
+  "$tools/bin/pip" install -q --disable-pip-version-check nanobind~=3.1 'scikit-build-core>=0.10' mypy >"$kept/log" 2>&1 ||
+    skip "pip reaches no package index ($(tail -n 1 "$kept/log"))"
 fi
 pip() { "$tools/bin/pip" --disable-pip-version-check "$@"; }
 
@@ -33,16 +35,27 @@ trap 'rm -rf "$work"' EXIT
 cmake --install "$build" --prefix "$work/prefix" >/dev/null
 start=$(date +%s)
 PATH=$tools/bin:$PATH pip wheel -q --no-deps --no-build-isolation --wheel-dir "$work/wheels" \
-  -C build-dir="$build/python/module" -C cmake.define.NORMA_PREFIX="$work/prefix" "$root/apps/python"
+  -C build-dir="$kept/module" -C cmake.define.NORMA_PREFIX="$work/prefix" "$root/apps/python"
 echo "wheel: $(cd "$work/wheels" && ls) of $(du -k "$work"/wheels/*.whl | cut -f 1) KB in $(($(date +%s) - start)) s"
 
 # Only the module and the recipes were compiled.
-compiled=$(find "$build/python/module" -name '*.o' | sed 's|.*/module/||' | grep -c 'kernels' || true)
+compiled=$(find "$kept/module" -name '*.o' | sed 's|.*/module/||' | grep -c 'kernels' || true)
 [ "$compiled" = 0 ] || { echo "FAILED  the library was compiled again"; exit 1; }
 
+# It needs libraries of the system alone, and shows nothing of norma.
+if command -v readelf >/dev/null && command -v nm >/dev/null; then
+  mkdir "$work/unpacked"
+  "$python" -m zipfile -e "$work"/wheels/*.whl "$work/unpacked"
+  module=$(echo "$work"/unpacked/norma/_core*.so)
+  others=$(readelf -d "$module" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' | grep -vE '^(lib(z|crypto|stdc\+\+|m|gcc_s|c|pthread)\.so|ld-linux)' || true)
+  [ -z "$others" ] || { echo "FAILED  the module needs $others"; exit 1; }
+  shown=$(nm -D --defined-only "$module" | grep -c ' _ZNK\{0,1\}5norma' || true)
+  [ "$shown" = 0 ] || { echo "FAILED  the module shows $shown symbols of norma"; exit 1; }
+fi
+
 "$python" -m venv --without-pip "$work/empty"
-pip -q --python "$work/empty/bin/python" install "$work"/wheels/*.whl >"$build/python.log" 2>&1 ||
-  skip "pip cannot fetch numpy ($(tail -n 1 "$build/python.log"))"
+pip -q --python "$work/empty/bin/python" install "$work"/wheels/*.whl >"$kept/log" 2>&1 ||
+  skip "pip cannot fetch numpy ($(tail -n 1 "$kept/log"))"
 
 cd "$work"
 export NORMA_PROGRAM="$build/norma" NORMA_SOURCE_DIR="$root" NORMA_WORK="$work" PYTHONDONTWRITEBYTECODE=1
@@ -52,7 +65,7 @@ fi
 "$work/empty/bin/python" -m unittest discover -s "$root/apps/python/tests" -t "$root/apps/python/tests" 2>&1
 check_types() {
   "$tools/bin/mypy" --strict --config-file "$root/apps/python/pyproject.toml" \
-    --python-executable "$work/empty/bin/python" --cache-dir "$build/python/mypy" "$@"
+    --python-executable "$work/empty/bin/python" --cache-dir "$kept/mypy" "$@"
 }
 check_types "$root/apps/python/tests/typed.py"
 check_types -p norma

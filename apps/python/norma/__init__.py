@@ -20,13 +20,13 @@ from ._core import (
 from ._core import version as __version__
 from .datasets import Dataset, DatasetPair
 from .errors import DataError, DeviceError, DivergedError, Error, FailureError, UsageError, VerificationError
-from .optim import SGD, Adam, AdamW, CrossEntropyLoss, MSELoss, ParameterGroup, RMSprop, Schedule, Transform
+from .optim import SGD, Adam, AdamW, CrossEntropyLoss, CustomLoss, MSELoss, ParameterGroup, RMSprop, Schedule, Transform
 from .predictor import Predictor
 from .recipes import Recipe, recipe
 from .trainer import Trainer, plan
 
 __all__ = [
-    "SGD", "Adam", "AdamW", "Builder", "CrossEntropyLoss", "DataError", "Dataset", "DatasetPair", "DeviceError", "DivergedError",
+    "SGD", "Adam", "AdamW", "Builder", "CrossEntropyLoss", "CustomLoss", "DataError", "Dataset", "DatasetPair", "DeviceError", "DivergedError",
     "EpochMetrics", "Error", "Evaluation", "FailureError", "MSELoss", "ParameterGroup", "Predictor", "Progress", "RMSprop", "Recipe",
     "Schedule", "StepResult", "Trainer", "Transform", "UsageError", "Value", "VerificationError", "__version__", "best_device",
     "cpu_isa_levels", "datasets", "init", "nn", "plan", "recipe", "recipes", "usable_cores",

@@ -1,11 +1,12 @@
 """Optimizers, schedules, losses, transforms and groups of parameters: plain descriptions, PyTorch's options and defaults."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Literal, Optional, Union
 
 from . import _core
-from ._types import Size2
+from ._types import Array, Floats, Size2
+from .errors import UsageError
 
 Reduction = Literal["mean", "sum"]
 Options = dict[str, Any]
@@ -116,7 +117,23 @@ class MSELoss(_Options):
     _kind = "mse"
 
 
-Loss = Union[CrossEntropyLoss, MSELoss]
+class CustomLoss:
+    """A loss of one's own: a function of outputs and what is wanted that returns the loss of the batch and its gradient by the outputs.
+
+    Both arguments are arrays with a row a sample, made for the call: targets are float32, labels (N) of int32.
+    An evaluation takes the loss alone. The loss of an epoch or a set is the mean over its batches, weighted by their samples.
+    """
+
+    def __init__(self, function: Callable[[Floats, Any], tuple[float, Array]], *, against: Literal["targets", "labels"] = "targets") -> None:
+        if not callable(function):
+            raise TypeError(f"a loss is a function of outputs and what is wanted, got {function!r}")
+        if against not in ("targets", "labels"):
+            raise UsageError(f"CustomLoss: against: must be 'targets' or 'labels', got {against!r}")
+        self.function = function
+        self.against = against
+
+
+Loss = Union[CrossEntropyLoss, MSELoss, CustomLoss]
 
 
 @dataclass(frozen=True)
@@ -146,5 +163,5 @@ def options_of(value: Union[_Options, Mapping[str, Any], None], what: str) -> Op
     if value is None:
         return {}
     if not isinstance(value, _Options):
-        raise TypeError(f"{what} must be one of norma's, such as norma.SGD(lr=0.1), got {value!r}")
+        raise TypeError(f"{what} must be an object of norma, such as norma.SGD(lr=0.1) or norma.MSELoss(), got {value!r}")
     return value.options()

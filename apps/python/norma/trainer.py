@@ -8,7 +8,7 @@ from ._core import EpochMetrics, Evaluation, Progress, StepResult
 from ._types import Array, Floats, Path, Shape
 from .datasets import Dataset
 from .nn import Net, module_of
-from .optim import SGD, CrossEntropyLoss, Loss, Optimizer, ParameterGroup, Schedule, Transform, options_of
+from .optim import SGD, CrossEntropyLoss, CustomLoss, Loss, Optimizer, ParameterGroup, Schedule, Transform, options_of
 
 DType = Literal["uint8", "float32"]
 Mode = Literal["train", "eval"]
@@ -21,15 +21,16 @@ def sections(*, batch_size: int = 256, optimizer: Optimizer = SGD(), loss: Loss 
              drop_last: bool = False, total_steps: int = 0, steps_per_epoch: int = 0, fuse: bool = True, reuse: bool = True,
              check_each: bool = False) -> dict[str, dict[str, Any]]:
     """The options of a Trainer as sections of a recipe."""
+    own = (loss.function, loss.against == "labels") if isinstance(loss, CustomLoss) else None
     return {
         "train": {"batch_size": batch_size, "precision": precision, "seed": seed, "shuffle": shuffle, "drop_last": drop_last,
                   "clip_norm": clip_norm, "clip_value": clip_value, "groups": [options_of(g, "groups") for g in groups]},
         "device": {"kind": device, "threads": threads, "isa": isa, "fuse": fuse, "reuse": reuse, "check_each": check_each},
         "optimizer": options_of(optimizer, "optimizer"),
         "schedule": options_of(schedule, "schedule"),
-        "loss": options_of(loss, "loss"),
+        "loss": {} if isinstance(loss, CustomLoss) else options_of(loss, "loss"),
         "data": options_of(transform, "transform"),
-        "library": {"dtype": dtype, "total_steps": total_steps, "steps_per_epoch": steps_per_epoch},
+        "library": {"dtype": dtype, "loss": own, "total_steps": total_steps, "steps_per_epoch": steps_per_epoch},
     }
 
 

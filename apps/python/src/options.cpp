@@ -3,10 +3,13 @@
 #include <nanobind/stl/string.h>
 #include <toml++/toml.h>
 
+#include <algorithm>
 #include <map>
 #include <optional>
+#include <vector>
 
 #include "apps/norma/recipe/reader.h"
+#include "callbacks.h"
 #include "norma/error.h"
 
 namespace norma::python {
@@ -91,6 +94,35 @@ std::optional<DType> dtype_of(const nb::dict& library) {
   usage("dtype: must be 'uint8' or 'float32', got " + text_of(given));
 }
 
+// A loss that is a function of Python: (outputs, wanted) -> (loss, gradient), each with a row a sample.
+CustomLoss loss_of(const nb::object& function, CustomLoss::Against against) {
+  const auto call = [function = Shared(function), against](const LossInput& in, std::span<float> gradient) {
+    const nb::gil_scoped_acquire lock;
+    const auto samples = static_cast<std::size_t>(in.samples);
+    const auto rows = [&](std::span<const float> values) {
+      return nb::cast(give(std::vector<float>(values.begin(), values.end()), {samples, values.size() / std::max<std::size_t>(1, samples)}));
+    };
+    const nb::object wanted = against == CustomLoss::Against::targets
+                                  ? rows(in.targets)
+                                  : nb::cast(give(std::vector<std::int32_t>(in.labels.begin(), in.labels.end()), {samples}));
+    const nb::object result = (*function)(rows(in.outputs), wanted);
+    if (!nb::isinstance<nb::tuple>(result) || nb::len(result) != 2)
+      throw nb::type_error(("a loss must return (loss, gradient), got " + text_of(result)).c_str());
+    const nb::object loss = result[0];
+    const double value = PyFloat_AsDouble(loss.ptr());
+    if (PyErr_Occurred()) throw nb::python_error();
+    if (gradient.empty()) return value;  // an evaluation
+    const Array given = array_of(result[1], "gradient");
+    const std::span<const float> values = floats_of(given, "gradient");
+    if (values.size() != gradient.size())
+      usage("a loss's gradient has shape " + shape_text(given) + ", the outputs are (" + std::to_string(samples) + ", " +
+            std::to_string(gradient.size() / std::max<std::size_t>(1, samples)) + ")");
+    std::ranges::copy(values, gradient.begin());
+    return value;
+  };
+  return CustomLoss(call, against);
+}
+
 Transform transform_of(const nb::dict& data) {
   app::DataSection section;
   nb::dict with_name;
@@ -151,6 +183,10 @@ TrainerOptions trainer_options(const nb::object& input, const nb::dict& sections
   TrainerOptions options = app::trainer_options(recipe, shape_of(input), Device::parse(recipe.device.kind));
   const nb::dict library = section_of(sections, "library");
   options.sample_type = dtype_of(library);
+  if (library.contains("loss") && !library["loss"].is_none()) {
+    const nb::tuple loss = nb::cast<nb::tuple>(library["loss"]);
+    options.loss = loss_of(loss[0], nb::cast<bool>(loss[1]) ? CustomLoss::Against::labels : CustomLoss::Against::targets);
+  }
   if (library.contains("total_steps")) options.total_steps = nb::cast<std::int64_t>(library["total_steps"]);
   if (library.contains("steps_per_epoch")) options.steps_per_epoch = nb::cast<std::int64_t>(library["steps_per_epoch"]);
   return options;

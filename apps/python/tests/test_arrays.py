@@ -182,7 +182,7 @@ class Misuse(Test):
         self.refused(norma.UsageError, "beta1", norma.Adam, betas=(1.0, 0.9))
         self.refused(norma.UsageError, "gamma", norma.Schedule, "cosine", gamma=0.1)
         self.refused(norma.UsageError, "label_smoothing", norma.CrossEntropyLoss, label_smoothing=2)
-        self.refused(TypeError, "optimizer must be one of norma's", norma.Trainer, mlp(), input=2, optimizer="adam")
+        self.refused(TypeError, "optimizer must be an object of norma", norma.Trainer, mlp(), input=2, optimizer="adam")
         self.refused(norma.UsageError, "cuda", norma.Trainer, mlp(), input=2, device="tpu")
         self.refused(norma.UsageError, "mean", norma.Transform, mean="a")
         self.refused(norma.UsageError, "unknown recipe \"mnist-lenet\"", norma.recipe, "mnist-lenet")

@@ -130,6 +130,42 @@ class Learning(Test):
         other.fit(x, wanted, epochs=300)
         self.assertLess(np.abs(other.predict(x) - trainer.predict(x)).max(), 1e-2)
 
+    def test_a_loss_of_ones_own(self):
+        def cross_entropy(outputs, labels):
+            shares = np.exp(outputs - outputs.max(1, keepdims=True))
+            shares /= shares.sum(1, keepdims=True)
+            wanted = np.eye(outputs.shape[1], dtype=np.float32)[labels]
+            return -np.log((shares * wanted).sum(1)).mean(), (shares - wanted) / len(outputs)
+
+        own = trainer_of(mlp(), input=2, batch_size=32, loss=norma.CustomLoss(cross_entropy, against="labels"))
+        built_in = trainer_of(mlp(), input=2, batch_size=32)
+        for trainer in (own, built_in):
+            trainer.fit(self.circles.train, epochs=3, test=self.circles.test)
+        self.assertAlmostEqual(own.history[-1].train_loss, built_in.history[-1].train_loss, places=4)
+        self.assertAlmostEqual(own.history[-1].test_loss, built_in.history[-1].test_loss, places=4)
+        self.assertEqual(own.history[-1].test_accuracy, built_in.history[-1].test_accuracy)
+
+        net = nn.Sequential(nn.Linear(2))
+        x = self.circles.train.x
+
+        def squares(outputs, targets):
+            return float(((outputs - targets) ** 2).sum()), 2 * (outputs - targets)
+
+        own = trainer_of(net, input=2, batch_size=40, loss=norma.CustomLoss(squares))
+        built_in = trainer_of(net, input=2, batch_size=40, loss=norma.MSELoss("sum"))
+        for trainer in (own, built_in):
+            trainer.fit(x, x, epochs=2)
+        np.testing.assert_allclose(own.read("fc1.weight"), built_in.read("fc1.weight"), rtol=1e-5)
+        for function, error, text in ((lambda o, t: 1.0, TypeError, "must return"), (lambda o, t: (1.0, o[:3]), norma.UsageError, "gradient"),
+                                      (lambda o, t: ("a", o), TypeError, "real number"), (lambda o, t: 1 / 0, ZeroDivisionError, "")):
+            trainer = trainer_of(net, input=2, loss=norma.CustomLoss(function))
+            before = trainer.parameters_hash
+            with self.assertRaisesRegex(error, text):
+                trainer.fit(x, x, epochs=1)
+            self.assertEqual((trainer.parameters_hash, trainer.steps_done), (before, 0))
+        with self.assertRaises(TypeError):
+            norma.CustomLoss("mse")
+
     def test_gradients_of_several_batches_add_up(self):
         x, y = self.circles.train.x, self.circles.train.y
         net = nn.Sequential(nn.Linear(8), nn.Tanh(), nn.Linear(2))
