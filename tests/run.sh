@@ -116,7 +116,8 @@ job_example() {
     cmake --build "$scratch/examples" &&
     (cd "$scratch" && for example in module_alone own_step fine_tune guest serve train_lenet; do "examples/$example" || exit; done &&
       prefix/bin/norma inspect lenet.safetensors && prefix/bin/norma export lenet.safetensors lenet.c --check &&
-      cc -std=c99 -O3 -Wall -Wextra -Werror -I. "$root/apps/examples/lenet_in_c.c" -lm -o in_c && ./in_c)
+      cc -std=c99 -O3 -Wall -Wextra -Werror -I. "$root/apps/examples/lenet_in_c.c" -lm -o in_c && ./in_c &&
+      { [ ! -e examples/to_onnx ] || examples/to_onnx lenet.safetensors lenet.onnx; })
 }
 
 # A script that ends with 77 was skipped and said why.
