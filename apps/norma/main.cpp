@@ -36,6 +36,7 @@ constexpr const char* footer = R"(Examples:
   norma bn-recalibrate runs/try --out runs/exact   statistics of the whole set
   norma bn-fold runs/try --out runs/folded    no batch norms, the same outputs
   norma export runs/try lenet.c --check       the net as one C file
+  norma export runs/try lenet.onnx            ... as an ONNX model
   norma explain batchnorm                     what it does, step by step
   norma explain recipe                        every key: values, default, meaning
   norma data fetch mnist                      download a data set

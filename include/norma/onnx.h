@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "norma/checkpoint.h"
 #include "norma/graph.h"
@@ -16,6 +17,7 @@ namespace norma {
 
 struct OnnxOptions {
   std::optional<ModelInput> input{};  // what the net was trained on; goes to the model's metadata
+  bool fold = false;                  // batch norms become part of the layers before them (fold_batch_norms)
   bool with_transform = false;        // the model takes samples as `input` says they are stored, and begins with its transform
 };
 
@@ -31,13 +33,14 @@ struct OnnxModel {
   std::int64_t opset = 0, nodes = 0;
   std::int64_t parameters = 0;  // numbers that training changes
   OnnxValue input, output;
+  std::vector<std::string> notes{};  // changes in reading the model, and batch norms that could not be folded, a sentence each
 };
 
 // The net in evaluation mode, of opset 17. Nodes are called by their path, initialisers by their name in a state_dict: "conv1.weight".
 // Input "x": floats (N,C,H,W) or (N,F) after the transform, or samples as stored. Output "y": what Predictor gives, but for rounding.
 // Metadata: those of `model` that begin with "norma.", and the description of options.input. ONNX's checker has accepted the model.
 // graph has one input and one output and is not fused, as trace() and Trainer::unfused_graph() give it. model has its parameters, as
-// Trainer::model() gives them. Batch norms stay as they are; fold_batch_norms gives net and model without them.
+// Predictor reads them.
 // A norm with eps 0 gives NaN for values without variance, where norma gives its bias.
 // Throws Error(usage) naming an nn::Operation, which ONNX does not have. It also names a batch norm without running statistics, whose
 // output depends on other samples, and one that would divide by zero. It refuses parameters of 2 GB, more than a ModelProto holds, and

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "norma/batch_norm_tools.h"
 #include "norma/error.h"
 #include "norma/norma.h"
 #include "norma/text.h"
@@ -33,19 +34,14 @@ constexpr std::int64_t most_bytes = std::numeric_limits<std::int32_t>::max();
                                     ": files of safetensors have no such limit");
 }
 
-// Parameters and buffers that inference reads.
-std::vector<ParameterInfo> read_by_inference(const Graph& graph) {
-  std::vector<ParameterInfo> all = graph.parameters();
-  std::erase_if(all, [](const ParameterInfo& p) { return p.dtype != DType::f32; });
-  double bytes = 0;
-  for (const ParameterInfo& p : all) bytes += 4.0 * static_cast<double>(p.shape.elements());
-  if (bytes > static_cast<double>(most_bytes)) refuse_bytes(bytes);
-  return all;
-}
+// Inference reads all but the counts of batches.
+bool is_read(const ParameterInfo& p) { return p.dtype == DType::f32; }
 
-void check_model(const Graph& graph, const Checkpoint& model) {
-  (void)match_tensors(model, needed_by(graph.parameters()), Names::exact);
-  if (const std::string fault = first_fault(model); !fault.empty()) throw Error(ErrorKind::diverged, "no ONNX model is written: " + fault);
+void refuse_large(const Graph& graph) {
+  double bytes = 0;
+  for (const ParameterInfo& p : graph.parameters())
+    if (is_read(p)) bytes += 4.0 * static_cast<double>(p.shape.elements());
+  if (bytes > static_cast<double>(most_bytes)) refuse_bytes(bytes);
 }
 
 void check_input(const Graph& graph, const ModelInput& input) {
@@ -58,12 +54,12 @@ void check_input(const Graph& graph, const ModelInput& input) {
 
 Shape without_batch(const Shape& s) { return s.rank() == 4 ? Shape{s[1], s[2], s[3]} : Shape{s[1]}; }
 
-// Nodes, initialisers, input and output. Returns the first value's name and type.
-void write_graph(const Graph& graph, const std::vector<ParameterInfo>& parameters, const Checkpoint& model, const OnnxOptions& options,
-                 ::onnx::GraphProto& proto) {
+// Nodes, initialisers, input and output.
+void write_graph(const Graph& graph, const Checkpoint& model, const OnnxOptions& options, ::onnx::GraphProto& proto) {
   GraphWriter out(proto);
   proto.set_name("norma");
-  for (const ParameterInfo& p : parameters) out.parameter(*model.find(p.name));
+  for (const ParameterInfo& p : graph.parameters())
+    if (is_read(p)) out.parameter(*model.find(p.name));
   const std::string x = out.claim("x"), y = out.claim("y");
   const Node& first = graph.nodes[0];
   const bool as_stored = options.with_transform;
@@ -106,15 +102,25 @@ OnnxModel make_onnx(const Graph& graph, const Checkpoint& model, const OnnxOptio
   if (options.with_transform && !options.input)
     throw Error(ErrorKind::usage, "with_transform needs OnnxOptions::input, which says how samples are stored");
   if (options.input) check_input(graph, *options.input);
-  const std::vector<ParameterInfo> parameters = read_by_inference(graph);
-  check_model(graph, model);
+  refuse_large(graph);
+  OnnxModel written;
+  Checkpoint tensors = matched_model(model, graph, written.notes);
+  if (const std::string fault = first_fault(tensors); !fault.empty())
+    throw Error(ErrorKind::diverged, "the model cannot be written: " + fault);
+  Graph net = graph;
+  if (options.fold) {
+    FoldedBatchNorms folded = fold_batch_norms(graph, tensors);
+    for (const FoldedBatchNorms::Kept& k : folded.kept) written.notes.push_back(printable(k.norm) + " is not folded: " + k.reason);
+    net = trace(folded.net, graph.nodes[0].shape);
+    tensors = std::move(folded.model);
+  }
   ::onnx::ModelProto proto;
   proto.set_ir_version(ir_version);
   proto.set_producer_name("norma");
   proto.set_producer_version(version);
   proto.add_opset_import()->set_version(opset);
-  write_graph(graph, parameters, model, options, *proto.mutable_graph());
-  write_metadata(graph, model, options, proto);
+  write_graph(net, tensors, options, *proto.mutable_graph());
+  write_metadata(net, model, options, proto);
   if (proto.ByteSizeLong() > static_cast<std::size_t>(most_bytes)) refuse_bytes(static_cast<double>(proto.ByteSizeLong()));
   try {
     ::onnx::checker::check_model(proto);
@@ -123,15 +129,15 @@ OnnxModel make_onnx(const Graph& graph, const Checkpoint& model, const OnnxOptio
   } catch (const std::exception& e) {
     throw Error(ErrorKind::failure, std::string("ONNX does not accept the model: ") + e.what());
   }
-  OnnxModel written{.bytes = {},
-                    .opset = opset,
-                    .nodes = proto.graph().node_size(),
-                    .input = {.name = proto.graph().input(0).name(),
-                              .type = options.with_transform ? options.input->stored : DType::f32,
-                              .sample = options.with_transform ? options.input->sample : without_batch(graph.nodes[0].shape)},
-                    .output = {.name = proto.graph().output(0).name(), .sample = without_batch(graph[graph.outputs[0]].shape)}};
-  for (const ParameterInfo& p : parameters)
+  written.opset = opset;
+  written.nodes = proto.graph().node_size();
+  for (const ParameterInfo& p : net.parameters())
     if (!p.buffer) written.parameters += p.shape.elements();
+  written.input.name = proto.graph().input(0).name();
+  written.input.type = options.with_transform ? options.input->stored : DType::f32;
+  written.input.sample = options.with_transform ? options.input->sample : without_batch(net.nodes[0].shape);
+  written.output.name = proto.graph().output(0).name();
+  written.output.sample = without_batch(net[net.outputs[0]].shape);
   if (!proto.SerializeToString(&written.bytes)) throw Error(ErrorKind::failure, "protobuf cannot write the model");
   return written;
 }

@@ -1,28 +1,30 @@
 #include "src/onnx/transform_writer.h"
 
 #include <algorithm>
-#include <cmath>
 #include <vector>
 
 #include "src/data/affine.h"
+#include "src/export/resize_filter.h"
 
 namespace norma {
 namespace {
 
-// Weights [to][from] of a bilinear resize that is antialiased, as kernels/calls/batch.h says. Opset 17 has no such operator.
-std::vector<double> resize_matrix(std::int64_t from, std::int64_t to) {
-  const double scale = static_cast<double>(from) / static_cast<double>(to), support = std::max(scale, 1.0);
-  std::vector<double> weights;
-  for (std::int64_t i = 0; i < to; ++i) {
-    double sum = 0;
-    for (std::int64_t j = 0; j < from; ++j) {
-      const double distance = static_cast<double>(j) + 0.5 - (static_cast<double>(i) + 0.5) * scale;
-      weights.push_back(std::max(0.0, 1 - std::abs(distance) / support));
-      sum += weights.back();
-    }
-    for (auto w = weights.end() - from; w != weights.end(); ++w) *w /= sum;
-  }
-  return weights;
+// Weights of a resize, [to][from]. Opset 17 has no operator that is antialiased.
+std::vector<float> resize_matrix(std::int64_t from, std::int64_t to) {
+  const ResizeFilter filter = resize_filter(from, to);
+  std::vector<float> all(static_cast<std::size_t>(from * to));
+  for (std::int64_t i = 0; i < to; ++i)
+    for (std::int64_t k = 0; k < filter.taps; ++k)
+      all[static_cast<std::size_t>(i * from + filter.first[static_cast<std::size_t>(i)] + k)] =
+          filter.weights[static_cast<std::size_t>(i * filter.taps + k)];
+  return all;
+}
+
+std::vector<float> transposed(const std::vector<float>& matrix, std::int64_t rows) {
+  std::vector<float> all(matrix.size());
+  const auto r = static_cast<std::size_t>(rows), c = matrix.size() / r;
+  for (std::size_t i = 0; i < matrix.size(); ++i) all[i % c * r + i / c] = matrix[i];
+  return all;
 }
 
 }  // namespace
@@ -43,13 +45,10 @@ std::string write_transform(GraphWriter& out, const ModelInput& input, const std
   if (std::ranges::any_of(affine.offset, [](float v) { return v != 0; }))
     step("Add", {value, out.floats("transform.offset", shape, affine.offset)});
   if (const std::optional<Size2>& size = input.transform.resize; size && !(*size == Size2(sample[1], sample[2]))) {
-    const std::vector<double> rows = resize_matrix(sample[1], size->h), columns = resize_matrix(sample[2], size->w);
-    std::vector<float> down(rows.begin(), rows.end()), across(columns.size());
-    for (std::int64_t i = 0; i < size->w; ++i)
-      for (std::int64_t j = 0; j < sample[2]; ++j)
-        across[static_cast<std::size_t>(j * size->w + i)] = static_cast<float>(columns[static_cast<std::size_t>(i * sample[2] + j)]);
-    step("MatMul", {value, out.floats("transform.columns", {sample[2], size->w}, across)});
-    step("MatMul", {out.floats("transform.rows", {size->h, sample[1]}, down), value});
+    const std::vector<float> rows = resize_matrix(sample[1], size->h);
+    const std::vector<float> columns = transposed(resize_matrix(sample[2], size->w), size->w);
+    step("MatMul", {value, out.floats("transform.columns", {sample[2], size->w}, columns)});
+    step("MatMul", {out.floats("transform.rows", {size->h, sample[1]}, rows), value});
   }
   return value;
 }

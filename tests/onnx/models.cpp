@@ -14,6 +14,7 @@
 #include "norma/norma.h"
 #include "norma/onnx.h"
 #include "tests/support/golden_cases.h"
+#include "tests/support/layer_shapes.h"
 #include "tests/support/random_nets.h"
 
 namespace norma::test {
@@ -124,12 +125,12 @@ class Cases {
   }
 
   void write(const std::string& name, const std::string& variant, const Module& module, const Shape& x, const Checkpoint& model,
-             const OnnxOptions& options) {
+             OnnxOptions options) {
     const Graph graph = trace(module, x.prepend(1));
     save(name + "." + variant, make_onnx(graph, model, options));
-    const FoldedBatchNorms folded = fold_batch_norms(graph, model);
-    if (folded.folded.empty()) return;
-    save(name + (variant == "stored" ? ".folded_stored" : ".folded"), make_onnx(trace(folded.net, x.prepend(1)), folded.model, options));
+    if (batch_norms(graph).empty()) return;
+    options.fold = true;
+    save(name + (variant == "stored" ? ".folded_stored" : ".folded"), make_onnx(graph, model, options));
   }
 
   void save(const std::string& name, const OnnxModel& model) {
@@ -245,6 +246,7 @@ int write_cases(const fs::path& folder) {
     if (without_statistics(c.module, c.input)) ++left_out;  // refused: onnx_test.cpp
     else cases.net(c.name, c.module, c.input);
   }
+  for (const auto& [name, module] : layers_of_odd_shapes()) cases.net(std::string("odd-") + name, module, odd_input.prepend(1));
   more_nets(cases);
   transforms(cases);
   Draw draw(2026);

@@ -95,6 +95,29 @@ TEST(Onnx, MetadataTellOfClassesAndTransform) {
   EXPECT_EQ(stored.input.type, DType::u8);
 }
 
+TEST(Onnx, FoldsWhatItCanAndSaysWhatStays) {
+  const nn::Sequential two{nn::Linear{.out = 4}, nn::BatchNorm{}, nn::ReLU{}, nn::BatchNorm{}, nn::Linear{.out = 2}};
+  Trainer trainer{two, {.input = {3}}};
+  Checkpoint wrapped = trainer.model();
+  for (StoredTensor& t : wrapped.tensors) t.name = "module." + t.name;
+  const OnnxModel model = make_onnx(trainer.unfused_graph(), wrapped, {.fold = true});
+  ASSERT_EQ(model.notes.size(), 2U);
+  EXPECT_NE(model.notes[0].find("module.fc1.weight is read as fc1.weight"), std::string::npos) << model.notes[0];
+  EXPECT_NE(model.notes[1].find("bn2 is not folded: it follows relu1"), std::string::npos) << model.notes[1];
+  const ::onnx::ModelProto proto = parsed(model);
+  std::vector<std::string> nodes;
+  for (const auto& n : proto.graph().node()) nodes.push_back(n.name());
+  EXPECT_EQ(nodes, (std::vector<std::string>{"fc1", "relu1", "bn2", "fc2"}));
+  const auto net_in = [](const OnnxModel& of_net) {
+    const ::onnx::ModelProto p = parsed(of_net);
+    for (const auto& m : p.metadata_props())
+      if (m.key() == "norma.net") return m.value();
+    return std::string();
+  };
+  EXPECT_EQ(net_in(model).find("bn1"), std::string::npos);  // the metadata are of the folded net
+  EXPECT_NE(net_in(make_onnx(trainer.unfused_graph(), trainer.model())).find("bn1"), std::string::npos);
+}
+
 TEST(Onnx, EveryNameIsUsedOnce) {
   const nn::Sequential names{{"y_3", nn::Linear{.out = 4}}, {"y", nn::GELU{}}, {"caf\xe9", nn::Linear{.out = 2}}, {"y_2", nn::ReLU{}}};
   const Graph graph = trace(names, {1, 3});

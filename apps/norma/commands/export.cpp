@@ -93,12 +93,13 @@ int run(const ModelExportRequest& request) {
 
 Command add_export(CLI::App& norma) {
   auto request = std::make_shared<ModelExportRequest>();
-  CLI::App& app = *norma.add_subcommand("export", "Write a model as C source, for programs without norma");
+  CLI::App& app = *norma.add_subcommand("export", "Write a model as C source or as an ONNX model, for programs without norma");
   app.footer(
       "Examples:\n"
       "  norma export runs/mine lenet.c --check\n"
       "  norma export runs/mine lenet.c --weights int8 --check --force\n"
-      "  cc -O3 -c lenet.c");
+      "  cc -O3 -c lenet.c\n"
+      "  norma export runs/mine lenet.onnx --fold --with-transform");
   app.add_option("model", request->model.model, "A run directory, or a model.safetensors")->required();
   app.add_option("out", request->out, fmt::format("The file; the ending of its name says what is written: {}", known_forms()))->required();
   app.add_option("--name", request->name, "Begins every identifier in the C file; default: the file's name")->type_name("ID");
@@ -108,10 +109,14 @@ Command add_export(CLI::App& norma) {
   app.add_flag("--check", request->check,
                "Compile the file with $CC or cc, and compare its outputs with norma's; with int8 also the accuracy on the test set");
   app.add_flag_callback(
-         "--fold", [request] { request->fold = true; }, "Fold batch norms, the default; or --no-fold")
+         "--fold", [request] { request->fold = true; }, "Fold batch norms, the default of .c; or --no-fold, that of .onnx")
       ->trigger_on_parse();
   app.add_flag_callback("--no-fold", [request] { request->fold = false; })->trigger_on_parse()->group("");  // in the line above
-  app.add_flag("--floats", request->floats, "Take floats after the data's transform, not samples as they are stored");
+  app.add_flag_callback(
+         "--with-transform", [request] { request->with_transform = true; },
+         "Take samples as they are stored, the default of .c; or --floats, that of .onnx: floats after the data's transform")
+      ->trigger_on_parse();
+  app.add_flag_callback("--floats", [request] { request->with_transform = false; })->trigger_on_parse()->group("");  // in the line above
   app.add_option("--recipe", request->model.recipe, "Recipe of the model, if its folder has no config.toml")->type_name("RECIPE");
   app.add_option_function<std::string>(
          "--data-dir",

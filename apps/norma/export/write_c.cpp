@@ -52,7 +52,7 @@ std::optional<Accuracies> accuracies(const ExportedModel& exported, const ModelE
     const Dataset set = load_split(read_recipe(request.model, exported.weights).data, false);
     if (!(set.sample == exported.input.sample) || set.labels.empty())
       throw Error(ErrorKind::data, fmt::format("{} has other samples than the net, or no labels", set.name));
-    return Accuracies{set.name, set.size(), accuracy_of(exported.net, exported.model, exported.input, request.fold, set),
+    return Accuracies{set.name, set.size(), accuracy_of(exported.net, exported.model, exported.input, request.fold.value_or(true), set),
                       accuracy_of(source.net, source.model, exported.input, false, set)};
   } catch (const Error& e) {
     if (e.kind() != ErrorKind::data && e.kind() != ErrorKind::usage) throw;
@@ -71,8 +71,8 @@ ExportedFile write_c(const ExportedModel& exported, const ModelExportRequest& re
                                   {.name = name,
                                    .model = exported.weights.string(),
                                    .weights = int8 ? CWeights::int8 : CWeights::f32,
-                                   .fold = request.fold,
-                                   .floats = request.floats});
+                                   .fold = request.fold.value_or(true),
+                                   .floats = !request.with_transform.value_or(true)});
   for (const std::string& note : source.notes) log_info(note);
   ExportedFile file;
   file.bytes = source.text;

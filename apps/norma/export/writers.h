@@ -2,6 +2,7 @@
 #pragma once
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -15,9 +16,10 @@ namespace norma::app {
 struct ModelExportRequest {
   SavedModelRequest model;
   std::filesystem::path out;
-  std::string name;               // of C identifiers; empty: the file's
-  std::string weights = "float";  // or int8
-  bool check = false, fold = true, floats = false, force = false, json = false, quiet = false;
+  std::string name;                              // of C identifiers; empty: the file's
+  std::string weights = "float";                 // or int8
+  std::optional<bool> fold{}, with_transform{};  // none: as the form has it
+  bool check = false, force = false, json = false, quiet = false;
 };
 
 // A net with its weights.
@@ -37,7 +39,8 @@ struct ExportedFile {
 };
 
 // Throws Error(usage) for a flag that this form does not have, Error(verification) where --check fails.
-ExportedFile write_c(const ExportedModel& model, const ModelExportRequest& request);
+ExportedFile write_c(const ExportedModel& model, const ModelExportRequest& request);     // folded, with the transform
+ExportedFile write_onnx(const ExportedModel& model, const ModelExportRequest& request);  // neither
 
 struct ExportWriter {
   const char *extension, *what;
@@ -45,6 +48,7 @@ struct ExportWriter {
 };
 inline constexpr ExportWriter export_writers[] = {
     {".c", "C99 source", write_c},
+    {".onnx", "ONNX model", write_onnx},
 };
 
 }  // namespace norma::app
