@@ -3,6 +3,7 @@
 //   norma_onnx_models answers FOLDER NAME MODEL N   of a model file: N samples as stored, FOLDER/NAME.safetensors
 // FOLDER/<net>.<variant>.onnx takes the samples in FOLDER/<net>[.stored].safetensors: "x", and "y", the outputs. Variants: plain, folded,
 // stored (with the transform), folded_stored.
+#include <cmath>
 #include <cstdio>
 #include <filesystem>
 #include <random>

@@ -4,7 +4,8 @@
 #include <gtest/gtest.h>
 #include <onnx/onnx_pb.h>
 
-#include <cmath>
+#include <algorithm>
+#include <cstring>
 #include <limits>
 #include <set>
 #include <string>
@@ -12,6 +13,8 @@
 
 #include "norma/norma.h"
 #include "tests/support/expect_error.h"
+#include "tests/support/golden_cases.h"
+#include "tests/support/random_model.h"
 #include "tests/support/trainer_cases.h"
 
 namespace norma {
@@ -134,6 +137,31 @@ TEST(Onnx, EveryNameIsUsedOnce) {
   for (const auto& t : proto.graph().initializer()) EXPECT_TRUE(values.insert(t.name()).second) << t.name();
   EXPECT_TRUE(nodes.contains("caf\\xe9"));
   EXPECT_TRUE(values.contains("y_3.weight"));
+}
+
+// ONNX's checker accepts it, and its shape inference gives the shapes of the graph: make_onnx throws where they do not.
+TEST(Onnx, HasEveryLayer) {
+  int refused = 0;
+  for (const test::GoldenCase& c : test::golden_cases()) {
+    SCOPED_TRACE(c.name);
+    const Graph graph = trace(c.module, c.input);
+    const Checkpoint model = test::random_model(graph, 1);
+    const bool by_batch = std::ranges::any_of(graph.nodes, [](const Node& n) {
+      const auto* norm = std::get_if<BatchNormNode>(&n.op);
+      return norm && !norm->options.track_running_stats;
+    });
+    if (by_batch) {
+      ++refused;
+      expect_error(ErrorKind::usage, "no running statistics", [&] { make_onnx(graph, model); });
+      continue;
+    }
+    for (const bool fold : {false, true}) {
+      const OnnxModel written = make_onnx(graph, model, {.fold = fold});
+      EXPECT_EQ(written.output.sample.elements() * c.input[0], graph.nodes.back().shape.elements());
+      EXPECT_EQ(parsed(written).graph().node_size(), written.nodes);
+    }
+  }
+  EXPECT_EQ(refused, 3);
 }
 
 TEST(Onnx, RefusesWhatItCannotHold) {
