@@ -24,7 +24,8 @@ template <class F>
 void visit(nb::handle value, const std::string& where, F f) {
   if (PyBool_Check(value.ptr())) return f(value.ptr() == Py_True);
   if (nb::isinstance<nb::str>(value)) return f(nb::cast<std::string>(value));
-  if (PyIndex_Check(value.ptr())) {  // int, and numpy's
+  if (nb::hasattr(value, "tolist")) return visit(value.attr("tolist")(), where, f);  // numpy's and torch's numbers and arrays
+  if (PyIndex_Check(value.ptr())) {
     int overflow = 0;
     const nb::object number = nb::steal(PyNumber_Index(value.ptr()));
     if (!number.is_valid()) throw nb::python_error();

@@ -18,6 +18,7 @@ nb::dict dict_of(Checkpoint model) {
 Checkpoint checkpoint_of(const nb::dict& state) {
   Checkpoint model;
   for (const auto& [k, v] : state) {
+    if (!nb::isinstance<nb::str>(k)) throw nb::type_error("the keys of a state_dict are names, such as \"conv1.weight\"");
     const std::string name = nb::cast<std::string>(k);
     const Array a = array_of(v, name);
     const std::vector<std::int64_t> shape(a.shape_ptr(), a.shape_ptr() + a.ndim());

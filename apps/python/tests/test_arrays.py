@@ -189,6 +189,12 @@ class Misuse(Test):
         self.refused(norma.UsageError, "overrides: optimizer.lr: must be a number of at least 0, got -1", norma.recipe, "circles",
                      {"optimizer.lr": -1})
 
+    def test_numbers_of_numpy_are_options(self):
+        self.assertEqual(norma.SGD(lr=np.float32(0.5), momentum=np.int64(1)), norma.SGD(lr=0.5, momentum=1))
+        self.refused(norma.UsageError, "SGD: lr: must be a number", norma.SGD, lr=np.array([1.0, 2.0]))
+        norma.Transform(mean=np.array([0.5]), std=(0.5,))
+        self.refused(TypeError, "the keys of a state_dict are names", self.points.load_state_dict, {3: self.x})
+
     def test_calls_in_another_order(self):
         self.refused(norma.UsageError, "backward comes after forward", self.points.backward, np.zeros((4, 2), np.float32))
         self.refused(norma.UsageError, "update comes after backward", self.points.update)
