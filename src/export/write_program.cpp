@@ -103,8 +103,6 @@ class ProgramWriter {
   }
 
   int operator()(const BatchNormNode& n) {
-    if (n.residual || n.act != Activation::none || n.pool)
-      refuse(node(), "is fused: give the graph of trace() or Trainer::unfused_graph()");
     if (!n.options.track_running_stats)
       refuse(node(), "has no running statistics: it normalises by the samples that happen to come together");
     return by_statistics(n.options.eps, n.options.affine);

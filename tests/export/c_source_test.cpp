@@ -109,10 +109,12 @@ void add_each(Compared& compared, const std::string& what, const Module& net, co
 TEST(CSource, EveryLayerGivesTheOutputsOfPredictor) {
   SKIP_WITHOUT_COMPILER();
   Compared compared;
-  for (const test::GoldenCase& c : test::golden_cases()) add_each(compared, c.name, c.module, c.input, 3);
+  for (const test::GoldenCase& c : test::golden_cases())  // but for those that differ in batch or mode alone
+    if (const std::string name = c.name; name.find("_batch") == std::string::npos && name.find("_eval") == std::string::npos)
+      add_each(compared, name, c.module, c.input, 3);
   for (const auto& [what, layer] : test::layers_of_odd_shapes()) add_each(compared, what, layer, test::odd_input.prepend(2), 5);
-  EXPECT_GT(compared.size(), 150u);
-  compared.expect_equal("-O1 " + test::c_sanitizers());
+  EXPECT_GT(compared.size(), 150u);  // and with int8 and folded
+  compared.expect_equal("-O0 " + test::c_sanitizers());
 }
 
 // Values that are read twice, identities, outputs that are inputs, nodes on which nothing depends.
@@ -135,15 +137,18 @@ TEST(CSource, ValuesAreKeptForAllTheirReaders) {
   add_each(compared, "doubled", doubled, {1, 7}, 1);
   add_each(compared, "flat and more", flat_and_more, {1, 2, 3, 4}, 1);
   add_each(compared, "early", early, {1, 3, 6, 5}, 1);
-  compared.expect_equal("-O1 " + test::c_sanitizers());
+  compared.expect_equal("-O0 " + test::c_sanitizers());
 }
 
-RC_GTEST_PROP(CSourceProperty, AgreesForRandomNets, ()) {
-  if (test::c_compiler().empty()) return;
+TEST(CSource, RandomNetsGiveTheOutputsOfPredictor) {
+  SKIP_WITHOUT_COMPILER();
   Compared compared;
-  for (const test::RandomNet& r : *rc::gen::container<std::vector<test::RandomNet>>(12, rc::gen::arbitrary<test::RandomNet>()))
-    add_each(compared, rc::toString(r), test::module_of(r, true), {1, r.c, r.h, r.w}, 9);
-  compared.expect_equal("-O0");
+  for (std::uint64_t seed = 0; seed < 8; ++seed) {
+    const test::RandomNet r = rc::gen::arbitrary<test::RandomNet>()(rc::Random(seed), rc::kNominalSize).value();
+    add_each(compared, "net " + std::to_string(seed), test::module_of(r, true), {1, r.c, r.h, r.w}, seed);
+  }
+  EXPECT_GT(compared.size(), 15u);
+  compared.expect_equal("-O0 " + test::c_sanitizers());
 }
 
 TEST(CSource, EveryRecipesNetGivesTheOutputsOfPredictor) {
@@ -164,7 +169,7 @@ TEST(CSource, EveryRecipesNetGivesTheOutputsOfPredictor) {
     }
   }
   EXPECT_GE(compared.size(), 12u);
-  compared.expect_equal("-O1");
+  compared.expect_equal("-O2");
 }
 
 TEST(CSource, TheTransformIsPartOfTheFile) {
@@ -190,11 +195,11 @@ TEST(CSource, TheTransformIsPartOfTheFile) {
         add({.data = "",
              .sample = {3, 9, 8},
              .stored = stored,
-             .transform = {.to_unit = false, .mean = {100}, .resize = to},
+             .transform = {.to_unit = false, .mean = {100}, .stddev = {}, .resize = to},
              .classes = {}},
             only_floats);
     }
-  compared.expect_equal("-O1 " + test::c_sanitizers());
+  compared.expect_equal("-O0 " + test::c_sanitizers());
 }
 
 // ---- the file as it is
@@ -203,7 +208,7 @@ CSource small_source(CSourceOptions options = {.name = "small"}) {
   const Module net = nn::Sequential{nn::Conv2d{.out = 4, .kernel = 3}, nn::BatchNorm{}, nn::ReLU{}, nn::Flatten{}, nn::Linear{.out = 3}};
   const Graph graph = trace(net, {1, 1, 8, 7});
   const ModelInput input{
-      .data = "x", .sample = {1, 8, 7}, .stored = DType::u8, .transform = {}, .classes = {"a \"b\"", "c??/", "\xc3\xa9"}};
+      .data = "x", .sample = {1, 8, 7}, .stored = DType::u8, .transform = {}, .classes = {"a \"b\"", "c?\?/", "\xc3\xa9"}};
   return c_source(graph, random_model(graph, 4), input, options);
 }
 
@@ -305,7 +310,6 @@ TEST(CSource, RefusesByName) {
     expect_error(ErrorKind::usage, "is no name for C", [&] { source(linear, {1, 3}, {.name = name}); });
   expect_error(ErrorKind::usage, "is no name for C", [&] { source(linear, {1, 3}, {.name = std::string(64, 'a')}); });
   nn::Operation own;
-  own.forward = own.backward = nullptr;
   own.forward = [](const auto& v) { v.output[0] = v.inputs[0][0]; };
   own.backward = [](const auto&) {};
   expect_error(ErrorKind::usage, {"[operation1]", "nn::Operation"}, [&] { source(nn::Sequential{nn::Linear{.out = 1}, own}, {1, 3}); });
