@@ -63,7 +63,14 @@ int run(const ModelExportRequest& request) {
   const std::string name = request.out.filename().string();
   refuse_replacement(folder, {name.c_str()}, request.force, "OUT");
   const ExportedModel exported = read_exported(request.model);
-  const ExportedFile file = writer.write(exported, request);
+  const ExportedFile file = [&] {
+    try {
+      return writer.write(exported, request);
+    } catch (const Error& e) {  // of tensors
+      if (e.kind() != ErrorKind::data && e.kind() != ErrorKind::diverged) throw;
+      throw Error(e.kind(), fmt::format("{}: {}", exported.weights.string(), e.what()));
+    }
+  }();
   make_folder(folder, "the folder");
   const FolderLock lock(folder);
   FileList(folder).write(name, file.bytes);

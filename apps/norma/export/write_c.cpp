@@ -28,16 +28,6 @@ std::string c_name_of(const std::filesystem::path& file) {
   return name.substr(0, 63);
 }
 
-// Names the file where its tensors are at fault.
-CSource source_of(const ExportedModel& exported, const CSourceOptions& options) {
-  try {
-    return c_source(exported.graph, exported.model, exported.input, options);
-  } catch (const Error& e) {
-    if (e.kind() == ErrorKind::usage) throw;
-    throw Error(e.kind(), fmt::format("{}: {}", exported.weights.string(), e.what()));
-  }
-}
-
 double accuracy_of(const Module& net, const Checkpoint& model, const ModelInput& input, bool fold, const Dataset& set) {
   const Predictor predictor{net, model, {.input = input.sample, .sample_type = input.stored, .transform = input.transform, .fold = fold}};
   const std::vector<float> outputs = input.stored == DType::u8 ? predictor.predict(set.bytes) : predictor.predict(set.floats);
@@ -77,11 +67,12 @@ ExportedFile write_c(const ExportedModel& exported, const ModelExportRequest& re
   static const std::vector<std::string> kinds{"float", "int8"};
   const bool int8 = choose("--weights", request.weights, kinds) == 1;
   const std::string name = request.name.empty() ? c_name_of(request.out) : request.name;
-  const CSource source = source_of(exported, {.name = name,
-                                              .model = exported.weights.string(),
-                                              .weights = int8 ? CWeights::int8 : CWeights::f32,
-                                              .fold = request.fold.value_or(true),
-                                              .floats = !request.with_transform.value_or(true)});
+  const CSource source = c_source(exported.graph, exported.model, exported.input,
+                                  {.name = name,
+                                   .model = exported.weights.string(),
+                                   .weights = int8 ? CWeights::int8 : CWeights::f32,
+                                   .fold = request.fold.value_or(true),
+                                   .floats = !request.with_transform.value_or(true)});
   for (const std::string& note : source.notes) log_info(note);
   ExportedFile file;
   file.bytes = source.text;
