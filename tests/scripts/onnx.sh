@@ -18,6 +18,7 @@ mkdir lone && cp "$norma" lone/norma
 lone/norma export tiny net.onnx >stdout 2>stderr
 check "a program without the module" "$? $(grep -c 'lone/norma_onnx.so is missing; .*apt-get install libonnx-dev libprotobuf-dev' stderr) $(ls net.onnx 2>/dev/null | wc -l)" "1 1 0"
 [ -x "$models" ] || { finish && skipped "this build has no ONNX: it needs libonnx-dev and libprotobuf-dev"; exit; }
+check "the program is linked against neither ONNX nor protobuf" "$(ldd "$norma" | grep -c 'onnx\|protobuf')" 0
 mkdir -p prefix/bin prefix/lib/norma && cp "$norma" prefix/bin/ && cp "$build/norma_onnx.so" prefix/lib/norma/
 prefix/bin/norma export tiny installed.onnx >stdout 2>stderr
 check "an installed program finds its module" "$? $(cat stderr)" "0 "
