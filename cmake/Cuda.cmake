@@ -74,6 +74,7 @@ endfunction()
 # An object library of kernels. No fused multiply-adds but those written.
 function(norma_add_kernels target)
   add_library(${target} OBJECT ${ARGN})
+  norma_hide_symbols(${target})
   norma_include_view(${target} kernels)
   target_include_directories(${target} PRIVATE include kernels/cuda/nvcc)
   target_compile_options(${target} PRIVATE -fmad=false)

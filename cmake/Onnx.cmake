@@ -1,6 +1,10 @@
 # The component norma::onnx, which writes ONNX models: built where libonnx-dev and libprotobuf-dev are installed. The library norma and the
 # program are linked against neither.
 # Not find_package(ONNX): Debian's names files that the package does not bring.
+if(BUILD_SHARED_LIBS)
+  message(STATUS "norma: no ONNX export beside libnorma.so, which hides what it is made with")
+  return()
+endif()
 find_path(NORMA_ONNX_INCLUDE onnx/checker.h)
 find_library(NORMA_ONNX_LIBRARY onnx)
 find_library(NORMA_ONNX_PROTO_LIBRARY onnx_proto)
@@ -23,6 +27,7 @@ add_library(norma::onnx ALIAS norma_onnx_writer)
 set_target_properties(norma_onnx_writer PROPERTIES EXPORT_NAME onnx VERIFY_INTERFACE_HEADER_SETS ON)
 target_sources(norma_onnx_writer PUBLIC FILE_SET HEADERS BASE_DIRS ${PROJECT_SOURCE_DIR}/include FILES ${PROJECT_SOURCE_DIR}/include/norma/onnx.h)
 norma_compile_options(norma_onnx_writer)
+norma_hide_symbols(norma_onnx_writer)
 norma_include_view(norma_onnx_writer src kernels)
 norma_compile_rooms(norma_onnx_writer)
 norma_onnx_includes(norma_onnx_writer)

@@ -7,6 +7,7 @@
 #               may spill registers, for the oldest architecture and for Hopper ($CUDAARCHS: others); with nvdisasm their machine code
 #     cases     the inputs in ../shared/cases that once went wrong, if that folder exists
 #     example   norma installed into an empty folder, apps/examples built against it as a project of its own, and run
+#     shared    libnorma.so: its symbols, the package and the examples with it (tests/scripts/shared.sh)
 #     asan      clang++; the unit tests, and the CUDA kernels on an emulated GPU, under AddressSanitizer and UndefinedBehaviorSanitizer;
 #               every public header compiled on its own
 #     fuzz      the readers of files, fed with any bytes for a minute (tests/scripts/fuzz.sh), in the build of the job asan
@@ -24,7 +25,7 @@
 set -eu
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 cd "$root"
-all_jobs='unit cases example asan fuzz accuracy'
+all_jobs='unit cases example shared asan fuzz accuracy'
 deep_jobs='alone seeds long_fuzz faults tsan mutants'
 jobs=
 [ $# -gt 0 ] || jobs=$all_jobs
@@ -119,6 +120,8 @@ job_example() {
       cc -std=c99 -O3 -Wall -Wextra -Werror -I. "$root/apps/examples/lenet_in_c.c" -lm -o in_c && ./in_c &&
       { [ ! -e examples/to_onnx ] || examples/to_onnx lenet.safetensors lenet.onnx; })
 }
+
+job_shared() { bash tests/scripts/shared.sh; }
 
 # A script that ends with 77 was skipped and said why.
 run_script() { # <command>...

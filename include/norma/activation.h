@@ -7,12 +7,14 @@
 #include <iterator>
 #include <limits>
 
+#include "norma/export.h"
+
 namespace norma {
 
 // none is the identity: it stands in a Call whose activation was not fused.
 enum class Activation : std::uint8_t { none, relu, sigmoid, tanh, gelu, gelu_tanh, silu, leaky_relu, elu };
 
-struct ActivationTraits {
+struct NORMA_API ActivationTraits {
   Activation act;
   const char* name;
   // act'(x) is a function of y = act(x), and act never decreases. Such an activation is folded into the batch norm before it, and a max

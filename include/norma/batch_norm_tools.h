@@ -5,13 +5,14 @@
 #include <vector>
 
 #include "norma/checkpoint.h"
+#include "norma/export.h"
 #include "norma/graph.h"
 #include "norma/module.h"
 
 namespace norma {
 
 // A net without the batch norms that are, in evaluation, part of the layer before them.
-struct FoldedBatchNorms {
+struct NORMA_API FoldedBatchNorms {
   struct Folded {
     std::string norm, into;  // paths
   };
@@ -30,6 +31,6 @@ struct FoldedBatchNorms {
 // Trainer::model() gives them.
 // Throws Error(data) naming a tensor that is missing, listed twice, of another shape or not the net's. Throws Error(diverged) naming one
 // that is not finite or would not be.
-FoldedBatchNorms fold_batch_norms(const Graph& graph, const Checkpoint& model);
+NORMA_API FoldedBatchNorms fold_batch_norms(const Graph& graph, const Checkpoint& model);
 
 }  // namespace norma

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "norma/checkpoint.h"
+#include "norma/export.h"
 #include "norma/graph.h"
 #include "norma/model_file.h"
 #include "norma/module.h"
@@ -19,7 +20,7 @@ namespace norma {
 // largest absolute weight of the channel over 127. All else stays float.
 enum class CWeights : std::uint8_t { f32, int8 };
 
-struct CSourceOptions {
+struct NORMA_API CSourceOptions {
   std::string name = "net";  // begins every identifier: a letter, then letters, digits and '_', at most 63
   std::string model{};       // origin of the net, for the comment at the top
   CWeights weights = CWeights::f32;
@@ -28,7 +29,7 @@ struct CSourceOptions {
 };
 
 // Sizes are of one sample.
-struct CSource {
+struct NORMA_API CSource {
   std::string text{};         // the whole file
   std::string declaration{};  // void net_run(const uint8_t *input, float *output, float *scratch);
   Shape input{}, output{};    // (C,H,W) or (F)
@@ -51,6 +52,7 @@ struct CSource {
 // Throws Error(usage) for a name that is no identifier; for an nn::Operation, a fused layer or a batch norm without running statistics, by
 // its path; for an input that is not the graph's; for a value of more than 2^31 - 1 elements. Throws Error(data) for tensors that are
 // missing, unknown or of another shape. Throws Error(diverged) naming a weight or an output that is not finite.
-CSource c_source(const Graph& graph, const Checkpoint& model, const std::optional<ModelInput>& input, const CSourceOptions& options = {});
+NORMA_API CSource c_source(const Graph& graph, const Checkpoint& model, const std::optional<ModelInput>& input,
+                           const CSourceOptions& options = {});
 
 }  // namespace norma

@@ -11,11 +11,12 @@
 #include <vector>
 
 #include "norma/error.h"
+#include "norma/export.h"
 #include "norma/types.h"
 
 namespace norma {
 
-struct StoredTensor {
+struct NORMA_API StoredTensor {
   std::string name;
   DType dtype = DType::f32;         // f32, u8, i32 or i64
   std::vector<std::int64_t> shape;  // any rank; {} is a scalar
@@ -27,7 +28,7 @@ struct StoredTensor {
   std::vector<std::int64_t> integers() const;  // i32 or i64
 };
 
-struct Checkpoint {
+struct NORMA_API Checkpoint {
   std::vector<StoredTensor> tensors;
   std::map<std::string, std::string> metadata;
   std::vector<std::string> notes{};  // load_safetensors' changes in reading the file, a sentence each; not saved
@@ -37,18 +38,18 @@ struct Checkpoint {
 
 // Names the first value that no trained net holds: "conv1.weight is nan at element 3". That is a float that is not finite or a running
 // variance below 0. Returns an empty string if there are no such values.
-std::string first_fault(const Checkpoint& checkpoint);
+NORMA_API std::string first_fault(const Checkpoint& checkpoint);
 
-void save_safetensors(const std::filesystem::path& file, const Checkpoint& checkpoint);
+NORMA_API void save_safetensors(const std::filesystem::path& file, const Checkpoint& checkpoint);
 // Returns the bytes that save_safetensors writes. Errors name the file for which they are meant.
-std::vector<std::byte> encode_safetensors(const Checkpoint& checkpoint, const std::filesystem::path& file);
+NORMA_API std::vector<std::byte> encode_safetensors(const Checkpoint& checkpoint, const std::filesystem::path& file);
 // Returns true if the file is what save_safetensors would write; false also if it is missing or damaged.
-bool holds_safetensors(const std::filesystem::path& file, const Checkpoint& checkpoint);
+NORMA_API bool holds_safetensors(const std::filesystem::path& file, const Checkpoint& checkpoint);
 
 // F16, BF16 and F64 become f32. F64 is rounded to nearest; the checkpoint's notes say so. Memory stays below 2.5 times the file plus 16 MB.
 // Throws Error(data) naming the file and what is wrong: header length, JSON, dtype, duplicate names, a size that is not shape * dtype.
 // Offsets must not overlap, leave a gap or pass the end. An F64 beyond f32 is refused. The limits are 64 dimensions a tensor, 2,000,000 in
 // all, 65,536 keys of metadata and 4 MB a text.
-Checkpoint load_safetensors(const std::filesystem::path& file);
+NORMA_API Checkpoint load_safetensors(const std::filesystem::path& file);
 
 }  // namespace norma

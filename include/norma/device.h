@@ -7,9 +7,11 @@
 #include <string_view>
 #include <vector>
 
+#include "norma/export.h"
+
 namespace norma {
 
-struct Device {
+struct NORMA_API Device {
   enum class Kind : std::uint8_t { cpu, cuda };
   Kind kind = Kind::cpu;
   int index = 0;
@@ -22,10 +24,10 @@ struct Device {
   static Device parse(std::string_view text);
 };
 
-std::string to_string(const Device& d);
+NORMA_API std::string to_string(const Device& d);
 
 // Traits that decide how Plans for a device are made and run.
-struct DeviceTraits {
+struct NORMA_API DeviceTraits {
   int lanes = 1;                  // L, the samples of a pack: the lanes a Plan is lowered to
   std::int64_t by_pack_from = 0;  // a batch of at least this many packs is run pack by pack; 0: never
   bool joins = false;             // Calls that one kernel can run are joined
@@ -36,10 +38,10 @@ struct DeviceTraits {
 };
 
 // Gives the reason for Device::best()'s choice in one line: "no CUDA in this build".
-std::string best_device_reason();
+NORMA_API std::string best_device_reason();
 
 // CUDA in this build and on this machine.
-struct CudaReport {
+struct NORMA_API CudaReport {
   struct Gpu {
     std::string name{};        // "NVIDIA H200"
     int major = 0, minor = 0;  // compute capability
@@ -56,12 +58,12 @@ struct CudaReport {
 };
 
 // Never throws if something is missing. It runs a kernel on each GPU found.
-CudaReport cuda_report();
+NORMA_API CudaReport cuda_report();
 
 // Threads that are worth having here: the processors this process may run on, or fewer where its control group has a quota, rounded up.
-int usable_cores();
+NORMA_API int usable_cores();
 
 // Instruction-set levels of the CPU kernels in this build that this machine can run, best first: {"avx512", "avx2"}.
-std::vector<std::string> cpu_isa_levels();
+NORMA_API std::vector<std::string> cpu_isa_levels();
 
 }  // namespace norma

@@ -1,10 +1,9 @@
 // Every error norma throws on purpose. The kind is the exit code of the command line.
 #pragma once
-#if __cplusplus < 202002L
-#error norma needs C++20: compile with -std=c++20
-#endif
 #include <stdexcept>
 #include <string>
+
+#include "norma/export.h"
 
 namespace norma {
 
@@ -18,7 +17,7 @@ enum class ErrorKind : int {
 };
 
 // A plain value: one thread at a time may change it, any number may read it.
-class Error : public std::runtime_error {
+class NORMA_API Error : public std::runtime_error {
  public:
   Error(ErrorKind kind, const std::string& message) : std::runtime_error(message), kind_(kind) {}
   ErrorKind kind() const noexcept { return kind_; }

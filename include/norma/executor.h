@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "norma/device.h"
+#include "norma/export.h"
 #include "norma/plan.h"
 
 namespace norma {
@@ -18,7 +19,7 @@ namespace norma {
 // for the kernels whose results it needs.
 enum class Capture : std::uint8_t { off, chain, branches };
 
-struct ExecutorOptions {
+struct NORMA_API ExecutorOptions {
   int threads = 0;           // 0: usable_cores()
   std::string isa = "auto";  // "auto" or one of cpu_isa_levels()
   Capture capture = Capture::branches;
@@ -30,7 +31,7 @@ struct ExecutorOptions {
 };
 
 // One thread at a time may call an Executor, which does not check it. Each thread may have its own.
-class Executor {
+class NORMA_API Executor {
  public:
   virtual ~Executor() = default;
   // "cpu (avx512, 2 threads)"
@@ -59,9 +60,9 @@ class Executor {
 };
 
 // Throws Error(usage) naming the field that no device can have; of a GPU whatever is to be found out there.
-void validate(const Device& device, const ExecutorOptions& options);
+NORMA_API void validate(const Device& device, const ExecutorOptions& options);
 
 // Throws Error(device) where the device cannot be used, Error(usage) as validate.
-std::unique_ptr<Executor> make_executor(const Device& device, const ExecutorOptions& options = {});
+NORMA_API std::unique_ptr<Executor> make_executor(const Device& device, const ExecutorOptions& options = {});
 
 }  // namespace norma

@@ -11,6 +11,7 @@
 #include <system_error>
 
 #include "norma/error.h"
+#include "norma/export.h"
 
 namespace norma {
 
@@ -20,20 +21,20 @@ enum class Accept : std::uint8_t { files, files_and_pipes };
 
 // All bytes of a file. Throws Error(kind) "FILE: is a device, not a regular file" and "FILE: cannot be read: REASON", also where there are
 // more than `most` of them; Error(failure) instead of a usage error where it is the system that fails, not the path that is wrong.
-std::string read_file(const std::filesystem::path& file, ErrorKind kind = ErrorKind::data,
-                      std::uint64_t most = std::numeric_limits<std::uint64_t>::max(), Accept accept = Accept::files);
+NORMA_API std::string read_file(const std::filesystem::path& file, ErrorKind kind = ErrorKind::data,
+                                std::uint64_t most = std::numeric_limits<std::uint64_t>::max(), Accept accept = Accept::files);
 
 // Written to a temporary name in the same folder, fsync, rename, fsync of the folder: the file that was there survives any failure.
 // Throws Error(failure) naming the file and the cause.
-void write_file(const std::filesystem::path& file, std::span<const std::byte> bytes);
-void write_file(const std::filesystem::path& file, std::string_view text);
+NORMA_API void write_file(const std::filesystem::path& file, std::span<const std::byte> bytes);
+NORMA_API void write_file(const std::filesystem::path& file, std::string_view text);
 
 // Makes files created or renamed in `folder` outlive a power cut. Throws Error(failure) naming `made`.
-void sync_folder(const std::filesystem::path& folder, const std::filesystem::path& made);
+NORMA_API void sync_folder(const std::filesystem::path& folder, const std::filesystem::path& made);
 
 // Returns 64 lower-case hex digits. sha256_of_file throws Error(data) naming the file if it cannot be read.
-std::string sha256(std::span<const std::byte> bytes);
-std::string sha256_of_file(const std::filesystem::path& file);
+NORMA_API std::string sha256(std::span<const std::byte> bytes);
+NORMA_API std::string sha256_of_file(const std::filesystem::path& file);
 
 // call(), again for as long as a signal interrupts it. On network and user-space file systems even open and rename end so.
 template <class Call>
@@ -52,6 +53,6 @@ auto uninterrupted(std::error_code& error, Call call) {
 }
 
 // Writes all bytes to an open file, in as many calls as that takes. False leaves the cause in errno.
-bool write_all(int descriptor, std::span<const std::byte> bytes);
+NORMA_API bool write_all(int descriptor, std::span<const std::byte> bytes);
 
 }  // namespace norma

@@ -11,13 +11,14 @@
 #include <variant>
 #include <vector>
 
+#include "norma/export.h"
 #include "norma/module.h"
 #include "norma/shape.h"
 #include "norma/types.h"
 
 namespace norma {
 
-struct Node {
+struct NORMA_API Node {
   NodeOp op;
   std::vector<Value> inputs;
   Shape shape;              // with the batch: (N,C,H,W) or (N,F)
@@ -26,10 +27,10 @@ struct Node {
 };
 
 // "block2.bn.weight" of ("block2/bn", "weight").
-std::string parameter_name(std::string_view path, std::string_view what);
+NORMA_API std::string parameter_name(std::string_view path, std::string_view what);
 
 // Origin of a node's parameter or buffer; made by Graph::parameters().
-struct ParameterInfo {
+struct NORMA_API ParameterInfo {
   std::string name{};  // conv1.weight
   Shape shape{};
   Init init{};
@@ -40,7 +41,7 @@ struct ParameterInfo {
   std::int32_t node = -1;
 };
 
-struct Graph {
+struct NORMA_API Graph {
   std::vector<Node> nodes;
   std::vector<Value> outputs;
 
@@ -53,7 +54,7 @@ struct Graph {
 };
 
 // One thread at a time uses a Builder, which does not check it, for one net. Each thread may have its own.
-class Builder {
+class NORMA_API Builder {
   // One more of something within itself, for its lifetime. Throws Error(usage) beyond 200.
   class Level {
    public:
@@ -117,18 +118,18 @@ class Builder {
 };
 
 // Runs the module on inputs of the given shape (batch included) and returns the graph. Input name: "x"; output: the last node.
-Graph trace(const Module& module, const Shape& input);
+NORMA_API Graph trace(const Module& module, const Shape& input);
 
 // A batch norm of a graph that is not fused. `norm` reads the output of `input`. `activation` reads the output of `norm`, if one does.
-struct BatchNormSite {
+struct NORMA_API BatchNormSite {
   Value input, norm;
   std::optional<Value> activation{};
 };
 // In node order.
-std::vector<BatchNormSite> batch_norms(const Graph& graph);
+NORMA_API std::vector<BatchNormSite> batch_norms(const Graph& graph);
 
 // Folds an activation, then a max pooling, into the batch norm they follow. It also folds an addition of something computed earlier, then
 // an activation. Nothing else may read the values between.
-Graph fuse(Graph graph);
+NORMA_API Graph fuse(Graph graph);
 
 }  // namespace norma

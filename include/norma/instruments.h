@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "norma/executor.h"
+#include "norma/export.h"
 #include "norma/launches.h"      // IWYU pragma: export
 #include "norma/module_timer.h"  // IWYU pragma: export
 #include "norma/verify.h"        // IWYU pragma: export
@@ -15,7 +16,7 @@
 namespace norma {
 
 // A device's best measured speed with these options: the best of several tries for each figure.
-struct Roofline {
+struct NORMA_API Roofline {
   std::string device;  // "cpu (avx512, 2 threads)"
   int threads = 1;     // of the CPU; 0: a GPU
   double flops = 0;    // per second: fp32 multiply-adds (two operations each) between registers, every thread's best while all run
@@ -39,20 +40,21 @@ struct Roofline {
 };
 
 // About a second. Throws Error(device) where the device cannot be used.
-Roofline measure_roofline(const Device& device, const ExecutorOptions& options = {});
+NORMA_API Roofline measure_roofline(const Device& device, const ExecutorOptions& options = {});
 
 // Returns a copy alone, to be timed in turn with the code that is compared with it. Other programs then take their share of the memory from
 // both. On the CPU it is the streaming copy.
 // Each call copies `copies` arrays of `array_bytes` bytes (rounded up), one after the other. With enough of them none is in a cache. A GPU
 // repeats that for 5 ms. The call returns bytes per second, reads and writes together. Throws Error(device) if the device cannot be used.
 // One thread at a time may call it or a copy of it.
-std::function<double()> copy_probe(const Device& device, const ExecutorOptions& options, std::size_t array_bytes, std::int64_t copies = 1);
+NORMA_API std::function<double()> copy_probe(const Device& device, const ExecutorOptions& options, std::size_t array_bytes,
+                                             std::int64_t copies = 1);
 
 // Returns the size of the largest cache that the whole device shares: a GPU's L2. On the CPU it is the size that the system tells, else 0.
-std::size_t cache_bytes(const Device& device);
+NORMA_API std::size_t cache_bytes(const Device& device);
 
 // A GPU's least time from one thing to the next.
-struct Latency {
+struct NORMA_API Latency {
   std::string what;             // "graph node"
   std::int64_t blocks = 0;      // of 128 threads
   std::vector<double> seconds;  // for one, of each round
@@ -61,6 +63,6 @@ struct Latency {
 
 // Dependent kernels that do nothing, in a graph, with and without programmatic launch, and on a stream; barriers of a grid and a cluster.
 // Throws Error(device) where the GPU cannot be used, Error(usage) for a CPU.
-std::vector<Latency> measure_latencies(const Device& device, std::int64_t rounds);
+NORMA_API std::vector<Latency> measure_latencies(const Device& device, std::int64_t rounds);
 
 }  // namespace norma

@@ -6,12 +6,13 @@
 #include <string>
 #include <vector>
 
+#include "norma/export.h"
 #include "norma/plan.h"
 
 namespace norma {
 
 // One kernel of a Call; in a captured Plan one node of the graph.
-struct KernelLaunch {
+struct NORMA_API KernelLaunch {
   // Resources of the kernel as compiled.
   struct Compiled {
     int architecture = 0;                            // 90: sm_90
@@ -28,6 +29,6 @@ struct KernelLaunch {
 // Lists the launches of every Call, in the order of the Plan, which was compiled for a GPU. capability: 90 for 9.0. multiprocessors: 132 of
 // an H200; batch norms wait on chip for their sums where it has room for them. Needs no GPU. Throws Error(device) in a build without CUDA,
 // which has no kernels to list.
-std::vector<std::vector<KernelLaunch>> kernel_launches(const Plan& plan, int capability, int multiprocessors);
+NORMA_API std::vector<std::vector<KernelLaunch>> kernel_launches(const Plan& plan, int capability, int multiprocessors);
 
 }  // namespace norma

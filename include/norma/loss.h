@@ -8,13 +8,14 @@
 #include <utility>
 #include <variant>
 
+#include "norma/export.h"
 #include "norma/shape.h"
 #include "norma/types.h"
 
 namespace norma {
 
 // Against integer labels in 0 .. C-1; the net's output is (N,C).
-struct CrossEntropy {
+struct NORMA_API CrossEntropy {
   Reduction reduction = Reduction::mean;
   double label_smoothing = 0;
   std::int32_t ignore_index = -100;
@@ -22,12 +23,12 @@ struct CrossEntropy {
 
 // Against Dataset::targets, of the output's shape. A set without targets gives one-hot labels; the net's output is then (N,C).
 // Its accuracy is the share of samples whose largest output stands where their largest target does.
-struct MeanSquared {
+struct NORMA_API MeanSquared {
   Reduction reduction = Reduction::mean;
 };
 
 // A loss of one's own sees a batch in this form, in NCHW order. The spans are good until it returns.
-struct LossInput {
+struct NORMA_API LossInput {
   std::int64_t samples = 0;
   std::span<const float> outputs{};        // (N,C) or (N,C,H,W)
   std::span<const float> targets{};        // of the same shape; empty for CustomLoss::Against::labels
@@ -40,7 +41,7 @@ struct LossInput {
 // One thread calls it, the one that trains. What it throws leaves the step undone. The loss of an epoch or a set is the mean over its
 // batches, weighted by their samples. Accuracy is that of labels, else 0. check_gradient (norma/gradient_check.h) tests it.
 // Copies share the function, so several Trainers may call it at the same time. All that it refers to must live as long as they do.
-struct CustomLoss {
+struct NORMA_API CustomLoss {
   using Function = std::function<double(const LossInput& in, std::span<float> gradient)>;
   enum class Against : std::uint8_t { targets, labels };
 

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "norma/error.h"
+#include "norma/export.h"
 #include "norma/shape.h"
 #include "norma/types.h"
 
@@ -28,13 +29,13 @@ class Sequential;
 }
 
 // A node of the graph under construction. Values come from the Builder and are good with it alone.
-struct Value {
+struct NORMA_API Value {
   std::int32_t id = -1;
   std::uint32_t net = 0;  // whose: every Builder has a number of its own
 };
 
 // Initialisation of a parameter. fan_in = inputs of one output element; fan_out likewise.
-struct Init {
+struct NORMA_API Init {
   enum class Kind : std::uint8_t {
     standard,        // PyTorch's default for the layer: U(-1/sqrt(fan_in), 1/sqrt(fan_in)); gamma 1, beta 0
     constant,        // a
@@ -59,7 +60,7 @@ struct Init {
 
 // Any module, held by value. Any number of threads may call it at the same time, if its operator() only reads. A Trainer calls it anew for
 // a new batch size, so what it refers to must live as long as the Trainer.
-class Module {
+class NORMA_API Module {
  public:
   // Throws Error(usage) for an empty std::function or a null pointer.
   template <class M>
@@ -90,7 +91,7 @@ namespace nn {
 
 // (N,C,H,W) -> (N,out,H',W'), H' = floor((H + 2 padding - dilation (kernel - 1) - 1) / stride) + 1
 // parameters: weight (out, C/groups, kernel.h, kernel.w), bias (out)
-struct Conv2d {
+struct NORMA_API Conv2d {
   static constexpr const char* kind = "conv";
   std::int64_t out = 0;
   Size2 kernel = 1, stride = 1, padding = 0, dilation = 1;
@@ -103,7 +104,7 @@ struct Conv2d {
 // The adjoint of a convolution, as a layer: (N,C,H,W) -> (N,out,H',W'),
 // H' = (H - 1) stride - 2 padding + dilation (kernel - 1) + output_padding + 1, output_padding below stride or dilation
 // parameters: weight (C, out/groups, kernel.h, kernel.w), bias (out)
-struct ConvTranspose2d {
+struct NORMA_API ConvTranspose2d {
   static constexpr const char* kind = "convt";
   std::int64_t out = 0;
   Size2 kernel = 1, stride = 1, padding = 0, output_padding = 0, dilation = 1;
@@ -114,7 +115,7 @@ struct ConvTranspose2d {
 };
 
 // (N,F) -> (N,out); parameters: weight (out, F), bias (out)
-struct Linear {
+struct NORMA_API Linear {
   static constexpr const char* kind = "fc";
   std::int64_t out = 0;
   bool bias = true;
@@ -126,7 +127,7 @@ struct Linear {
 // running statistics with the unbiased one. Evaluation uses the running statistics; without them it uses the batch's. momentum is the
 // weight of the new value; none: cumulative average.
 // parameters: weight (C), bias (C) when affine; buffers: running_mean (C), running_var (C), num_batches_tracked ()
-struct BatchNorm {
+struct NORMA_API BatchNorm {
   static constexpr const char* kind = "bn";
   double eps = 1e-5;
   std::optional<double> momentum = 0.1;
@@ -139,7 +140,7 @@ struct BatchNorm {
 // Each sample is normalised by its own mean and biased variance over all its elements, in training and evaluation alike: (N,F), or
 // (N,C,H,W) with PyTorch's normalized_shape = (C,H,W) (Ba, Kiros and Hinton 2016).
 // parameters, of a sample's shape: weight when elementwise_affine, bias when that and bias
-struct LayerNorm {
+struct NORMA_API LayerNorm {
   static constexpr const char* kind = "ln";
   double eps = 1e-5;
   bool elementwise_affine = true, bias = true;
@@ -151,7 +152,7 @@ struct LayerNorm {
 // two elements. With running statistics, training moves them as BatchNorm does, by the batch's averages of the samples' means and unbiased
 // variances. Evaluation then normalises by them. PyTorch counts no batches here, so there is no cumulative average.
 // parameters: weight (C), bias (C) when affine; buffers as BatchNorm's
-struct InstanceNorm {
+struct NORMA_API InstanceNorm {
   static constexpr const char* kind = "in";
   double eps = 1e-5;
   std::optional<double> momentum = 0.1;
@@ -163,7 +164,7 @@ struct InstanceNorm {
 
 // The channels of each sample in `groups` equal, neighbouring groups, each by itself (Wu and He 2018): (N,C) or (N,C,H,W).
 // parameters: weight (C), bias (C) when affine
-struct GroupNorm {
+struct NORMA_API GroupNorm {
   static constexpr const char* kind = "gn";
   std::int64_t groups = 0;  // must divide C
   double eps = 1e-5;
@@ -173,7 +174,7 @@ struct GroupNorm {
 };
 
 // (N,C,H,W) -> (N,C,H',W'); stride defaults to kernel; padding at most half the kernel
-struct MaxPool2d {
+struct NORMA_API MaxPool2d {
   static constexpr const char* kind = "pool";
   Size2 kernel = 2;
   std::optional<Size2> stride{};
@@ -182,7 +183,7 @@ struct MaxPool2d {
   Value operator()(Builder& b, Value x) const;
 };
 
-struct AvgPool2d {
+struct NORMA_API AvgPool2d {
   static constexpr const char* kind = "pool";
   Size2 kernel = 2;
   std::optional<Size2> stride{};
@@ -192,13 +193,13 @@ struct AvgPool2d {
 };
 
 // (N,C,H,W) -> (N,C,1,1): the mean of every channel
-struct GlobalAvgPool2d {
+struct NORMA_API GlobalAvgPool2d {
   static constexpr const char* kind = "pool";
   Value operator()(Builder& b, Value x) const;
 };
 
 // Any activation of norma/activation.h, chosen at run time.
-struct Activate {
+struct NORMA_API Activate {
   Activation act = Activation::relu;
   double option = traits(act).standard;  // negative_slope, alpha: as the activation's row says
   const char* kind = name_of(act);
@@ -206,25 +207,25 @@ struct Activate {
 };
 
 // max(0, x)
-struct ReLU {
+struct NORMA_API ReLU {
   static constexpr const char* kind = "relu";
   Value operator()(Builder& b, Value x) const { return Activate{Activation::relu}(b, x); }
 };
 
 // 1 / (1 + exp(-x))
-struct Sigmoid {
+struct NORMA_API Sigmoid {
   static constexpr const char* kind = "sigmoid";
   Value operator()(Builder& b, Value x) const { return Activate{Activation::sigmoid}(b, x); }
 };
 
-struct Tanh {
+struct NORMA_API Tanh {
   static constexpr const char* kind = "tanh";
   Value operator()(Builder& b, Value x) const { return Activate{Activation::tanh}(b, x); }
 };
 
 // x Phi(x), with the share Phi(x) of the standard normal distribution below x (Hendrycks and Gimpel 2016). Approximate::tanh:
 // 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))), PyTorch's approximate="tanh".
-struct GELU {
+struct NORMA_API GELU {
   static constexpr const char* kind = "gelu";
   enum class Approximate : std::uint8_t { none, tanh };
   Approximate approximate = Approximate::none;
@@ -234,34 +235,34 @@ struct GELU {
 };
 
 // x sigmoid(x), also called swish (Elfwing, Uchibe and Doya 2017)
-struct SiLU {
+struct NORMA_API SiLU {
   static constexpr const char* kind = "silu";
   Value operator()(Builder& b, Value x) const { return Activate{Activation::silu}(b, x); }
 };
 
 // x where x > 0, else negative_slope x
-struct LeakyReLU {
+struct NORMA_API LeakyReLU {
   static constexpr const char* kind = "leaky_relu";
   double negative_slope = 0.01;
   Value operator()(Builder& b, Value x) const { return Activate{Activation::leaky_relu, negative_slope}(b, x); }
 };
 
 // x where x > 0, else alpha (exp(x) - 1) (Clevert, Unterthiner and Hochreiter 2015)
-struct ELU {
+struct NORMA_API ELU {
   static constexpr const char* kind = "elu";
   double alpha = 1;
   Value operator()(Builder& b, Value x) const { return Activate{Activation::elu, alpha}(b, x); }
 };
 
 // Training: each element is 0 with probability p, else divided by 1-p. Evaluation: the identity.
-struct Dropout {
+struct NORMA_API Dropout {
   static constexpr const char* kind = "dropout";
   double p = 0.5;
   Value operator()(Builder& b, Value x) const;
 };
 
 // (N,C,H,W) -> (N, C*H*W); (N,F) stays
-struct Flatten {
+struct NORMA_API Flatten {
   static constexpr const char* kind = "flatten";
   Value operator()(Builder& b, Value x) const;
 };
@@ -270,7 +271,7 @@ struct Flatten {
 // travel there and back. What they throw leaves the step undone. check_gradients (norma/gradient_check.h) tests them.
 // Several threads call them at the same time where several predict with one Predictor. All that they refer to must outlive whatever
 // runs the net.
-struct Operation {
+struct NORMA_API Operation {
   struct Parameter {
     std::string name;  // "slope"; of the operation "act": "act.slope"
     Shape shape{};
@@ -298,7 +299,7 @@ struct Operation {
 
 // Children one after another. Their names are part of the parameters' and must differ. A Sequential in braces by itself, Sequential{other},
 // is a copy; append, or a name, makes it a child.
-class Sequential {
+class NORMA_API Sequential {
  public:
   static constexpr const char* kind = "sequential";
 
@@ -323,7 +324,7 @@ class Sequential {
 };
 
 // x + body(x), the shapes equal; with a projection, projection(x) + body(x)
-struct Residual {
+struct NORMA_API Residual {
   static constexpr const char* kind = "residual";
   Module body;
   std::optional<Module> projection{};
@@ -334,15 +335,15 @@ struct Residual {
 
 // ---- nodes: what a module becomes in a graph. A layer stands for itself, where nothing can be folded into it.
 
-struct InputNode {};
-struct FlattenNode {};
-struct AddNode {};
-struct ActivationNode {
+struct NORMA_API InputNode {};
+struct NORMA_API FlattenNode {};
+struct NORMA_API AddNode {};
+struct NORMA_API ActivationNode {
   Activation act = Activation::relu;
   double option = traits(act).standard;
 };
 // A BatchNorm; fuse folds in what follows it: an addition, whose other term becomes a second input, the activation, the max pooling.
-struct BatchNormNode {
+struct NORMA_API BatchNormNode {
   nn::BatchNorm options{};
   bool residual = false;
   Activation act = Activation::none;

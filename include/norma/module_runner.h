@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "norma/executor.h"
+#include "norma/export.h"
 #include "norma/graph.h"
 #include "norma/module.h"
 
@@ -21,7 +22,7 @@ namespace norma {
 
 // One thread at a time; a call while another thread's runs, or of a runner that was moved from, throws Error(usage). References that it
 // returns are good as long as it.
-class ModuleRunner {
+class NORMA_API ModuleRunner {
  public:
   struct Options {
     Mode mode = Mode::train;

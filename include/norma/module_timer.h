@@ -10,12 +10,13 @@
 #include <vector>
 
 #include "norma/executor.h"
+#include "norma/export.h"
 #include "norma/module.h"
 
 namespace norma {
 
 // One thread at a time, as ModuleRunner. References that it returns are good as long as it.
-class ModuleTimer {
+class NORMA_API ModuleTimer {
  public:
   struct Options {
     Device device = Device::cpu();

@@ -7,6 +7,7 @@
 #include "norma/device.h"            // IWYU pragma: export
 #include "norma/error.h"             // IWYU pragma: export
 #include "norma/executor.h"          // IWYU pragma: export
+#include "norma/export.h"            // IWYU pragma: export
 #include "norma/file_kind.h"         // IWYU pragma: export
 #include "norma/files.h"             // IWYU pragma: export
 #include "norma/graph.h"             // IWYU pragma: export
@@ -21,7 +22,4 @@
 #include "norma/text.h"              // IWYU pragma: export
 #include "norma/trainer.h"           // IWYU pragma: export
 #include "norma/types.h"             // IWYU pragma: export
-
-namespace norma {
-inline constexpr const char* version = "0.1.0";
-}
+#include "norma/version.h"           // IWYU pragma: export

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "norma/checkpoint.h"
+#include "norma/export.h"
 #include "norma/graph.h"
 #include "norma/model_file.h"
 #include "norma/shape.h"
@@ -15,20 +16,20 @@
 
 namespace norma {
 
-struct OnnxOptions {
+struct NORMA_API OnnxOptions {
   std::optional<ModelInput> input{};  // what the net was trained on; goes to the model's metadata
   bool fold = false;                  // batch norms become part of the layers before them (fold_batch_norms)
   bool with_transform = false;        // the model takes samples as `input` says they are stored, and begins with its transform
 };
 
 // The input or the output of a model. Its first dimension is the batch, "N", of any size.
-struct OnnxValue {
+struct NORMA_API OnnxValue {
   std::string name;  // "x", "y"
   DType type = DType::f32;
   Shape sample;  // without the batch
 };
 
-struct OnnxModel {
+struct NORMA_API OnnxModel {
   std::string bytes;  // a ModelProto, for write_file
   std::int64_t opset = 0, nodes = 0;
   std::int64_t parameters = 0;  // numbers that training changes
@@ -46,6 +47,6 @@ struct OnnxModel {
 // output depends on other samples, and one that would divide by zero. It refuses parameters of 2 GB, more than a ModelProto holds, and
 // samples that do not fit the net. Throws Error(data) naming a tensor that is missing, of another shape or not the net's. Throws
 // Error(diverged) naming one that is not finite.
-OnnxModel make_onnx(const Graph& graph, const Checkpoint& model, const OnnxOptions& options = {});
+NORMA_API OnnxModel make_onnx(const Graph& graph, const Checkpoint& model, const OnnxOptions& options = {});
 
 }  // namespace norma

@@ -8,9 +8,11 @@
 #include <string_view>
 #include <variant>
 
+#include "norma/export.h"
+
 namespace norma {
 
-struct Sgd {
+struct NORMA_API Sgd {
   double lr = 1e-3, momentum = 0, dampening = 0, weight_decay = 0;
   bool nesterov = false;  // needs momentum and no dampening
 
@@ -18,7 +20,7 @@ struct Sgd {
 };
 
 // decoupled: AdamW (Loshchilov and Hutter 2019), whose default weight_decay in PyTorch is 0.01
-struct Adam {
+struct NORMA_API Adam {
   double lr = 1e-3, beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weight_decay = 0;
   bool decoupled = false;
 
@@ -29,7 +31,7 @@ constexpr Adam adamw(double lr = 1e-3, double weight_decay = 0.01) { return {.lr
 
 // Hinton's RMSprop with PyTorch's options. centered: the gradient is divided by its standard deviation, not by its root mean square. Where
 // rounding leaves a variance below 0, it is 0; PyTorch gives NaN there.
-struct RMSprop {
+struct NORMA_API RMSprop {
   double lr = 1e-2, alpha = 0.99, eps = 1e-8, weight_decay = 0, momentum = 0;
   bool centered = false;
 
@@ -39,13 +41,13 @@ struct RMSprop {
 using Optimizer = std::variant<Sgd, Adam, RMSprop>;
 
 // PyTorch's name of its class. Two optimizers of one name keep the same values between steps.
-const char* name_of(const Optimizer& o);
-double learning_rate(const Optimizer& o);
+NORMA_API const char* name_of(const Optimizer& o);
+NORMA_API double learning_rate(const Optimizer& o);
 // Throws Error(usage) naming the option that is out of range.
-void validate(const Optimizer& o);
+NORMA_API void validate(const Optimizer& o);
 
 // Parameters that are trained in another way than the rest. The last of several groups that say something of one counts.
-struct ParameterGroup {
+struct NORMA_API ParameterGroup {
   std::string pattern;                   // of names, such as "conv1.weight"; each '*' stands for any text: "features.*", "*.bias"
   std::optional<double> rate{};          // factor of the learning rate. 0 freezes: no update, and no backward where nothing needs it
   std::optional<double> weight_decay{};  // in place of the optimizer's
@@ -57,28 +59,28 @@ struct ParameterGroup {
 
 // Clips the gradients of all parameters together, before the update reads them. First each to -value .. value, as PyTorch's
 // clip_grad_value_; then all by one factor to an L2 norm of `norm`, as clip_grad_norm_.
-struct Clip {
+struct NORMA_API Clip {
   std::optional<double> norm{}, value{};  // none: not
 };
 // Throws Error(usage) for a bound that is not above 0 or no float.
-void validate(const Clip& c);
+NORMA_API void validate(const Clip& c);
 
 // True where the group's pattern fits the name.
-bool fits(const ParameterGroup& g, std::string_view name);
+NORMA_API bool fits(const ParameterGroup& g, std::string_view name);
 
 // The groups' joint word about a parameter or buffer.
-struct ParameterRule {
+struct NORMA_API ParameterRule {
   double rate = 1;
   std::optional<double> weight_decay{};
   bool frozen_statistics = false;
 
   bool frozen() const { return rate == 0; }
 };
-ParameterRule rule_of(std::span<const ParameterGroup> groups, std::string_view name);
+NORMA_API ParameterRule rule_of(std::span<const ParameterGroup> groups, std::string_view name);
 
 // The learning rate of every step, as a factor of the optimizer's lr. warm-up (linear from warmup_start) comes first and
 // takes its steps from the same total.
-struct Schedule {
+struct NORMA_API Schedule {
   enum class Kind : std::uint8_t {
     constant,
     step,       // times gamma every step_epochs epochs (StepLR)
@@ -97,6 +99,6 @@ struct Schedule {
   double factor(std::int64_t step, std::int64_t per_epoch, std::int64_t total) const;
 };
 
-void validate(const Schedule& s);
+NORMA_API void validate(const Schedule& s);
 
 }  // namespace norma

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "norma/export.h"
 #include "norma/shape.h"
 #include "norma/types.h"
 
@@ -21,9 +22,9 @@ struct Plan;  // src/plan/plan.h
 // pack holds activations of one pack of samples that no phase of the Plan hands to another. Every thread has its own.
 enum class Region : std::uint8_t { parameters, gradients, optimizer, buffers, state, data, activations, pack };
 inline constexpr std::size_t region_count = 8;
-const char* name_of(Region r);
+NORMA_API const char* name_of(Region r);
 
-struct PlanOperand {
+struct NORMA_API PlanOperand {
   std::string role, value;  // role in the Call ("x"), name of the value ("conv1")
   Shape shape;
   DType dtype = DType::f32;
@@ -32,7 +33,7 @@ struct PlanOperand {
   bool written = false;
 };
 
-struct PlanLine {
+struct NORMA_API PlanLine {
   std::string call, path, detail;  // "conv2d_forward", "conv1", "5x5"
   std::vector<PlanOperand> operands;
   double bytes = 0, flops = 0;
@@ -41,17 +42,17 @@ struct PlanLine {
   bool by_pack = false;  // pack by pack of samples, together with its neighbours of the same phase
 };
 
-struct MemoryReport {
+struct NORMA_API MemoryReport {
   std::array<std::size_t, region_count> bytes{};
   std::size_t activations_without_reuse = 0;
 };
 
-std::vector<PlanLine> describe(const Plan& plan);
-MemoryReport memory(const Plan& plan);
+NORMA_API std::vector<PlanLine> describe(const Plan& plan);
+NORMA_API MemoryReport memory(const Plan& plan);
 // Lists for each Call the numbers of the Calls it must wait for, the latest first. It waits for a Call that touches its memory, if one of
 // the two writes. A Call that another in the list waits for is left out.
-std::vector<std::vector<int>> dependencies(const Plan& plan);
+NORMA_API std::vector<std::vector<int>> dependencies(const Plan& plan);
 // A table: number, call, module path, shapes, offset, bytes moved, flops; then the memory report.
-std::string print(const Plan& plan);
+NORMA_API std::string print(const Plan& plan);
 
 }  // namespace norma

@@ -12,13 +12,14 @@
 
 #include "norma/checkpoint.h"
 #include "norma/dataset.h"
+#include "norma/export.h"
 #include "norma/module.h"
 #include "norma/shape.h"
 #include "norma/types.h"
 
 namespace norma {
 
-struct PredictorOptions {
+struct NORMA_API PredictorOptions {
   Shape input{};                       // one stored sample: (C,H,W) or (F), before the transform
   std::optional<DType> sample_type{};  // u8 or f32, as stored; default u8 for (C,H,W), f32 for (F)
   Transform transform{};
@@ -31,7 +32,7 @@ struct PredictorOptions {
 // and at most 64, nothing is allocated. Copies share the net and its memory. References that it returns are good as long as one of them.
 // Outputs have the bits of Trainer::predict on the CPU in fp32 (a zero's sign excepted), however many samples are given at a time. With
 // `fold` these are the bits of the folded net.
-class Predictor {
+class NORMA_API Predictor {
  public:
   // model: parameters and buffers under their state_dict names, as Trainer::model gives and load_safetensors reads them;
   // Trainer::load_model says what else is read. It is copied. Throws Error(usage) naming the layer or option at fault, also for a batch

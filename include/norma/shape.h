@@ -8,10 +8,11 @@
 #include <string>
 
 #include "norma/error.h"
+#include "norma/export.h"
 
 namespace norma {
 
-class Shape {
+class NORMA_API Shape {
  public:
   static constexpr int max_rank = 4;
 
@@ -74,10 +75,10 @@ class Shape {
 };
 
 // "(256, 6, 24, 24)"
-std::string to_string(const Shape& s);
+NORMA_API std::string to_string(const Shape& s);
 
 // (height, width); one number means both.
-struct Size2 {
+struct NORMA_API Size2 {
   std::int64_t h = 1, w = 1;
   constexpr Size2() = default;
   constexpr Size2(std::int64_t both) : h(both), w(both) {}  // NOLINT: kernel = 5

@@ -15,6 +15,7 @@
 #include "norma/checkpoint.h"
 #include "norma/dataset.h"
 #include "norma/executor.h"
+#include "norma/export.h"
 #include "norma/graph.h"
 #include "norma/loss.h"
 #include "norma/module.h"
@@ -23,7 +24,7 @@
 
 namespace norma {
 
-struct TrainerOptions {
+struct NORMA_API TrainerOptions {
   Shape input{};                       // one stored sample: (C,H,W) or (F), before the transform
   std::optional<DType> sample_type{};  // u8 or f32, as stored; default u8 for (C,H,W), f32 for (F)
   std::int64_t batch = 256;
@@ -45,13 +46,13 @@ struct TrainerOptions {
   bool fuse = true, reuse = true, check_each = false;
 };
 
-struct Evaluation {
+struct NORMA_API Evaluation {
   double loss = 0, accuracy = 0;  // mean over the samples; share in 0..1
   std::int64_t samples = 0;
   double seconds = 0;
 };
 
-struct EpochMetrics {
+struct NORMA_API EpochMetrics {
   std::int64_t epoch = 0;  // from 1
   double train_loss = 0, train_accuracy = 0;
   std::optional<double> test_loss, test_accuracy;
@@ -60,13 +61,13 @@ struct EpochMetrics {
   std::string parameters_hash;
 };
 
-struct Progress {
+struct NORMA_API Progress {
   std::int64_t epoch = 0, epochs = 0, batch = 0, batches = 0;
   double loss = 0, accuracy = 0;  // running means of this epoch
   double samples_per_second = 0, seconds = 0;
 };
 
-struct FitOptions {
+struct NORMA_API FitOptions {
   std::int64_t epochs = 1;  // in total, counting those a loaded checkpoint has done
   // After every step, on a GPU after every few; false: stop there, with the state ready to be saved.
   std::function<bool(const Progress&)> on_step{};
@@ -77,27 +78,27 @@ struct FitOptions {
 };
 
 // One run of a Plan, looked at from inside.
-struct TimedStep {
+struct NORMA_API TimedStep {
   std::vector<double> calls;  // seconds of each Call, in the order of describe(plan); what Executor::run_timed returns
   double seconds = 0;         // of the whole step
 };
 
-struct ObserveRequest {
+struct NORMA_API ObserveRequest {
   std::string name;
   std::int64_t samples = 0;  // samples of an activation or its gradient, from the batch's first; 0: all
 };
 
-struct ObservedValue {
+struct NORMA_API ObservedValue {
   Shape shape;                // with the samples asked for
   std::vector<float> values;  // NCHW order
 };
 
-struct StepOptions {
+struct NORMA_API StepOptions {
   std::optional<double> rate{};  // the learning rate of this step; default: set_rate's, else the schedule's
 };
 
 // Results of one step, before its update.
-struct StepResult {
+struct NORMA_API StepResult {
   double loss = 0;                        // reduced as the loss says: the value whose gradient was taken
   std::int64_t samples = 0, counted = 0;  // of the batch; of them, not ignored by the loss
   std::int64_t correct = 0;               // of these, with their label on top
@@ -105,14 +106,14 @@ struct StepResult {
 };
 
 // Results of one pass over some samples.
-struct Observation {
+struct NORMA_API Observation {
   double loss = 0, accuracy = 0;  // mean over the samples; share in 0..1
   std::int64_t samples = 0;
   std::map<std::string, ObservedValue> values;
 };
 
 // Largest move of a channel's running statistics: the mean in old standard deviations, the variance as a ratio.
-struct RecalibratedBatchNorm {
+struct NORMA_API RecalibratedBatchNorm {
   std::string layer;
   double mean_change = 0, variance_ratio = 1;
 };
@@ -123,7 +124,7 @@ using Network = std::function<std::map<std::string, Value>(Builder& b, const std
 // The Trainer serves one thread at a time: a call while another thread's runs throws Error(usage). So does any call of a Trainer that was
 // moved from. A callback may call the Trainer that calls it; a loss or an operation of one's own may only read from it.
 // References that it returns are good as long as it. All that its net and options refer to must live so long, too.
-class Trainer {
+class NORMA_API Trainer {
  public:
   struct State;  // src/train/trainer_state.h
 
@@ -261,6 +262,6 @@ class Trainer {
 };
 
 // The Plan that a Trainer with these options would run, on any machine: a GPU in options.device need not be there. Throws as Trainer.
-std::shared_ptr<const Plan> compile(const Module& net, const TrainerOptions& options, Mode mode);
+NORMA_API std::shared_ptr<const Plan> compile(const Module& net, const TrainerOptions& options, Mode mode);
 
 }  // namespace norma

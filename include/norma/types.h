@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "norma/activation.h"
+#include "norma/export.h"
 
 namespace norma {
 
@@ -32,7 +33,7 @@ constexpr const char* name_of(DType t) {
 }
 
 // Returns true for 0 and for a value whose float is not 0, infinite, denormal or NaN. Options that are used as float must pass this.
-bool fits_float(double value) noexcept;
+NORMA_API bool fits_float(double value) noexcept;
 
 // Rounding of the factors x, w and dy in the products of convolutions and linear layers. Their sums, and all else, are float.
 enum class Precision : std::uint8_t { fp32, tf32, bf16 };  // 24, 11 and 8 significant bits, of one range

@@ -9,6 +9,7 @@
 
 #include "norma/dataset.h"
 #include "norma/executor.h"
+#include "norma/export.h"
 #include "norma/module.h"
 #include "norma/trainer.h"
 
@@ -26,7 +27,7 @@ struct OtherLibrary {
 
 // One backend's results over all Calls of one kind. Every Call starts from the reference's values rounded to float, so each error is the
 // Call's own.
-struct CallCheck {
+struct NORMA_API CallCheck {
   std::string call, backend;  // "conv2d_forward", "cpu"
   std::int64_t calls = 0;     // that were compared; 0 where the backend offers none
   // Worst |actual - expected| of an element, as a share of the largest in its tensor. For a tensor that is 0 but for rounding it is the
@@ -43,7 +44,7 @@ struct CallCheck {
 
 // Compares steps as training or evaluation run them with the same Calls run one by one. Such steps are grouped, reuse memory, and are
 // captured as a graph on a GPU.
-struct StepCheck {
+struct NORMA_API StepCheck {
   std::string backend;
   Mode mode = Mode::train;
   std::int64_t samples = 0;
@@ -53,7 +54,7 @@ struct StepCheck {
   bool passed() const { return difference.empty(); }
 };
 
-struct VerifyReport {
+struct NORMA_API VerifyReport {
   struct Backend {
     std::string name, description;  // "cpu", "cpu (avx512, 2 threads)"
   };
@@ -68,7 +69,7 @@ struct VerifyReport {
 // Checks the devices on the Plans of training and of evaluation, with the first samples of `data`. Training Plans are of options.batch
 // samples and of an epoch's last batch. options.device is not used. Throws as Trainer and Trainer::fit do, and Error(device) if a device
 // cannot be used. Differences are in the report.
-VerifyReport verify(const Module& net, const TrainerOptions& options, const Dataset& data, std::span<const Device> devices,
-                    const OtherLibrary* other = nullptr);
+NORMA_API VerifyReport verify(const Module& net, const TrainerOptions& options, const Dataset& data, std::span<const Device> devices,
+                              const OtherLibrary* other = nullptr);
 
 }  // namespace norma

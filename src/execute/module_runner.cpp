@@ -35,7 +35,7 @@ bool step_makes(const PlanValue& v, bool written) {
 
 }  // namespace
 
-struct ModuleRunner::State {
+struct [[gnu::visibility("hidden")]] ModuleRunner::State {
   User user{};
   Graph graph;
   Plan plan;

@@ -61,7 +61,7 @@ Plan statistics_of(const Plan& plan) {
 
 }  // namespace
 
-struct ModuleTimer::State {
+struct [[gnu::visibility("hidden")]] ModuleTimer::State {
   User user{};
   Options options;
   std::unique_ptr<Executor> executor;

@@ -104,7 +104,7 @@ std::size_t lines(std::size_t bytes) { return (bytes + 63) / 64 * 64; }
 
 }  // namespace
 
-struct Predictor::State {
+struct [[gnu::visibility("hidden")]] Predictor::State {
   State(const Module& net, const Checkpoint& model, PredictorOptions o)
       : options(std::move(o)),
         stored(checked(options)),
@@ -143,7 +143,7 @@ struct Predictor::State {
     }
   }
 
-  static void set(Route& route, std::string_view name, const void* address) {
+  static void set(Route & route, std::string_view name, const void* address) {
     if (route.plan.has(name))
       route.fixed[static_cast<std::size_t>(route.plan.find(name).index)] = static_cast<std::byte*>(const_cast<void*>(address));
   }
@@ -235,7 +235,7 @@ struct Predictor::State {
   }
 
   // Predicts some of `left` samples, at least one; returns how many.
-  std::int64_t run(Arena& arena, const void* samples, std::int64_t left, float* outputs) const {
+  std::int64_t run(Arena & arena, const void* samples, std::int64_t left, float* outputs) const {
     const std::int64_t all = std::min<std::int64_t>(left, lanes);
     const bool cut = all > most_one_by_one && all < lanes && !cut_calls.empty();
     const auto source = static_cast<std::byte*>(const_cast<void*>(samples));  // only read

@@ -54,7 +54,7 @@ inline constexpr std::int64_t evaluation_batch = 256;
 // larger than the data sets that come, and is then never run.
 inline constexpr std::int64_t base_batch = 2;
 
-struct Trainer::State {
+struct [[gnu::visibility("hidden")]] Trainer::State {
   // A set for Calls to read. Who calls promise() may bind it many times: it does not change under that number, so a GPU copies it once.
   struct BoundData {
     BoundData(const DatasetView& d, std::int64_t p = 0) : data(d), promise(p) {}  // 0: it may have changed since
