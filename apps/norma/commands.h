@@ -28,5 +28,7 @@ Command add_verify(CLI::App& norma);
 Command add_bench(CLI::App& norma);
 Command add_data(CLI::App& norma);
 Command add_doctor(CLI::App& norma);
+Command add_completions(CLI::App& norma);
+Command add_man(CLI::App& norma);
 
 }  // namespace norma::app

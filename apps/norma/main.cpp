@@ -41,6 +41,7 @@ constexpr const char* footer = R"(Examples:
   norma explain recipe                        every key: values, default, meaning
   norma data fetch mnist                      download a data set
   norma doctor                                what this machine offers
+  source <(norma completions bash)            words that come next, by a tab
 
 Exit codes:
   0 ok   1 failure   2 usage   3 data missing or corrupt   4 device unavailable
@@ -102,9 +103,10 @@ int run(int argc, char** argv) {
   app.footer(footer);
   app.require_subcommand(1);
   app.failure_message(CLI::FailureMessage::simple);
-  const Command commands[] = {add_train(app),   add_eval(app),    add_predict(app), add_compare(app), add_plan(app),
-                              add_verify(app),  add_bench(app),   add_inspect(app), add_export(app),  add_bn_recalibrate(app),
-                              add_bn_fold(app), add_explain(app), add_data(app),    add_doctor(app)};
+  const Command commands[] = {add_train(app),  add_eval(app),           add_predict(app),     add_compare(app),
+                              add_plan(app),   add_verify(app),         add_bench(app),       add_inspect(app),
+                              add_export(app), add_bn_recalibrate(app), add_bn_fold(app),     add_explain(app),
+                              add_data(app),   add_doctor(app),         add_completions(app), add_man(app)};
   refuse_flag_values(app);
   try {
     app.parse(argc, argv);

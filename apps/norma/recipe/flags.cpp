@@ -54,6 +54,7 @@ struct SwitchFlag {
 constexpr SwitchFlag switch_flags[] = {
     {"--shuffle", "--no-shuffle", "train.shuffle"},
     {"--drop-last", "--no-drop-last", "train.drop_last"},
+    {"--tensorboard", "--no-tensorboard", "train.tensorboard"},
     {"--nesterov", "--no-nesterov", "optimizer.nesterov"},
     {"--fuse", "--no-fuse", "device.fuse"},
     {"--reuse", "--no-reuse", "device.reuse"},
@@ -80,12 +81,20 @@ std::string help_of(const FieldReference& f) {
   return text;
 }
 
-bool is_of_run(std::string_view key) { return key == "train.epochs" || key == "train.save_every" || key == "train.log_every"; }
+bool is_of_run(std::string_view key) {
+  return key == "train.epochs" || key == "train.save_every" || key == "train.log_every" || key == "train.tensorboard";
+}
 
 }  // namespace
 
+std::vector<std::string> choices_of_flag(std::string_view flag) {
+  for (const ValueFlag& f : value_flags)
+    if (flag == f.flag) return field_reference(f.key).choices;
+  return {};
+}
+
 void add_recipe_flags(CLI::App& command, FlagScope scope, std::vector<Override>& overrides) {
-  const char* group = "Recipe (each overrides a field)";
+  const char* group = recipe_flag_group;
   for (const ValueFlag& f : value_flags) {
     if (scope == FlagScope::evaluation && f.scope == FlagScope::all) continue;
     if (scope == FlagScope::step && is_of_run(f.key)) continue;
@@ -106,6 +115,7 @@ void add_recipe_flags(CLI::App& command, FlagScope scope, std::vector<Override>&
   }
   if (scope != FlagScope::evaluation)
     for (const SwitchFlag& f : switch_flags) {
+      if (scope != FlagScope::all && is_of_run(f.key)) continue;
       command
           .add_flag_callback(
               f.on,
