@@ -27,15 +27,17 @@ void make_run(const fs::path& folder) {
   run.write_environment(this_environment());
   run.append(epoch(1), "cpu");
   run.append(EpochHealth{.epoch = 1});
+  const Scalar scalars[] = {{"loss/train", 0.5}};
+  run.append(1, scalars);
   run.save(model_at(1), training_at(1));
   run.write_report("page", "picture");
 }
 
-const char* const names[] = {"config.toml",       "environment.json",     "metrics.jsonl", "health.jsonl",
-                             "model.safetensors", "training.safetensors", "report.html",   "curves.svg"};
+const char* const names_in_a_run[] = {"config.toml", "environment.json", "metrics.jsonl",     "metrics.csv",          "health.jsonl",
+                                      events_name,   "curves.svg",       "model.safetensors", "training.safetensors", "report.html"};
 
 TEST(OthersFiles, OfARunsNamesAreRefusedByNameAndStay) {
-  for (const char* name : names) {
+  for (const char* name : names_in_a_run) {
     const TemporaryFolder folder;
     put(folder / name, "mine\n");
     for (const bool force : {false, true})
@@ -48,7 +50,7 @@ TEST(OthersFiles, OfARunsNamesAreRefusedByNameAndStay) {
 }
 
 TEST(OthersFiles, PutInTheirPlaceAfterTheRunStayToo) {
-  for (const std::string name : names) {
+  for (const std::string name : names_in_a_run) {
     for (const bool link : {false, true}) {
       const TemporaryFolder folder;
       make_run(folder / "run");
@@ -59,7 +61,7 @@ TEST(OthersFiles, PutInTheirPlaceAfterTheRunStayToo) {
       if (link) fs::create_symlink(folder / "elsewhere", file);
       else put(file, text);
       expect_error(ErrorKind::usage, name, [&] { RunDirectory::create(folder / "run", true); });
-      if (name != "config.toml" && !(name.ends_with(".jsonl") && !link)) {  // an edited recipe is the user's right; lines are read first
+      if (name != "config.toml" && !(grows(name) && !link)) {  // an edited recipe is the user's right; lines are read first
         EXPECT_NE(error_of([&] { RunDirectory::open(folder / "run").load(); }).kind(), ErrorKind::failure) << name;
       }
       EXPECT_EQ(contents(file), text) << name;
@@ -177,6 +179,20 @@ TEST(OthersFiles, ALineWithKeysOfOthersIsNamedAndStays) {
     const std::string refused = (folder / name).string() + ":1: has keys or values that norma does not write; remove that line";
     expect_error(ErrorKind::data, refused, [&] { RunDirectory::open(folder.path()).keep_epochs(0); });
     EXPECT_EQ(contents(folder / name), lines);
+  }
+}
+
+TEST(OthersFiles, ATableOrEventsThatWereChangedAreNamedAndStay) {
+  for (const char* name : {table_name, events_name}) {
+    const TemporaryFolder folder;
+    make_run(folder.path());
+    const std::string changed = contents(folder / name) + "mine, not a row\r\n";
+    put(folder / name, changed);
+    expect_error(ErrorKind::usage, (folder / name).string() + " is not a file", [&] { RunDirectory::create(folder.path(), true); });
+    const Error refused = error_of([&] { RunDirectory::open(folder.path()).keep_epochs(0); });
+    EXPECT_NE(std::string(refused.what()).find((folder / name).string()), std::string::npos) << refused.what();
+    EXPECT_NE(std::string(refused.what()).find("move "), std::string::npos) << refused.what();
+    EXPECT_EQ(contents(folder / name), changed);
   }
 }
 

@@ -52,8 +52,9 @@ TEST(RunDirectory, OverwriteRemovesTheRunAndNothingElse) {
     run.save(model_at(1), training_at(1));
     run.write_report("page", "picture");
   }
-  EXPECT_EQ(folder.list(), (std::vector<std::string>{".norma-files", "config.toml", "curves.svg", "environment.json", "metrics.jsonl",
-                                                     "model.safetensors", "notes.txt", "report.html", "training.safetensors"}));
+  EXPECT_EQ(folder.list(),
+            (std::vector<std::string>{".norma-files", "config.toml", "curves.svg", "environment.json", "metrics.csv", "metrics.jsonl",
+                                      "model.safetensors", "notes.txt", "report.html", "training.safetensors"}));
   RunDirectory run = RunDirectory::create(folder.path(), true);
   EXPECT_EQ(folder.list(), std::vector<std::string>{"notes.txt"});
 }
@@ -140,7 +141,8 @@ TEST(RunDirectory, AFullDiskLosesNothing) {
     expect_error(ErrorKind::failure, "metrics.jsonl: File too large", [&] { run.append(epoch(2), "cpu"); });
   }
   EXPECT_EQ(contents(folder / "metrics.jsonl"), line);
-  EXPECT_EQ(folder.list(), (std::vector<std::string>{".norma-files", "metrics.jsonl", "model.safetensors", "training.safetensors"}));
+  EXPECT_EQ(folder.list(),
+            (std::vector<std::string>{".norma-files", "metrics.csv", "metrics.jsonl", "model.safetensors", "training.safetensors"}));
   expect_same(run.load()->model, model_at(1));
   expect_same(run.load()->training, training_at(1));
 }

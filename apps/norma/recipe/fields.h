@@ -353,6 +353,7 @@ void fields(V& v, T& t) {
   v.boolean("shuffle", t.shuffle, "Shuffle the samples in each epoch");
   v.boolean("drop_last", t.drop_last, "Leave out an epoch's last batch if it is not full");
   v.boolean("health", t.health, "Write health.jsonl: the state of norms and activations");
+  v.boolean("tensorboard", t.tensorboard, "Write events.out.tfevents.norma, for TensorBoard");
   v.boolean("log_loss", t.log_loss, "Logarithmic axis of the loss; false: where it spans a factor of 10");
   v.groups("groups", t.groups, "Parameters that are trained otherwise; the last group that says something of one counts");
 }

@@ -149,8 +149,9 @@ struct TrainSection {
   Precision precision = Precision::fp32;
   std::uint64_t seed = 0;
   bool shuffle = true, drop_last = false;
-  bool health = true;     // health.jsonl: with every line of the progress, how the batch norms and activations do
-  bool log_loss = false;  // the pictures' loss axis is logarithmic; false: only where the losses span a factor of 10
+  bool health = true;        // health.jsonl: with every line of the progress, how the batch norms and activations do
+  bool tensorboard = false;  // events.out.tfevents.norma: what TensorBoard draws, every epoch
+  bool log_loss = false;     // the pictures' loss axis is logarithmic; false: only where the losses span a factor of 10
   std::vector<ParameterGroup> groups;
 };
 

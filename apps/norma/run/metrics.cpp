@@ -1,7 +1,8 @@
-// EpochMetrics to and from JSON.
+// EpochMetrics to and from JSON, and as CSV.
 #include "apps/norma/run/metrics.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <cmath>
 #include <limits>
@@ -33,6 +34,49 @@ std::optional<double> optional_number(const json& j, const char* key) {
 }
 
 double number_or_nan(const json& j, const char* key) { return optional_number(j, key).value_or(std::numeric_limits<double>::quiet_NaN()); }
+
+// A field of RFC 4180, quoted where it must be.
+std::string csv_field(const json& value) {
+  if (value.is_null()) return {};
+  if (!value.is_string()) return value.dump();
+  const std::string& plain = value.get_ref<const std::string&>();
+  if (plain.find_first_of(",\"\r\n") == std::string::npos) return plain;
+  std::string quoted = "\"";
+  for (const char c : plain) quoted += c == '"' ? "\"\"" : std::string(1, c);
+  return quoted + "\"";
+}
+
+constexpr std::string_view row_end = "\r\n";
+
+std::string csv_line(const std::vector<std::string>& fields) { return fmt::format("{}{}", fmt::join(fields, ","), row_end); }
+
+// The fields of a row without its end, as they were before they were quoted.
+std::vector<std::string> fields_of(std::string_view row) {
+  std::vector<std::string> all{""};
+  bool quoted = false;
+  for (std::size_t i = 0; i < row.size(); ++i) {
+    const bool twice = quoted && row.substr(i).starts_with("\"\"");
+    if (twice) ++i;
+    if (row[i] == '"' && !twice) quoted = !quoted;
+    else if (row[i] == ',' && !quoted) all.emplace_back();
+    else all.back() += row[i];
+  }
+  return all;
+}
+
+// The JSON of a row. Texts are what the JSON of an epoch has as texts.
+json json_of_row(std::string_view row) {
+  const json keys = to_json(EpochMetrics{}, "");
+  const std::vector<std::string> fields = fields_of(row);
+  if (fields.size() != keys.size()) return {};
+  json j;
+  std::size_t i = 0;
+  for (const auto& [key, value] : keys.items()) {
+    const std::string& field = fields[i++];
+    j[key] = value.is_string() ? json(field) : field.empty() ? json(nullptr) : json::parse(field, nullptr, false);
+  }
+  return j;
+}
 
 std::string text(const json& j, const char* key) {
   const json& v = member(j, key);
@@ -81,6 +125,34 @@ std::vector<RecordedEpoch> read_metrics(const fs::path& file) {
   std::vector<RecordedEpoch> epochs;
   for_each_json_line(file, [&](const json& j) { epochs.push_back(epoch_from_json(j)); });
   return epochs;
+}
+
+std::string csv_header() {
+  const json epoch = to_json(EpochMetrics{}, "");
+  std::vector<std::string> keys;
+  for (const auto& [key, value] : epoch.items()) keys.push_back(key);
+  return csv_line(keys);
+}
+
+std::string csv_row(const EpochMetrics& m, std::string_view device) {
+  std::vector<std::string> fields;
+  for (const json& value : to_json(m, device)) fields.push_back(csv_field(value));
+  return csv_line(fields);
+}
+
+bool is_csv(std::string_view text) {
+  const std::string header = csv_header();
+  if (!text.starts_with(header)) return header.starts_with(text);
+  text.remove_prefix(header.size());
+  for (std::size_t end; (end = text.find(row_end)) != std::string_view::npos; text.remove_prefix(end + row_end.size())) {
+    try {
+      const RecordedEpoch e = epoch_from_json(json_of_row(text.substr(0, end)));
+      if (csv_row(e.metrics, e.device) != text.substr(0, end + row_end.size())) return false;
+    } catch (const Error&) {
+      return false;
+    }
+  }
+  return true;
 }
 
 }  // namespace norma::app

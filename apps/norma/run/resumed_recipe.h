@@ -9,7 +9,7 @@
 namespace norma::app {
 
 // The recipe a run resumes with: its own, with the overrides. Throws Error(usage) if an override would change the result. Only epochs,
-// save_every, log_every, health, log_loss, the location of the data and [device] may differ.
+// save_every, log_every, health, tensorboard, log_loss, the location of the data and [device] may differ.
 Recipe resumed_recipe(const RecipeSource& stored, const std::vector<Override>& overrides);
 
 // Compares a recipe named with --resume with the run's. Another recipe is an Error(usage). Where its contents differ, the run's own recipe

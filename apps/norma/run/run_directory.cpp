@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <nlohmann/json.hpp>
 #include <system_error>
 #include <utility>
@@ -34,6 +35,11 @@ Checkpoint merge(Checkpoint model, Checkpoint training) {
   }
   for (const auto& [key, value] : model.metadata) training.metadata.emplace(std::string(model_prefix) + key, value);
   return training;
+}
+
+bool holds_nothing(const fs::path& file) {
+  std::error_code error;
+  return !there(file) || fs::file_size(file, error) == 0;
 }
 
 RunDirectory::Saved split(Checkpoint all) {
@@ -108,7 +114,7 @@ RunDirectory RunDirectory::open(const fs::path& path) {
   }
   if (!run.files_.ours(environment_name) && is_environment(path / environment_name)) run.files_.adopt(environment_name);
   for (const char* name : run_files) {
-    const bool lines = std::string_view(name).ends_with(".jsonl");
+    const bool lines = grows(name);
     // Lines on the list are read before anything is written. Without a list, lines in a folder with a checkpoint are norma's if all of them
     // parse.
     const bool by_content =
@@ -117,7 +123,7 @@ RunDirectory RunDirectory::open(const fs::path& path) {
       refuse_other(path / name, "move it away; --resume then writes its own");
   }
   if (!listed) {
-    for (const char* name : {metrics_name, health_name})
+    for (const char* name : growing_files)
       if (there(path / name)) run.files_.add_lines(name);
     run.files_.add_lines(config_name);  // last: with it the folder counts as one with a list
   }
@@ -187,7 +193,7 @@ void RunDirectory::write_report(std::string_view html, std::string_view svg) {
 }
 
 void RunDirectory::save(Checkpoint model, Checkpoint training) {
-  for (const char* name : {metrics_name, health_name}) sync_file(path_ / name);
+  for (const char* name : growing_files) sync_file(path_ / name);
   const auto write = [&](const char* name, const Checkpoint& c) { files_.write(name, encode_safetensors(c, path_ / name)); };
   Checkpoint all = merge(std::move(model), std::move(training));
   write(training_name, all);
@@ -211,12 +217,47 @@ void RunDirectory::append(const char* name, std::string_view line) {
   files_.add_lines(name);
   append_line(path_ / name, line);
 }
-void RunDirectory::append(const EpochMetrics& m, std::string_view device) { append(metrics_name, json_document(to_json(m, device))); }
+
+void RunDirectory::append(const EpochMetrics& m, std::string_view device) {
+  append(metrics_name, json_document(to_json(m, device)));
+  append(table_name, (holds_nothing(path_ / table_name) ? csv_header() : "") + csv_row(m, device));
+}
+
 void RunDirectory::append(const EpochHealth& h) { append(health_name, json_document(to_json(h))); }
 
-void RunDirectory::keep_epochs(std::int64_t last) const {
+void RunDirectory::append(std::int64_t epoch, std::span<const Scalar> scalars) {
+  const double now = std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+  append(events_name, (holds_nothing(path_ / events_name) ? event_file_begin(now) : "") + event_of(now, epoch, scalars));
+}
+
+void RunDirectory::keep_epochs(std::int64_t last) {
   for (const char* name : {metrics_name, health_name})
     keep_json_lines(path_ / name, [&](const ordered_json& j) { return epoch_of(j, name) <= last; });
+  keep_table();
+  keep_events(last);
+}
+
+void RunDirectory::keep_table() {
+  const std::optional<std::string> written = read_text(path_ / table_name);
+  if (written && !is_csv(*written)) refuse_other(path_ / table_name, "move it away; --resume then writes its own");
+  std::string table = csv_header();
+  const std::vector<RecordedEpoch> all = epochs();
+  for (const RecordedEpoch& e : all) table += csv_row(e.metrics, e.device);
+  if (written == table || (!written && all.empty())) return;
+  files_.add_lines(table_name);
+  write_file(path_ / table_name, table);
+}
+
+void RunDirectory::keep_events(std::int64_t last) {
+  const fs::path file = path_ / events_name;
+  if (holds_nothing(file)) return;
+  const std::size_t begin = event_file_begin(0).size();
+  std::uint64_t kept = begin;
+  const std::uint64_t whole = for_each_event(file, [&](std::int64_t epoch, std::uint64_t end) {
+    if (epoch <= last) kept = end;
+  });
+  if (whole < begin) kept = 0;
+  if (kept < fs::file_size(file)) write_file(file, std::string_view(read_file(file)).substr(0, kept));
 }
 
 std::vector<RecordedEpoch> RunDirectory::epochs() const { return read_metrics(path_ / metrics_name); }

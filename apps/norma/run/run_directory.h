@@ -3,7 +3,9 @@
 //   config.toml           the recipe with every default written out
 //   environment.json      machine and build; a resumed run adds an entry to "resumed"
 //   metrics.jsonl         one line an epoch
+//   metrics.csv           the same as a table
 //   health.jsonl          one line an epoch that is logged (health.h)
+//   events.out.tfevents.norma   where train.tensorboard is true: an event an epoch (event_file.h)
 //   training.safetensors  all that resuming needs: parameters and buffers (names "model."...), optimizer state, counters
 //   model.safetensors     parameters and buffers alone, under their state_dict names
 //   report.html, curves.svg
@@ -11,16 +13,18 @@
 //                         it, or has other contents than norma gave it
 //
 // After a kill at any moment, resuming finds one consistent state: it reads training.safetensors alone, and one rename replaces that file.
-// model.safetensors is written later and may be one save behind; load() then writes it again. An epoch's lines of metrics.jsonl and
-// health.jsonl are written before its checkpoint. So lines may be ahead of the checkpoint, never missing. keep_epochs() drops those ahead,
-// and the resumed run writes them anew. Every other file is replaced as a whole (write_file).
+// model.safetensors is written later and may be one save behind; load() then writes it again. An epoch's lines of metrics.jsonl and the
+// other growing files are written before its checkpoint. So lines may be ahead of the checkpoint, never missing. keep_epochs() drops those
+// ahead, and the resumed run writes them anew. Every other file is replaced as a whole (write_file).
 #pragma once
 #include <cstdint>
 #include <filesystem>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 
+#include "apps/norma/events/event_file.h"
 #include "apps/norma/files/file_list.h"
 #include "apps/norma/files/folder_lock.h"
 #include "apps/norma/health/health.h"
@@ -58,7 +62,7 @@ class RunDirectory {
   struct Saved {
     Checkpoint model, training;
   };
-  // The lines of metrics.jsonl and health.jsonl are on disk before the state, as Trainer::model() and Trainer::training() give it. A
+  // The lines of growing files are on disk before the state, as Trainer::model() and Trainer::training() give it. A
   // config.toml that somebody removed meanwhile is there again.
   void save(Checkpoint model, Checkpoint training);
   bool has_checkpoint() const;
@@ -70,8 +74,10 @@ class RunDirectory {
   // Appends one line, which save() syncs; on failure the file is as before.
   void append(const EpochMetrics& m, std::string_view device);
   void append(const EpochHealth& h);
-  // Drops the lines of epochs after `last`.
-  void keep_epochs(std::int64_t last) const;
+  // An event of TensorBoard, at the present time.
+  void append(std::int64_t epoch, std::span<const Scalar> scalars);
+  // Drops the lines of epochs after `last`. metrics.csv is then as metrics.jsonl says.
+  void keep_epochs(std::int64_t last);
   std::vector<RecordedEpoch> epochs() const;
   std::vector<EpochHealth> health() const;
 
@@ -79,6 +85,8 @@ class RunDirectory {
   explicit RunDirectory(std::filesystem::path path);
   void remove_files();
   void append(const char* name, std::string_view line);
+  void keep_table();
+  void keep_events(std::int64_t last);
 
   std::filesystem::path path_;
   FolderLock lock_;

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <system_error>
 
+#include "apps/norma/events/event_file.h"
 #include "apps/norma/files/json_lines.h"
 #include "apps/norma/health/health.h"
 #include "apps/norma/run/metrics.h"
@@ -46,9 +47,13 @@ std::int64_t epoch_of(const ordered_json& line, const std::string& name) {
   return written["epoch"].get<std::int64_t>();
 }
 
+bool grows(std::string_view name) { return std::ranges::find(growing_files, name) != growing_files.end(); }
+
 bool has_lines(const fs::path& file, const std::string& name) {
   if (!is_regular(file)) return false;
   try {
+    if (name == table_name) return is_csv(read_text(file).value_or(""));
+    if (name == events_name) return for_each_event(file, [](std::int64_t, std::uint64_t) {}), true;
     for_each_json_line(file, [&](const ordered_json& j) { epoch_of(j, name); });
     return true;
   } catch (const Error&) {
@@ -71,7 +76,7 @@ bool begun_without_a_list(const fs::path& run) {
 }
 
 bool is_ours(const fs::path& run, const FileList& files, const std::string& name) {
-  if (name == metrics_name || name == health_name) return !there(run / name) || (files.names(name) && has_lines(run / name, name));
+  if (grows(name)) return !there(run / name) || (files.names(name) && has_lines(run / name, name));
   return files.ours(name);
 }
 

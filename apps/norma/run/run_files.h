@@ -16,15 +16,21 @@ namespace norma::app {
 inline constexpr const char* config_name = "config.toml";
 inline constexpr const char* environment_name = "environment.json";
 inline constexpr const char* metrics_name = "metrics.jsonl";
+inline constexpr const char* table_name = "metrics.csv";
 inline constexpr const char* health_name = "health.jsonl";
+inline constexpr const char* events_name = "events.out.tfevents.norma";  // TensorBoard looks for "tfevents" in names
 inline constexpr const char* training_name = "training.safetensors";
 inline constexpr const char* model_name = "model.safetensors";
 inline constexpr const char* report_name = "report.html";
 inline constexpr const char* curves_name = "curves.svg";
 
 // Order of removal. Without its checkpoint a half-removed run begins again under its own configuration; with its weights it would not.
-inline constexpr std::array run_files = {model_name,  training_name, metrics_name,     health_name,
-                                         report_name, curves_name,   environment_name, config_name};
+inline constexpr std::array run_files = {model_name,  training_name, metrics_name, table_name,       health_name,
+                                         events_name, report_name,   curves_name,  environment_name, config_name};
+
+// Files to which every epoch adds something. The list has no sha256 of them.
+inline constexpr std::array growing_files = {metrics_name, table_name, health_name, events_name};
+bool grows(std::string_view name);
 
 inline constexpr std::string_view model_prefix = "model.";  // of the model's tensors and metadata in training.safetensors
 
@@ -36,7 +42,7 @@ std::optional<std::string> read_text(const std::filesystem::path& file);
 
 // Judges the contents, not the list.
 bool is_environment(const std::filesystem::path& file);
-bool has_lines(const std::filesystem::path& file, const std::string& name);  // all of metrics.jsonl or health.jsonl
+bool has_lines(const std::filesystem::path& file, const std::string& name);  // all of a growing file
 
 // The epoch of a line of metrics.jsonl or health.jsonl. Throws Error(data) where norma would not write it so: whoever added to it would
 // lose that with the line.

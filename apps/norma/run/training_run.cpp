@@ -11,6 +11,7 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/norma/draw/terminal_curve.h"
+#include "apps/norma/events/scalars.h"
 #include "apps/norma/files/folders.h"
 #include "apps/norma/files/json_lines.h"
 #include "apps/norma/run/call_times.h"
@@ -184,7 +185,14 @@ void TrainingRun::finish_epoch(const EpochMetrics& m) {
   const bool last = m.epoch == recipe_.train.epochs || asked_to_stop();
   run_->append(m, environment_.device);
   const bool logged = last || m.epoch % recipe_.train.log_every == 0;
-  if (logged && health_) run_->append(health_->look(m.epoch));
+  std::vector<Scalar> scalars = scalars_of(m);
+  if (logged && health_) {
+    const EpochHealth health = health_->look(m.epoch);
+    run_->append(health);
+    const std::vector<Scalar> of_health = scalars_of(health);
+    scalars.insert(scalars.end(), of_health.begin(), of_health.end());
+  }
+  if (recipe_.train.tensorboard) run_->append(m.epoch, scalars);
   if (last || m.epoch % recipe_.train.save_every == 0) save();
   told_ = m.epoch;
   if (logged) progress_.epoch(m, recipe_.train.epochs);
