@@ -15,6 +15,7 @@
 #include "norma/error.h"
 #include "norma/text.h"
 #include "src/files/safetensors_header.h"
+#include "src/files/small_floats.h"
 #include "src/files/write_parts.h"
 
 namespace norma {
@@ -128,14 +129,6 @@ Layout lay_out(const fs::path& file, const Checkpoint& checkpoint) {
   return layout;
 }
 
-float of_f16(std::uint16_t h) {
-  const std::uint32_t sign = (h & 0x8000u) << 16, exponent = h >> 10 & 0x1fu, fraction = h & 0x3ffu;
-  if (exponent == 0) return (sign ? -1.0f : 1.0f) * static_cast<float>(fraction) * 0x1p-24f;
-  return std::bit_cast<float>(sign | (exponent == 31 ? 0xffu : exponent + 112) << 23 | fraction << 13);
-}
-
-float of_bf16(std::uint16_t h) { return std::bit_cast<float>(static_cast<std::uint32_t>(h) << 16); }
-
 // A tensor's elements, a block at a time, as floats.
 template <class T, class F>
 void read_floats(SafetensorsFile& file, StoredTensor& t, F to_float) {
@@ -184,6 +177,15 @@ void read_count(SafetensorsFile& file, StoredTensor& t, StoredAs type) {
     case StoredAs::u16:
     case StoredAs::u32:
     case StoredAs::u64: count = from_0(as(std::int64_t{})); break;  // the bytes behind a shorter one are 0
+    case StoredAs::boolean:
+    case StoredAs::f8_e4m3:
+    case StoredAs::f8_e5m2:
+    case StoredAs::f8_e8m0:
+    case StoredAs::f6_e2m3:
+    case StoredAs::f6_e3m2:
+    case StoredAs::f4:
+    case StoredAs::c64:
+    case StoredAs::unknown: corrupt(where, "is of a type that no count has");
   }
   t.bytes.resize(sizeof count);
   std::memcpy(t.bytes.data(), &count, sizeof count);
@@ -226,7 +228,8 @@ std::vector<std::string> notes_of(const SafetensorsHeader& header) {
 }  // namespace
 
 bool is_cast_count(const StoredTensor& tensor, StoredAs type) {
-  return type != StoredAs::i64 && type != StoredAs::i32 && tensor.name.ends_with(count_name) && byte_count(tensor.shape, 1) == 1;
+  return type != StoredAs::i64 && type != StoredAs::i32 && type <= StoredAs::u64 && tensor.name.ends_with(count_name) &&
+         byte_count(tensor.shape, 1) == 1;
 }
 
 StoredTensor StoredTensor::from(std::string name, std::vector<std::int64_t> shape, std::span<const float> values) {

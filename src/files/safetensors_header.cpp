@@ -18,21 +18,6 @@ using nlohmann::json;
 
 constexpr std::size_t shortest_entry = std::string_view(R"("":{"dtype":"U8","shape":[],"data_offsets":[0,0]},)").size();
 
-struct TypeInfo {
-  StoredAs type;
-  const char* name;
-  std::size_t size;
-  DType read_as;
-};
-constexpr TypeInfo types[] = {
-    {StoredAs::f32, "F32", 4, DType::f32}, {StoredAs::u8, "U8", 1, DType::u8},    {StoredAs::i32, "I32", 4, DType::i32},
-    {StoredAs::i64, "I64", 8, DType::i64}, {StoredAs::f16, "F16", 2, DType::f32}, {StoredAs::bf16, "BF16", 2, DType::f32},
-    {StoredAs::f64, "F64", 8, DType::f32}, {StoredAs::i8, "I8", 1, DType::i64},   {StoredAs::i16, "I16", 2, DType::i64},
-    {StoredAs::u16, "U16", 2, DType::i64}, {StoredAs::u32, "U32", 4, DType::i64}, {StoredAs::u64, "U64", 8, DType::i64},
-};
-
-const TypeInfo& info(StoredAs type) { return types[static_cast<std::size_t>(type)]; }
-
 // The header's bytes, a block at a time.
 class HeaderBytes {
  public:
@@ -86,11 +71,13 @@ struct HeaderIterator {
 // the format's at the opening bracket. Every error is thrown from the event that shows it.
 class HeaderReader final : public nlohmann::json_sax<json> {
  public:
-  HeaderReader(const std::string& file, const HeaderBytes& bytes, std::uint64_t header_bytes) : file_(file), bytes_(bytes) {
+  HeaderReader(const std::string& file, const HeaderBytes& bytes, std::uint64_t header_bytes, AcceptTypes accept)
+      : file_(file), bytes_(bytes), accept_(accept) {
     const std::size_t most = static_cast<std::size_t>(header_bytes) / shortest_entry + 1;
     header_.checkpoint.tensors.reserve(most);
     header_.types.reserve(most);
     header_.begins.reserve(most);
+    header_.ends.reserve(most);
   }
 
   SafetensorsHeader take() { return std::move(header_); }
@@ -153,9 +140,11 @@ class HeaderReader final : public nlohmann::json_sax<json> {
   bool string(string_t& s) override {
     if (at_ == At::metadata_value) return metadata_value_->second = s, go(At::metadata);
     if (at_ != At::dtype) unexpected("the text " + in_quotes(s));
-    const auto* const found = std::ranges::find_if(types, [&](const TypeInfo& t) { return s == t.name; });
-    if (found == std::end(types) || (found->type > StoredAs::f64 && !tensor().name.ends_with(count_name))) unsupported(s);
-    type_ = found->type;
+    const StoredAs type = stored_type(s);
+    if (accept_ == AcceptTypes::to_load && type > StoredAs::f64 && !(type <= StoredAs::u64 && tensor().name.ends_with(count_name)))
+      unsupported(s);
+    if (type == StoredAs::unknown) header_.unknown_types[header_.types.size()] = s;
+    type_ = type;
     return go(At::fields);
   }
 
@@ -213,17 +202,18 @@ class HeaderReader final : public nlohmann::json_sax<json> {
     const auto [begin, end] = offsets_;
     if (*offset_count_ != 2) corrupt(where(), "data_offsets must hold two numbers, found " + std::to_string(*offset_count_));
     if (end < begin) corrupt(where(), "data_offsets [" + std::to_string(begin) + "," + std::to_string(end) + "] end before they begin");
-    const std::optional<std::uint64_t> bytes = byte_count(*shape_, size_of(*type_));
-    if (!bytes) corrupt(where(), "shape " + to_text(*shape_) + " is larger than any file");
-    if (end - begin != *bytes)
+    const std::optional<std::uint64_t> bytes = stored_bytes(*shape_, *type_);
+    if (!bytes) corrupt(where(), "shape " + to_text(*shape_) + " is larger than any file, or does not end at a whole byte");
+    if (*type_ != StoredAs::unknown && end - begin != *bytes)
       corrupt(where(), "shape " + to_text(*shape_) + " of " + name_of(*type_) + " takes " + std::to_string(*bytes) +
                            " bytes, data_offsets give it " + std::to_string(end - begin));
     tensor().shape = *shape_;  // with capacity for its own length alone
     const bool count = is_cast_count(tensor(), *type_);
-    if (*type_ > StoredAs::f64 && !count) unsupported(name_of(*type_));
+    if (accept_ == AcceptTypes::to_load && *type_ > StoredAs::f64 && !count) unsupported(name_of(*type_));
     tensor().dtype = count ? DType::i64 : read_as(*type_);
     header_.types.push_back(*type_);
     header_.begins.push_back(begin);
+    header_.ends.push_back(end);
   }
 
   std::string where() const {
@@ -256,6 +246,7 @@ class HeaderReader final : public nlohmann::json_sax<json> {
 
   const std::string& file_;
   const HeaderBytes& bytes_;
+  const AcceptTypes accept_;
   SafetensorsHeader header_;
   At at_ = At::start;
   bool in_metadata_ = false, metadata_seen_ = false;
@@ -288,7 +279,7 @@ void check_cover(const std::string& file, const SafetensorsHeader& header, std::
       corrupt(where(), "begins at byte " + std::to_string(begin) + ", inside tensor " + in_quotes(*previous) + ", which ends at " +
                            std::to_string(end));
     if (begin > end) corrupt(where(), "begins at byte " + std::to_string(begin) + "; nothing fills the gap from " + std::to_string(end));
-    end = begin + *byte_count(t.shape, size_of(header.types[i]));
+    end = header.ends[i];
     previous = &t.name;
     if (end > data_bytes)
       corrupt(where(), "ends at byte " + std::to_string(end) + " of the data, the file holds " + std::to_string(data_bytes) +
@@ -331,35 +322,12 @@ void SafetensorsFile::read(void* to, std::size_t count, const std::string& what)
   if (file_.read(to, count) != count) corrupt(name_, "reading " + what + " stopped short; did the file change meanwhile?");
 }
 
-const char* name_of(StoredAs type) { return info(type).name; }
-std::size_t size_of(StoredAs type) { return info(type).size; }
-DType read_as(StoredAs type) { return info(type).read_as; }
-
-std::optional<std::uint64_t> byte_count(std::span<const std::int64_t> shape, std::size_t element) {
-  std::uint64_t n = element;
-  constexpr auto most = static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max());
-  for (const std::int64_t d : shape) {
-    if (d < 0) return {};
-    if (d != 0 && n > most / static_cast<std::uint64_t>(d)) return {};
-    n *= static_cast<std::uint64_t>(d);
-  }
-  return n;
+std::string SafetensorsHeader::type_name(std::size_t tensor) const {
+  const auto unknown = unknown_types.find(tensor);
+  return unknown == unknown_types.end() ? name_of(types[tensor]) : unknown->second;
 }
 
-std::string shown_name(std::string_view name) {
-  constexpr std::size_t longest = 200;
-  return printable(name.substr(0, longest)) + (name.size() > longest ? "..." : "");
-}
-
-std::string in_quotes(std::string_view name) { return "'" + shown_name(name) + "'"; }
-
-std::string to_text(std::span<const std::int64_t> shape) {
-  std::string s = "[";
-  for (const std::int64_t d : shape) s += (s.size() > 1 ? "," : "") + std::to_string(d);
-  return s + "]";
-}
-
-SafetensorsHeader read_safetensors_header(SafetensorsFile& file) {
+SafetensorsHeader read_safetensors_header(SafetensorsFile& file, AcceptTypes accept) {
   const std::string& name = file.name();
   std::uint64_t header_bytes = 0;
   if (file.size() < sizeof header_bytes)
@@ -379,14 +347,14 @@ SafetensorsHeader read_safetensors_header(SafetensorsFile& file) {
     corrupt(name, "the header must be a JSON object and begin with '{'");
   }
 
-  HeaderReader reader(name, bytes, header_bytes);
+  HeaderReader reader(name, bytes, header_bytes, accept);
   json::sax_parse(HeaderIterator{&bytes}, HeaderIterator{}, &reader);
 
   SafetensorsHeader header = reader.take();
   header.order.resize(header.begins.size());
   std::iota(header.order.begin(), header.order.end(), std::uint32_t{0});
   refuse_duplicates(name, header);
-  const auto by_place = [&](std::uint32_t i) { return std::tuple(header.begins[i], byte_count(header.checkpoint.tensors[i].shape, 1), i); };
+  const auto by_place = [&](std::uint32_t i) { return std::tuple(header.begins[i], header.ends[i], i); };
   std::ranges::sort(header.order, {}, by_place);
   check_cover(name, header, behind_length - header_bytes);
   return header;

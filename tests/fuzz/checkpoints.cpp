@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "norma/checkpoint.h"
+#include "norma/tensor_summary.h"
 #include "norma/trainer.h"
 #include "tests/fuzz/fuzz.h"
 
@@ -14,11 +15,15 @@ bool same(const StoredTensor& a, const StoredTensor& b) {
   return a.name == b.name && a.dtype == b.dtype && a.shape == b.shape && a.bytes == b.bytes;
 }
 
-// A checkpoint that was read survives being written and read again.
+// What can be loaded can be looked at, and has no type that is foreign. A checkpoint that was read survives being written and read again.
 void run_safetensors(Bytes input) {
   const std::filesystem::path path = file("input", input);
+  std::size_t listed = 0, foreign = 0;
+  const bool looked_at =
+      refused_or_read({ErrorKind::data}, [&] { listed = summarize_safetensors(path).size(), foreign = foreign_types(path).size(); });
   Checkpoint read;
   if (!refused_or_read({ErrorKind::data}, [&] { read = load_safetensors(path); })) return;
+  expect(looked_at && foreign == 0 && listed == read.tensors.size(), "loaded, and not all of it listed");
   save_safetensors(folder() / "again", read);
   const Checkpoint again = load_safetensors(folder() / "again");
   expect(again.metadata == read.metadata && again.tensors.size() == read.tensors.size(), "another file once written and read again");

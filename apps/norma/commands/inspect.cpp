@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <utility>
 
 #include "apps/norma/commands.h"
@@ -17,6 +18,7 @@
 #include "apps/norma/system/terminal.h"
 #include "norma/checkpoint.h"
 #include "norma/error.h"
+#include "norma/tensor_summary.h"
 #include "norma/text.h"
 
 namespace norma::app {
@@ -186,10 +188,11 @@ void print_json(const Checkpoint& model, const std::function<bool(const std::str
   out << "],\"notes\":" << json_text(model.notes) << "}\n";
 }
 
-[[noreturn]] void no_such_layer(const Checkpoint& model, const std::string& layer, const fs::path& file) {
+template <class Tensor>
+[[noreturn]] void no_such_layer(const std::vector<Tensor>& tensors, const std::string& layer, const fs::path& file) {
   constexpr std::size_t most = 1000, shown = 30;
   std::vector<std::string> known;
-  for (const StoredTensor& t : model.tensors)
+  for (const Tensor& t : tensors)
     if (const std::string of = t.name.substr(0, t.name.rfind('.')); known.size() < most && (known.empty() || known.back() != of))
       known.push_back(of);
   const std::string near = did_you_mean(layer, known);
@@ -199,19 +202,68 @@ void print_json(const Checkpoint& model, const std::function<bool(const std::str
                                             more ? " and more: norma inspect without --layer shows all" : ""));
 }
 
+// Keeps a layer's tensors alone. Throws Error(usage) where there are none.
+template <class Tensor>
+void keep_layer(std::vector<Tensor>& tensors, const std::string& layer, const fs::path& file) {
+  if (layer.empty()) return;
+  const auto outside = [&](const Tensor& t) { return !t.name.starts_with(layer + "."); };
+  if (std::ranges::all_of(tensors, outside)) no_such_layer(tensors, layer, file);
+  std::erase_if(tensors, outside);
+}
+
+// A file of other programs, with types that norma does not load: its tensors alone.
+void print_foreign(const fs::path& file, const std::set<std::string>& types, const InspectRequest& request, Output& out) {
+  std::vector<TensorSummary> tensors = summarize_safetensors(file);
+  keep_layer(tensors, request.layer, file);
+  const std::string note = fmt::format("norma does not load tensors of {}, so norms are not shown", fmt::join(types, ", "));
+  if (request.json) {
+    nlohmann::ordered_json all = nlohmann::ordered_json::array();
+    for (const TensorSummary& t : tensors) {
+      const auto figure = [&](double v) { return t.numbers ? nlohmann::ordered_json(v) : nlohmann::ordered_json(nullptr); };
+      all.push_back({{"name", t.name},
+                     {"shape", t.shape},
+                     {"dtype", t.dtype},
+                     {"norm", figure(t.norm)},
+                     {"mean", figure(t.mean)},
+                     {"std", figure(t.deviation)},
+                     {"min", figure(t.low)},
+                     {"max", figure(t.high)},
+                     {"not_finite", t.not_finite}});
+    }
+    print_bytes(json_document({{"file", file.string()}, {"tensors", all}, {"norms", nlohmann::ordered_json::array()}, {"notes", {note}}}));
+    return;
+  }
+  out << printable(note) << "\n";
+  std::size_t name_width = 6, shape_width = 5;
+  for (const TensorSummary& t : tensors) {
+    name_width = std::max(name_width, std::min(printable(t.name).size(), widest_name));
+    shape_width = std::max(shape_width, text(t.shape).size());
+  }
+  out << fmt::format("{:<{}}  {:<{}}  {:<8}  {:>9}  {:>9}  {:>9}  {:>9}  {:>9}\n", "tensor", name_width, "shape", shape_width, "dtype",
+                     "norm", "mean", "std", "min", "max");
+  for (const TensorSummary& t : tensors) {
+    out << fmt::format("{:<{}}  {:<{}}  {:<8}", printable(t.name), name_width, text(t.shape), shape_width, printable(t.dtype));
+    for (const auto& [value, digits] :
+         {std::pair(t.norm, 4), std::pair(t.mean, 3), std::pair(t.deviation, 3), std::pair(t.low, 3), std::pair(t.high, 3)})
+      out << (t.numbers ? fmt::format("  {:>9.{}g}", value, digits) : fmt::format("  {:>9}", "-"));
+    out << (t.not_finite ? fmt::format("  {} not finite\n", t.not_finite) : "\n");
+  }
+}
+
 int run(const InspectRequest& request) {
   std::error_code ec;
   const fs::path file = fs::is_directory(request.path, ec) ? request.path / "model.safetensors" : request.path;
   if (!fs::exists(file, ec)) throw Error(ErrorKind::data, file.string() + ": no such file");
+  Output out;
+  if (const std::set<std::string> types = foreign_types(file); !types.empty()) {
+    print_foreign(file, types, request, out);
+    out.flush();
+    return 0;
+  }
   Checkpoint model = load_safetensors(file);
   const std::string inside = request.layer + ".";
   const auto wanted = [&](const std::string& path) { return request.layer.empty() || path == request.layer || path.starts_with(inside); };
-  if (!request.layer.empty()) {
-    if (std::ranges::none_of(model.tensors, [&](const StoredTensor& t) { return t.name.starts_with(inside); }))
-      no_such_layer(model, request.layer, file);
-    std::erase_if(model.tensors, [&](const StoredTensor& t) { return !t.name.starts_with(inside); });
-  }
-  Output out;
+  keep_layer(model.tensors, request.layer, file);
   if (request.json) {
     print_json(model, wanted, file, out);
   } else {
@@ -229,7 +281,7 @@ int run(const InspectRequest& request) {
 
 Command add_inspect(CLI::App& norma) {
   auto request = std::make_shared<InspectRequest>();
-  CLI::App& app = *norma.add_subcommand("inspect", "Gamma, beta, running statistics and weight norms of a checkpoint");
+  CLI::App& app = *norma.add_subcommand("inspect", "Tensors of any safetensors file; gamma, beta and running statistics of norms");
   app.add_option("checkpoint", request->path, "A run directory, or a .safetensors file")->required();
   app.add_option("--layer", request->layer, "Show only this layer")->type_name("NAME");
   app.add_option("--channels", request->channels, "Channels to show of each norm; 0: all")
