@@ -1,10 +1,10 @@
 # The component norma::onnx, which writes ONNX models: built where libonnx-dev and libprotobuf-dev are installed. The library norma and the
 # program are linked against neither.
-# Not find_package(ONNX): Debian's names files that the package does not bring.
 if(BUILD_SHARED_LIBS)
   message(STATUS "norma: no ONNX export beside libnorma.so, which hides what it is made with")
   return()
 endif()
+# Not find_package(ONNX): Debian's names files that the package does not bring.
 find_path(NORMA_ONNX_INCLUDE onnx/checker.h)
 find_library(NORMA_ONNX_LIBRARY onnx)
 find_library(NORMA_ONNX_PROTO_LIBRARY onnx_proto)

@@ -7,7 +7,7 @@
 # ---- help, version, usage
 check "--version" "$("$norma" --version | grep -c '^norma [0-9]')" 1
 check "--help names every command" "$("$norma" --help | sed -nE 's/^  ([a-z][a-z-]+) +[A-Z].*/\1/p' | tr '\n' ' ')" \
-  "train eval predict compare plan verify bench inspect export bn-recalibrate bn-fold explain data doctor "
+  "train eval predict compare plan verify bench inspect export bn-recalibrate bn-fold explain data doctor completions man "
 check "--help explains the exit codes" "$("$norma" --help | grep -c '5 diverged')" 1
 check "help of a command" "$("$norma" train --help | grep -c 'Usage: norma train')" 1
 expect "no command" 2 "a command is needed"
@@ -222,9 +222,11 @@ for k in epoch train_loss train_accuracy test_loss test_accuracy seconds train_s
 done
 check "the log and a line an epoch on stderr" "$(grep -c '^epoch [0-9]*/12  train loss' whole.err)" 12
 check "no bar and no color without a terminal" "$(grep -c $'[\r\033]' whole.err)" 0
-for f in config.toml environment.json metrics.jsonl health.jsonl model.safetensors training.safetensors report.html curves.svg; do
+for f in config.toml environment.json metrics.jsonl metrics.csv health.jsonl model.safetensors training.safetensors report.html curves.svg; do
   check "the run directory has $f" "$([ -s whole/$f ] && echo yes)" yes
 done
+check "metrics.csv: a row an epoch, and its keys" "$(grep -c . whole/metrics.csv) $(head -n 1 whole/metrics.csv | tr -d '\r' | tr ',' '\n' | tr '\n' ' ')" \
+  "13 $(head -n 1 whole/metrics.jsonl | tr ',' '\n' | sed -n 's/^{*"\([a-z_]*\)":.*/\1/p' | grep -vx schema | tr '\n' ' ')"
 check "--quiet leaves stderr empty" "$("$norma" train tiny.toml --epochs 1 --quiet --out quiet 2>&1 >/dev/null)" ""
 "$norma" train whole/config.toml --out again --json --quiet >again.json
 check "config.toml repeats the run to the same bits" "$(key again.json parameters_hash)" "$(key whole.json parameters_hash)"
@@ -258,6 +260,14 @@ expect "predict --invert with a wrong word" 2 "--invert must be one of auto, alw
 check "eval repeats the run's accuracy" "$(key eval.json accuracy)" "$(key whole.json test_accuracy)"
 expect "inspect" 0 "" inspect whole
 check "... shows the running statistics" "$(grep -c 'running_var' stdout)" 4
+foreign='{"w.q":{"dtype":"F8_E4M3","shape":[2],"data_offsets":[0,2]},"w.s":{"dtype":"F3_NEW","shape":[9],"data_offsets":[2,3]}}'
+{ printf "\\x$(printf %x ${#foreign})\\0\\0\\0\\0\\0\\0\\0%s\\x38\\xc0x" "$foreign"; } >foreign.safetensors
+expect "inspect of a file of other programs" 0 "" inspect foreign.safetensors
+check "... lists every tensor, with figures where it knows the type" "$(sed -n '3,$p' stdout | tr -s ' ')" $'w.q (2) F8_E4M3 2.236 -0.5 1.5 -2 1\nw.s (9) F3_NEW - - - - -'
+check "... says what it cannot show" "$(sed -n 1p stdout)" "norma does not load tensors of F3_NEW, F8_E4M3, so norms are not shown"
+check "... --json" "$("$norma" inspect foreign.safetensors --json | grep -c '^{"schema":1,.*"dtype":"F8_E4M3","norm":2.236.*"dtype":"F3_NEW","norm":null,')" 1
+expect "... a layer of it" 2 'has no layer "v"' inspect foreign.safetensors --layer v
+expect "... which is not loaded" 3 "dtype 'F8_E4M3' is not supported" eval foreign.safetensors --recipe tiny.toml
 expect "bn-recalibrate" 0 "" bn-recalibrate whole --out exact --json
 check "... and eval takes what it wrote" "$("$norma" eval exact --json 2>/dev/null | key /dev/stdin loss)" "$(sed 's/.*"after":{"loss":\([^,]*\).*/\1/' stdout)"
 expect "bn-recalibrate does not replace its input" 2 "--force replaces it" bn-recalibrate whole --out whole
@@ -347,6 +357,7 @@ for signal in INT:130 TERM:143 KILL:137; do
   check "SIG$name: before the end" "$([ "$(wc -l <"$name/metrics.jsonl")" -lt $epochs ] && echo yes)" yes
   "$norma" train --resume --out "$name" --json --quiet >"$name.json" 2>"$name.err" || bad "SIG$name: resume" "$(cat "$name.err")"
   check "SIG$name: --resume ends with the bits of an uninterrupted run" "$(key "$name.json" parameters_hash)" "$reference"
+  check "SIG$name: metrics.csv has the same" "$(sed '1d; s/,.*//' "$name/metrics.csv" | tr '\n' ' ')" "$(seq -s ' ' $epochs) "
   check "SIG$name: each epoch has one line" "$(sed 's/.*"epoch":\([0-9]*\).*/\1/' "$name/metrics.jsonl" | tr '\n' ' ')" "$(seq -s ' ' $epochs) "
 done
 expect "--resume of a finished run" 0 "resumed after $epochs epochs" train tiny.toml --resume --out INT
