@@ -15,7 +15,7 @@
 namespace norma {
 
 // One split in its owner's memory, which must stay and not change while a call reads it. Members are as Dataset's.
-struct DatasetView {
+struct NORMA_API DatasetView {
   std::string_view name{};
   Shape sample{};
   std::span<const std::uint8_t> bytes{};

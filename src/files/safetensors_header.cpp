@@ -203,7 +203,9 @@ class HeaderReader final : public nlohmann::json_sax<json> {
     if (*offset_count_ != 2) corrupt(where(), "data_offsets must hold two numbers, found " + std::to_string(*offset_count_));
     if (end < begin) corrupt(where(), "data_offsets [" + std::to_string(begin) + "," + std::to_string(end) + "] end before they begin");
     const std::optional<std::uint64_t> bytes = stored_bytes(*shape_, *type_);
-    if (!bytes) corrupt(where(), "shape " + to_text(*shape_) + " is larger than any file, or does not end at a whole byte");
+    if (!bytes)
+      corrupt(where(), "shape " + to_text(*shape_) +
+                           (byte_count(*shape_, sizeof(double)) ? " does not end at a whole byte" : " is larger than any file"));
     if (*type_ != StoredAs::unknown && end - begin != *bytes)
       corrupt(where(), "shape " + to_text(*shape_) + " of " + name_of(*type_) + " takes " + std::to_string(*bytes) +
                            " bytes, data_offsets give it " + std::to_string(end - begin));

@@ -99,6 +99,10 @@ for header in moved/include/norma/*.h; do
   quiet "$compiler" -std=c++17 -fsyntax-only -I moved/include -x c++ "$header"
   check "$(basename "$header") as C++17: the first error says what is needed" "$(grep -m 1 'error:' out | grep -c 'norma needs C++20: compile with -std=c++20')" 1
 done
+# Forgotten, it would be missing from libnorma.so. OtherLibrary has a member of a type that is only declared.
+check "every class and function of public headers is marked" \
+  "$(grep -hE '^(struct|class) [A-Za-z]+.*\{' moved/include/norma/*.h | grep -vE 'NORMA_API|struct OtherLibrary'; grep -hE '^[A-Za-z].*\(' moved/include/norma/*.h |
+    grep -vE '^(NORMA_API|inline|constexpr|template|using|namespace|enum|static_assert|requires|struct|class|\[\[)')" ""
 check "every public header begins with that check" "$(grep -L '#include "norma/export.h"' moved/include/norma/*.h | grep -v /export.h)" ""
 
 # ---- within another project

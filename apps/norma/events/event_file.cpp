@@ -101,6 +101,8 @@ std::uint64_t for_each_event(const std::filesystem::path& file, const std::funct
     throw Error(ErrorKind::data, fmt::format("{}: byte {}: {}; move the file away", file.string(), at, why));
   };
   std::size_t at = 0;
+  const std::string begin = event_file_begin(0).substr(0, head_bytes + 1);  // up to the wall time
+  if (!all.starts_with(begin.substr(0, all.size()))) refuse(0, "norma writes no such record");
   while (all.size() - at >= head_bytes) {
     const auto length = read_at<std::uint64_t>(all, at);
     if (read_at<std::uint32_t>(all, at + sizeof length) != masked_crc32c(all.substr(at, sizeof length)) || length > most_payload)
@@ -109,10 +111,10 @@ std::uint64_t for_each_event(const std::filesystem::path& file, const std::funct
     const std::string_view payload = all.substr(at + head_bytes, length);
     if (read_at<std::uint32_t>(all, at + head_bytes + length) != masked_crc32c(payload)) refuse(at, "the record is damaged");
     const std::int64_t step = step_of(payload);
-    const bool begin = at == 0;
-    if (begin ? !payload.ends_with(field(text_3, file_version)) : step < 1) refuse(at, "norma writes no such record");
+    const bool first = at == 0;
+    if (first ? !payload.ends_with(field(text_3, file_version)) : step < 1) refuse(at, "norma writes no such record");
     at += head_bytes + length + foot_bytes;
-    if (!begin) f(step, at);
+    if (!first) f(step, at);
   }
   return at;
 }
