@@ -44,7 +44,7 @@ class Norma(ConanFile):
 
     def generate(self):
         toolchain = CMakeToolchain(self)
-        for name, value in {"NORMA_BUILD_APPS": False, "NORMA_CUDA": "OFF", "CMAKE_UNITY_BUILD": True}.items():
+        for name, value in {"NORMA_BUILD_APPS": False, "NORMA_CUDA": "OFF", "CMAKE_UNITY_BUILD": True, "CMAKE_DISABLE_FIND_PACKAGE_Protobuf": True}.items():
             toolchain.cache_variables[name] = value
         toolchain.generate()
         CMakeDeps(self).generate()
