@@ -21,6 +21,7 @@ struct NORMA_API StoredTensor {
   DType dtype = DType::f32;         // f32, u8, i32 or i64
   std::vector<std::int64_t> shape;  // any rank; {} is a scalar
   std::vector<std::byte> bytes;     // little-endian, row-major
+  const char* cast_from = nullptr;  // its type in the file it was read from, where that is another: "F16"; not saved
 
   static StoredTensor from(std::string name, std::vector<std::int64_t> shape, std::span<const float> values);
   static StoredTensor from(std::string name, std::vector<std::int64_t> shape, std::span<const std::int64_t> values);

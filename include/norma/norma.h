@@ -23,3 +23,4 @@
 #include "norma/trainer.h"           // IWYU pragma: export
 #include "norma/types.h"             // IWYU pragma: export
 #include "norma/version.h"           // IWYU pragma: export
+#include "norma/weights.h"           // IWYU pragma: export

@@ -45,6 +45,19 @@ constexpr Kind kinds[] = {
     {"\x03\x08\0\0"sv, "an IDX header in little-endian byte order: its numbers are to be big-endian"},
 };
 
+// Files of torch.save; before 1.6 they began with a number of their own.
+std::string_view torch_kind(std::string_view bytes) {
+  constexpr std::size_t name_length = 26, name = 30;
+  constexpr std::string_view pickle = "/data.pkl";
+  if (bytes.starts_with("\x80\x02\x8a\nl\xfc\x9c\x46\xf9 j\xa8P\x19."sv))
+    return "a file of torch.save before PyTorch 1.6, or of its old format: load it with torch, and save the state_dict anew";
+  if (!bytes.starts_with("PK\x03\x04") || bytes.size() < name) return "";
+  const std::size_t length = static_cast<unsigned char>(bytes[name_length]) + 256u * static_cast<unsigned char>(bytes[name_length + 1]);
+  const std::string_view first = bytes.substr(name, length);
+  return first.size() == length && first.ends_with(pickle) ? "weights of torch.save (.pt, .pth): norma convert makes safetensors of them"
+                                                           : "";
+}
+
 bool begins_with_word(std::string_view text, std::string_view word) {
   return text.size() >= word.size() && std::equal(word.begin(), word.end(), text.begin(), [](char w, char c) {
            return w == (c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c);
@@ -91,6 +104,7 @@ std::string text_kind(std::string_view text) {
 std::string file_kind(std::string_view first_bytes) {
   first_bytes = first_bytes.substr(0, 512);
   if (first_bytes.empty()) return "an empty file";
+  if (const std::string_view torch = torch_kind(first_bytes); !torch.empty()) return std::string(torch);
   for (const Kind& kind : kinds)
     if (first_bytes.starts_with(kind.begin)) return std::string(kind.name);
   if (first_bytes.size() > 262 && first_bytes.substr(257, 5) == "ustar") return "a tar archive: unpack it first";

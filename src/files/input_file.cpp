@@ -18,6 +18,8 @@ namespace norma {
 
 namespace {
 
+constexpr std::size_t most_at_once = std::size_t{1} << 30;  // Linux reads at most 2^31 - 4096 bytes a call
+
 const char* kind_of(mode_t mode) {
   if (S_ISDIR(mode)) return "a folder";
   if (S_ISFIFO(mode)) return "a pipe";
@@ -70,15 +72,28 @@ void InputFile::fail(int error) const {
 }
 
 std::size_t InputFile::read(void* to, std::size_t count) {
-  constexpr std::size_t most = std::size_t{1} << 30;  // Linux reads at most 2^31 - 4096 bytes a call
   std::size_t done = 0;
   while (done < count) {
-    const ssize_t n = uninterrupted([&] { return ::read(descriptor_, static_cast<char*>(to) + done, std::min(count - done, most)); });
+    const ssize_t n =
+        uninterrupted([&] { return ::read(descriptor_, static_cast<char*>(to) + done, std::min(count - done, most_at_once)); });
     if (n < 0 && errno == EAGAIN) {  // a pipe, empty so far
       pollfd more{descriptor_, POLLIN, 0};
       ::poll(&more, 1, -1);
       continue;
     }
+    if (n < 0) fail(errno);
+    if (n == 0) break;
+    done += static_cast<std::size_t>(n);
+  }
+  return done;
+}
+
+std::size_t InputFile::read_at(std::uint64_t at, void* to, std::size_t count) {
+  std::size_t done = 0;
+  while (done < count) {
+    const ssize_t n = uninterrupted([&] {
+      return ::pread(descriptor_, static_cast<char*>(to) + done, std::min(count - done, most_at_once), static_cast<off_t>(at + done));
+    });
     if (n < 0) fail(errno);
     if (n == 0) break;
     done += static_cast<std::size_t>(n);

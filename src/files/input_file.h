@@ -1,4 +1,4 @@
-// A file that is read in order. Every error names it and the system's reason.
+// A file that is read in order, or from any place. Every error names it and the system's reason.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -25,6 +25,8 @@ class InputFile {
 
   // The next `count` bytes, fewer only at the end of the file. A signal or a short read does not end it.
   std::size_t read(void* to, std::size_t count);
+  // The `count` bytes from byte `at` on, fewer only at the end of the file. The place of read() stays.
+  std::size_t read_at(std::uint64_t at, void* to, std::size_t count);
 
  private:
   void open(Accept accept);

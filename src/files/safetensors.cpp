@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <array>
 #include <bit>
-#include <cmath>
 #include <cstring>
 #include <nlohmann/json.hpp>
 #include <numeric>
@@ -16,6 +15,7 @@
 #include "norma/text.h"
 #include "src/files/safetensors_header.h"
 #include "src/files/small_floats.h"
+#include "src/files/stored_values.h"
 #include "src/files/write_parts.h"
 
 namespace norma {
@@ -146,83 +146,22 @@ void read_floats(SafetensorsFile& file, StoredTensor& t, F to_float) {
   }
 }
 
-// A count of another type than i64, exactly.
 void read_count(SafetensorsFile& file, StoredTensor& t, StoredAs type) {
-  const std::string where = file.name() + ": tensor " + in_quotes(t.name);
-  const auto refuse = [&](const std::string& value) {
-    corrupt(where, std::string("is ") + name_of(type) + " and holds " + value + ", expected a whole number from 0 to 2^63 - 1");
-  };
   std::array<std::byte, 8> bytes{};
   file.read(bytes.data(), size_of(type), "tensor " + in_quotes(t.name));
-  const auto as = [&]<class T>(T v) { return std::memcpy(&v, bytes.data(), sizeof v), v; };
-  const auto whole = [&](double v) {
-    if (!(v >= 0 && v < 0x1p63) || v != std::floor(v)) refuse(std::to_string(v));
-    return static_cast<std::int64_t>(v);
-  };
-  const auto from_0 = [&](std::int64_t v) {
-    if (v < 0) refuse(type == StoredAs::u64 ? std::to_string(static_cast<std::uint64_t>(v)) : std::to_string(v));
-    return v;
-  };
-  std::int64_t count = 0;
-  switch (type) {
-    case StoredAs::f32: count = whole(static_cast<double>(as(float{}))); break;
-    case StoredAs::f16: count = whole(static_cast<double>(of_f16(as(std::uint16_t{})))); break;
-    case StoredAs::bf16: count = whole(static_cast<double>(of_bf16(as(std::uint16_t{})))); break;
-    case StoredAs::f64: count = whole(as(double{})); break;
-    case StoredAs::i8: count = from_0(as(std::int8_t{})); break;
-    case StoredAs::i16: count = from_0(as(std::int16_t{})); break;
-    case StoredAs::i32: count = from_0(as(std::int32_t{})); break;
-    case StoredAs::i64:
-    case StoredAs::u8:
-    case StoredAs::u16:
-    case StoredAs::u32:
-    case StoredAs::u64: count = from_0(as(std::int64_t{})); break;  // the bytes behind a shorter one are 0
-    case StoredAs::boolean:
-    case StoredAs::f8_e4m3:
-    case StoredAs::f8_e5m2:
-    case StoredAs::f8_e8m0:
-    case StoredAs::f6_e2m3:
-    case StoredAs::f6_e3m2:
-    case StoredAs::f4:
-    case StoredAs::c64:
-    case StoredAs::unknown: corrupt(where, "is of a type that no count has");
-  }
+  const std::int64_t count = count_of(bytes.data(), type, file.name(), t);
   t.bytes.resize(sizeof count);
   std::memcpy(t.bytes.data(), &count, sizeof count);
 }
 
 void read_tensor(SafetensorsFile& file, StoredTensor& t, StoredAs type) {
+  t.cast_from = cast_name(type, t.dtype);
   if (is_cast_count(t, type)) return read_count(file, t, type);
   if (type == StoredAs::f16) return read_floats<std::uint16_t>(file, t, of_f16);
   if (type == StoredAs::bf16) return read_floats<std::uint16_t>(file, t, of_bf16);
-  if (type == StoredAs::f64)
-    return read_floats<double>(file, t, [&](double v) {
-      const auto rounded = static_cast<float>(v);
-      if (std::isfinite(v) && !std::isfinite(rounded))
-        corrupt(file.name() + ": tensor " + in_quotes(t.name), "is F64 and holds " + std::to_string(v) + ", which is no f32");
-      return rounded;
-    });
+  if (type == StoredAs::f64) return read_floats<double>(file, t, [&](double v) { return of_f64(v, file.name(), t); });
   t.bytes.resize(*byte_count(t.shape, size_of(type)));
   if (!t.bytes.empty()) file.read(t.bytes.data(), t.bytes.size(), "tensor " + in_quotes(t.name));
-}
-
-std::vector<std::string> notes_of(const SafetensorsHeader& header) {
-  const std::vector<StoredTensor>& tensors = header.checkpoint.tensors;
-  std::vector<std::string> notes;
-  const auto note = [&](StoredAs type, bool counts, const char* becomes) {
-    std::size_t first = 0, count = 0;
-    for (std::size_t i = 0; i < tensors.size(); ++i)
-      if (header.types[i] == type && is_cast_count(tensors[i], type) == counts && count++ == 0) first = i;
-    if (count == 0) return;
-    std::string text = in_quotes(tensors[first].name);
-    if (count > 1) text += " and " + std::to_string(count - 1) + " more tensors";
-    notes.push_back(text + " of " + name_of(type) + (count > 1 ? " are" : " is") + " read as " + becomes);
-  };
-  for (const StoredAs type : {StoredAs::f16, StoredAs::bf16, StoredAs::f64}) note(type, false, "F32");
-  for (const StoredAs type : {StoredAs::f32, StoredAs::f16, StoredAs::bf16, StoredAs::f64, StoredAs::u8, StoredAs::i8, StoredAs::i16,
-                              StoredAs::u16, StoredAs::u32, StoredAs::u64})
-    note(type, true, "I64");
-  return notes;
 }
 
 }  // namespace
@@ -301,7 +240,7 @@ Checkpoint load_safetensors(const fs::path& path) {
   SafetensorsFile file(path);
   SafetensorsHeader header = read_safetensors_header(file);
   for (const std::uint32_t i : header.order) read_tensor(file, header.checkpoint.tensors[i], header.types[i]);
-  header.checkpoint.notes = notes_of(header);
+  header.checkpoint.notes = notes_of(header.checkpoint.tensors, header.types);
   return std::move(header.checkpoint);
 }
 

@@ -300,6 +300,8 @@ void refuse_other_kinds(const std::filesystem::path& path) {
   std::string kind = file_kind(begin);
   if (kind.empty() || kind == "text" || kind == "an empty file") return;
   if (kind.starts_with("a safetensors file") || kind.starts_with("zero bytes")) return;
+  if (kind.starts_with("weights of torch.save"))
+    corrupt(file.name(), "is not a safetensors file but " + kind + ", and load_pt or load_weights reads them");
   const bool zip = begin.starts_with("PK");
   if (zip) kind = "a zip archive, as torch.save writes (.pt, .pth)";
   if (zip || kind == "a Python pickle")

@@ -95,7 +95,7 @@ FoldedBatchNorms fold_batch_norms(const Graph& graph, const Checkpoint& model) {
   const auto check_finite = [](const Checkpoint& c, const char* when) {
     if (const std::string fault = first_fault(c); !fault.empty()) throw Error(ErrorKind::diverged, when + fault);
   };
-  (void)match_tensors(model, needed_by(graph.parameters()), Names::exact);
+  (void)match_tensors(model, needed_by(graph.parameters()));
   check_finite(model, "cannot fold: ");
   FoldedBatchNorms folded = Folding(graph, model).run();
   check_finite(folded.model, "folded, ");

@@ -2,11 +2,15 @@
 
 #include <algorithm>
 #include <optional>
+#include <set>
 #include <unordered_map>
+#include <utility>
 
 #include "norma/error.h"
 #include "norma/text.h"
+#include "src/files/name_pattern.h"
 #include "src/files/safetensors_header.h"
+#include "src/net/match_by_order.h"
 
 namespace norma {
 namespace {
@@ -68,50 +72,66 @@ void require_fit(const StoredTensor& t, const NeededTensor& needed) {
                                      " bytes, its shape needs " + std::to_string(bytes));
 }
 
+using Tensors = std::vector<const StoredTensor*>;
+
 class Matching {
  public:
-  Matching(const Checkpoint& checkpoint, std::span<const NeededTensor> needed) : checkpoint_(checkpoint), needed_(needed) {
+  Matching(const Checkpoint& checkpoint, std::span<const NeededTensor> needed, std::vector<std::string> names)
+      : checkpoint_(checkpoint), needed_(needed), names_(std::move(names)) {
     for (std::size_t i = 0; i < needed.size(); ++i) places_.emplace(needed[i].name, i);
   }
 
-  // Tensor i of the checkpoint going by the name name_of(i); nothing unless all fit.
-  template <class F>
-  std::optional<std::vector<const StoredTensor*>> with_names(F name_of) const {
-    std::vector<const StoredTensor*> found(needed_.size());
-    for (std::size_t i = 0; i < checkpoint_.tensors.size(); ++i) {
-      const auto place = places_.find(name_of(i));
-      if (place == places_.end() || found[place->second]) return {};
+  // The tensors by these names; `all`: nothing unless all fit. Else nothing where two tensors have one name.
+  std::optional<Tensors> with(const std::vector<std::string>& names, bool all = true) const {
+    Tensors found(needed_.size());
+    for (std::size_t i = 0; i < names.size(); ++i) {
+      const auto place = places_.find(names[i]);
+      if (place == places_.end()) {
+        if (all) return {};
+        continue;
+      }
+      if (found[place->second]) return {};
       found[place->second] = &checkpoint_.tensors[i];
     }
-    for (std::size_t i = 0; i < needed_.size(); ++i)
+    for (std::size_t i = 0; i < needed_.size() && all; ++i)
       if (!found[i] && !needed_[i].count) return {};
     return found;
   }
 
-  std::optional<MatchedTensors> with_wrapped_names() const {
-    if (checkpoint_.tensors.empty() || checkpoint_.tensors.size() > needed_.size()) return {};
-    std::vector<std::string> names;
-    for (const StoredTensor& t : checkpoint_.tensors) names.push_back(t.name);
-    if (auto m = without_prefix(names)) return m;
-    for (std::string& name : names) name = unwrapped(name);
-    if (auto m = with_names([&](std::size_t i) -> std::string_view { return names[i]; })) return described(std::move(*m), names[0]);
-    return without_prefix(names);
+  // The ways to read the names, the likeliest first: without a prefix that all share, without wrappers, without both.
+  std::vector<std::vector<std::string>> shortened() const {
+    std::vector<std::vector<std::string>> ways;
+    if (names_.empty()) return ways;
+    add_without_prefix(names_, ways);
+    ways.push_back(unwrapped_names());
+    add_without_prefix(unwrapped_names(), ways);
+    return ways;
   }
 
-  [[noreturn]] void fail() const {
+  std::vector<std::string> unwrapped_names() const {
+    std::vector<std::string> names;
+    for (const std::string& name : names_) names.push_back(unwrapped(name));
+    return names;
+  }
+
+  const std::vector<std::string>& names() const { return names_; }
+
+  [[noreturn]] void fail(const LoadOptions& options, bool propose) const {
     std::unordered_map<std::string_view, const StoredTensor*> seen;  // of those needed
     Few twice, unknown, missing;
     std::vector<std::string> candidates;
-    for (const StoredTensor& t : checkpoint_.tensors) {
-      if (!places_.contains(t.name)) {
-        unknown.add(t.name);
-        if (candidates.size() < 1000) candidates.push_back(t.name);
-      } else if (!seen.emplace(t.name, &t).second) {
-        twice.add(t.name);
+    for (std::size_t i = 0; i < names_.size(); ++i) {
+      if (!places_.contains(names_[i])) {
+        unknown.add(names_[i]);
+        if (candidates.size() < 1000) candidates.push_back(names_[i]);
+      } else if (!seen.emplace(names_[i], &checkpoint_.tensors[i]).second) {
+        twice.add(names_[i]);
       }
     }
     for (const NeededTensor& n : needed_)
       if (!n.count && !seen.contains(n.name)) missing.add(n.name);
+    if (options.missing == LoadOptions::Missing::keep && !seen.empty()) missing = {};
+    if (options.extra == LoadOptions::Extra::ignore && !seen.empty()) unknown = {};
     for (const NeededTensor& n : needed_)
       if (const auto t = seen.find(n.name); t != seen.end() && !missing.count) require_fit(*t->second, n);
     std::string message = "checkpoint ";
@@ -119,23 +139,20 @@ class Matching {
     if (missing.count) say("has no tensor " + missing.text() + ", which the net needs" + nearest_to(missing.first[0], candidates));
     if (unknown.count) say("has " + unknown.text() + ", which the net does not: it is of another architecture");
     if (twice.count) say("has " + twice.text() + " twice");
+    if (propose)
+      if (const std::string line = proposed_renames(checkpoint_, unwrapped_names(), needed_, options.rename_word); !line.empty())
+        message += ", or of other names; those that fit by their shapes:\n  " + line;
     throw Error(ErrorKind::data, message);
   }
 
  private:
-  std::optional<MatchedTensors> without_prefix(const std::vector<std::string>& names) const {
+  static void add_without_prefix(const std::vector<std::string>& names, std::vector<std::vector<std::string>>& ways) {
     for (std::size_t dot = names[0].find('.'); dot != std::string::npos; dot = names[0].find('.', dot + 1)) {
       const std::string_view prefix = std::string_view(names[0]).substr(0, dot + 1);
-      if (!std::ranges::all_of(names, [&](const std::string& n) { return n.starts_with(prefix); })) return {};
-      const auto stripped = [&](std::size_t i) { return std::string_view(names[i]).substr(prefix.size()); };
-      if (auto m = with_names(stripped)) return described(std::move(*m), stripped(0));
+      if (!std::ranges::all_of(names, [&](const std::string& n) { return n.starts_with(prefix); })) return;
+      std::vector<std::string>& shorter = ways.emplace_back();
+      for (const std::string& name : names) shorter.push_back(name.substr(prefix.size()));
     }
-    return {};
-  }
-
-  MatchedTensors described(std::vector<const StoredTensor*> tensors, std::string_view first) const {
-    return {std::move(tensors), "the names of its tensors were shortened to fit the net: " + shown_name(checkpoint_.tensors[0].name) +
-                                    " is read as " + std::string(first) + ", and all others alike"};
   }
 
   static std::string nearest_to(const std::string& missing, const std::vector<std::string>& names) {
@@ -148,10 +165,62 @@ class Matching {
 
   const Checkpoint& checkpoint_;
   std::span<const NeededTensor> needed_;
+  std::vector<std::string> names_;
   std::unordered_map<std::string_view, std::size_t> places_;
 };
 
+std::string note_of(const Checkpoint& checkpoint, const std::string& first) {
+  return "the names of its tensors were shortened to fit the net: " + shown_name(checkpoint.tensors[0].name) + " is read as " + first +
+         ", and all others alike";
+}
+
+// The rows of what was found; by_order: for names that differ.
+std::vector<LoadedTensor> rows_of(const Checkpoint& checkpoint, std::span<const NeededTensor> needed, const Tensors& found, bool by_order,
+                                  const LoadOptions& options) {
+  using How = LoadedTensor::How;
+  std::vector<LoadedTensor> rows;
+  std::set<const StoredTensor*> used;
+  const auto cast = [](const StoredTensor& t) { return t.cast_from ? t.cast_from : ""; };
+  for (std::size_t i = 0; i < needed.size(); ++i) {
+    const NeededTensor& n = needed[i];
+    if (const StoredTensor* const t = found[i]) {
+      used.insert(t);
+      rows.push_back({t->name, n.name, n.shape, cast(*t), t->name == n.name ? How::as_is : by_order ? How::by_order : How::renamed});
+    } else {  // a count goes with the statistics that it counts
+      const bool kept = !n.count || (options.missing == LoadOptions::Missing::keep && i > 0 && rows.back().how == How::kept);
+      rows.push_back({.file = {}, .net = n.name, .shape = n.shape, .how = kept ? How::kept : How::zero});
+    }
+  }
+  for (const StoredTensor& t : checkpoint.tensors)
+    if (!used.contains(&t)) rows.push_back({.file = t.name, .net = {}, .shape = t.shape, .cast = cast(t), .how = How::ignored});
+  return rows;
+}
+
+MatchedTensors finished(const Checkpoint& checkpoint, std::span<const NeededTensor> needed, Tensors found, std::string note = {},
+                        bool by_order = false, const LoadOptions& options = {}) {
+  for (std::size_t i = 0; i < needed.size(); ++i)
+    if (found[i]) require_fit(*found[i], needed[i]);
+  std::vector<LoadedTensor> rows = rows_of(checkpoint, needed, found, by_order, options);
+  return {std::move(found), std::move(note), std::move(rows)};
+}
+
+std::vector<std::string> own_names(const Checkpoint& checkpoint) { return renamed(checkpoint, {}); }
+
+std::size_t count_of(const Tensors& found) { return found.size() - static_cast<std::size_t>(std::ranges::count(found, nullptr)); }
+
 }  // namespace
+
+const char* name_of(LoadedTensor::How how) {
+  switch (how) {
+    case LoadedTensor::How::as_is: return "as is";
+    case LoadedTensor::How::renamed: return "renamed";
+    case LoadedTensor::How::by_order: return "by order";
+    case LoadedTensor::How::kept: return "kept";
+    case LoadedTensor::How::zero: return "0";
+    case LoadedTensor::How::ignored: return "ignored";
+  }
+  return "?";
+}
 
 std::string listed(std::span<const std::string> names) {
   Few few;
@@ -166,16 +235,35 @@ std::vector<NeededTensor> needed_by(std::span<const ParameterInfo> parameters) {
   return needed;
 }
 
-MatchedTensors match_tensors(const Checkpoint& checkpoint, std::span<const NeededTensor> needed, Names names) {
-  const Matching matching(checkpoint, needed);
-  MatchedTensors matched;
-  if (auto exact = matching.with_names([&](std::size_t i) -> std::string_view { return checkpoint.tensors[i].name; }))
-    matched.tensors = std::move(*exact);
-  else if (auto wrapped = names == Names::wrapped ? matching.with_wrapped_names() : std::nullopt) matched = std::move(*wrapped);
-  else matching.fail();
-  for (std::size_t i = 0; i < needed.size(); ++i)
-    if (matched.tensors[i]) require_fit(*matched.tensors[i], needed[i]);
-  return matched;
+MatchedTensors match_tensors(const Checkpoint& checkpoint, std::span<const NeededTensor> needed) {
+  const Matching matching(checkpoint, needed, own_names(checkpoint));
+  if (auto exact = matching.with(matching.names())) return finished(checkpoint, needed, std::move(*exact));
+  matching.fail({}, false);
+}
+
+MatchedTensors match_tensors(const Checkpoint& checkpoint, std::span<const NeededTensor> needed, const LoadOptions& options) {
+  const Matching matching(checkpoint, needed, renamed(checkpoint, options.rename));
+  if (auto exact = matching.with(matching.names())) return finished(checkpoint, needed, std::move(*exact));
+  const std::vector<std::vector<std::string>> ways = matching.shortened();
+  for (const std::vector<std::string>& names : ways)
+    if (auto all = matching.with(names)) return finished(checkpoint, needed, std::move(*all), note_of(checkpoint, names[0]));
+  if (auto match = match_by_order(checkpoint, matching.unwrapped_names(), needed, options.rename_word))
+    return finished(checkpoint, needed, std::move(match->tensors),
+                    "layers with numbers for names were matched by their order and shapes: " + shown_name(match->first) + " is read as " +
+                        match->becomes + ", and all others alike",
+                    true);
+  std::optional<Tensors> most = matching.with(matching.names(), false);
+  std::string note;
+  for (const std::vector<std::string>& names : ways)
+    if (auto some = matching.with(names, false); some && (!most || count_of(*some) > count_of(*most)))
+      most = std::move(some), note = note_of(checkpoint, names[0]);
+  if (!most || count_of(*most) == 0) matching.fail({.rename_word = options.rename_word}, true);
+  const bool lacks = std::ranges::any_of(
+      needed, [&](const NeededTensor& n) { return !n.count && !(*most)[static_cast<std::size_t>(&n - needed.data())]; });
+  if ((lacks && options.missing == LoadOptions::Missing::refuse) ||
+      (count_of(*most) < checkpoint.tensors.size() && options.extra == LoadOptions::Extra::refuse))
+    matching.fail(options, true);
+  return finished(checkpoint, needed, std::move(*most), std::move(note), false, options);
 }
 
 Checkpoint matched_model(const Checkpoint& model, const Graph& graph, std::vector<std::string>& notes) {

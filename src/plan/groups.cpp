@@ -4,6 +4,7 @@
 
 #include "norma/error.h"
 #include "norma/text.h"
+#include "src/files/name_pattern.h"
 #include "src/plan/lower.h"
 
 namespace norma {
@@ -13,18 +14,7 @@ std::string named(const ParameterGroup& g) { return begin_of_error(g) + "group \
 
 }  // namespace
 
-// '*' stands for any text.
-bool fits(const ParameterGroup& g, std::string_view name) {
-  const std::string_view pattern = g.pattern;
-  std::size_t star = std::string_view::npos, retry = 0, p = 0, n = 0;
-  while (n < name.size()) {
-    if (p < pattern.size() && pattern[p] == '*') star = p++, retry = n;
-    else if (p < pattern.size() && pattern[p] == name[n]) ++p, ++n;
-    else if (star != std::string_view::npos) p = star + 1, n = ++retry;
-    else return false;
-  }
-  return pattern.find_first_not_of('*', p) == std::string_view::npos;
-}
+bool fits(const ParameterGroup& g, std::string_view name) { return match_pattern(g.pattern, name).has_value(); }
 
 std::string begin_of_error(const ParameterGroup& g) { return g.origin.empty() ? "" : g.origin + ": "; }
 
@@ -40,17 +30,12 @@ ParameterRule rule_of(std::span<const ParameterGroup> groups, std::string_view n
 }
 
 void validate(std::span<const ParameterGroup> groups, std::span<const ParameterInfo> parameters, const Optimizer& optimizer) {
-  std::vector<std::string> names, layers;  // layers: "conv1.*"
-  for (const ParameterInfo& p : parameters) {
-    names.push_back(p.name);
-    layers.push_back(p.name.substr(0, p.name.rfind('.')) + ".*");
-  }
+  std::vector<std::string> names;
+  for (const ParameterInfo& p : parameters) names.push_back(p.name);
   for (const ParameterGroup& g : groups) {
     const std::string of = named(g);
-    if (std::ranges::none_of(names, [&](const std::string& name) { return fits(g, name); })) {
-      const std::string near = did_you_mean(g.pattern, g.pattern.ends_with(".*") ? layers : names);
-      throw Error(ErrorKind::usage, of + " fits no parameter" + (near.empty() ? "; each '*' stands for any text" : near));
-    }
+    if (std::ranges::none_of(names, [&](const std::string& name) { return fits(g, name); }))
+      throw Error(ErrorKind::usage, of + " fits no parameter" + near_pattern(g.pattern, names));
     const auto check = [&](const char* what, const std::optional<double>& v) {
       if (v && (!(*v >= 0) || !fits_float(*v)))
         throw Error(ErrorKind::usage, of + ": " + what + " must be 0 or a float above it, got " + std::to_string(*v));

@@ -67,6 +67,7 @@ bool cumulative(const Node& node) {
 Checkpoint Trainer::model() const {
   const Use s(state_, "Trainer");
   Checkpoint model = s->saved_model();
+  model.metadata["format"] = "pt";  // libraries of PyTorch's users ask for it
   if (s->network) return model;
   if (!s->plain) s->plain = s->unfused(s->options.batch);
   write_model_net(*s->plain, model.metadata);
@@ -108,14 +109,16 @@ Checkpoint Trainer::State::saved_training() const {
   return c;
 }
 
-void Trainer::State::write_model(std::span<const StoredTensor* const> tensors) {
+void Trainer::State::write_model(const MatchedTensors& matched) {
   for (std::size_t i = 0; i < parameters.size(); ++i) {
+    if (matched.rows[i].how == LoadedTensor::How::kept) continue;
     const int index = id(parameters[i].name).index;
+    const StoredTensor* const t = matched.tensors[i];
     if (parameters[i].dtype == DType::i64) {
-      const std::int64_t n = tracked_batches(tensors[i]);
+      const std::int64_t n = tracked_batches(t);
       executor->write(*base, index, &n, sizeof n);
     } else {
-      executor->write(*base, index, tensors[i]->bytes.data(), tensors[i]->bytes.size());
+      executor->write(*base, index, t->bytes.data(), t->bytes.size());
     }
   }
 }
@@ -130,34 +133,44 @@ void Trainer::State::write_optimizer(std::span<const StoredTensor* const> tensor
     }
 }
 
-void Trainer::State::put_back(const Checkpoint& model) { write_model(match_tensors(model, needed_by(parameters), Names::exact).tensors); }
+void Trainer::State::put_back(const Checkpoint& model) { write_model(match_tensors(model, needed_by(parameters))); }
 
 void Trainer::State::put_back(const Checkpoint& training, const SavedCounters& counters) {
-  write_optimizer(match_tensors(training, needed_by_training(*this), Names::exact).tensors);
+  write_optimizer(match_tensors(training, needed_by_training(*this)).tensors);
   set(counters);
 }
 
-std::vector<std::string> Trainer::load_model(const Checkpoint& model) {
+std::vector<std::string> Trainer::load_model(const Checkpoint& model) { return load_model(model, {}).notes; }
+
+LoadReport Trainer::load_model(const Checkpoint& model, const LoadOptions& options) {
   const Use use(state_, "Trainer");
   State& s = *use;
   s.refuse_within_evaluation("load_model");
-  const MatchedTensors matched = match_tensors(model, needed_by(s.parameters), Names::wrapped);
-  std::vector<std::string> notes = model.notes, uncounted, begun_anew;
+  MatchedTensors matched = match_tensors(model, needed_by(s.parameters), options);
+  std::vector<std::string> notes = model.notes, uncounted, begun_anew, kept, ignored;
   if (!matched.note.empty()) notes.push_back(matched.note);
   for (std::size_t i = 0; i < s.parameters.size(); ++i) {
     const ParameterInfo& p = s.parameters[i];
     const StoredTensor* const t = matched.tensors[i];
+    if (matched.rows[i].how == LoadedTensor::How::kept) {
+      kept.push_back(p.name);
+      continue;
+    }
     if (p.buffer && p.name.ends_with("running_var")) require_variances(*t);
     if (p.dtype == DType::i64) tracked_batches(t);
     if (t) continue;
     uncounted.push_back(p.name);
     if (cumulative(s.graph->nodes[static_cast<std::size_t>(p.node)])) begun_anew.push_back(p.name);
   }
+  for (const LoadedTensor& row : matched.rows)
+    if (row.how == LoadedTensor::How::ignored) ignored.push_back(row.file);
   if (!uncounted.empty()) notes.push_back("the checkpoint has no " + listed(uncounted) + ", read as 0");
   if (!begun_anew.empty()) notes.push_back("training will begin the cumulative averages of " + listed(begun_anew) + " anew");
-  s.write_model(matched.tensors);
+  if (!kept.empty()) notes.push_back("the checkpoint has no " + listed(kept) + ", kept as the net has it");
+  if (!ignored.empty()) notes.push_back("the net has no " + listed(ignored) + ", ignored");
+  s.write_model(matched);
   s.went_forward = s.went_backward = nullptr;
-  return notes;
+  return {std::move(matched.rows), std::move(notes)};
 }
 
 void Trainer::load_training(const Checkpoint& training) {
@@ -171,7 +184,7 @@ void Trainer::load_training(const Checkpoint& training) {
                                       saved + ", or load the model alone");
   }
   const SavedCounters counters = read_counters(training, s.options);
-  const MatchedTensors matched = match_tensors(training, needed_by_training(s), Names::exact);
+  const MatchedTensors matched = match_tensors(training, needed_by_training(s));
   for (const StoredTensor* t : matched.tensors) {
     if (!t || t->dtype != DType::f32) continue;
     require_finite(*t);

@@ -22,6 +22,8 @@
 
 namespace norma {
 
+struct MatchedTensors;  // src/net/match_tensors.h
+
 using Clock = std::chrono::steady_clock;
 inline double since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }  // seconds
 
@@ -156,7 +158,7 @@ struct [[gnu::visibility("hidden")]] Trainer::State {
   SavedCounters saved_counters() const { return {counters(), epochs_done, epoch_samples, epoch_batch}; }
   std::vector<kernels::Kept> kept() const;  // by the optimizer
   // In the order of parameters; of kept() and, in each, of the parameters that are trained.
-  void write_model(std::span<const StoredTensor* const> tensors);
+  void write_model(const MatchedTensors& matched);
   void write_optimizer(std::span<const StoredTensor* const> tensors);
   // Puts back the results of Trainer::model(), Trainer::training() and saved_counters(), finite or not.
   void put_back(const Checkpoint& model);

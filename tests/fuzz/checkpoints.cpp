@@ -6,7 +6,9 @@
 #include "norma/checkpoint.h"
 #include "norma/tensor_summary.h"
 #include "norma/trainer.h"
+#include "norma/weights.h"
 #include "tests/fuzz/fuzz.h"
+#include "tests/support/torch_files.h"
 
 namespace norma::fuzz {
 namespace {
@@ -45,6 +47,35 @@ void safetensors_seeds(const std::function<void(const std::string&)>& add) {
   c.tensors.push_back(StoredTensor::from("count", {}, integer));
   c.metadata["format"] = "pt";
   add(saved(c));
+}
+
+// What is read of torch.save's files survives as a safetensors file.
+void run_pt(Bytes input) {
+  const std::filesystem::path path = file("input.pt", input);
+  Checkpoint read;
+  if (!refused_or_read({ErrorKind::data}, [&] { read = load_pt(path); })) return;
+  std::size_t bytes = 0;
+  for (const StoredTensor& t : read.tensors) bytes += t.bytes.size();
+  expect(bytes <= 2 * input.size() + (std::size_t{1} << 20), "tensors larger than the file allows");
+  save_safetensors(folder() / "again", read);
+  const Checkpoint again = load_safetensors(folder() / "again");
+  expect(again.tensors.size() == read.tensors.size(), "another file once written and read again");
+  for (std::size_t i = 0; i < read.tensors.size(); ++i)
+    expect(same(read.tensors[i], again.tensors[i]), "another tensor once written and read again");
+}
+
+void pt_seeds(const std::function<void(const std::string&)>& add) {
+  add(test::small_torch_file(false));
+  add(test::small_torch_file(true));
+  const std::string bytes(48, '\1');
+  for (const char* type : {"HalfStorage", "BFloat16Storage", "DoubleStorage", "LongStorage", "ByteStorage"}) {
+    const int size = std::string_view(type).starts_with("Byte")                                                                  ? 1
+                     : std::string_view(type).find("16") != std::string_view::npos || std::string_view(type).starts_with("Half") ? 2
+                                                                                                                                 : 8;
+    const std::string tensor = test::tensor("0", 48 / size, 1, {2, 2}, {1, 2}, type);
+    add(test::zip_of(
+        test::torch_parts(test::pickle(test::dict({{"model", test::dict({{"w", tensor}})}, {"epoch", test::integer(3)}})), {bytes})));
+  }
 }
 
 // 10 samples in batches of 3, the smallest net that has every kind of state.
@@ -107,6 +138,7 @@ void training_seeds(const std::function<void(const std::string&)>& add) {
 }  // namespace
 
 const Fuzzer safetensors{"safetensors", "safetensors files, read, written and read again", run_safetensors, safetensors_seeds};
+const Fuzzer pt{"pt", "files of torch.save, read and written as safetensors", run_pt, pt_seeds};
 const Fuzzer training{"training", "training state, and the steps that follow from it", run_training, training_seeds};
 
 }  // namespace norma::fuzz

@@ -17,7 +17,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-const Fuzzer* const fuzzers[] = {&idx, &gzip, &png, &safetensors, &training, &recipe, &comparison, &metrics, &results};
+const Fuzzer* const fuzzers[] = {&idx, &gzip, &png, &safetensors, &pt, &training, &recipe, &comparison, &metrics, &results};
 const Fuzzer* chosen = nullptr;
 
 struct Folder {

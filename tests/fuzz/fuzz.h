@@ -23,7 +23,7 @@ struct Fuzzer {
   void (*seeds)(const std::function<void(const std::string& bytes)>& add);  // inputs to begin with, as norma writes such files
 };
 
-extern const Fuzzer idx, gzip, png, safetensors, training, recipe, comparison, metrics, results;
+extern const Fuzzer idx, gzip, png, safetensors, pt, training, recipe, comparison, metrics, results;
 
 // A folder of this process's own, in memory where there is /dev/shm; removed when it ends, but not when it crashes.
 const std::filesystem::path& folder();
