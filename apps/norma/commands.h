@@ -21,6 +21,7 @@ Command add_compare(CLI::App& norma);
 Command add_plan(CLI::App& norma);
 Command add_inspect(CLI::App& norma);
 Command add_export(CLI::App& norma);
+Command add_convert(CLI::App& norma);
 Command add_bn_recalibrate(CLI::App& norma);
 Command add_bn_fold(CLI::App& norma);
 Command add_explain(CLI::App& norma);

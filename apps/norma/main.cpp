@@ -24,6 +24,7 @@ namespace {
 constexpr const char* footer = R"(Examples:
   norma train fashion-lenet-bn-sigmoid        train; results in runs/
   norma train mnist-lenet-bn --epochs 3 --lr 0.05 --out runs/try
+  norma train mnist-lenet-bn --init lenet.pt  from weights of PyTorch
   norma train mnist-lenet-bn --resume --out runs/try --epochs 10
   norma eval runs/try                         accuracy on the test set
   norma compare mnist-lenet-bn --vary model.norm=none,batch --vary optimizer.lr=0.02,0.2
@@ -33,6 +34,7 @@ constexpr const char* footer = R"(Examples:
   norma verify --device cuda                  each of them against double precision
   norma bench calls mnist-lenet-bn            each of them: time, share of the roofline
   norma inspect runs/try                      batch norm statistics, weight norms
+  norma convert lenet.pt lenet.safetensors    weights of PyTorch as safetensors
   norma bn-recalibrate runs/try --out runs/exact   statistics of the whole set
   norma bn-fold runs/try --out runs/folded    no batch norms, the same outputs
   norma export runs/try lenet.c --check       the net as one C file
@@ -103,10 +105,10 @@ int run(int argc, char** argv) {
   app.footer(footer);
   app.require_subcommand(1);
   app.failure_message(CLI::FailureMessage::simple);
-  const Command commands[] = {add_train(app),  add_eval(app),           add_predict(app),     add_compare(app),
-                              add_plan(app),   add_verify(app),         add_bench(app),       add_inspect(app),
-                              add_export(app), add_bn_recalibrate(app), add_bn_fold(app),     add_explain(app),
-                              add_data(app),   add_doctor(app),         add_completions(app), add_man(app)};
+  const Command commands[] = {add_train(app),          add_eval(app),    add_predict(app), add_convert(app), add_compare(app),
+                              add_plan(app),           add_verify(app),  add_bench(app),   add_inspect(app), add_export(app),
+                              add_bn_recalibrate(app), add_bn_fold(app), add_explain(app), add_data(app),    add_doctor(app),
+                              add_completions(app),    add_man(app)};
   refuse_flag_values(app);
   try {
     app.parse(argc, argv);

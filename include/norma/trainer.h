@@ -236,7 +236,8 @@ class NORMA_API Trainer {
   // refuses a state that stopped in the middle of an epoch of another batch size.
   // load_model returns its changes in reading, a sentence each. Names lose a prefix they all share, or PyTorch's "module" and "_orig_mod".
   // A missing num_batches_tracked is read as 0. The checkpoint's own notes follow.
-  // With options it also returns a row for each tensor. Names may then be changed, tensors be missing or too many. Throws as rename_tensors(), too.
+  // With options it also returns a row for each tensor. Names may then be changed, tensors be missing or too many. It then throws as
+  // rename_tensors, too.
   // Layers that have numbers for names, as nn.Sequential's, are matched by their order and shapes where no other match is possible.
   std::vector<std::string> load_model(const Checkpoint& model);
   LoadReport load_model(const Checkpoint& model, const LoadOptions& options);

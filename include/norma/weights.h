@@ -23,6 +23,9 @@ namespace norma {
 // name; a type such as bool; an older format; a TorchScript archive; compressed, damaged or overlapping parts; a choice of dictionaries.
 NORMA_API Checkpoint load_pt(const std::filesystem::path& file, std::string_view key = {});
 
+// True of a file that begins as those of torch.save do; false of no regular file. Throws Error(data) where it cannot be read.
+NORMA_API bool is_pt(const std::filesystem::path& file);
+
 // A safetensors file or one of torch.save, told apart by their first bytes; of a folder its model.safetensors. Throws as load_safetensors
 // and load_pt; Error(usage) for a key of a safetensors file, which has none.
 NORMA_API Checkpoint load_weights(const std::filesystem::path& path, std::string_view key = {});
@@ -43,7 +46,7 @@ NORMA_API void rename_tensors(Checkpoint& checkpoint, std::span<const Rename> re
 
 // ---- reading into a net
 
-struct LoadOptions {
+struct NORMA_API LoadOptions {
   enum class Missing : std::uint8_t { refuse, keep };  // keep: a tensor that the file lacks stays as the net has it
   enum class Extra : std::uint8_t { refuse, ignore };
 
@@ -54,7 +57,7 @@ struct LoadOptions {
 };
 
 // How a tensor of the net came to its values, or one of the file was left.
-struct LoadedTensor {
+struct NORMA_API LoadedTensor {
   enum class How : std::uint8_t {
     as_is,
     renamed,   // by LoadOptions::rename, or without a prefix or PyTorch's wrappers
@@ -71,7 +74,7 @@ struct LoadedTensor {
 };
 NORMA_API const char* name_of(LoadedTensor::How how);  // "as is", "by order"
 
-struct LoadReport {
+struct NORMA_API LoadReport {
   std::vector<LoadedTensor> tensors;  // the net's in its order, then those that were ignored
   std::vector<std::string> notes;     // changes in reading, a sentence each
 };

@@ -59,7 +59,7 @@ std::vector<std::string_view> parts_of(std::string_view path) {
 
 bool has_number(std::string_view path) { return std::ranges::any_of(parts_of(path), is_number); }
 
-// Order by the first part that differs; by_number: that part is a number in both.
+// Order by the first part that differs, numbers first; by_number: that part is a number in both, and not the same.
 struct Comparison {
   bool less = false, by_number = false;
 };
@@ -67,8 +67,10 @@ Comparison compare(std::string_view a, std::string_view b) {
   const std::vector<std::string_view> x = parts_of(a), y = parts_of(b);
   const auto [p, q] = std::ranges::mismatch(x, y);
   if (p == x.end() || q == y.end()) return {p == x.end() && q != y.end(), false};
-  if (is_number(*p) && is_number(*q)) return {std::stol(std::string(*p)) < std::stol(std::string(*q)), true};
-  return {*p < *q, false};
+  if (is_number(*p) != is_number(*q)) return {is_number(*p), false};
+  if (!is_number(*p)) return {*p < *q, false};
+  const long m = std::stol(std::string(*p)), n = std::stol(std::string(*q));
+  return m == n ? Comparison{*p < *q, false} : Comparison{m < n, true};
 }
 
 // Layers that no name pairs: of the file and of the net, each in order.

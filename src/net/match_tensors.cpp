@@ -268,7 +268,7 @@ MatchedTensors match_tensors(const Checkpoint& checkpoint, std::span<const Neede
 
 Checkpoint matched_model(const Checkpoint& model, const Graph& graph, std::vector<std::string>& notes) {
   const std::vector<NeededTensor> needed = needed_by(graph.parameters());
-  const MatchedTensors matched = match_tensors(model, needed, Names::wrapped);
+  const MatchedTensors matched = match_tensors(model, needed, LoadOptions{});
   notes.insert(notes.end(), model.notes.begin(), model.notes.end());
   if (!matched.note.empty()) notes.push_back(matched.note);
   Checkpoint all;

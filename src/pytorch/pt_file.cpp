@@ -168,18 +168,22 @@ Checkpoint load_pt(const fs::path& path, std::string_view key) {
   return c;
 }
 
-Checkpoint load_weights(const fs::path& path, std::string_view key) {
+bool is_pt(const fs::path& file) {
   std::error_code error;
-  const fs::path file = fs::is_directory(path, error) ? path / "model.safetensors" : path;
+  if (!fs::is_regular_file(file, error)) return false;
+  InputFile in(file, ErrorKind::data);
   std::string begin(16, '\0');
-  if (fs::is_regular_file(file, error)) {
-    InputFile in(file, ErrorKind::data);
-    begin.resize(in.read(begin.data(), begin.size()));
-  }
+  begin.resize(in.read(begin.data(), begin.size()));
   // A safetensors file may begin so, too, in theory: its header then is as long.
   const bool header = begin.size() > 8 && begin[8] == '{' && std::string_view(begin).substr(4, 4) == std::string_view("\0\0\0\0", 4);
   const bool pickle = begin.size() > 1 && begin[0] == '\x80' && begin[1] >= 2 && begin[1] <= 5;
-  if ((begin.starts_with("PK") || pickle) && !header) return load_pt(file, key);
+  return (begin.starts_with("PK") || pickle) && !header;
+}
+
+Checkpoint load_weights(const fs::path& path, std::string_view key) {
+  std::error_code error;
+  const fs::path file = fs::is_directory(path, error) ? path / "model.safetensors" : path;
+  if (is_pt(file)) return load_pt(file, key);
   if (!key.empty())
     throw Error(ErrorKind::usage, printable(file.string()) + ": a safetensors file holds one set of tensors and has no keys");
   return load_safetensors(file);

@@ -34,6 +34,7 @@ constexpr Sample samples[] = {
     {"train", "train tiny.toml --out run"},
     {"eval", "eval run"},
     {"predict", "predict run cell.png"},
+    {"convert", "convert run out.safetensors"},
     {"compare", "compare claim.toml --out lab"},
     {"plan", "plan tiny.toml --device cpu"},
     {"verify", "verify tiny.toml --device cpu"},

@@ -61,6 +61,8 @@ class NumberSetter {
   template <class... Rest>
   void text(const Rest&...) {}
   template <class... Rest>
+  void texts(const Rest&...) {}
+  template <class... Rest>
   void path(const Rest&...) {}
   template <class... Rest>
   void numbers(const Rest&...) {}  // each depends on the others

@@ -16,8 +16,7 @@ int main(int argc, char** argv) {
     const norma::Predictor predictor{*net, norma::load_weights(argv[2]), {.input = input->sample, .transform = input->transform}};
     for (const std::string& note : predictor.notes()) std::fprintf(stderr, "%s\n", note.c_str());
     const std::string samples = norma::read_file(argv[3]);
-    const std::vector<float> outputs =
-        predictor.predict(std::span(reinterpret_cast<const std::uint8_t*>(samples.data()), samples.size()));
+    const std::vector<float> outputs = predictor.predict(std::span(reinterpret_cast<const std::uint8_t*>(samples.data()), samples.size()));
     norma::write_file(argv[4], std::as_bytes(std::span(outputs)));
     return 0;
   } catch (const std::exception& e) {

@@ -7,7 +7,7 @@
 # ---- help, version, usage
 check "--version" "$("$norma" --version | grep -c '^norma [0-9]')" 1
 check "--help names every command" "$("$norma" --help | sed -nE 's/^  ([a-z][a-z-]+) +[A-Z].*/\1/p' | tr '\n' ' ')" \
-  "train eval predict compare plan verify bench inspect export bn-recalibrate bn-fold explain data doctor completions man "
+  "train eval predict convert compare plan verify bench inspect export bn-recalibrate bn-fold explain data doctor completions man "
 check "--help explains the exit codes" "$("$norma" --help | grep -c '5 diverged')" 1
 check "help of a command" "$("$norma" train --help | grep -c 'Usage: norma train')" 1
 expect "no command" 2 "a command is needed"
@@ -193,7 +193,7 @@ expect "explain: an unknown topic" 2 'did you mean "batchnorm"?' explain batchnr
 check "explain batchnorm" "$? $(grep -c '0.4000  1.3000  2.2000$' explain.txt) $(grep -c 'tanh(x) *0.9999  1.0000$' explain.txt)" "0 1 1"
 check "... in 80 columns" "$(awk 'length($0) > 80' explain.txt)" ""
 check "... --json: one object" "$("$norma" explain batchnorm --json | grep -c '^{"schema":1,"topic":"batchnorm",.*}$')" 1
-check "explain recipe: a table of each section" "$("$norma" explain recipe | grep -cE '^## `(data|model|optimizer|schedule|loss|train|device)`$')" 7
+check "explain recipe: a table of each section" "$("$norma" explain recipe | grep -cE '^## `(data|model|optimizer|schedule|loss|init|train|device)`$')" 8
 check "... --json: one object" "$("$norma" explain recipe --json | grep -c '^{"schema":1,"topic":"recipe","tables":\[{"of":"section",.*}$')" 1
 check "train --help: one line for a flag and the page" "$("$norma" train --help | grep -c 'Optimizer, with its own defaults: sgd, adam, adamw')" 1
 

@@ -185,6 +185,15 @@ TEST(LoadOptions, LayersOfOneShapeFollowTheirNumbers) {
   EXPECT_EQ(bytes_of(t.model()), bytes_of(Trainer{twins, options()}.model()));
 }
 
+TEST(LoadOptions, NumbersAreNumbers) {
+  Trainer t{twins, options()};
+  // "01" and "1" are one number, so neither comes first.
+  expect_error(ErrorKind::data, {"layers 01 and 1 have the same shapes"}, [&] {
+    t.load_model(twin_weights({{"conv1", "01"}, {"conv2", "1"}}));
+  });
+  EXPECT_NO_THROW(t.load_model(twin_weights({{"conv1", "2"}, {"conv2", "10"}, {"fc1", "1a.0"}})));
+}
+
 TEST(LoadOptions, WhatCouldBeReadInTwoWaysIsRefusedWithALineToPaste) {
   Trainer t{twins, options()};
   const std::string before = bytes_of(t.model());

@@ -7,6 +7,7 @@
 #include "apps/norma/system/log.h"
 #include "apps/norma/system/machine.h"
 #include "apps/norma/system/terminal.h"
+#include "apps/norma/weights/initial_weights.h"
 #include "norma/error.h"
 
 namespace norma::app {
@@ -15,10 +16,11 @@ namespace fs = std::filesystem;
 
 int bench_export(const ExportRequest& request) {
   set_up_log(detect_terminal(fileno(stderr)), request.quiet);
-  const Recipe recipe = parse_recipe(find_recipe(request.recipe), request.overrides);
+  Recipe recipe = parse_recipe(find_recipe(request.recipe), request.overrides);
   const DatasetPair data = load_data(recipe.data);
-  const Trainer trainer(build_model(recipe.model),
-                        trainer_options(recipe, data.train.sample, choose_device(recipe.device.kind, executor_options(recipe.device))));
+  Trainer trainer(build_model(recipe.model),
+                  trainer_options(recipe, data.train.sample, choose_device(recipe.device.kind, executor_options(recipe.device))));
+  if (!recipe.init.file.empty()) load_initial_weights(trainer, read_initial_weights(recipe.init), recipe.init, false);
   StoredTensor order{"order", DType::i32, {recipe.train.epochs, data.train.size()}, {}};
   for (std::int64_t epoch = 0; epoch < recipe.train.epochs; ++epoch) {
     const std::vector<std::int32_t> samples = trainer.sample_order(data.train.size(), epoch);

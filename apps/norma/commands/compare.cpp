@@ -271,6 +271,7 @@ Command add_compare(CLI::App& norma) {
          "Progress bar: auto (on a terminal), always or never. A line a run is always printed")
       ->type_name("WHEN");
   add_recipe_flags(app, FlagScope::all, request->overrides);
+  add_init_flags(app, request->overrides);
   app.footer(
       "Examples:\n"
       "  norma compare learning-rates\n"

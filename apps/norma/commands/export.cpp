@@ -38,7 +38,7 @@ const ExportWriter& writer_of(const fs::path& out) {
 // The net is the file's own; one of an older norma or of another program is its recipe's.
 ExportedModel read_exported(const SavedModelRequest& request) {
   const fs::path weights = weights_file(request.model);
-  Checkpoint model = load_safetensors(weights);
+  Checkpoint model = load_weights(weights);
   std::optional<Module> net = read_model_net(model.metadata, weights.string());
   std::optional<ModelInput> input = read_model_input(model.metadata, weights.string());
   if (!net || !input) {

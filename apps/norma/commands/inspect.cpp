@@ -20,6 +20,7 @@
 #include "norma/error.h"
 #include "norma/tensor_summary.h"
 #include "norma/text.h"
+#include "norma/weights.h"
 
 namespace norma::app {
 namespace {
@@ -255,12 +256,12 @@ int run(const InspectRequest& request) {
   const fs::path file = fs::is_directory(request.path, ec) ? request.path / "model.safetensors" : request.path;
   if (!fs::exists(file, ec)) throw Error(ErrorKind::data, file.string() + ": no such file");
   Output out;
-  if (const std::set<std::string> types = foreign_types(file); !types.empty()) {
+  if (const std::set<std::string> types = is_pt(file) ? std::set<std::string>{} : foreign_types(file); !types.empty()) {
     print_foreign(file, types, request, out);
     out.flush();
     return 0;
   }
-  Checkpoint model = load_safetensors(file);
+  Checkpoint model = load_weights(file);
   const std::string inside = request.layer + ".";
   const auto wanted = [&](const std::string& path) { return request.layer.empty() || path == request.layer || path.starts_with(inside); };
   keep_layer(model.tensors, request.layer, file);
@@ -282,7 +283,7 @@ int run(const InspectRequest& request) {
 Command add_inspect(CLI::App& norma) {
   auto request = std::make_shared<InspectRequest>();
   CLI::App& app = *norma.add_subcommand("inspect", "Tensors of any safetensors file; gamma, beta and running statistics of norms");
-  app.add_option("checkpoint", request->path, "A run directory, or a .safetensors file")->required();
+  app.add_option("checkpoint", request->path, "A run directory, or a .safetensors or .pt file")->required();
   app.add_option("--layer", request->layer, "Show only this layer")->type_name("NAME");
   app.add_option("--channels", request->channels, "Channels to show of each norm; 0: all")
       ->type_name("N")

@@ -29,8 +29,10 @@ Command add_train(CLI::App& norma) {
          "Progress bar: auto (on a terminal), always or never. A line an epoch is always printed")
       ->type_name("WHEN");
   add_recipe_flags(app, FlagScope::all, request->overrides);
+  add_init_flags(app, request->overrides);
   app.footer(
       "Example: norma train mnist-lenet-bn --epochs 3 --set optimizer.momentum=0.9 --out runs/try\n"
+      "norma train mnist-lenet-bn --init lenet.pt --lr 0.001: from weights of PyTorch, a run or a .safetensors file\n"
       "Ctrl-C finishes the step, saves and exits with 130; --resume continues to the same bits.");
   return {&app, [request] {
             if (request->resume && request->out.empty()) throw Error(ErrorKind::usage, "--resume needs --out DIR, the run to resume");

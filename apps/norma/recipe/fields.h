@@ -12,13 +12,11 @@
 #include "norma/loss.h"
 
 namespace norma::app {
-
 // T or const T
 template <class X, class T>
 concept Is = std::is_same_v<std::remove_const_t<X>, T>;
 
 // ---------------------------------------------------------------------------------------------- layers
-
 template <class V, Is<Init> I>
 void fields(V& v, I& i) {
   const Init::Kind before = i.kind;
@@ -186,7 +184,6 @@ void fields(V& v, L& l) {
 }
 
 // ---------------------------------------------------------------------------------------------- sections
-
 template <class V, Is<DataSection> D>
 void fields(V& v, D& d) {
   using Source = DataSection::Source;
@@ -340,6 +337,19 @@ void fields(V& v, G& g) {
   v.boolean("frozen_statistics", g.frozen_statistics, "Batch norms normalise by their running statistics, which stay");
 }
 
+template <class V, Is<InitSection> I>
+void fields(V& v, I& i) {
+  if (!V::reading && i.file.empty()) return;
+  v.path("file", i.file, "Weights to begin with: a .safetensors or .pt file, or a run directory");
+  v.text("key", i.key, "Dictionary of a .pt file that holds several, such as model");
+  v.texts("rename", i.rename, "Names in the file and in the net, each OLD=NEW; * stands for any text, the same in both");
+  v.check("rename", [&] { i.renames(); });
+  v.choice("missing", i.missing, missing_names, "Tensors that the file lacks; keep: they begin as the seed draws them");
+  v.choice("extra", i.extra, extra_names, "Tensors that the net does not have");
+  v.text("sha256", i.sha256, "Digest of the file, which must be its own; a run writes it");
+  v.check("file", [&] { validate(i); });
+}
+
 template <class V, Is<TrainSection> T>
 void fields(V& v, T& t) {
   v.integer("epochs", t.epochs, 1, 1'000'000, "Epochs in total");
@@ -381,6 +391,7 @@ void fields(V& v, R& r) {
   v.section("optimizer", r.optimizer, "The update of the parameters");
   v.section("schedule", r.schedule, "The learning rate of each step, as a factor of the optimizer's");
   v.section("loss", r.loss, "The number that training lowers");
+  v.section("init", r.init, "The weights that training begins with; without it the seed draws them");
   v.section("train", r.train, "The run");
   v.section("device", r.device, "Device and way of running");
 }

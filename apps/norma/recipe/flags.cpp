@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <stdexcept>
 
 #include "apps/norma/recipe/reference.h"
@@ -61,12 +62,30 @@ constexpr SwitchFlag switch_flags[] = {
     {"--check-each", "--no-check-each", "device.check_each"},
 };
 
-const char* placeholder(FieldReference::Kind kind) {
-  switch (kind) {
+// Flags of [init] that give one value.
+struct WordFlag {
+  const char *flag, *key, *word, *help;
+};
+
+constexpr WordFlag word_flags[] = {
+    {"--init-missing", "init.missing", "\"keep\"", "Tensors that the file of --init lacks begin as the seed draws them"},
+    {"--init-extra", "init.extra", "\"ignore\"", "Tensors of that file that the net does not have are ignored"},
+};
+
+// Each one more entry of the array init.rename.
+void add_rename(std::vector<Override>& overrides, const std::string& given) {
+  constexpr const char* flag = "--init-rename";
+  const auto before = std::ranges::find(overrides, flag, &Override::flag);
+  if (before == overrides.end()) overrides.push_back({"init.rename", "[" + toml_string(given) + "]", flag});
+  else before->value = before->value.substr(0, before->value.size() - 1) + ", " + toml_string(given) + "]";
+}
+
+const char* placeholder(const FieldReference& f) {
+  switch (f.kind) {
     case FieldReference::Kind::integer: return "N";
     case FieldReference::Kind::number: return "X";
     case FieldReference::Kind::word: return "NAME";
-    case FieldReference::Kind::path: return "DIR";
+    case FieldReference::Kind::path: return f.key == "dir" ? "DIR" : "FILE";
     case FieldReference::Kind::boolean:
     case FieldReference::Kind::compound: break;
   }
@@ -85,6 +104,24 @@ bool is_of_run(std::string_view key) {
   return key == "train.epochs" || key == "train.save_every" || key == "train.log_every" || key == "train.tensorboard";
 }
 
+constexpr const char* group = recipe_flag_group;
+
+void add_value_flag(CLI::App& command, const char* flag, const char* key, std::vector<Override>& overrides) {
+  const FieldReference field = field_reference(key);
+  // A string, whatever it looks like.
+  const bool quoted = field.kind == FieldReference::Kind::word || field.kind == FieldReference::Kind::path;
+  command
+      .add_option_function<std::string>(
+          flag,
+          [&overrides, flag, key, quoted](const std::string& v) {
+            overrides.push_back({key, quoted ? toml_string(v) : v, flag});
+          },
+          help_of(field))
+      ->type_name(placeholder(field))
+      ->trigger_on_parse()  // in their order
+      ->group(group);
+}
+
 }  // namespace
 
 std::vector<std::string> choices_of_flag(std::string_view flag) {
@@ -93,25 +130,38 @@ std::vector<std::string> choices_of_flag(std::string_view flag) {
   return {};
 }
 
+void add_init_flags(CLI::App& command, std::vector<Override>& overrides) {
+  add_value_flag(command, "--init", "init.file", overrides);
+  add_value_flag(command, "--init-key", "init.key", overrides);
+  command
+      .add_option_function<std::vector<std::string>>(
+          "--init-rename",
+          [&overrides](const std::vector<std::string>& all) {
+            for (const std::string& one : all) add_rename(overrides, one);
+          },
+          "A name in the file of --init and in the net: 'features.0.*=conv1.*'. May be given many times")
+      ->type_name("OLD=NEW")
+      ->allow_extra_args(false)
+      ->trigger_on_parse()
+      ->group(group);
+  for (const WordFlag& f : word_flags)
+    command
+        .add_flag_callback(
+            f.flag,
+            [&overrides, f] {
+              overrides.push_back({f.key, f.word, f.flag});
+            },
+            f.help)
+        ->trigger_on_parse()
+        ->group(group);
+}
+
 void add_recipe_flags(CLI::App& command, FlagScope scope, std::vector<Override>& overrides) {
-  const char* group = recipe_flag_group;
   for (const ValueFlag& f : value_flags) {
     if (scope == FlagScope::evaluation && f.scope == FlagScope::all) continue;
     if (scope == FlagScope::step && is_of_run(f.key)) continue;
     if (scope == FlagScope::bench && f.bench == Bench::own) continue;
-    const FieldReference field = field_reference(f.key);
-    // A string, whatever it looks like.
-    const bool quoted = field.kind == FieldReference::Kind::word || field.kind == FieldReference::Kind::path;
-    command
-        .add_option_function<std::string>(
-            f.flag,
-            [&overrides, f, quoted](const std::string& v) {
-              overrides.push_back({f.key, quoted ? toml_string(v) : v, f.flag});
-            },
-            help_of(field))
-        ->type_name(placeholder(field.kind))
-        ->trigger_on_parse()  // in their order
-        ->group(group);
+    add_value_flag(command, f.flag, f.key, overrides);
   }
   if (scope != FlagScope::evaluation)
     for (const SwitchFlag& f : switch_flags) {

@@ -28,4 +28,7 @@ std::vector<std::string> choices_of_flag(std::string_view flag);
 // `overrides` must outlive the parsing.
 void add_recipe_flags(CLI::App& command, FlagScope scope, std::vector<Override>& overrides);
 
+// The flags of [init], in the same way: --init, --init-key, --init-rename, --init-missing and --init-extra.
+void add_init_flags(CLI::App& command, std::vector<Override>& overrides);
+
 }  // namespace norma::app

@@ -260,4 +260,17 @@ Dataset load_split(const DataSection& d, bool train) {
   return std::move(train ? pair.train : pair.test);
 }
 
+std::vector<Rename> InitSection::renames() const {
+  std::vector<Rename> all;
+  for (const std::string& r : rename) all.push_back(Rename::parse(r));
+  return all;
+}
+
+void validate(const InitSection& i) {
+  const bool others = !i.key.empty() || !i.rename.empty() || !i.sha256.empty() || i.missing != LoadOptions::Missing::refuse ||
+                      i.extra != LoadOptions::Extra::refuse;
+  if (i.file.empty() && others)
+    throw Error(ErrorKind::usage, "init.file is missing, to which the other keys of init belong; --init FILE gives it");
+}
+
 }  // namespace norma::app

@@ -96,12 +96,21 @@ void drop_option(toml::table& table, const std::vector<std::string>& parts, cons
     if (t.option && value.value_or(std::string_view{}) != t.name) model->erase(t.option);
 }
 
+// A digest is that of the file beside it.
+void drop_digest(toml::table& table, const std::vector<std::string>& parts, const toml::node& value) {
+  toml::table* init = table["init"].as_table();
+  if (!init || parts != std::vector<std::string>{"init", "file"}) return;
+  const fs::path given = fs::absolute(value.value_or(std::string())).lexically_normal();
+  if (given != (*init)["file"].value_or(std::string())) init->erase("sha256");
+}
+
 void apply(toml::table& table, const Override& o, RecipeOrigin& origin) {
   const std::vector<std::string> parts = split(o);
   toml::table parsed = parse_value(o);
   toml::node& value = *parsed.get("value");
   restart_section(table, parts, value);
   drop_option(table, parts, value);
+  drop_digest(table, parts, value);
   toml::node* at = &table;
   std::string path;
   for (std::size_t i = 0; i < parts.size(); ++i) {

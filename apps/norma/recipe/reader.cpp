@@ -204,6 +204,19 @@ void RecipeReader::text(const char* key, std::string& value, const char*) {
   value = **n->as_string();
 }
 
+void RecipeReader::texts(const char* key, std::vector<std::string>& values, const char*) {
+  const toml::node* n = find(key);
+  if (!n) return;
+  const toml::array* a = n->as_array();
+  if (!a || !std::ranges::all_of(*a, [](const toml::node& one) { return one.is_string(); }))
+    fail(key, *n,
+         "must be an array of strings, got " +
+             (a ? "an array with " + describe(*std::ranges::find_if_not(*a, [](const toml::node& one) { return one.is_string(); }))
+                : describe(*n)));
+  values.clear();
+  for (const toml::node& one : *a) values.push_back(**one.as_string());
+}
+
 void RecipeReader::path(const char* key, std::filesystem::path& value, const char* help) {
   std::string given;
   text(key, given, help);

@@ -52,6 +52,7 @@ class RecipeReader {
   void boolean(const char* key, bool& value, const char* help);
   void boolean(const char* key, std::optional<bool>& value, const char* help);
   void text(const char* key, std::string& value, const char* help);
+  void texts(const char* key, std::vector<std::string>& values, const char* help);
   void path(const char* key, std::filesystem::path& value, const char* help);
   void number(const char* key, double& value, Range range, const char* help);
   void number(const char* key, std::optional<double>& value, Range range, const char* help);

@@ -142,6 +142,20 @@ struct ModelSection {
   std::vector<LayerSpec> layers;
 };
 
+// The weights that training begins with.
+struct InitSection {
+  std::filesystem::path file;  // empty: those that the seed draws
+  std::string key;
+  std::vector<std::string> rename;  // OLD=NEW
+  LoadOptions::Missing missing = LoadOptions::Missing::refuse;
+  LoadOptions::Extra extra = LoadOptions::Extra::refuse;
+  std::string sha256;  // of the file; in config.toml, where the run wrote it
+
+  std::vector<Rename> renames() const;  // throws Error(usage)
+};
+// Throws Error(usage) where keys are given without a file.
+void validate(const InitSection& init);
+
 struct TrainSection {
   Clip clip{};
   std::int64_t epochs = 1, batch_size = 256, save_every = 1;
@@ -175,6 +189,7 @@ struct Recipe {
   Optimizer optimizer = Sgd{};
   Schedule schedule;
   Loss loss = CrossEntropy{};
+  InitSection init;
   TrainSection train;
   DeviceSection device;
 };

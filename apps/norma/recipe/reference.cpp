@@ -44,6 +44,9 @@ class RecipeDescriber {
   void text(const char* key, const std::string& value, const char* help) {
     add(key, Field::Kind::word, "a string", value.empty() ? "" : toml_string(value), help);
   }
+  void texts(const char* key, const std::vector<std::string>&, const char* help) {
+    add(key, Field::Kind::compound, "an array of strings", "", help);
+  }
   void path(const char* key, const std::filesystem::path&, const char* help) { add(key, Field::Kind::path, "a path", "", help); }
   void number(const char* key, double value, Range range, const char* help) {
     add(key, Field::Kind::number, describe(range), decimal(value), help);

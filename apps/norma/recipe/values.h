@@ -95,6 +95,10 @@ inline constexpr struct OptimizerNames {
     for (std::size_t i = 0; i < std::size(all); ++i) all[i] = {optimizer_kinds[i].first, i};
   }
 } optimizer_names;
+inline constexpr std::pair<const char*, LoadOptions::Missing> missing_names[] = {{"refuse", LoadOptions::Missing::refuse},
+                                                                                 {"keep", LoadOptions::Missing::keep}};
+inline constexpr std::pair<const char*, LoadOptions::Extra> extra_names[] = {{"refuse", LoadOptions::Extra::refuse},
+                                                                             {"ignore", LoadOptions::Extra::ignore}};
 enum class LossKind : std::uint8_t { cross_entropy, mse };
 inline constexpr std::pair<const char*, LossKind> loss_names[] = {{"cross_entropy", LossKind::cross_entropy}, {"mse", LossKind::mse}};
 // {type = "..."}: the second is the alternative of Layer.

@@ -26,6 +26,11 @@ class RecipeWriter {
   void text(const char* key, const std::string& value, const char*) {
     if (!value.empty()) leaf(key, toml_string(value));
   }
+  void texts(const char* key, const std::vector<std::string>& values, const char*) {
+    std::string list;
+    for (const std::string& v : values) list += (list.empty() ? "" : ", ") + toml_string(v);
+    if (!list.empty()) leaf(key, "[" + list + "]");
+  }
   void path(const char* key, const std::filesystem::path& value, const char* help) { text(key, value.string(), help); }
   void number(const char* key, double value, Range, const char*) { leaf(key, decimal(value)); }
   void number(const char* key, const std::optional<double>& value, Range range, const char* help) {
@@ -69,7 +74,7 @@ class RecipeWriter {
   void section(const char* key, const S& value, const char*) {
     RecipeWriter inner(path_of(key), flat_);
     fields(inner, value);
-    sections_ += "\n[" + inner.path_ + "]\n" + inner.document();
+    if (const std::string text = inner.document(); !text.empty()) sections_ += "\n[" + inner.path_ + "]\n" + text;
   }
 
   std::string document() const {

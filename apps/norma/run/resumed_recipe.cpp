@@ -23,7 +23,9 @@ Recipe resumed_recipe(const RecipeSource& stored, const std::vector<Override>& o
   const auto before = flatten(parse_recipe(stored));
   Recipe recipe = parse_recipe(stored, overrides);
   const auto after = flatten(recipe);
-  for (const std::string& key : differences(before, after)) {
+  std::vector<std::string> changed = differences(before, after);
+  if (value_or_unset(before, "init.file") != value_or_unset(after, "init.file")) changed.insert(changed.begin(), "init.file");
+  for (const std::string& key : changed) {
     std::string flag = key;
     for (const Override& o : overrides)
       if (key.substr(0, key.find('.')) == o.key.substr(0, o.key.find('.'))) flag = o.flag;

@@ -18,8 +18,8 @@ constexpr const char *recipe_key = "norma.recipe", *data_key = "norma.data", *ne
 constexpr std::size_t most_text = std::size_t{1} << 20;  // parsing takes many times a text's own memory
 
 bool may_differ(const std::string& key) {
-  constexpr std::string_view free[] = {"name",         "description",       "train.epochs",  "train.save_every", "train.log_every",
-                                       "train.health", "train.tensorboard", "train.log_loss"};
+  constexpr std::string_view free[] = {"name",         "description",       "train.epochs",   "train.save_every", "train.log_every",
+                                       "train.health", "train.tensorboard", "train.log_loss", "init.file"};  // its sha256 counts
   // Fusing changes rounding, all else of [device] does not.
   return std::ranges::find(free, key) != std::end(free) || says_where_data_lie(key) || (key.starts_with("device.") && key != "device.fuse");
 }
@@ -36,6 +36,7 @@ std::string text_of(Recipe recipe) {
   for (std::filesystem::path* file : {&d.train_images, &d.train_labels, &d.test_images, &d.test_labels})
     if (!file->empty()) *file = "moves";
   d.dir.clear();
+  if (!recipe.init.file.empty()) recipe.init.file = "moves";
   return write_toml(recipe);
 }
 

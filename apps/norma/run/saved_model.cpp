@@ -36,7 +36,7 @@ bool gives_transform(const std::vector<Override>& overrides) {
 void refuse_without_effect(const std::vector<Override>& overrides) {
   for (const Override& o : overrides) {
     const std::string section = o.key.substr(0, o.key.find('.'));
-    if (section == "optimizer" || section == "schedule" || (section == "train" && o.key != "train.precision"))
+    if (section == "optimizer" || section == "schedule" || section == "init" || (section == "train" && o.key != "train.precision"))
       throw Error(ErrorKind::usage, fmt::format("{}: {} affects training only, not a saved model", o.flag, o.key));
   }
 }
@@ -44,7 +44,7 @@ void refuse_without_effect(const std::vector<Override>& overrides) {
 }  // namespace
 
 void add_saved_model_flags(CLI::App& command, SavedModelRequest& request) {
-  command.add_option("model", request.model, "A run directory, or a model.safetensors")->required();
+  command.add_option("model", request.model, "A run directory, or a .safetensors or .pt file")->required();
   command.add_option("--recipe", request.recipe, "Recipe of the model, if its folder has no config.toml")->type_name("RECIPE");
   add_recipe_flags(command, FlagScope::evaluation, request.overrides);
 }
@@ -80,7 +80,7 @@ SavedModel open_model(const SavedModelRequest& request) {
   refuse_without_effect(request.overrides);
   const fs::path weights = weights_file(request.model);
   Recipe recipe = read_recipe(request, weights);
-  Checkpoint model = load_safetensors(weights);
+  Checkpoint model = load_weights(weights);
   std::optional<ModelInput> input = read_model_input(model.metadata, weights.string());
   if (input && !gives_transform(request.overrides)) {
     if (!same(recipe.data.transform, input->transform))

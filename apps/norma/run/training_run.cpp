@@ -24,6 +24,7 @@
 #include "apps/norma/system/log.h"
 #include "apps/norma/system/machine.h"
 #include "apps/norma/system/signals.h"
+#include "apps/norma/weights/initial_weights.h"
 #include "norma/error.h"
 #include "norma/loss.h"
 #include "norma/text.h"
@@ -101,6 +102,9 @@ TrainingRun::TrainingRun(const TrainRequest& request, Recipe recipe, std::option
 void TrainingRun::begin() {
   // Refused at once, not after the data has been read.
   if (!run_ && !request_.out.empty()) RunDirectory::check(request_.out, request_.force);
+  std::optional<InitialWeights> weights;  // a checkpoint has them in it: their file may be gone
+  if (run_ && recipe_.init.sha256.empty()) recipe_.init.sha256 = parse_recipe(source_of(*run_)).init.sha256;
+  if (!recipe_.init.file.empty() && !(run_ && run_->has_checkpoint())) weights = read_initial_weights(recipe_.init);
   const Device device = part_ ? Device::parse(recipe_.device.kind) : choose_device(recipe_.device.kind, executor_options(recipe_.device));
   data_ = part_ ? part_->data : std::make_shared<const DatasetPair>(load_data(recipe_.data));
   // A large set is read during the first epoch.
@@ -110,6 +114,7 @@ void TrainingRun::begin() {
                   data_->train.size(), data_->test.size(), to_string(data_->train.sample), data_->train.classes.size()));
   trainer_.emplace(build_model(recipe_.model), trainer_options(recipe_, data_->train.sample, device));
   say(fmt::format("model: {} parameters in {} nodes", trainer_->parameter_count(), trainer_->graph().nodes.size()));
+  if (weights) load_initial_weights(*trainer_, *weights, recipe_.init, !part_);
   if (request_.verbose)
     std::fputs(layer_table(trace(Module(build_model(recipe_.model)), trainer_->graph().nodes.front().shape)).c_str(), stderr);
   environment_.data = fmt::format("{} ({}): {} + {} samples {}, {} classes", name_of(recipe_.data.source), data_->source,

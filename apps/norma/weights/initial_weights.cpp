@@ -1,0 +1,42 @@
+#include "apps/norma/weights/initial_weights.h"
+
+#include <fmt/format.h>
+
+#include "apps/norma/system/log.h"
+#include "apps/norma/weights/weights_table.h"
+#include "norma/error.h"
+#include "norma/files.h"
+#include "norma/text.h"
+
+namespace norma::app {
+
+namespace fs = std::filesystem;
+
+InitialWeights read_initial_weights(InitSection& init) {
+  std::error_code ec;
+  const fs::path file = fs::is_directory(init.file, ec) ? init.file / "model.safetensors" : init.file;
+  const std::string digest = sha256_of_file(file);
+  if (!init.sha256.empty() && init.sha256 != digest)
+    throw Error(ErrorKind::data,
+                fmt::format("{}: is not the file that init.sha256 means, {}: its digest is {}", file.string(), init.sha256, digest));
+  InitialWeights weights{file, load_weights(file, init.key)};
+  if (const std::string fault = first_fault(weights.checkpoint); !fault.empty())
+    throw Error(ErrorKind::data, fmt::format("{}: {}: no training can begin with it", file.string(), fault));
+  init.sha256 = digest;
+  return weights;
+}
+
+void load_initial_weights(Trainer& trainer, const InitialWeights& weights, const InitSection& init, bool tell) {
+  LoadReport report;
+  try {
+    report = trainer.load_model(weights.checkpoint,
+                                {.rename = init.renames(), .missing = init.missing, .extra = init.extra, .rename_word = "--init-rename"});
+  } catch (const Error& e) {
+    throw Error(e.kind(), weights.file.string() + ": " + e.what());
+  }
+  if (!tell) return;
+  log_info(fmt::format("weights: {}, sha256 {}{}", weights.file.string(), init.sha256, loading_table(report.tensors)));
+  for (const std::string& note : report.notes) log_info(note);
+}
+
+}  // namespace norma::app
