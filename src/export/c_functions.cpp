@@ -183,7 +183,7 @@ static void @_linear(const float *x, float *y, const WEIGHT *w, SCALESconst floa
           if (row < 0 || row >= h) continue;
           for (int q = begin; q < end; ++q) {
             const float v = x[row * w + q * sw + shift];
-            y[p * ow + q] = v > y[p * ow + q] ? v : y[p * ow + q];
+            y[p * ow + q] = v > y[p * ow + q] || v != v ? v : y[p * ow + q]; /* a NaN stays */
           }
         }
     }
@@ -235,13 +235,14 @@ static void @_standardise(float *y, int groups, int n, double eps) {
     mean /= n;
     for (int i = 0; i < n; ++i) variance += ((double)y[i] - mean) * ((double)y[i] - mean);
     root = sqrt(variance / n + eps);
-    for (int i = 0; i < n; ++i) y[i] = root > 0 ? (float)(((double)y[i] - mean) / root) : 0;
+    for (int i = 0; i < n; ++i) y[i] = root == 0 ? 0 : (float)(((double)y[i] - mean) / root);
   }
 }
 )",
      nullptr, true},
-    {"relu", R"(static void @_relu(float *y, int n) {
-  for (int i = 0; i < n; ++i) y[i] = y[i] > 0 ? y[i] : 0;
+    {"relu", R"(/* A NaN stays one. */
+static void @_relu(float *y, int n) {
+  for (int i = 0; i < n; ++i) y[i] = y[i] < 0 ? 0 : y[i];
 }
 )"},
     {"sigmoid", R"(static void @_sigmoid(float *y, int n) {

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <fstream>
+#include <limits>
 #include <optional>
 #include <string>
 #include <vector>
@@ -115,6 +116,31 @@ TEST(CSource, EveryLayerGivesTheOutputsOfPredictor) {
   for (const auto& [what, layer] : test::layers_of_odd_shapes()) add_each(compared, what, layer, test::odd_input.prepend(2), 5);
   EXPECT_GT(compared.size(), 150u);  // and with int8 and folded
   compared.expect_equal("-O0 " + test::c_sanitizers());
+}
+
+// Nothing hides a number that is none.
+TEST(CSource, NotANumberStaysOne) {
+  SKIP_WITHOUT_COMPILER();
+  test::CFunctions functions;
+  std::vector<std::string> what;
+  const auto add = [&](const Module& net, const Shape& sample) {
+    const Graph graph = trace(net, sample.prepend(1));
+    std::vector<float> x(static_cast<std::size_t>(sample.elements()), 1.0f);
+    x[1] = std::numeric_limits<float>::quiet_NaN();
+    what.push_back(graph.nodes.back().path);
+    functions.add(c_source(graph, random_model(graph, 1), {}, {.name = "nan" + std::to_string(what.size())}),
+                  "nan" + std::to_string(what.size()), x);
+  };
+  for (const ActivationTraits& t : activation_table)
+    if (t.act != Activation::none) add([act = t.act](Builder& b, Value x) { return b.activation(act, x); }, {2});
+  add(nn::MaxPool2d{}, {1, 2, 2});
+  add(nn::AvgPool2d{}, {1, 2, 2});
+  add(nn::GroupNorm{.groups = 1}, {2});
+  add(nn::Linear{.out = 1}, {2});
+  add(nn::Conv2d{.out = 1, .kernel = 2}, {1, 2, 2});
+  const std::vector<std::vector<float>> outputs = functions.run("-O2");
+  ASSERT_EQ(outputs.size(), what.size());
+  for (std::size_t f = 0; f < outputs.size(); ++f) EXPECT_TRUE(std::isnan(outputs[f].back())) << what[f];
 }
 
 // Values that are read twice, identities, outputs that are inputs, nodes on which nothing depends.
