@@ -7,8 +7,9 @@ set -eu
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 
 build_packages='g++ cmake make ninja-build libcli11-dev libspdlog-dev libfmt-dev nlohmann-json3-dev libtomlplusplus-dev
-  zlib1g-dev libssl-dev libcurl4-openssl-dev libpng-dev libonnx-dev libprotobuf-dev ca-certificates'
-test_packages='libgtest-dev librapidcheck-dev libboost-context-dev clang libclang-rt-dev python3-dev python3-venv pkgconf dpkg-dev zsh'
+  zlib1g-dev libssl-dev libcurl4-openssl-dev libpng-dev ca-certificates'
+test_packages='libgtest-dev librapidcheck-dev libboost-context-dev clang libclang-rt-dev libonnx-dev libprotobuf-dev python3-dev python3-venv
+  pkgconf dpkg-dev zsh'
 data_package=dataset-fashion-mnist # without it the data is downloaded
 browser_package= # without it tests/scripts/browser.sh is skipped; Ubuntu's is no browser but a pointer to a snap
 

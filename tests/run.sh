@@ -7,13 +7,13 @@
 #               may spill registers, for the oldest architecture and for Hopper ($CUDAARCHS: others); with nvdisasm their machine code
 #     cases     the inputs in ../shared/cases that once went wrong, if that folder exists
 #     example   norma installed into an empty folder, apps/examples built against it as a project of its own, and run
-#     shared    libnorma.so: its symbols, the package and the examples with it (tests/scripts/shared.sh)
 #     asan      clang++; the unit tests, and the CUDA kernels on an emulated GPU, under AddressSanitizer and UndefinedBehaviorSanitizer;
 #               every public header compiled on its own
 #     fuzz      the readers of files, fed with any bytes for a minute (tests/scripts/fuzz.sh), in the build of the job asan
 #     accuracy  four recipes with seeds 0 and 1, against the accuracy they must reach
 #   sh tests/run.sh deep            jobs of half an hour to many hours, which are not among all jobs:
 #     alone     every source file compiled on its own: the other jobs compile a folder's files together (cmake/Rooms.cmake)
+#     shared    libnorma.so: its symbols, the package and the examples with it (tests/scripts/shared.sh)
 #     seeds     as accuracy, over seeds 0 to 4
 #     long_fuzz as fuzz, for $NORMA_FUZZ_SECONDS (default 3600)
 #     faults    every kind of failing call at every call on files, and failing allocations (tests/scripts/faults.sh), which unit does at some
@@ -25,8 +25,8 @@
 set -eu
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 cd "$root"
-all_jobs='unit cases example shared asan fuzz accuracy'
-deep_jobs='alone seeds long_fuzz faults tsan mutants'
+all_jobs='unit cases example asan fuzz accuracy'
+deep_jobs='alone shared seeds long_fuzz faults tsan mutants'
 jobs=
 [ $# -gt 0 ] || jobs=$all_jobs
 for job in "$@"; do
