@@ -216,7 +216,7 @@ const char* name_of(LoadedTensor::How how) {
     case LoadedTensor::How::renamed: return "renamed";
     case LoadedTensor::How::by_order: return "by order";
     case LoadedTensor::How::kept: return "kept";
-    case LoadedTensor::How::zero: return "0";
+    case LoadedTensor::How::zero: return "read as 0";
     case LoadedTensor::How::ignored: return "ignored";
   }
   return "?";
