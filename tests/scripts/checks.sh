@@ -31,6 +31,21 @@ expect() {
 }
 key() { sed -n 's/.*"'"$2"'":"\{0,1\}\([^",}]*\).*/\1/p' "$1" | tail -n 1; } # key <file> <name>: last value in JSON lines
 
+# python_with <folder> <modules> <packages>: prints an interpreter that has the modules: $NORMA_PYTHON, python3, or one in a virtual
+# environment in the folder, into which pip installs the packages once. Prints nothing where pip reaches no package index.
+python_with() {
+  local venv=$1/venv-judges python
+  (
+    flock 9
+    for python in "${NORMA_PYTHON-}" python3 "$venv/bin/python"; do
+      [ -n "$python" ] && "$python" -c "import $2" 2>/dev/null && echo "$python" && exit
+    done
+    [ -x "$venv/bin/pip" ] || python3 -m venv "$venv" || exit
+    timeout 300 "$venv/bin/pip" install --quiet --disable-pip-version-check $3 || exit
+    "$venv/bin/python" -c "import $2" && echo "$venv/bin/python"
+  ) 9>"$venv.lock" 2>>"$venv.log"
+}
+
 cat >tiny.toml <<'RECIPE'
 [data]
 name = "digits"

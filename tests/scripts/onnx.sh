@@ -45,14 +45,8 @@ expect "a folder that cannot be made" 1 "/proc/none" export tiny /proc/none/net.
 check "... nothing of all this was written" "$(ls net.onnx 2>/dev/null | wc -l)" 0
 
 # ---- ONNX Runtime
-has_onnx() { [ -n "$1" ] && "$1" -c 'import numpy, onnx.reference, onnxruntime' 2>/dev/null; }
-venv=$build/venv-onnx
-for python in "${NORMA_PYTHON-}" python3 "$venv/bin/python"; do ! has_onnx "$python" || break; done
-if ! has_onnx "$python"; then
-  python3 -m venv "$venv" 2>/dev/null && timeout 300 "$venv/bin/pip" install --quiet --disable-pip-version-check onnx onnxruntime numpy \
-    >"$build/venv-onnx.log" 2>&1
-  has_onnx "$python" || { finish && skipped "no python with onnx and onnxruntime, and pip could not install them: \$NORMA_PYTHON names one"; exit; }
-fi
+python=$(python_with "$build" 'numpy, onnx.reference, onnxruntime' 'onnx onnxruntime numpy')
+[ -n "$python" ] || { finish && skipped "no python with onnx and onnxruntime, and pip could not install them: \$NORMA_PYTHON names one"; exit; }
 # ---- of the library
 mkdir cases
 "$models" cases cases >out 2>err

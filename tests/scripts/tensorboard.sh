@@ -1,13 +1,12 @@
 #!/usr/bin/env bash
 # What TensorBoard itself reads of norma train --tensorboard: each scalar of each epoch once, after an interrupted and a resumed run too.
-#   NORMA_PYTHON=<python with tensorboard> tests/scripts/tensorboard.sh [build directory]
+#   tests/scripts/tensorboard.sh [build directory]
+# Takes $NORMA_PYTHON, or python3, if it has tensorboard; else it installs that with pip into the build directory, once.
 [ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
-python=${NORMA_PYTHON:-python3}
-if ! "$python" -c 'import tensorboard' 2>/dev/null; then
-  echo "skipped: $python has no tensorboard; NORMA_PYTHON names one that has, such as that of a venv after pip install tensorboard"
-  exit 77
-fi
+build=$(realpath "${1:-build}")
 . "$(dirname "$0")/checks.sh"
+python=$(python_with "$build" tensorboard.backend.event_processing.event_accumulator 'tensorboard setuptools<81')
+[ -n "$python" ] || { echo "skipped: no python with tensorboard, and pip could not install it: \$NORMA_PYTHON names one"; exit 77; }
 
 cat >scalars.py <<'PYTHON'
 # Every scalar of a run directory: tag, step, value; then whether the wall times rise.
