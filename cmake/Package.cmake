@@ -22,6 +22,9 @@ if(BUILD_SHARED_LIBS)
 else()
   string(APPEND CPACK_DEBIAN_PACKAGE_SUGGESTS ", zlib1g-dev, libssl-dev") # which programs that hold libnorma.a are linked with
 endif()
+if(TARGET norma_onnx_writer)
+  string(APPEND CPACK_DEBIAN_PACKAGE_SUGGESTS ", libonnx-dev, libprotobuf-dev")
+endif()
 set(CPACK_DEBIAN_PACKAGE_DESCRIPTION "${PROJECT_DESCRIPTION}
 A command line and a C++20 library that train networks with batch norm and
 other norms. They need no Python, and every run gives the same bits.")

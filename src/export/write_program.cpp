@@ -1,5 +1,6 @@
 // Each kind of node as calls of C functions.
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -72,9 +73,10 @@ class ProgramWriter {
     const int to = new_buffer(y.elements());
     std::vector<CArgument> arguments{{from}, {to}};
     add_weights(arguments, c.bias);
+    const std::int64_t down = s.oh > 1 ? win.stride_h : 1, across = s.ow > 1 ? win.stride_w : 1;  // one never taken may be any number
     step("conv2d", std::move(arguments),
-         {c.groups, x[1] / c.groups, s.h, s.w, c.out / c.groups, s.oh, s.ow, win.kernel_h, win.kernel_w, win.stride_h, win.stride_w,
-          win.dilation_h, win.dilation_w});
+         {c.groups, x[1] / c.groups, s.h, s.w, c.out / c.groups, s.oh, s.ow, win.kernel_h, win.kernel_w, down, across, win.dilation_h,
+          win.dilation_w});
     program_.multiplications += y.elements() * (x[1] / c.groups) * c.kernel.h * c.kernel.w;
     return to;
   }
@@ -291,9 +293,9 @@ class ProgramWriter {
 
   int standardised(std::int64_t groups, std::int64_t each, double eps, std::int64_t channels, bool scale, bool shift) {
     const int to = own_input();
-    char text[40];
-    std::snprintf(text, sizeof text, "%.17g", eps);
-    step("standardise", {{to}, {-1, std::to_string(groups)}, {-1, std::to_string(each)}, {-1, text}});
+    char text[40];  // in any locale
+    const std::string literal(text, std::to_chars(text, text + sizeof text, eps).ptr);
+    step("standardise", {{to}, {-1, std::to_string(groups)}, {-1, std::to_string(each)}, {-1, literal}});
     if (!scale && !shift) return to;
     CArgument scales = scale ? array("scale", values("weight")) : CArgument{-1, "0"};
     scale_and_shift(to, channels, std::move(scales), shift ? array("shift", values("bias")) : CArgument{-1, "0"});

@@ -15,7 +15,7 @@ struct TypeInfo {
   std::size_t bits;
   DType read_as;
 };
-constexpr TypeInfo types[] = {
+constexpr TypeInfo type_table[] = {
     {StoredAs::f32, "F32", 32, DType::f32},          {StoredAs::u8, "U8", 8, DType::u8},
     {StoredAs::i32, "I32", 32, DType::i32},          {StoredAs::i64, "I64", 64, DType::i64},
     {StoredAs::f16, "F16", 16, DType::f32},          {StoredAs::bf16, "BF16", 16, DType::f32},
@@ -29,7 +29,7 @@ constexpr TypeInfo types[] = {
     {StoredAs::unknown, "?", 0, DType::bytes},
 };
 
-const TypeInfo& info(StoredAs type) { return types[static_cast<std::size_t>(type)]; }
+const TypeInfo& info(StoredAs type) { return type_table[static_cast<std::size_t>(type)]; }
 
 }  // namespace
 
@@ -38,8 +38,8 @@ std::size_t size_of(StoredAs type) { return info(type).bits / 8; }
 DType read_as(StoredAs type) { return info(type).read_as; }
 
 StoredAs stored_type(std::string_view name) {
-  const auto* const found = std::ranges::find_if(types, [&](const TypeInfo& t) { return name == t.name; });
-  return found == std::end(types) ? StoredAs::unknown : found->type;
+  const auto* const found = std::ranges::find_if(type_table, [&](const TypeInfo& t) { return name == t.name; });
+  return found == std::end(type_table) ? StoredAs::unknown : found->type;
 }
 
 std::optional<std::uint64_t> byte_count(std::span<const std::int64_t> shape, std::size_t element) {

@@ -120,14 +120,13 @@ std::string rename_line(std::span<const std::pair<const LayerTensors*, const Lay
 std::string proposed_renames(const Checkpoint& checkpoint, std::span<const std::string> names, std::span<const NeededTensor> needed,
                              const std::string& rename_word) {
   const Unpaired u = unpaired(checkpoint, names, needed);
-  const Forms of_net = by_form(u.net);
-  Forms of_file = by_form(u.file);
+  const Forms of_net = by_form(u.net), of_file = by_form(u.file);
   std::vector<std::pair<const LayerTensors*, const LayerTensors*>> pairs;
-  for (const LayerTensors& l : u.file) {
+  for (const LayerTensors& l : u.file) {  // the only ones of their form: a file's order need not be the net's
     const auto net = of_net.find(l.form);
-    const std::vector<const LayerTensors*>& alike = of_file[l.form];
-    if (l.form.empty() || net == of_net.end() || net->second.size() != alike.size()) continue;
-    pairs.emplace_back(&l, net->second[static_cast<std::size_t>(std::ranges::find(alike, &l) - alike.begin())]);
+    if (l.form.empty() || net == of_net.end() || net->second.size() != 1 || of_file.at(l.form).size() != 1) continue;
+    if (std::ranges::any_of(u.paired, [&](const auto& p) { return p.first.form == l.form; })) continue;
+    pairs.emplace_back(&l, net->second[0]);
   }
   return rename_line(pairs, rename_word);
 }
@@ -164,6 +163,12 @@ std::optional<OrderedMatch> match_by_order(const Checkpoint& checkpoint, std::sp
   std::vector<std::pair<const LayerTensors*, const LayerTensors*>> pairs;
   for (const auto& [of_the_file, of_the_net] : u.paired) pairs.emplace_back(&of_the_file, &of_the_net);
   for (const LayerTensors* l : file) pairs.emplace_back(l, partner[l]);
+  // Those that a name pairs, too: a number may stand for another layer in the net.
+  std::ranges::stable_sort(pairs, [](const auto& a, const auto& b) { return compare(a.first->path, b.first->path).less; });
+  for (std::size_t i = 1; i < pairs.size(); ++i)
+    if (compare(pairs[i - 1].first->path, pairs[i].first->path).by_number &&
+        pairs[i].second->tensors.front() < pairs[i - 1].second->tensors.front())
+      return {};
   OrderedMatch match{std::vector<const StoredTensor*>(needed.size()), std::string(file[0]->path), std::string(partner[file[0]]->path)};
   std::size_t matched = 0;
   for (const auto& [of_the_file, of_the_net] : pairs)

@@ -147,7 +147,9 @@ class Matching {
 
  private:
   static void add_without_prefix(const std::vector<std::string>& names, std::vector<std::vector<std::string>>& ways) {
-    for (std::size_t dot = names[0].find('.'); dot != std::string::npos; dot = names[0].find('.', dot + 1)) {
+    constexpr int most_parts = 16;  // each way has all names
+    std::size_t dot = names[0].find('.');
+    for (int parts = 0; parts < most_parts && dot != std::string::npos; ++parts, dot = names[0].find('.', dot + 1)) {
       const std::string_view prefix = std::string_view(names[0]).substr(0, dot + 1);
       if (!std::ranges::all_of(names, [&](const std::string& n) { return n.starts_with(prefix); })) return;
       std::vector<std::string>& shorter = ways.emplace_back();
@@ -198,8 +200,17 @@ std::vector<LoadedTensor> rows_of(const Checkpoint& checkpoint, std::span<const 
 
 MatchedTensors finished(const Checkpoint& checkpoint, std::span<const NeededTensor> needed, Tensors found, std::string note = {},
                         bool by_order = false, const LoadOptions& options = {}) {
-  for (std::size_t i = 0; i < needed.size(); ++i)
-    if (found[i]) require_fit(*found[i], needed[i]);
+  for (std::size_t i = 0; i < needed.size(); ++i) {
+    if (!found[i]) continue;
+    try {
+      require_fit(*found[i], needed[i]);
+    } catch (const Error& e) {
+      const std::string layer = found[i]->name.substr(0, found[i]->name.rfind('.'));
+      if (options.missing != LoadOptions::Missing::keep || options.extra != LoadOptions::Extra::ignore) throw;
+      throw Error(e.kind(), e.what() + std::string("; to keep the net's own: ") + options.rename_word + " '" + shown_name(layer) +
+                                ".*=unused." + shown_name(layer) + ".*'");
+    }
+  }
   std::vector<LoadedTensor> rows = rows_of(checkpoint, needed, found, by_order, options);
   return {std::move(found), std::move(note), std::move(rows)};
 }

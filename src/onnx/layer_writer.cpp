@@ -63,7 +63,7 @@ class LayerWriter {
     const Shape& s = layer_.node.shape;
     std::vector<std::int64_t> back{0}, per_channel;  // 0: the batch, as it is
     for (int i = 1; i < s.rank(); ++i) back.push_back(s[i]), per_channel.push_back(i == 1 ? s[1] : 1);
-    const std::string grouped = step("Reshape", {x(), integers("grouped", {0, n.groups, -1})});
+    const std::string grouped = step("Reshape", {x(), integers("grouped", {0, n.groups, s.with_batch(1).elements() / n.groups})});
     const std::string normalised =
         step("InstanceNormalization", {grouped, scale(false, {n.groups}), shift(false, {n.groups})}, {epsilon(n.eps)});
     const std::vector<std::string> flat{normalised, integers("shape", back)};

@@ -150,6 +150,9 @@ class Unpickler {
     if (m == "torch._utils" && n == "_rebuild_tensor_v2") return known(Global::rebuild_tensor);
     if (m == "torch._utils" && n == "_rebuild_parameter") return known(Global::rebuild_parameter);
     if ((m == "torch" || m == "torch.storage") && n.ends_with("Storage")) return known(Global::storage_type);
+    if (m == "torch._utils" && n.starts_with("_rebuild_"))
+      fail("holds a tensor of a kind that norma does not read (" + shown_name(n) +
+           "): save it as float32, tensor.float(), or leave it out");
     fail("holds " + shown_name(m) + "." + shown_name(n) +
          ", code that unpickling would execute; norma executes none: save the state_dict alone, torch.save(model.state_dict(), FILE)");
   }
@@ -158,6 +161,11 @@ class Unpickler {
     if (tuple.kind != Kind::tuple || tuple.count < kinds.size()) return false;
     for (std::size_t i = 0; i < kinds.size(); ++i)
       if (p_.item(tuple, i).kind != *(kinds.begin() + i)) return false;
+    return true;
+  }
+  // Looked at whenever a tensor is made of it, which may be often.
+  bool few_dimensions(const PickleValue& shape) const {
+    if (shape.count > max_rank) fail("has a tensor of more than " + std::to_string(max_rank) + " dimensions, more than norma reads");
     return true;
   }
   bool whole_numbers(const PickleValue& tuple) const {
@@ -186,8 +194,8 @@ class Unpickler {
         break;
       case Global::rebuild_tensor:  // (storage, offset, shape, strides, requires_grad, hooks)
         if (fits(arguments, {Kind::storage, Kind::integer, Kind::tuple, Kind::tuple}) && p_.item(arguments, 1).value >= 0 &&
-            p_.item(arguments, 2).count == p_.item(arguments, 3).count && whole_numbers(p_.item(arguments, 2)) &&
-            whole_numbers(p_.item(arguments, 3))) {
+            p_.item(arguments, 2).count == p_.item(arguments, 3).count && few_dimensions(p_.item(arguments, 2)) &&
+            whole_numbers(p_.item(arguments, 2)) && whole_numbers(p_.item(arguments, 3))) {
           keep(4);
           p_.tensors.push_back({static_cast<std::size_t>(p_.item(arguments, 0).value), p_.item(arguments, 1).value, p_.item(arguments, 2),
                                 p_.item(arguments, 3)});

@@ -106,7 +106,7 @@ class Reader {
  public:
   Reader(ZipFile& zip, const Pickle& pickle, std::string folder) : zip_(zip), p_(pickle), folder_(std::move(folder)) {
     for (const ZipEntry& e : zip_.entries())
-      if (e.name.starts_with(folder_ + "data/")) room_ += 2 * e.size;  // halves become floats
+      if (e.method == 0 && e.name.starts_with(folder_ + "data/")) room_ += 2 * e.size;  // halves become floats
   }
 
   Checkpoint read(const std::vector<PickleValue>& box) {

@@ -35,6 +35,8 @@ TEST(MetricsCsv, IsKnownByItsContents) {
   const std::string header = csv_header(), row = csv_row(epoch(1), "cpu (avx2, 1 thread)"), next = csv_row(epoch(2), "say \"cpu\", or not");
   for (std::size_t cut = 0; cut <= next.size(); ++cut) EXPECT_TRUE(is_csv(header + row + next.substr(0, cut))) << cut;
   for (std::size_t cut = 0; cut <= header.size(); ++cut) EXPECT_TRUE(is_csv(header.substr(0, cut))) << cut;
+  for (const std::string other : {"my note 1\nmy note 2\n", "2,0.5\nmine", "2,1,2,3,4,5,6,7,8,9,10,11"})
+    EXPECT_FALSE(is_csv(header + row + other)) << other;
   for (const std::string other : {"mine\n", "epoch,loss\r\n", "\r\n"}) EXPECT_FALSE(is_csv(other)) << other;
   for (const std::string other :
        {"mine\r\n", "\r\n", "1,2\r\n", "0,1,,,,0.0,0.0,1.0,0.0,00ff,cpu\r\n", "1,1.50,,,,0.0,0.0,1.0,0.0,00ff,cpu\r\n",

@@ -313,6 +313,12 @@ TEST(CSource, Int8IsAQuarterAndNearestToTheWeights) {
   EXPECT_EQ(model.find("fc1.bias")->floats(), whole.model.find("fc1.bias")->floats());
 }
 
+// One that no window takes may be any number, and the C counts in int.
+TEST(CSource, AStrideThatIsNeverTakenIsOne) {
+  const Graph graph = trace(nn::Conv2d{.out = 1, .kernel = 3, .stride = 100'000'000}, {1, 1, 5, 5});
+  EXPECT_EQ(c_source(graph, random_model(graph, 1), {}).text.find("100000000"), std::string::npos);
+}
+
 TEST(CSource, IdentifiersAreValidAndDiffer) {
   const Module net = nn::Sequential{{"a-b", nn::Linear{.out = 3}},
                                     {"a_b", nn::Linear{.out = 3}},

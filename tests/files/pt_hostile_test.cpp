@@ -145,6 +145,21 @@ TEST_F(PtHostile, NothingIsReadBeyondAStorage) {
   pickle_refused(pickle("}(" + integer(3) + tensor("0", 9, 0, {3}, {1}) + "u"), {"no text"});
 }
 
+// A part that is compressed only claims its size.
+TEST_F(PtHostile, AClaimedSizeIsNoRoom) {
+  std::vector<ZipPart> parts = torch_parts(pickle(dict({{"w", tensor("0", 1, 0, {1 << 28}, {0})}})), {little(1.0f)});
+  parts.push_back({.name = "archive/data/x", .bytes = "x", .method = 8, .wrong_size = std::int64_t{1} << 30});
+  refused(zip_of(parts), {"f.pt"});
+  parts.back().wrong_size = 0;
+  refused(zip_of(parts), {"twice the file"});
+}
+
+TEST_F(PtHostile, ShapesAreShort) {
+  const std::vector<std::int32_t> ones(65, 1);
+  pickle_refused(pickle(dict({{"w", tensor("0", 9, 0, ones, ones)}})), {"more than 64 dimensions"});
+  pickle_refused(pickle("ctorch._utils\n_rebuild_tensor_v3\n)R"), {"_rebuild_tensor_v3", "a kind that norma does not read"});
+}
+
 TEST_F(PtHostile, NumbersThatNormaCannotKeepAreRefused) {
   const auto with = [](const std::string& name, const std::string& storage, const std::string& bytes, std::int32_t elements) {
     return zip_of(torch_parts(pickle(dict({{name, tensor("0", elements, 0, {elements}, {1}, storage)}})), {bytes}));

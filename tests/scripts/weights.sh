@@ -90,6 +90,9 @@ expect "train --init-missing alone" 2 "init.file is missing" train small.toml --
 expect "train --init: code" 3 "holds __main__.Counted" train small.toml --init "$torch/module.pt" --out x
 expect "train --init: no such file" 3 "cannot be read" train small.toml --init none.pt --out x
 printf '[init]\nfile = "same.safetensors"\nrename = ["0.*=conv1.*", "1.*=bn1.*", "4.*=fc1.*", "5.*=bn2.*", "7.*=fc2.*"]\n' | cat small.toml - >recipe.toml
+before=$(sha256sum <run/model.safetensors)
+expect "train --init RUN --out RUN --force" 2 "--force would remove that file" train small.toml --init run --out run --force
+check "... leaves the run as it was" "$(sha256sum <run/model.safetensors)" "$before"
 expect "[init] in a recipe" 0 "16 tensors: 16 renamed" train recipe.toml --out by_recipe
 expect "[init] with an unknown key" 2 'did you mean "file"' train small.toml --set init.fiel=x --out x
 check "nothing is left of what was refused" "$(ls -d x 2>/dev/null)" ""

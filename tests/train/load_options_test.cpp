@@ -9,6 +9,7 @@
 
 #include "norma/norma.h"
 #include "tests/support/expect_error.h"
+#include "tests/support/peak_memory.h"
 #include "tests/support/torch_files.h"
 #include "tests/support/trainer_cases.h"
 
@@ -211,6 +212,57 @@ TEST(LoadOptions, WhatCouldBeReadInTwoWaysIsRefusedWithALineToPaste) {
     Trainer own{net, options()};
     own.load_model(with_layers({{"conv1", "7"}, {"bn1", "1"}, {"fc1", "5"}}));
   });
+}
+
+// "2" of the file is the net's "1", though the net has a "2" of that shape.
+TEST(LoadOptions, ANumberThatStandsForAnotherLayerIsRefused) {
+  const auto layers = [](const std::vector<std::string>& names) {
+    std::vector<std::int64_t> last{2, 10};
+    Checkpoint c;
+    for (const std::string& name : names) {
+      const std::vector<float> weight(name == names.back() ? 20 : 100, 1), bias(name == names.back() ? 2 : 10, 1);
+      c.tensors.push_back(StoredTensor::from(name + ".weight", name == names.back() ? last : std::vector<std::int64_t>{10, 10}, weight));
+      c.tensors.push_back(StoredTensor::from(name + ".bias", {static_cast<std::int64_t>(bias.size())}, bias));
+    }
+    return c;
+  };
+  const nn::Linear wide{.out = 10};
+  Trainer t{nn::Sequential{{"0", wide}, {"1", wide}, {"2", wide}, {"3", wide}, {"out", nn::Linear{.out = 2}}}, {.input = {10}}};
+  expect_error(ErrorKind::data, {"checkpoint has no tensor"}, [&] { t.load_model(layers({"0", "2", "4", "6", "8"}), LoadOptions{}); });
+  EXPECT_EQ(counts(t.load_model(layers({"0", "1", "2", "3", "8"}), LoadOptions{})),
+            (std::map<How, int>{{How::as_is, 8}, {How::by_order, 2}}));
+}
+
+// A file's order need not be the net's, so layers of one shape are no proposal.
+TEST(LoadOptions, ProposesOnlyWhatIsCertain) {
+  const auto named = [](const std::vector<std::string>& names) {
+    Checkpoint c;
+    for (const std::string& name : names) c.tensors.push_back(StoredTensor::from(name + ".weight", {3, 3}, std::vector<float>(9, 1)));
+    c.tensors.push_back(StoredTensor::from("head.weight", {2, 3}, std::vector<float>(6, 1)));
+    return c;
+  };
+  const nn::Linear plain{.out = 3, .bias = false};
+  Trainer t{nn::Sequential{{"one", plain}, {"two", plain}, {"out", nn::Linear{.out = 2, .bias = false}}}, {.input = {3}}};
+  try {
+    t.load_model(named({"after", "before"}), LoadOptions{});
+    FAIL() << "names that are not the net's are refused";
+  } catch (const Error& e) {
+    const std::string said = e.what();
+    EXPECT_NE(said.find("rename 'head.*=out.*'"), std::string::npos) << said;
+    EXPECT_EQ(said.find("after.*"), std::string::npos) << said;
+  }
+}
+
+TEST(LoadOptions, NamesOfManyPartsTakeNoMemory) {
+  std::string name;
+  for (int i = 0; i < 20'000; ++i) name += "a.";
+  Checkpoint c;
+  c.tensors.push_back(StoredTensor::from(name + "w", {1}, std::vector<float>{1}));
+  Trainer t{net, options()};
+  if (!test::forget_peak_memory()) GTEST_SKIP() << "this kernel does not forget a peak of memory";
+  const std::int64_t before = test::peak_memory();
+  expect_error(ErrorKind::data, {"checkpoint has no tensor"}, [&] { t.load_model(c, LoadOptions{}); });
+  EXPECT_LT(test::peak_memory() - before, 100'000);
 }
 
 TEST(LoadOptions, NumbersWithOtherShapesAreNoMatch) {

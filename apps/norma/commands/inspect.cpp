@@ -195,7 +195,7 @@ template <class Tensor>
   std::vector<std::string> known;
   for (const Tensor& t : tensors)
     if (const std::string of = t.name.substr(0, t.name.rfind('.')); known.size() < most && (known.empty() || known.back() != of))
-      known.push_back(of);
+      known.push_back(printable(of));
   const std::string near = did_you_mean(layer, known);
   const bool more = known.size() > shown;
   if (more) known.resize(shown);

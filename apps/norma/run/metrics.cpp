@@ -152,7 +152,12 @@ bool is_csv(std::string_view text) {
       return false;
     }
   }
-  return true;
+  // A row that a kill cut: an epoch's number first, and no line more. The text of a device, in quotes, may hold one.
+  if (text.empty()) return true;
+  const std::vector<std::string> fields = fields_of(text);
+  const bool in_quotes = std::ranges::count(text, '"') % 2 != 0;
+  return fields.size() <= to_json(EpochMetrics{}, "").size() && (in_quotes || text.find('\n') == std::string_view::npos) &&
+         std::ranges::all_of(fields[0], [](char c) { return c >= '0' && c <= '9'; });
 }
 
 }  // namespace norma::app

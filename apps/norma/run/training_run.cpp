@@ -102,6 +102,7 @@ TrainingRun::TrainingRun(const TrainRequest& request, Recipe recipe, std::option
 void TrainingRun::begin() {
   // Refused at once, not after the data has been read.
   if (!run_ && !request_.out.empty()) RunDirectory::check(request_.out, request_.force);
+  if (!run_ && request_.force) refuse_own_weights(recipe_.init.file, request_.out);
   std::optional<InitialWeights> weights;  // a checkpoint has them in it: their file may be gone
   if (run_ && recipe_.init.sha256.empty()) recipe_.init.sha256 = parse_recipe(source_of(*run_)).init.sha256;
   if (!recipe_.init.file.empty() && !(run_ && run_->has_checkpoint())) weights = read_initial_weights(recipe_.init);

@@ -12,13 +12,31 @@ namespace norma::app {
 
 namespace fs = std::filesystem;
 
-InitialWeights read_initial_weights(InitSection& init) {
+namespace {
+
+fs::path weights_in(const fs::path& file) {
   std::error_code ec;
-  const fs::path file = fs::is_directory(init.file, ec) ? init.file / "model.safetensors" : init.file;
+  return fs::is_directory(file, ec) ? file / "model.safetensors" : file;
+}
+
+}  // namespace
+
+void refuse_own_weights(const fs::path& file, const fs::path& run) {
+  std::error_code ec;
+  if (file.empty() || !fs::equivalent(fs::weakly_canonical(weights_in(file), ec).parent_path(), run, ec)) return;
+  throw Error(ErrorKind::usage, fmt::format("--init {}: --force would remove that file with the run in {}; name another folder with --out",
+                                            file.string(), run.string()));
+}
+
+InitialWeights read_initial_weights(InitSection& init) {
+  const fs::path file = weights_in(init.file);
   const std::string digest = sha256_of_file(file);
   if (!init.sha256.empty() && init.sha256 != digest)
-    throw Error(ErrorKind::data,
-                fmt::format("{}: is not the file that init.sha256 means, {}: its digest is {}", file.string(), init.sha256, digest));
+    throw Error(
+        ErrorKind::data,
+        fmt::format("{}: is not the file that init.sha256 means, {}: its digest is {}; put that file back, or train anew in another "
+                    "folder (in a recipe: remove init.sha256)",
+                    file.string(), init.sha256, digest));
   InitialWeights weights{file, load_weights(file, init.key)};
   if (const std::string fault = first_fault(weights.checkpoint); !fault.empty())
     throw Error(ErrorKind::data, fmt::format("{}: {}: no training can begin with it", file.string(), fault));

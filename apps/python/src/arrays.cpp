@@ -34,9 +34,9 @@ bool is_torch(nb::handle object) {
 }
 
 bool contiguous(const Array& a) {
+  if (a.size() == 0) return true;
   std::int64_t step = 1;
   for (std::size_t i = a.ndim(); i-- > 0;) {
-    if (a.shape(i) == 0) return true;
     if (a.shape(i) != 1 && a.stride(i) != step) return false;
     step *= static_cast<std::int64_t>(a.shape(i));
   }

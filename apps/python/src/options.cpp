@@ -115,7 +115,8 @@ CustomLoss loss_of(const nb::object& function, CustomLoss::Against against) {
     if (gradient.empty()) return value;  // an evaluation
     const Array given = array_of(result[1], "gradient");
     const std::span<const float> values = floats_of(given, "gradient");
-    if (values.size() != gradient.size())
+    const bool rows_given = given.ndim() == 2 && given.shape(0) == samples;
+    if (values.size() != gradient.size() || (given.ndim() != 1 && !rows_given))
       usage("a loss's gradient has shape " + shape_text(given) + ", the outputs are (" + std::to_string(samples) + ", " +
             std::to_string(gradient.size() / std::max<std::size_t>(1, samples)) + ")");
     std::ranges::copy(values, gradient.begin());
@@ -165,7 +166,8 @@ Shape shape_of(const nb::object& input) {
   const nb::list sizes = PyIndex_Check(input.ptr()) ? nb::list(nb::make_tuple(input)) : nb::list(input);
   if (nb::len(sizes) != 1 && nb::len(sizes) != 3) usage("input: must be a sample's shape, (C, H, W) or (F,), got " + text_of(input));
   std::int64_t d[3] = {};
-  for (std::size_t i = 0; i < nb::len(sizes); ++i) d[i] = nb::cast<std::int64_t>(sizes[i]);
+  for (std::size_t i = 0; i < nb::len(sizes); ++i)
+    if (!nb::try_cast(sizes[i], d[i])) usage("input: must be whole numbers, got " + text_of(input));
   return nb::len(sizes) == 1 ? Shape{d[0]} : Shape{d[0], d[1], d[2]};
 }
 

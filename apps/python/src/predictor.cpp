@@ -5,6 +5,8 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include <cstdint>
+
 #include "modules.h"
 #include "options.h"
 #include "state_dict.h"
@@ -33,6 +35,12 @@ struct Asked {
     bool fits = into.ndim() == static_cast<std::size_t>(shape.rank());
     for (int i = 0; fits && i < shape.rank(); ++i) fits = static_cast<std::int64_t>(into.shape(static_cast<std::size_t>(i))) == shape[i];
     if (!fits) throw Error(ErrorKind::usage, "out has another shape than the outputs, " + to_string(shape));
+    const auto begin = [](const auto& span) { return reinterpret_cast<std::uintptr_t>(span.data()); };
+    const std::uintptr_t x_begin = s.view.bytes.empty() ? begin(s.view.floats) : begin(s.view.bytes);
+    const std::uintptr_t x_end = x_begin + s.view.bytes.size_bytes() + s.view.floats.size_bytes();
+    const auto out_begin = reinterpret_cast<std::uintptr_t>(into.data());
+    if (out_begin < x_end && x_begin < out_begin + into.size() * sizeof(float))
+      throw Error(ErrorKind::usage, "out shares memory with x: give it an array of its own");
     {
       const nb::gil_scoped_release others;
       const std::span<float> outputs(into.data(), into.size());

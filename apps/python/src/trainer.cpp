@@ -31,8 +31,23 @@ Mode mode_of(const std::string& name) {
 
 std::vector<std::string> texts(const nb::list& list) {
   std::vector<std::string> all;
-  for (nb::handle item : list) all.push_back(nb::cast<std::string>(item));
+  for (nb::handle item : list)
+    if (!nb::try_cast(item, all.emplace_back())) throw nb::type_error("names must be strings");
   return all;
+}
+
+// An array of these sizes, or a flat one of as many numbers.
+void require_shape(const Array& a, const std::string& name, const std::vector<std::size_t>& sizes) {
+  bool same = a.ndim() == sizes.size();
+  std::size_t count = 1;
+  std::string wanted;
+  for (std::size_t i = 0; i < sizes.size(); ++i) {
+    same = same && a.shape(i) == sizes[i];
+    count *= sizes[i];
+    wanted += (i ? ", " : "") + std::to_string(sizes[i]);
+  }
+  if (!same && (a.ndim() != 1 || a.size() != count))
+    throw Error(ErrorKind::usage, name + " has shape " + shape_text(a) + ", it must have (" + wanted + (sizes.size() == 1 ? ",)" : ")"));
 }
 
 class PythonTrainer {
@@ -60,7 +75,10 @@ class PythonTrainer {
       options.on_step = [&](const Progress& p) {
         const nb::gil_scoped_acquire lock;
         Signals::look_now();
-        return on_step(p).ptr() != Py_False;
+        const nb::object go_on = on_step(p);
+        const int is_false = PyObject_RichCompareBool(go_on.ptr(), Py_False, Py_EQ);  // numpy's, too
+        if (is_false < 0) throw nb::python_error();
+        return is_false == 0;
       };
     if (!on_epoch.is_none())
       options.on_epoch = [&](const EpochMetrics& m) {
@@ -76,11 +94,15 @@ class PythonTrainer {
   }
   Given<float> forward(nb::handle x) {
     const Samples s = samples_of(x, nb::none(), "forward", type_);
-    return outputs(s, unlocked([&] { return trainer_.forward(batch_of(s)); }));
+    Given<float> y = outputs(s, unlocked([&] { return trainer_.forward(batch_of(s)); }));
+    forward_.clear();
+    for (std::size_t i = 0; i < y.ndim(); ++i) forward_.push_back(y.shape(i));
+    return y;
   }
   void backward(nb::handle gradient, bool accumulate) {
     const Array a = array_of(gradient, "gradient");
     const std::span<const float> values = floats_of(a, "gradient");
+    if (!forward_.empty()) require_shape(a, "gradient", forward_);
     unlocked([&] { trainer_.backward(values, accumulate); });
   }
   double update(std::optional<double> rate) {
@@ -89,6 +111,8 @@ class PythonTrainer {
   void set_gradient(const std::string& name, nb::handle values) {
     const Array a = array_of(values, "values");
     const std::span<const float> floats = floats_of(a, "values");
+    for (const ParameterInfo& p : trainer_.unfused_graph().parameters())
+      if (p.name == name) require_shape(a, "values", sizes_of(p.shape));
     unlocked([&] { trainer_.set_gradient(name, floats); });
   }
   Evaluation evaluate(nb::handle x, nb::handle y) {
@@ -158,6 +182,7 @@ class PythonTrainer {
 
   Trainer trainer_;
   SampleType type_;
+  std::vector<std::size_t> forward_;  // sizes of the last forward's outputs
 };
 
 }  // namespace

@@ -161,6 +161,25 @@ class Misuse(Test):
         self.refused(ValueError, "targets hold", trainer_of(mlp(), input=2, loss=norma.MSELoss()).fit, self.x,
                      np.zeros((320, 3), np.float32))
         self.refused(norma.UsageError, "input: must be a sample's shape", norma.Trainer, mlp(), input=(2, 3))
+        self.refused(norma.UsageError, "input: must be whole numbers", norma.Trainer, mlp(), input=(2.0,))
+        trainer = trainer_of(mlp(), input=2)
+        y = trainer.forward(self.x[:8])
+        self.refused(norma.UsageError, "gradient has shape (2, 8), it must have (8, 2)", trainer.backward, np.zeros((2, 8), np.float32))
+        trainer.backward(np.zeros_like(y))
+        weight = trainer.read("fc1.weight")
+        self.refused(norma.UsageError, "values has shape", trainer.set_gradient, "fc1.weight", np.zeros(weight.T.shape, np.float32))
+        transposed = norma.CustomLoss(lambda outputs, targets: (1.0, np.zeros(outputs.T.shape, np.float32)))
+        self.refused(norma.UsageError, "gradient", trainer_of(mlp(), input=2, loss=transposed).fit, self.x, np.zeros((320, 2), np.float32))
+
+    def test_no_samples(self):
+        predictor = norma.Predictor(mlp(), self.points.state_dict(), input=2)
+        self.assertEqual(predictor.predict(np.zeros((0, 2), np.float32)).shape, (0, 2))
+        self.assertEqual(self.images.predict(np.zeros((0, 1, 28, 28), np.uint8)).shape[0], 0)
+
+    def test_outputs_lie_apart(self):
+        predictor = norma.Predictor(mlp(), self.points.state_dict(), input=2)
+        both = np.zeros((9, 2), np.float32)
+        self.refused(norma.UsageError, "out shares memory with x", predictor.predict, both[:-1], both[1:])
 
     def test_other_values(self):
         self.refused(norma.DataError, "of sample 0 is outside 0..1", self.points.fit, self.x, self.y + 2)
@@ -174,6 +193,7 @@ class Misuse(Test):
         self.refused(TypeError, "fc1.weight is float64", self.points.load_state_dict, 
                      {**state, "fc1.weight": state["fc1.weight"].astype(float)})
         self.refused(norma.UsageError, "nothing", self.points.read, "nothing")
+        self.refused(TypeError, "names must be strings", self.points.observe, [1], self.x, self.y)
 
     def test_options(self):
         self.refused(norma.UsageError, "batch_size: must be an integer from 1", norma.Trainer, mlp(), input=2, batch_size=0)

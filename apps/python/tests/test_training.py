@@ -100,6 +100,11 @@ class Bits(Test):
 
 
 class Learning(Test):
+    def test_a_false_of_numpy_ends_a_fit(self):
+        trainer = trainer_of(mlp(), input=2, batch_size=32)
+        self.assertFalse(trainer.fit(self.circles.train, epochs=1, on_step=lambda p: np.float64(p.batch) < 2))
+        self.assertLess(trainer.steps_done, 4)
+
     def test_history_evaluation_and_prediction_agree(self):
         seen = []
         trainer = trainer_of(lenet(), input=(1, 28, 28), batch_size=64, optimizer=norma.Adam(lr=3e-3))
