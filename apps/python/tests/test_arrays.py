@@ -174,7 +174,8 @@ class Misuse(Test):
     def test_no_samples(self):
         predictor = norma.Predictor(mlp(), self.points.state_dict(), input=2)
         self.assertEqual(predictor.predict(np.zeros((0, 2), np.float32)).shape, (0, 2))
-        self.assertEqual(self.images.predict(np.zeros((0, 1, 28, 28), np.uint8)).shape[0], 0)
+        images = norma.Predictor(lenet(), self.images.state_dict(), input=(1, 28, 28))
+        self.assertEqual(images.predict(np.zeros((0, 1, 28, 28), np.uint8)).shape, (0, 10))
 
     def test_outputs_lie_apart(self):
         predictor = norma.Predictor(mlp(), self.points.state_dict(), input=2)
