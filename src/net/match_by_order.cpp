@@ -125,7 +125,7 @@ std::string proposed_renames(const Checkpoint& checkpoint, std::span<const std::
   for (const LayerTensors& l : u.file) {  // the only ones of their form: a file's order need not be the net's
     const auto net = of_net.find(l.form);
     if (l.form.empty() || net == of_net.end() || net->second.size() != 1 || of_file.at(l.form).size() != 1) continue;
-    if (std::ranges::any_of(u.paired, [&](const auto& p) { return p.first.form == l.form; })) continue;
+    if (std::ranges::any_of(u.paired, [&](const auto& p) { return p.first.form == l.form && has_number(p.first.path); })) continue;
     pairs.emplace_back(&l, net->second[0]);
   }
   return rename_line(pairs, rename_word);

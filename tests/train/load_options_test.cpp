@@ -206,7 +206,7 @@ TEST(LoadOptions, WhatCouldBeReadInTwoWaysIsRefusedWithALineToPaste) {
           {"layers a.0 and b.0 have the same shapes, and no number says which comes first",
            "--rename 'a.0.*=conv1.*' --rename 'b.0.*=conv2.*'"});
   refused(twin_weights({{"conv1", "c"}}), {"conv1.weight, conv1.bias", "--rename 'c.*=conv1.*'"});
-  refused(twin_weights({{"fc1", "5.a"}, {"fc2", "6.a"}, {"fc3", "head"}}), {"--rename '6.a.*=fc2.*'"});
+  refused(twin_weights({{"fc1", "5.a"}, {"fc2", "6.a"}, {"fc3", "head"}}), {"--rename '5.a.*=fc1.*'"});
   // The convolutions' order is not the net's.
   expect_error(ErrorKind::data, {"rename '7.*=conv1.*'"}, [&] {
     Trainer own{net, options()};

@@ -25,7 +25,7 @@ struct Asked {
       std::vector<float> values;
       {
         const nb::gil_scoped_release others;
-        values = s.view.bytes.empty() ? predictor.predict(s.view.floats) : predictor.predict(s.view.bytes);
+        values = type.stored == DType::f32 ? predictor.predict(s.view.floats) : predictor.predict(s.view.bytes);
       }
       return nb::cast(give(std::move(values), sizes_of(shape)));
     }
@@ -44,7 +44,7 @@ struct Asked {
     {
       const nb::gil_scoped_release others;
       const std::span<float> outputs(into.data(), into.size());
-      if (s.view.bytes.empty()) predictor.predict(s.view.floats, outputs);
+      if (type.stored == DType::f32) predictor.predict(s.view.floats, outputs);
       else predictor.predict(s.view.bytes, outputs);
     }
     return nb::borrow(out);
