@@ -1,4 +1,4 @@
-# What the library offers to others: what norma/export.h marks, and nothing else.
+# The library offers to others what norma/export.h marks, and nothing else.
 
 # Hides the symbols of a target whose objects are part of the library.
 #   norma_hide_symbols(<target>)

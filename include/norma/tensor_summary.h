@@ -1,4 +1,4 @@
-// What is in any safetensors file, of types that norma does not train with too: for looking, not for loading.
+// Tensors of any safetensors file, also of types that norma does not train with: for looking, not for loading.
 // Its types are plain values: one thread at a time may change one, any number may read it.
 #pragma once
 #include <cstdint>

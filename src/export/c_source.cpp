@@ -24,7 +24,7 @@ namespace {
 
 Shape sample_of(const Shape& batch) { return batch.rank() == 4 ? Shape{batch[1], batch[2], batch[3]} : Shape{batch[1]}; }
 
-// What the file's input is.
+// The file's input.
 ModelInput written_input(const Shape& net_input, const std::optional<ModelInput>& input, bool floats) {
   const Shape wanted = sample_of(net_input);
   ModelInput written{.data = {}, .sample = wanted, .stored = DType::f32, .transform = {}, .classes = {}};

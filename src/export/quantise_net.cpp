@@ -7,7 +7,7 @@
 namespace norma {
 namespace {
 
-// What of a layer is quantised: the layout of its weight, or nothing.
+// The layout of a weight that is quantised, or nothing.
 struct Quantised {
   const Graph& graph;
   const Node& node;

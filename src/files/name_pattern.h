@@ -10,10 +10,10 @@
 
 namespace norma {
 
-// What each '*' met, or nothing where the pattern does not fit. Each takes as little as it can, the first before the next.
+// The text that each '*' met, or nothing where the pattern does not fit. Each takes as little as it can, the first before the next.
 std::optional<std::vector<std::string_view>> match_pattern(std::string_view pattern, std::string_view name);
 
-// What an error says of a pattern that fits none of the names: the nearest, of names or of layers ("conv1.*").
+// Words of an error about a pattern that fits none of the names: the nearest, of names or of layers ("conv1.*").
 std::string near_pattern(const std::string& pattern, std::span<const std::string> names);
 
 // The names that rename_tensors() would give. Throws as rename().

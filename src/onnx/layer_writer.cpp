@@ -190,7 +190,7 @@ class LayerWriter {
 
   // ---- pooling
 
-  // What a window needs beyond the input: padding on every side, and positions after the last row and column of that.
+  // Windows need this beyond the input: padding on every side, and positions after the last row and column of that.
   struct Ends {
     Size2 padding, overhang;
   };

@@ -1,4 +1,4 @@
-// What torch.save's pickle says, as data. Nothing is executed: the reader knows the few objects of which state_dicts are made.
+// A pickle of torch.save, as data. Nothing is executed: the reader knows the few objects of which state_dicts are made.
 #pragma once
 #include <cstddef>
 #include <cstdint>

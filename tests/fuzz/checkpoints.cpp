@@ -17,7 +17,7 @@ bool same(const StoredTensor& a, const StoredTensor& b) {
   return a.name == b.name && a.dtype == b.dtype && a.shape == b.shape && a.bytes == b.bytes;
 }
 
-// What can be loaded can be looked at, and has no type that is foreign. A checkpoint that was read survives being written and read again.
+// A file that loads can be looked at, and has no foreign type. A checkpoint that was read survives being written and read again.
 void run_safetensors(Bytes input) {
   const std::filesystem::path path = file("input", input);
   std::size_t listed = 0, foreign = 0;
@@ -49,7 +49,7 @@ void safetensors_seeds(const std::function<void(const std::string&)>& add) {
   add(saved(c));
 }
 
-// What is read of torch.save's files survives as a safetensors file.
+// A checkpoint read from torch.save's file survives as a safetensors file.
 void run_pt(Bytes input) {
   const std::filesystem::path path = file("input.pt", input);
   Checkpoint read;

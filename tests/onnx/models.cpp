@@ -23,7 +23,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// The same numbers wherever it runs.
+// Its numbers are the same on every machine.
 class Draw {
  public:
   explicit Draw(std::uint32_t seed) : engine_(seed) {}

@@ -1,4 +1,4 @@
-// What an ONNX model is called and holds, and what is refused. tests/scripts/onnx.sh runs the models and compares their outputs.
+// Names and contents of ONNX models, and refusals. tests/scripts/onnx.sh runs the models and compares their outputs.
 #include "norma/onnx.h"
 
 #include <gtest/gtest.h>

@@ -18,7 +18,7 @@ command -v "$python" >/dev/null || skip "no python3 here"
   skip "Python.h is missing (python3-dev)"
 [ -e "$build/libnorma.a" ] || { echo "python.sh: no library in $build" >&2; exit 2; }
 
-# What builds wheels, kept from run to run: nanobind, scikit-build-core, mypy; and the module's objects. Of each version of Python.
+# Kept from run to run, for each version of Python: nanobind, scikit-build-core, mypy, which build wheels, and the module's objects.
 kept=$build/python/$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 tools=$kept/tools
 mkdir -p "$kept"

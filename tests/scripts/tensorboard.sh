@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What TensorBoard itself reads of norma train --tensorboard: each scalar of each epoch once, after an interrupted and a resumed run too.
+# TensorBoard itself reads what norma train --tensorboard writes: each scalar of each epoch once, after an interrupted and a resumed run too.
 #   tests/scripts/tensorboard.sh [build directory]
 # Takes $NORMA_PYTHON, or python3, if it has tensorboard; else it installs that with pip into the build directory, once.
 [ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"

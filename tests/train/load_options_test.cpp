@@ -49,7 +49,7 @@ Checkpoint with_layers(const std::map<std::string, std::string>& layers) {
   });
 }
 
-// What PyTorch calls this net's layers in an nn.Sequential.
+// PyTorch's names of this net's layers in an nn.Sequential.
 const std::map<std::string, std::string> numbers{{"conv1", "0"}, {"bn1", "1"}, {"fc1", "5"}, {"bn2", "6"}, {"fc2", "9"}};
 
 LoadReport read(const Checkpoint& c, const LoadOptions& how = {}, bool whole = true) {

@@ -1,4 +1,4 @@
-// What TensorBoard draws of an epoch.
+// The curves that TensorBoard draws, a point an epoch.
 #pragma once
 #include <vector>
 
@@ -11,8 +11,8 @@ namespace norma::app {
 // loss/train, loss/test, accuracy/train, accuracy/test, learning_rate, samples_per_second; those of the test set where there is one.
 std::vector<Scalar> scalars_of(const EpochMetrics& m);
 
-// Of a norm with running statistics health/<layer>/mean_drift and variance_ratio. Of one with gamma and beta the means gamma and beta. Of
-// an activation health/<layer>/saturated, and of a ReLU dead, its dead channels.
+// All are called health/<layer>/<what>. A norm with running statistics has mean_drift and variance_ratio; one with gamma and beta has their
+// means, gamma and beta. An activation has saturated. A ReLU has dead, its dead channels.
 std::vector<Scalar> scalars_of(const EpochHealth& h);
 
 }  // namespace norma::app

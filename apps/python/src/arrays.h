@@ -49,7 +49,7 @@ struct Samples {
   DatasetView view;  // of the others
 };
 
-// What a net takes.
+// Shape and type of the samples that a net takes.
 struct SampleType {
   Shape shape;  // of one sample
   DType stored = DType::u8;

@@ -23,7 +23,7 @@ TrainerOptions trainer_options(const nb::object& input, const nb::dict& sections
 PredictorOptions predictor_options(const nb::object& input, const nb::dict& data, const nb::dict& library);
 
 Shape shape_of(const nb::object& input);
-// What samples such options stand for.
+// The samples that such options stand for.
 SampleType sample_type(const Shape& input, const std::optional<DType>& stored);
 
 // A value as TOML.

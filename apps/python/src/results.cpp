@@ -1,4 +1,4 @@
-// What steps, epochs and evaluations give.
+// Results of steps, epochs and evaluations.
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
